@@ -1,0 +1,1 @@
+"""What landed writes tell: each idea one small file of pure functions of a `Trace`."""

@@ -1,0 +1,51 @@
+"""|γ|/σ: how much each read site magnifies each coordinate."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from landed_jax.trace import Trace
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Amplification:
+    """|γ_k|/σ at every read site, kept as its two factors, with its order statistics over coordinates."""
+
+    sigma: Float[Array, "site batch position"]
+    gamma: Float[Array, "site d_model"]
+    minimum: Float[Array, "site batch position"]
+    median: Float[Array, "site batch position"]
+    maximum: Float[Array, "site batch position"]
+
+    def by_coordinate(self, site: int) -> Float[Array, "batch position d_model"]:
+        """|γ_k|/σ of every coordinate at one read site (its place in `read_sites`)."""
+        return jnp.abs(self.gamma[site])[None, None] / self.sigma[site][..., None]
+
+
+def amplification(trace: Trace) -> Amplification:
+    """The amplification at every read site and recorded position.
+
+    σ divides all coordinates alike, so the order statistics are those of |γ|, divided by σ.
+
+    >>> from landed_jax import ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> _, trace = forward(init_params(config, jax.random.key(0)), jnp.array([[1, 5, 7]]), config)
+    >>> amplification(trace).median.shape
+    (5, 1, 3)
+    """
+    sigma, gamma = trace.sigma, trace.gamma
+    size = jnp.abs(gamma)
+
+    def over_sigma(statistic: jax.Array) -> jax.Array:
+        return statistic[:, None, None] / sigma
+
+    return Amplification(
+        sigma,
+        gamma,
+        over_sigma(jnp.min(size, axis=-1)),
+        over_sigma(jnp.median(size, axis=-1)),
+        over_sigma(jnp.max(size, axis=-1)),
+    )

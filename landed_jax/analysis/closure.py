@@ -1,0 +1,43 @@
+"""How far the landed writes are from summing to what the norm put out: the error bar of everything else."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from landed_jax.nn.functions import linear, scale_stream
+from landed_jax.nn.sites import Site
+from landed_jax.analysis.per_write import over_layers
+from landed_jax.numerics import highest_precision
+from landed_jax.parameters import Params
+from landed_jax.trace import Trace
+
+
+@highest_precision
+def closure_error(trace: Trace) -> Float[Array, "site batch position"]:
+    """``max_k |Σ_u land(w_u, s) − RMSNorm_s(x)| / max_k |RMSNorm_s(x)|`` at every read site.
+
+    In exact arithmetic it is 0. Record `NORMED` beside `WRITES`.
+
+    >>> from landed_jax import NORMED, WRITES, ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config, record=WRITES | NORMED)
+    >>> bool(closure_error(trace.bind(params)).max() < 1e-5)
+    True
+    """
+
+    def layer(part: Params, z: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
+        W_O = part["attn"]["W_O"]
+        attn = linear(z.reshape(*z.shape[:2], -1), W_O.reshape(W_O.shape[0], -1))
+        mlp = linear(a, part["mlp"]["W_down"])
+        b_O, b_down = part["attn"].get("b_O"), part["mlp"].get("b_down")
+        attn = attn if b_O is None else attn + b_O.astype(attn.dtype)[None, None]
+        mlp = mlp if b_down is None else mlp + b_down.astype(mlp.dtype)[None, None]
+        return attn, mlp
+
+    attn, mlp = over_layers(layer, trace.weights()["layers"], trace[Site.HEAD], trace[Site.NEURON])
+    writes = jnp.stack([attn, mlp], axis=1).reshape(-1, *attn.shape[1:])
+    stream = jnp.cumsum(jnp.concatenate([trace[Site.EMBEDDING][None], writes]), axis=0)
+    landed = jax.vmap(scale_stream)(stream, trace.sigma, trace.gamma)
+    normed = trace.normed
+    return jnp.max(jnp.abs(landed - normed), axis=-1) / jnp.max(jnp.abs(normed), axis=-1)

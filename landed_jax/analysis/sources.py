@@ -1,0 +1,56 @@
+"""Each head's landed contribution, split over the tokens that it attends to."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from landed_jax.analysis.directions import Target, read_direction
+from landed_jax.analysis.per_write import contract_output, over_layers
+from landed_jax.nn.sites import Site
+from landed_jax.numerics import highest_precision, left_broadcast
+from landed_jax.parameters import Params
+from landed_jax.trace import Trace
+
+
+def split_layer(
+    part: Params, pattern: jax.Array, value: jax.Array, vector: Float[Array, "?batch ?position d_model"]
+) -> Float[Array, "batch position head source"]:
+    """``⟨A[q,k] v_k W_O[h], vector⟩`` in one layer."""
+    W_O = part["attn"]["W_O"]
+    d_model, heads, head_dim = W_O.shape
+    kv_heads = value.shape[2]
+    at_heads = contract_output(vector, W_O.reshape(d_model, -1))
+    grouped = at_heads.reshape(*vector.shape[:2], kv_heads, heads // kv_heads, head_dim)
+    grouped = jnp.broadcast_to(grouped, (value.shape[0], *grouped.shape[1:]))
+    seen = jnp.einsum("bqhgd,bkhd->bqhgk", grouped, value)
+    return jnp.swapaxes(pattern, 1, 2) * seen.reshape(*seen.shape[:2], heads, -1)
+
+
+@highest_precision
+def attribute_by_source(
+    trace: Trace,
+    target: Target | None = None,
+    against: Target | None = None,
+    *,
+    direction: Float[Array, "..."] | None = None,
+    centred: bool = False,
+) -> Float[Array, "layer batch position head source"]:
+    """Landed contributions of ``A[q,k] · v_k W_O[h]``; over the sources they sum to the head's own.
+
+    The arguments are those of `attribute`. Record `SOURCES` beside `WRITES`.
+
+    >>> from landed_jax import SOURCES, WRITES, ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config, record=WRITES | SOURCES)
+    >>> attribute_by_source(trace.bind(params), target=3).shape
+    (2, 1, 3, 4, 3)
+    """
+    reading = read_direction(trace, target, against, direction, centred)
+    vector = reading.direction * left_broadcast(trace[Site.FINAL_GAMMA], reading.direction)
+
+    def layer(part: Params, pattern: jax.Array, value: jax.Array) -> jax.Array:
+        return split_layer(part, pattern, value, vector)
+
+    split = over_layers(layer, trace.weights()["layers"], trace[Site.PATTERN], trace[Site.VALUE])
+    return split / trace[Site.FINAL_SIGMA][None, :, :, None, None]

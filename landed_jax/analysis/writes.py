@@ -1,0 +1,126 @@
+"""One write by name, and the vector that it adds to the stream."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from landed_jax.config import ModelConfig
+from landed_jax.errors import LandedError
+from landed_jax.nn.sites import Site
+from landed_jax.parameters import Params, is_stacked
+from landed_jax.trace import Trace, read_sites, recorded_index, site_index
+
+Kind = Literal["embedding", "head", "neuron", "attn_bias", "mlp_bias"]
+
+
+@dataclass(frozen=True)
+class Write:
+    """The name of one write: its kind, layer and index, in one prompt of the batch, at one position.
+
+    `position` is a column of the tokens (negative: from the end). With `source`, a head's write is only the part
+    that it took from that column: ``A[q,k] v_k W_O[h]``.
+
+    >>> Write("neuron", layer=3, index=17)
+    Write(kind='neuron', layer=3, index=17, batch=0, position=-1, source=None)
+    """
+
+    kind: Kind
+    layer: int | None = None
+    index: int | None = None
+    batch: int = 0
+    position: int = -1
+    source: int | None = None
+
+
+def next_site(write: Write, config: ModelConfig) -> str:
+    """The first read site after a write: the write's next landing.
+
+    >>> config = ModelConfig(vocab_size=2, d_model=2, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=2)
+    >>> next_site(Write("embedding"), config), next_site(Write("head", 0, 0), config)
+    ('0.attn', '0.mlp')
+    """
+    _check(write, config)
+    if write.layer is None:
+        return read_sites(config)[0]
+    return read_sites(config)[2 * write.layer + (1 if write.kind in ("head", "attn_bias") else 2)]
+
+
+def landing_site(write: Write, config: ModelConfig, site: str) -> int:
+    """The place of ``"next"``, ``"final"`` or a read site's name in the order of sites.
+
+    Raises:
+        LandedError: for a site that comes before the write.
+    """
+    first = site_index(config, next_site(write, config))
+    index = first if site == "next" else site_index(config, site)
+    if index < first:
+        raise LandedError(
+            f"{site} reads the stream before {describe(write)} is written; "
+            f"its next landing is {read_sites(config)[first]}."
+        )
+    return index
+
+
+def describe(write: Write) -> str:
+    """A write's name as tables print it.
+
+    >>> describe(Write("head", layer=3, index=1)), describe(Write("neuron", layer=3, index=17))
+    ('3.head.1', '3.neuron.17')
+    """
+    return ".".join(str(part) for part in (write.layer, write.kind, write.index) if part is not None)
+
+
+def _check(write: Write, config: ModelConfig) -> None:
+    sizes = {"head": config.n_heads, "neuron": config.d_ff}
+    if write.kind not in ("embedding", "head", "neuron", "attn_bias", "mlp_bias"):
+        raise LandedError(f"{write.kind!r} is not a kind of write.")
+    if write.kind == "embedding":
+        return
+    if write.layer is None or not 0 <= write.layer < config.n_layers:
+        raise LandedError(f"{describe(write)}: layers run from 0 to {config.n_layers - 1}.")
+    size = sizes.get(write.kind)
+    if size is not None and (write.index is None or not 0 <= write.index < size):
+        raise LandedError(f"{describe(write)}: {write.kind}s run from 0 to {size - 1} in each layer.")
+
+
+def write_vector(trace: Trace, write: Write) -> Float[Array, " d_model"]:
+    """What one write adds to the residual stream.
+
+    Raises:
+        LandedError: for a write that this model or trace does not have.
+
+    >>> from landed_jax import ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
+    >>> write_vector(trace.bind(params), Write("head", layer=1, index=3)).shape
+    (8,)
+    """
+    _check(write, trace.config)
+    batch, column = write.batch, recorded_index(trace, write.position)
+    embedding = trace[Site.EMBEDDING]
+    if write.kind == "embedding":
+        return embedding[batch, column]
+    layer = _layer(trace.weights(), write.layer or 0)
+    if write.kind in ("attn_bias", "mlp_bias"):
+        part, name = ("attn", "b_O") if write.kind == "attn_bias" else ("mlp", "b_down")
+        return layer[part][name].astype(embedding.dtype) if name in layer[part] else jnp.zeros_like(embedding[0, 0])
+    if write.kind == "neuron":
+        a = trace[Site.NEURON][write.layer, batch, column, write.index]
+        return a * layer["mlp"]["W_down"][:, write.index].astype(a.dtype)
+    if write.source is None:
+        z = trace[Site.HEAD][write.layer, batch, column, write.index]
+    else:
+        kv_head = (write.index or 0) // trace.config.group_size
+        weight = trace[Site.PATTERN][write.layer, batch, write.index, column, write.source]
+        z = weight * trace[Site.VALUE][write.layer, batch, write.source, kv_head]
+    return layer["attn"]["W_O"][:, write.index].astype(z.dtype) @ z
+
+
+def _layer(params: Params, layer: int) -> Params:
+    if is_stacked(params):
+        return jax.tree.map(lambda leaf: leaf[layer], params["layers"])
+    return params["layers"][str(layer)]

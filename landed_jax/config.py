@@ -1,0 +1,115 @@
+"""The architecture's facts, as one frozen, hashable value (a static argument of every jitted function)."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from landed_jax.errors import LandedError
+
+RopeKind = Literal["default", "linear", "dynamic", "llama3", "yarn"]
+Activation = Literal["silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2"]
+
+
+@dataclass(frozen=True)
+class RopeConfig:
+    """Rotary position embedding: the base and how the frequencies are scaled.
+
+    `attention_factor` multiplies cos and sin (YaRN); `original_max_positions` is the context length before
+    scaling (llama3 and yarn).
+    """
+
+    kind: RopeKind = "default"
+    theta: float = 10_000.0
+    factor: float = 1.0
+    original_max_positions: int = 0
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    truncate: bool = True
+    attention_factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A pre-norm decoder of the Llama and Mistral kind.
+
+    Attributes:
+        d_ff: neurons per layer, the width of the gated MLP.
+        attention_bias: biases on the query, key, value and output products.
+        mlp_bias: biases on the gate, up and down products.
+        sliding_window: how many positions a query sees, itself included; None for all.
+        max_positions: the length the checkpoint was made for (dynamic rotary scaling starts beyond it).
+
+    >>> ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12).group_size
+    2
+    """
+
+    vocab_size: int
+    d_model: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    d_ff: int
+    model_type: Literal["llama", "mistral"] = "llama"
+    activation: Activation = "silu"
+    norm_eps: float = 1e-6
+    max_positions: int = 2048
+    rope: RopeConfig = RopeConfig()
+    sliding_window: int | None = None
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    tie_embeddings: bool = False
+
+    def __post_init__(self) -> None:
+        sizes = ("vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff", "max_positions")
+        wrong = [
+            f"{name} is {getattr(self, name)!r}, not a positive whole number"
+            for name in sizes
+            if type(getattr(self, name)) is not int or getattr(self, name) < 1
+        ]
+        if not wrong and self.n_heads % self.n_kv_heads:
+            wrong.append(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}")
+        if not wrong and self.head_dim % 2:
+            wrong.append(f"head_dim {self.head_dim} is odd, and rotary embedding turns pairs of coordinates")
+        if not wrong and self.rope.kind == "dynamic" and self.head_dim == 2:
+            wrong.append("dynamic rotary scaling divides by head_dim - 2, which is 0")
+        if self.activation not in get_args(Activation):
+            wrong.append(f"activation {self.activation!r} is not one of {', '.join(get_args(Activation))}")
+        if self.rope.kind not in get_args(RopeKind):
+            wrong.append(f"rope kind {self.rope.kind!r} is not one of {', '.join(get_args(RopeKind))}")
+        if self.rope.kind in ("llama3", "yarn") and self.rope.original_max_positions < 1:
+            wrong.append(f"rope kind {self.rope.kind} needs original_max_positions")
+        if self.rope.factor <= 0 or self.rope.theta <= 0:
+            wrong.append("the rotary factor and theta must be above 0")
+        if self.sliding_window is not None and (type(self.sliding_window) is not int or self.sliding_window < 1):
+            wrong.append(f"sliding_window {self.sliding_window!r} is not a positive whole number or None")
+        if wrong:
+            raise LandedError(f"This model configuration cannot be: {'; '.join(wrong)}.")
+
+    @property
+    def group_size(self) -> int:
+        """Query heads that share one key and value head."""
+        return self.n_heads // self.n_kv_heads
+
+    @property
+    def n_sites(self) -> int:
+        """Read sites: two a layer and the final norm."""
+        return 2 * self.n_layers + 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; `from_dict` reads them back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
+        """The inverse of `to_dict`.
+
+        Raises:
+            LandedError: for a field that is missing or unknown.
+        """
+        try:
+            return cls(**{**values, "rope": RopeConfig(**values["rope"])})
+        except (TypeError, KeyError) as error:
+            raise LandedError(f"These are not the fields of a model configuration: {error}.") from error

@@ -1,0 +1,86 @@
+"""The forward pass as one pure function: parameters and tokens in, logits and a trace out."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from landed_jax.config import ModelConfig
+from landed_jax.nn.functions import attention_mask
+from landed_jax.nn.modules import Decoder
+from landed_jax.nn.rotary import rotary_table
+from landed_jax.nn.sites import OUTSIDE_LAYERS, WRITES, Site
+from landed_jax.nn.tap import Context, Edit, Plan
+from landed_jax.numerics import compute_dtype, highest_precision
+from landed_jax.parameters import Params, is_stacked
+from landed_jax.tokens import Tokens, as_tokens
+from landed_jax.trace import Trace
+
+
+@highest_precision
+def forward(
+    params: Params,
+    tokens: Tokens | Int[Array, "batch position"],
+    config: ModelConfig,
+    *,
+    record: Iterable[Site] = WRITES,
+    at: Int[Array, " recorded"] | None = None,
+    edits: Mapping[Site, Edit] | None = None,
+    dtype: Any = None,
+) -> tuple[Float[Array, "batch recorded vocab"], Trace]:
+    """Run the model and record what was asked for.
+
+    Pure: it works under ``jit`` (with `config`, `record`, `edits` and `dtype` static), ``vmap``, ``grad`` and
+    sharding. A site that is not recorded costs nothing.
+
+    Args:
+        params: the weights, in any float type; they are cast as they are used.
+        tokens: ids ``[batch, position]``, or `Tokens` where there is padding.
+        record: the sites to record; by default what the landed writes need. Add `SOURCES` for the split by source
+            token, `RESIDUALS` for the closure at every read site.
+        at: the columns of `tokens` to record and to compute logits for, counted from 0; by default all.
+        edits: for a site, ``edit(value, layer) -> value``, applied before the value is used and recorded. From the
+            final norm on, values hold only the positions `at`.
+        dtype: float32 or float64; by default JAX's default float.
+
+    Returns:
+        Logits ``[batch, recorded, vocab]`` and the `Trace`, not yet bound to weights.
+
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> from landed_jax.parameters import init_params
+    >>> logits, trace = forward(init_params(config, jax.random.key(0)), jnp.array([[1, 5, 7]]), config)
+    >>> logits.shape, trace[Site.NEURON].shape, trace.sigma.shape
+    ((1, 3, 11), (2, 1, 3, 12), (5, 1, 3))
+    """
+    tokens = as_tokens(tokens)
+    dtype = compute_dtype(dtype)
+    plan = Plan(frozenset(map(Site, record)), tuple((Site(s), e) for s, e in (edits or {}).items()))
+    cos, sin = rotary_table(config.rope, config.head_dim, config.max_positions, tokens.positions, dtype)
+    context = Context(cos, sin, attention_mask(tokens.mask, config.sliding_window), at)
+    decoder = Decoder(config, plan, is_stacked(params))
+    logits, state = decoder.apply({"params": params}, tokens.ids, context, dtype, mutable=["intermediates"])
+    sown = _collect(state.get("intermediates") or {}, plan.record, config.n_layers)
+    if at is None:
+        at = jnp.arange(tokens.ids.shape[1])
+    return logits, Trace(tokens, at, sown, config=config)
+
+
+def _collect(intermediates: Mapping[str, Any], record: frozenset[Site], n_layers: int) -> dict[str, jax.Array]:
+    """One flat dictionary of sown values, layer sites with a leading layer axis."""
+
+    def flat(tree: Mapping[str, Any]) -> dict[str, jax.Array]:
+        leaves: dict[str, jax.Array] = {}
+        for name, value in tree.items():
+            leaves.update(flat(value) if isinstance(value, Mapping) else {name: value})
+        return leaves
+
+    layers = intermediates.get("layers", {})
+    outside = flat({name: tree for name, tree in intermediates.items() if name != "layers"})
+    if "0" in layers:  # one subtree a layer
+        each = [flat(layers[str(i)]) for i in range(n_layers)]
+        inside = {name: jnp.stack([values[name] for values in each]) for name in each[0]}
+    else:
+        inside = flat(layers)
+    return {site.value: (outside if site in OUTSIDE_LAYERS else inside)[site.value] for site in sorted(record)}

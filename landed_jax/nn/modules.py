@@ -1,0 +1,163 @@
+"""The Flax modules: they own the parameters' shapes, call the pure functions, and tap every named place."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from landed_jax.config import ModelConfig
+from landed_jax.nn.functions import (
+    ACTIVATIONS,
+    attention_pattern,
+    linear,
+    mix_values,
+    rms_sigma,
+    rotate,
+    scale_stream,
+)
+from landed_jax.nn.sites import Site
+from landed_jax.nn.tap import Context, Plan, select_positions, tap
+from landed_jax.parameters import LEAVES
+
+
+class _Part(nn.Module):
+    """A module of the decoder: it finds its parameters' shapes in the leaf table."""
+
+    config: ModelConfig
+    plan: Plan
+
+    def leaf(self, path: str) -> Any:
+        leaf = LEAVES[path]
+        shape = leaf.shape(self.config)
+        return self.param(path.split("/")[1], nn.initializers.normal(), shape)
+
+    def add_bias(self, x: jax.Array, path: str) -> jax.Array:
+        if not LEAVES[path].present(self.config):
+            return x
+        bias = self.leaf(path).astype(x.dtype)
+        return x + bias.reshape((1,) * (x.ndim - bias.ndim) + bias.shape)
+
+    def tap(self, name: str, value: jax.Array, layer: jax.Array | None, context: Context) -> jax.Array:
+        return tap(self, self.plan, Site(name), value, layer, context.at)
+
+
+class RMSNorm(_Part):
+    """A read site: σ of the stream, then the stream as it lands."""
+
+    site: str  # attn, mlp or final
+
+    @nn.compact
+    def __call__(self, x: jax.Array, layer: jax.Array | None, context: Context) -> jax.Array:
+        x = self.tap(f"{self.site}_residual", x, layer, context)
+        sigma = self.tap(f"{self.site}_sigma", rms_sigma(x, self.config.norm_eps), layer, context)
+        gamma = self.leaf(f"{self.site}_norm/gamma").astype(x.dtype)
+        gamma = self.tap(f"{self.site}_gamma", gamma, layer, context)
+        return self.tap(f"{self.site}_normed", scale_stream(x, sigma, gamma), layer, context)
+
+
+class Attention(_Part):
+    """Grouped-query attention with rotary embedding; a head's write is ``z_h W_O[h]``."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> jax.Array:
+        d_model = self.config.d_model
+
+        def project(name: str) -> jax.Array:
+            weight = self.leaf(f"attn/W_{name}")
+            heads = linear(x, weight.reshape(-1, d_model))
+            return self.add_bias(heads.reshape(*x.shape[:2], *weight.shape[:2]), f"attn/b_{name}")
+
+        q = self.tap("query", rotate(project("Q"), context.cos, context.sin), layer, context)
+        k = self.tap("key", rotate(project("K"), context.cos, context.sin), layer, context)
+        v = self.tap("value", project("V"), layer, context)
+        pattern = self.tap("pattern", attention_pattern(q, k, context.visible), layer, context)
+        z = self.tap("head", mix_values(pattern, v), layer, context)
+        write = linear(z.reshape(*x.shape[:2], -1), self.leaf("attn/W_O").reshape(d_model, -1))
+        return self.tap("attn_write", self.add_bias(write, "attn/b_O"), layer, context)
+
+
+class MLP(_Part):
+    """Gated MLP; a neuron's write is ``a_j W_down[j]``."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> jax.Array:
+        gate = self.add_bias(linear(x, self.leaf("mlp/W_gate")), "mlp/b_gate")
+        up = self.add_bias(linear(x, self.leaf("mlp/W_up")), "mlp/b_up")
+        gate = self.tap("gate", gate, layer, context)
+        up = self.tap("up", up, layer, context)
+        a = self.tap("neuron", ACTIVATIONS[self.config.activation](gate) * up, layer, context)
+        write = self.add_bias(linear(a, self.leaf("mlp/W_down")), "mlp/b_down")
+        return self.tap("mlp_write", write, layer, context)
+
+
+class Block(_Part):
+    """One layer: attention, then MLP, each hearing the stream through its own norm."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, None]:
+        normed = RMSNorm(self.config, self.plan, "attn", name="attn_norm")(x, layer, context)
+        x = x + Attention(self.config, self.plan, name="attn")(normed, layer, context)
+        normed = RMSNorm(self.config, self.plan, "mlp", name="mlp_norm")(x, layer, context)
+        x = x + MLP(self.config, self.plan, name="mlp")(normed, layer, context)
+        return x, None
+
+
+class UnrolledLayers(_Part):
+    """The layers, one after another, each with its own subtree of parameters."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, layers: jax.Array, context: Context) -> tuple[jax.Array, None]:
+        for i in range(self.config.n_layers):
+            x, _ = Block(self.config, self.plan, name=str(i))(x, layers[i], context)
+        return x, None
+
+
+class Embed(_Part):
+    """The token embedding, the first write; its table is the unembedding too where the two are tied."""
+
+    def setup(self) -> None:
+        self.W_E = self.leaf("embed/W_E")
+
+    def __call__(self, ids: jax.Array, dtype: jnp.dtype, context: Context) -> jax.Array:
+        rows = jnp.take(self.W_E, ids, axis=0).astype(dtype)
+        return self.tap("embedding", rows, None, context)
+
+
+class Unembed(_Part):
+    """The map from the final landed stream to logits."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return linear(x, self.leaf("unembed/W_U"))
+
+
+class Decoder(_Part):
+    """Embedding, layers, final norm, logits.
+
+    `stacked` says how the layers' parameters are held; both run the same `Block`. From the final norm on, only the
+    positions that are asked for (`Context.at`) are computed.
+    """
+
+    stacked: bool
+
+    @nn.compact
+    def __call__(self, ids: jax.Array, context: Context, dtype: jnp.dtype) -> jax.Array:
+        embed = Embed(self.config, self.plan, name="embed")
+        x = embed(ids, dtype, context)
+        if self.stacked:
+            layers = nn.scan(
+                Block,
+                variable_axes={"params": 0, "intermediates": 0},
+                split_rngs={"params": True},
+                in_axes=(0, nn.broadcast),  # pyright: ignore[reportArgumentType]  (Flax types it as int)
+                length=self.config.n_layers,
+            )(self.config, self.plan, name="layers")
+        else:
+            layers = UnrolledLayers(self.config, self.plan, name="layers")
+        x, _ = layers(x, jnp.arange(self.config.n_layers), context)
+        x = select_positions(x, ("batch", "position", "d_model"), context.at)
+        x = RMSNorm(self.config, self.plan, "final", name="final_norm")(x, None, context._replace(at=None))
+        if self.config.tie_embeddings:
+            return linear(x, embed.W_E)
+        return Unembed(self.config, self.plan, name="unembed")(x)

@@ -1,0 +1,57 @@
+"""The one place through which every named value passes: edited if asked, then recorded if asked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from landed_jax.nn.sites import AXES, Site
+
+Edit = Callable[[jax.Array, jax.Array | None], jax.Array]
+"""``edit(value, layer)`` gives the value that the model goes on with; `layer` is a scalar, None outside layers."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to record and what to edit. Static: it decides what is compiled."""
+
+    record: frozenset[Site] = frozenset()
+    edits: tuple[tuple[Site, Edit], ...] = ()
+
+
+class Context(NamedTuple):
+    """What every layer shares.
+
+    Attributes:
+        cos, sin: ``[batch, position, head_dim / 2]``.
+        visible: ``[batch, position, source]``, whether a query sees a key.
+        at: the positions whose values are recorded, or None for all.
+    """
+
+    cos: jax.Array
+    sin: jax.Array
+    visible: jax.Array
+    at: jax.Array | None
+
+
+def select_positions(value: jax.Array, axes: tuple[str, ...], at: jax.Array | None) -> jax.Array:
+    """Keep the positions `at` of a value, where it has a position axis."""
+    if at is None or "position" not in axes:
+        return value
+    return jnp.take(value, at, axis=axes.index("position"))
+
+
+def tap(
+    module: nn.Module, plan: Plan, site: Site, value: jax.Array, layer: jax.Array | None, at: jax.Array | None
+) -> jax.Array:
+    """Pass `value` through `site`: the edit first, so that what is recorded is what the model used."""
+    for edited_site, edit in plan.edits:
+        if edited_site == site:
+            value = edit(value, layer)
+    if site in plan.record:
+        recorded = select_positions(value, AXES[site], at)
+        module.sow("intermediates", site.value, recorded, reduce_fn=lambda _, new: new, init_fn=lambda: recorded)
+    return value

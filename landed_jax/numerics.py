@@ -1,0 +1,55 @@
+"""The float type and the matmul precision that everything computes in."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from landed_jax.errors import LandedError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def compute_dtype(dtype: Any = None) -> jnp.dtype:
+    """The type that streams, σ and sums are held in, whatever the weights' type.
+
+    Args:
+        dtype: ``float32`` or ``float64``; by default JAX's own default float, which is float32, or float64
+            under ``JAX_ENABLE_X64=1``.
+
+    Raises:
+        LandedError: for another type, or for float64 while JAX has 64-bit types switched off.
+
+    >>> compute_dtype("float32")
+    dtype('float32')
+    """
+    wanted = jnp.dtype(jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype)
+    if wanted not in (jnp.dtype("float32"), jnp.dtype("float64")):
+        raise LandedError(f"dtype {wanted} is not one to compute in: use float32 or float64.")
+    if wanted == jnp.dtype("float64") and not jax.config.read("jax_enable_x64"):
+        raise LandedError("float64 needs JAX's 64-bit types: set the environment variable JAX_ENABLE_X64=1.")
+    return wanted
+
+
+def highest_precision(function: Callable[P, R]) -> Callable[P, R]:
+    """Run `function` under ``default_matmul_precision("highest")`` unless the user has chosen a precision.
+
+    TPU's bfloat16 passes and TF32 would be visible in the closure error.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        if jax.config.jax_default_matmul_precision is not None:  # pyright: ignore[reportAttributeAccessIssue]
+            return function(*args, **kwargs)
+        with jax.default_matmul_precision("highest"):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+def left_broadcast(value: jax.Array, like: jax.Array) -> jax.Array:
+    """Add leading axes of size 1 until `value` has the rank of `like`: rank promotion, said aloud."""
+    return value.reshape((1,) * (like.ndim - value.ndim) + value.shape)

@@ -1,0 +1,163 @@
+"""One prompt's account as tables for people."""
+
+from typing import Any
+
+import numpy as np
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from landed_jax.analysis.attribution import Attribution
+from landed_jax.analysis.table import WriteTable, attended_label
+from landed_jax.analysis.writes import describe
+from landed_jax.report.document import Account, scale_rows
+
+
+def run_report(account: Account, top: int) -> RenderableType:
+    """The answer first, then who made it, then how it was scaled."""
+    parts: list[RenderableType] = [headline(account), Text()]
+    if top:
+        parts += [writes_table(account, top), Text()]
+    return Group(*parts, groups_table(account), Text(), scale_table(account), Text(), coordinates_line(account))
+
+
+def _quote(text: str) -> str:
+    return escape(repr(text))
+
+
+def headline(account: Account) -> RenderableType:
+    """The prompt, the target, its logit, and how exactly the parts sum to it."""
+    shares = account.attribution
+    target, against = account.named(shares, "target"), account.named(shares, "against")
+    tokens = account.tokens()
+    lines = [f"[dim]{escape(account.model)}[/]   {_quote(account.prompt)}"]
+    if account.position != len(tokens) - 1:
+        lines.append(f"read at position {account.position}, after {_quote(tokens[account.position])}")
+    value, error = float(shares.value[0, 0]), float(shares.closure_error[0, 0])
+    name = f"{_quote(target['text'])}" if target else "direction"
+    what = "logit" if against is None else f"logit difference to {_quote(against['text'])}"
+    lines.append(f"[bold]{name}  {what} {value:.4f}[/]   the writes sum to it within {error:.1e}")
+    if account.difference is not None:
+        other = account.named(account.difference, "against")
+        gap, gap_error = float(account.difference.value[0, 0]), float(account.difference.closure_error[0, 0])
+        if other:
+            lines.append(f"ahead of {_quote(other['text'])} by [bold]{gap:.4f}[/]   within {gap_error:.1e}")
+    return Text.from_markup("\n".join(lines))
+
+
+def _index(table: WriteTable, shares: Attribution) -> list[float]:
+    """The landed contributions of the same writes in another attribution."""
+    landed = shares.landed
+    kinds = {"head": landed.heads, "neuron": landed.neurons}
+    return [
+        float(landed.embedding[0, 0] if row.kind == "embedding" else kinds[row.kind][row.layer, 0, 0, row.index])
+        for row in table
+    ]
+
+
+def _effects(table: WriteTable, shares: Attribution) -> list[float]:
+    effect = shares.direct_effect
+    if effect is None:
+        return []
+    kinds = {"head": effect.heads, "neuron": effect.neurons}
+    return [
+        float(effect.embedding[0, 0] if row.kind == "embedding" else kinds[row.kind][row.layer, 0, 0, row.index])
+        for row in table
+    ]
+
+
+def writes_table(account: Account, top: int) -> Table:
+    """The largest writes: landed contribution and direct effect side by side, for the logit and for the difference."""
+    rows = account.attribution.top(top)
+    difference = account.difference
+    title = "Largest landed contributions"
+    table = Table(title=title, title_justify="left", caption_justify="left", header_style="bold")
+    first = "logit" if account.attribution.against is None else "difference"
+    columns = ["write", "from token", f"{first}\nlanded", f"{first}\ndirect effect"]
+    if difference is not None:
+        other = account.named(difference, "against")
+        over = f"vs {_quote(other['text'])}" if other else "difference"
+        columns += [f"{over}\nlanded", f"{over}\ndirect effect"]
+    columns += ["σ share", "amplification"]
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i < 2 else "right", no_wrap=True)
+    beside = []
+    if difference is not None:
+        beside = list(zip(_index(rows, difference), _effects(rows, difference), strict=True))
+    for i, row in enumerate(rows):
+        cells = [describe(row), escape(attended_label(row)), f"{row.landed:+.4f}", _signed(row.direct_effect)]
+        if beside:
+            cells += [f"{beside[i][0]:+.4f}", f"{beside[i][1]:+.4f}"]
+        share = "" if row.sigma_share is None else f"{row.sigma_share:+.2%}"
+        table.add_row(*cells, share, f"{row.amplification:.3g}×")
+    table.caption = (
+        "landed: σ held fixed; all writes sum to the value.  direct effect: what removing the write takes away, σ "
+        "recomputed.\nfrom token: the source with the largest part.  amplification: median |γ|/σ at the next landing."
+    )
+    return table
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.4f}"
+
+
+def groups_table(account: Account) -> Table:
+    """Embedding, each layer's heads and neurons, and the biases: a short list that sums to the value."""
+    landed = account.attribution.landed
+    heads, mlp = np.asarray(landed.heads[:, 0, 0]), np.asarray(landed.mlp[:, 0, 0])
+    attn_bias, mlp_bias = np.asarray(landed.attn_bias[:, 0, 0]), np.asarray(landed.mlp_bias[:, 0, 0])
+    table = Table(title="By layer (landed)", title_justify="left", header_style="bold", show_footer=True)
+    total = float(account.attribution.total[0, 0])
+    has_bias = bool(np.any(attn_bias) or np.any(mlp_bias))
+    table.add_column("layer", footer="sum")
+    table.add_column("heads", justify="right")
+    table.add_column("neurons", justify="right")
+    if has_bias:
+        table.add_column("biases", justify="right")
+    table.add_column("layer total", justify="right", footer=f"{total:+.4f}")
+    blank = [""] * (3 if has_bias else 2)
+    table.add_row("embedding", *blank, f"{float(landed.embedding[0, 0]):+.4f}")
+    for layer in range(len(heads)):
+        own = [heads[layer].sum(), mlp[layer]] + ([attn_bias[layer] + mlp_bias[layer]] if has_bias else [])
+        table.add_row(str(layer), *(f"{v:+.4f}" for v in own), f"{sum(own):+.4f}")
+    return table
+
+
+def scale_table(account: Account) -> Table:
+    """σ and the amplification at every read site."""
+    table = Table(title=f"Scale at position {account.position}", title_justify="left", header_style="bold")
+    for name in ("read site", "σ", "|γ|/σ min", "median", "max"):
+        table.add_column(name, justify="left" if name == "read site" else "right")
+    for row in scale_rows(account.attribution, account.trace):
+        amplification = row["amplification"]
+        cells = (f"{amplification[key]:.3g}" for key in ("min", "median", "max"))
+        table.add_row(row["site"], f"{row['sigma']:.4g}", *cells)
+    return table
+
+
+def coordinates_line(account: Account) -> Text:
+    """How few coordinates carry the value."""
+    d_model = account.trace.config.d_model
+    counts = [int(account.coordinates.count(p / 100)[0, 0]) for p in (50, 90, 99)]
+    return Text(
+        f"Coordinates that first reach 50 / 90 / 99 % of the value: {counts[0]} / {counts[1]} / {counts[2]} of {d_model}"
+    )
+
+
+def facts_table(title: str, rows: list[tuple[str, Any]]) -> Table:
+    """Two columns: what, and how much."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column("fact", style="bold")
+    table.add_column("value", justify="right")
+    for name, value in rows:
+        table.add_row(name, escape(str(value)))
+    return table
+
+
+def print_report(report: RenderableType) -> None:
+    """Print to stdout, as wide as the terminal, or wide enough for the tables where there is none."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(console.width, 120))
+    console.print(report)

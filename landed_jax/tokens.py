@@ -1,0 +1,66 @@
+"""A batch of tokenised prompts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int
+
+from landed_jax.errors import LandedError
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids with a mask that is False on padding.
+
+    Padding may stand on either side; positions count real tokens only, so every prompt gets the numbers it has
+    alone.
+
+    >>> Tokens.from_lists([[5, 6, 7], [8]]).mask
+    Array([[ True,  True,  True],
+           [False, False,  True]], dtype=bool)
+    """
+
+    ids: Int[Array, "batch position"]
+    mask: Bool[Array, "batch position"]
+
+    @classmethod
+    def from_lists(cls, prompts: Sequence[Sequence[int]]) -> "Tokens":
+        """Prompts of any lengths, padded on the left (with id 0, which the mask hides), so that each ends at −1.
+
+        Raises:
+            LandedError: for no prompt, or a prompt without a token.
+        """
+        if not prompts or any(len(p) == 0 for p in prompts):
+            raise LandedError("A prompt without any token has no position to look at: give at least one token.")
+        length = max(len(p) for p in prompts)
+        ids = np.zeros((len(prompts), length), np.int32)
+        mask = np.zeros((len(prompts), length), bool)
+        for row, prompt in enumerate(prompts):
+            ids[row, length - len(prompt) :] = prompt
+            mask[row, length - len(prompt) :] = True
+        return cls(jnp.asarray(ids), jnp.asarray(mask))
+
+    @property
+    def positions(self) -> Int[Array, "batch position"]:
+        """Each token's place in its own prompt; 0 on left padding."""
+        return jnp.maximum(jnp.cumsum(self.mask, axis=-1, dtype=jnp.int32) - 1, 0)
+
+
+def as_tokens(tokens: "Tokens | Int[Array, 'batch position']") -> Tokens:
+    """A `Tokens`, from itself or from an unpadded ``[batch, position]`` array of ids.
+
+    Raises:
+        LandedError: if the array has another rank or is not of whole numbers.
+    """
+    if isinstance(tokens, Tokens):
+        return tokens
+    ids = jnp.asarray(tokens)
+    if ids.ndim != 2 or not jnp.issubdtype(ids.dtype, jnp.integer) or 0 in ids.shape:
+        raise LandedError(
+            f"Token ids must be whole numbers of shape [batch, position], not {ids.dtype} of shape {list(ids.shape)}."
+        )
+    return Tokens(ids, jnp.ones(ids.shape, bool))

@@ -1,0 +1,144 @@
+"""What one forward pass left behind: σ, γ and the factors of every write, with named axes."""
+
+import dataclasses
+from dataclasses import dataclass
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from landed_jax.config import ModelConfig
+from landed_jax.errors import LandedError
+from landed_jax.nn.sites import Site, axes_of
+from landed_jax.parameters import Params
+from landed_jax.tokens import Tokens
+from landed_jax.vocabulary import Vocabulary
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Trace:
+    """The recorded values of one forward pass: a pytree, so it goes through ``jit`` and ``vmap``.
+
+    Attributes:
+        tokens: the prompts.
+        at: ``[position]``, the columns of `tokens` that were recorded (counted from 0).
+        sown: each recorded `Site`'s value; `axes` names its axes.
+        logits: ``[batch, position, vocab]``, where the trace was asked to keep them.
+        params: the weights, once the trace is bound to them; the analyses need them.
+        vocabulary: the tokenizer's view of ids, once bound; targets given as text need it.
+    """
+
+    tokens: Tokens
+    at: jax.Array
+    sown: dict[str, jax.Array]
+    logits: jax.Array | None = None
+    params: Params | None = None
+    config: ModelConfig = dataclasses.field(metadata={"static": True}, kw_only=True)
+    vocabulary: Vocabulary | None = dataclasses.field(default=None, metadata={"static": True}, kw_only=True)
+
+    def bind(self, params: Params, vocabulary: Vocabulary | None = None) -> "Trace":
+        """The same trace with the weights that made it (held, not copied), ready for analysis."""
+        return dataclasses.replace(self, params=params, vocabulary=vocabulary or self.vocabulary)
+
+    def weights(self) -> Params:
+        """The bound parameters.
+
+        Raises:
+            LandedError: if the trace is not bound.
+        """
+        if self.params is None:
+            raise LandedError("This trace holds no weights: pass trace.bind(params) to the analysis.")
+        return self.params
+
+    def __getitem__(self, site: Site) -> jax.Array:
+        """A recorded value.
+
+        Raises:
+            LandedError: if the site was not recorded.
+        """
+        site = Site(site)
+        if site.value not in self.sown:
+            raise LandedError(f"This trace did not record {site.value}: add Site.{site.name} to record=.")
+        return self.sown[site.value]
+
+    def axes(self, site: Site) -> tuple[str, ...]:
+        """The names of a recorded value's axes: layer, batch, position, source, head, neuron, …"""
+        return axes_of(Site(site))
+
+    def _per_read_site(self, kind: str) -> jax.Array:
+        attn, mlp, final = (self[Site(f"{norm}_{kind}")] for norm in ("attn", "mlp", "final"))
+        layers = jnp.stack([attn, mlp], axis=1)
+        return jnp.concatenate([layers.reshape(-1, *final.shape), final[None]])
+
+    @property
+    def sigma(self) -> Float[Array, "site batch position"]:
+        """σ at every read site, in the order ``0.attn, 0.mlp, 1.attn, …, final``."""
+        return self._per_read_site("sigma")
+
+    @property
+    def gamma(self) -> Float[Array, "site d_model"]:
+        """γ at every read site, as the norm applies it."""
+        return self._per_read_site("gamma")
+
+    @property
+    def residual(self) -> Float[Array, "site batch position d_model"]:
+        """The residual stream at every read site (record `RESIDUALS`)."""
+        return self._per_read_site("residual")
+
+
+    @property
+    def normed(self) -> Float[Array, "site batch position d_model"]:
+        """What every read site put out: the stream as it is heard (record `NORMED`)."""
+        return self._per_read_site("normed")
+
+    def select(self, position: int) -> "Trace":
+        """The same trace at one recorded position (a column of the tokens; negative: from the end).
+
+        Raises:
+            LandedError: if that position was not recorded.
+        """
+        index = recorded_index(self, position)
+
+        def keep(value: jax.Array, axes: tuple[str, ...]) -> jax.Array:
+            return jnp.take(value, index[None], axis=axes.index("position")) if "position" in axes else value
+
+        sown = {name: keep(value, axes_of(Site(name))) for name, value in self.sown.items()}
+        logits = None if self.logits is None else keep(self.logits, ("batch", "position", "vocab"))
+        return dataclasses.replace(self, at=self.at[index][None], sown=sown, logits=logits)
+
+
+def recorded_index(trace: Trace, position: int) -> jax.Array:
+    """Where a column of the tokens stands among the recorded positions: a scalar.
+
+    Raises:
+        LandedError: if the column is not there or was not recorded (under ``jit`` the latter cannot be seen).
+    """
+    length = trace.tokens.ids.shape[-1]
+    column = position + length if position < 0 else position
+    if not 0 <= column < length:
+        raise LandedError(f"Position {position} is outside the prompt, whose positions run from 0 to {length - 1}.")
+    found = trace.at == column
+    if not isinstance(found, jax.core.Tracer) and not bool(found.any()):
+        raise LandedError(f"Position {position} was not recorded; the trace has {trace.at.tolist()}.")
+    return jnp.argmax(found)
+
+
+def read_sites(config: ModelConfig) -> tuple[str, ...]:
+    """The names of the ``2L+1`` read sites, in order.
+
+    >>> read_sites(ModelConfig(vocab_size=2, d_model=2, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=2))
+    ('0.attn', '0.mlp', 'final')
+    """
+    return (*(f"{layer}.{norm}" for layer in range(config.n_layers) for norm in ("attn", "mlp")), "final")
+
+
+def site_index(config: ModelConfig, site: str) -> int:
+    """A read site's place in the order.
+
+    Raises:
+        LandedError: for a name that is not a read site of this model.
+    """
+    names = read_sites(config)
+    if site not in names:
+        raise LandedError(f"{site!r} is not a read site: this model has {names[0]}, {names[1]}, … up to final.")
+    return names.index(site)

@@ -1,0 +1,73 @@
+"""Tokens as people write them: text to ids, ids to text, and a target's text to its one id."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from landed_jax.errors import LandedError
+
+_ANCHOR = "a"  # a word before the text, so that it is tokenised as a continuation and not as a beginning
+
+
+class Vocabulary:
+    """A tokenizer of `transformers`, asked only for what the analyses need. Compared by identity, so it is static."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a prompt, with the special tokens that the tokenizer adds by itself (a BOS, mostly)."""
+        return list(self.tokenizer(text)["input_ids"])
+
+    def _plain(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    def text(self, token: int) -> str:
+        """What a token adds to a text before it: " Rome" for a word's first piece, "," or "ing" for others.
+
+        A piece that is no text by itself (part of a character) comes back as the tokenizer's own name for it.
+        """
+        anchor = self._plain(_ANCHOR)
+        before = self.decode(anchor)
+        whole = self.decode([*anchor, int(token)])
+        added = whole[len(before) :] if whole.startswith(before) else whole
+        if added and "�" not in added:
+            return added
+        piece = self.tokenizer.convert_ids_to_tokens(int(token))
+        return f"#{int(token)}" if piece is None else piece
+
+    def token_id(self, text: str) -> int:
+        """The id of a target: a token's exact text, or ``#ID``.
+
+        Raises:
+            LandedError: if the text is not exactly one token; the message shows how it splits.
+        """
+        size = len(self.tokenizer)
+        if text.startswith("#") and text[1:].isdecimal():
+            token = int(text[1:])
+            if token >= size:
+                raise LandedError(f"There is no token #{token}: ids run from 0 to {size - 1}.")
+            return token
+        for ids in (self._continuation(text), self._plain(text)):
+            if len(ids) == 1 and self.text(ids[0]) == text:
+                return ids[0]
+        known = self.tokenizer.get_vocab()
+        for piece in (text, text.replace(" ", "▁")):
+            if piece in known and (piece == text or self.text(known[piece]) == text):
+                return known[piece]
+        raise LandedError(self._split_message(text))
+
+    def _continuation(self, text: str) -> list[int]:
+        anchor = self._plain(_ANCHOR)
+        ids = self._plain(_ANCHOR + text)
+        return ids[len(anchor) :] if ids[: len(anchor)] == anchor else self._plain(text)
+
+    def _split_message(self, text: str) -> str:
+        pieces = [self.text(i) for i in self._continuation(text)]
+        message = f"{text!r} is not one token but {len(pieces)}: {' + '.join(map(repr, pieces))}."
+        spaced = f" {text}"
+        if text and not text.startswith(" ") and len(self._continuation(spaced)) == 1:
+            return f"{message} Did you mean {spaced!r}, with the space?"
+        return f"{message} Give one token's exact text, or #ID."
