@@ -1,11 +1,12 @@
 """Landed writes: what each head and neuron of a language model writes, as the model hears it."""
 
 from landed_jax.analysis.amplification import Amplification, amplification
-from landed_jax.analysis.attribution import Attribution, attribute
+from landed_jax.analysis.attribution import attribute
 from landed_jax.analysis.closure import closure_error
 from landed_jax.analysis.coordinates import Coordinates, coordinates
 from landed_jax.analysis.landing import land
 from landed_jax.analysis.per_write import PerWrite
+from landed_jax.analysis.result import Attribution
 from landed_jax.analysis.sources import attribute_by_source
 from landed_jax.analysis.table import WriteRow, WriteTable
 from landed_jax.analysis.writes import Write, write_vector

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -84,7 +85,6 @@ class Trace:
     def residual(self) -> Float[Array, "site batch position d_model"]:
         """The residual stream at every read site (record `RESIDUALS`)."""
         return self._per_read_site("residual")
-
 
     @property
     def normed(self) -> Float[Array, "site batch position d_model"]:

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from landed_jax.analysis.projections import over_layers
 from landed_jax.nn.functions import linear, scale_stream
 from landed_jax.nn.sites import Site
-from landed_jax.analysis.per_write import over_layers
 from landed_jax.numerics import highest_precision
 from landed_jax.parameters import Params
 from landed_jax.trace import Trace
@@ -27,8 +27,13 @@ def closure_error(trace: Trace) -> Float[Array, "site batch position"]:
     """
 
     def layer(part: Params, z: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
-        W_O = part["attn"]["W_O"]
-        attn = linear(z.reshape(*z.shape[:2], -1), W_O.reshape(W_O.shape[0], -1))
+        def add_head(total: jax.Array, head: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+            z_h, W_O_h = head
+            return total + linear(z_h, W_O_h), None
+
+        # Head by head, as the writes are defined; one product for all of them is what the model itself did.
+        by_head = (jnp.moveaxis(z, 2, 0), jnp.moveaxis(part["attn"]["W_O"], 1, 0))
+        attn, _ = jax.lax.scan(add_head, jnp.zeros_like(trace[Site.EMBEDDING]), by_head)
         mlp = linear(a, part["mlp"]["W_down"])
         b_O, b_down = part["attn"].get("b_O"), part["mlp"].get("b_down")
         attn = attn if b_O is None else attn + b_O.astype(attn.dtype)[None, None]

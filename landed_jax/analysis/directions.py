@@ -25,7 +25,7 @@ class Reading(NamedTuple):
         target, against: ids ``[batch, position]``, where the direction comes from tokens.
     """
 
-    direction: Float[Array, "?batch ?position d_model"]
+    direction: Float[Array, "_ _ d_model"]
     value: Float[Array, "batch position"]
     target: Int[Array, "batch position"] | None
     against: Int[Array, "batch position"] | None
@@ -84,7 +84,7 @@ def _pick(logits: jax.Array, ids: jax.Array) -> jax.Array:
     return jnp.take_along_axis(logits, ids[..., None], axis=-1)[..., 0]
 
 
-def token_ids(trace: Trace, target: Target) -> Int[Array, "?batch ?position"]:
+def token_ids(trace: Trace, target: Target) -> Int[Array, "_ _"]:
     """Ids that broadcast against ``[batch, position]``: one token, one for each prompt, or one for each position."""
     batch, position = trace[Site.FINAL_NORMED].shape[:2]
     if isinstance(target, str) or (isinstance(target, Sequence) and all(isinstance(t, str) for t in target)):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from landed_jax.analysis.directions import Target, read_direction
-from landed_jax.analysis.per_write import contract_output, over_layers
+from landed_jax.analysis.projections import contract_output, over_layers
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import highest_precision, left_broadcast
 from landed_jax.parameters import Params
@@ -13,7 +13,7 @@ from landed_jax.trace import Trace
 
 
 def split_layer(
-    part: Params, pattern: jax.Array, value: jax.Array, vector: Float[Array, "?batch ?position d_model"]
+    part: Params, pattern: jax.Array, value: jax.Array, vector: Float[Array, "_ _ d_model"]
 ) -> Float[Array, "batch position head source"]:
     """``⟨A[q,k] v_k W_O[h], vector⟩`` in one layer."""
     W_O = part["attn"]["W_O"]

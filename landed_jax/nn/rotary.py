@@ -38,7 +38,7 @@ def _yarn(rope: RopeConfig, head_dim: int) -> np.ndarray:
 
 def rotary_frequencies(
     rope: RopeConfig, head_dim: int, max_positions: int, length: Int[Array, " batch"], dtype: jnp.dtype
-) -> Float[Array, "batch half"]:
+) -> Float[Array, "#batch half"]:
     """Radians per position of each rotated pair.
 
     Args:

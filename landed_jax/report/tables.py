@@ -8,10 +8,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from landed_jax.analysis.attribution import Attribution
+from landed_jax.analysis.per_write import PerWrite
 from landed_jax.analysis.table import WriteTable, attended_label
 from landed_jax.analysis.writes import describe
-from landed_jax.report.document import Account, scale_rows
+from landed_jax.parity.ladder import Ladder
+from landed_jax.report.account import Account
+from landed_jax.report.document import scale_rows
 
 
 def run_report(account: Account, top: int) -> RenderableType:
@@ -29,7 +31,7 @@ def _quote(text: str) -> str:
 def headline(account: Account) -> RenderableType:
     """The prompt, the target, its logit, and how exactly the parts sum to it."""
     shares = account.attribution
-    target, against = account.named(shares, "target"), account.named(shares, "against")
+    target, against = account.token(shares, "target"), account.token(shares, "against")
     tokens = account.tokens()
     lines = [f"[dim]{escape(account.model)}[/]   {_quote(account.prompt)}"]
     if account.position != len(tokens) - 1:
@@ -39,31 +41,19 @@ def headline(account: Account) -> RenderableType:
     what = "logit" if against is None else f"logit difference to {_quote(against['text'])}"
     lines.append(f"[bold]{name}  {what} {value:.4f}[/]   the writes sum to it within {error:.1e}")
     if account.difference is not None:
-        other = account.named(account.difference, "against")
+        other = account.token(account.difference, "against")
         gap, gap_error = float(account.difference.value[0, 0]), float(account.difference.closure_error[0, 0])
         if other:
             lines.append(f"ahead of {_quote(other['text'])} by [bold]{gap:.4f}[/]   within {gap_error:.1e}")
     return Text.from_markup("\n".join(lines))
 
 
-def _index(table: WriteTable, shares: Attribution) -> list[float]:
-    """The landed contributions of the same writes in another attribution."""
-    landed = shares.landed
-    kinds = {"head": landed.heads, "neuron": landed.neurons}
+def _same_writes(rows: WriteTable, numbers: PerWrite) -> list[float]:
+    """The numbers of these rows' writes in another attribution."""
+    kinds = {"head": numbers.heads, "neuron": numbers.neurons}
     return [
-        float(landed.embedding[0, 0] if row.kind == "embedding" else kinds[row.kind][row.layer, 0, 0, row.index])
-        for row in table
-    ]
-
-
-def _effects(table: WriteTable, shares: Attribution) -> list[float]:
-    effect = shares.direct_effect
-    if effect is None:
-        return []
-    kinds = {"head": effect.heads, "neuron": effect.neurons}
-    return [
-        float(effect.embedding[0, 0] if row.kind == "embedding" else kinds[row.kind][row.layer, 0, 0, row.index])
-        for row in table
+        float(numbers.embedding[0, 0] if row.kind == "embedding" else kinds[row.kind][row.layer, 0, 0, row.index])
+        for row in rows
     ]
 
 
@@ -76,15 +66,16 @@ def writes_table(account: Account, top: int) -> Table:
     first = "logit" if account.attribution.against is None else "difference"
     columns = ["write", "from token", f"{first}\nlanded", f"{first}\ndirect effect"]
     if difference is not None:
-        other = account.named(difference, "against")
+        other = account.token(difference, "against")
         over = f"vs {_quote(other['text'])}" if other else "difference"
         columns += [f"{over}\nlanded", f"{over}\ndirect effect"]
     columns += ["σ share", "amplification"]
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i < 2 else "right", no_wrap=True)
     beside = []
-    if difference is not None:
-        beside = list(zip(_index(rows, difference), _effects(rows, difference), strict=True))
+    if difference is not None and difference.direct_effect is not None:
+        parts = (_same_writes(rows, numbers) for numbers in (difference.landed, difference.direct_effect))
+        beside = list(zip(*parts, strict=True))
     for i, row in enumerate(rows):
         cells = [describe(row), escape(attended_label(row)), f"{row.landed:+.4f}", _signed(row.direct_effect)]
         if beside:
@@ -129,7 +120,7 @@ def scale_table(account: Account) -> Table:
     table = Table(title=f"Scale at position {account.position}", title_justify="left", header_style="bold")
     for name in ("read site", "σ", "|γ|/σ min", "median", "max"):
         table.add_column(name, justify="left" if name == "read site" else "right")
-    for row in scale_rows(account.attribution, account.trace):
+    for row in scale_rows(account):
         amplification = row["amplification"]
         cells = (f"{amplification[key]:.3g}" for key in ("min", "median", "max"))
         table.add_row(row["site"], f"{row['sigma']:.4g}", *cells)
@@ -138,10 +129,10 @@ def scale_table(account: Account) -> Table:
 
 def coordinates_line(account: Account) -> Text:
     """How few coordinates carry the value."""
-    d_model = account.trace.config.d_model
-    counts = [int(account.coordinates.count(p / 100)[0, 0]) for p in (50, 90, 99)]
+    d_model = account.config.d_model
+    counts = list(account.coordinate_counts.values())
     return Text(
-        f"Coordinates that first reach 50 / 90 / 99 % of the value: {counts[0]} / {counts[1]} / {counts[2]} of {d_model}"
+        f"Coordinates that reach 50 / 90 / 99 % of the value: {counts[0]} / {counts[1]} / {counts[2]} of {d_model}"
     )
 
 
@@ -161,3 +152,19 @@ def print_report(report: RenderableType) -> None:
     if not console.is_terminal:
         console = Console(width=max(console.width, 120))
     console.print(report)
+
+
+def ladder_table(ladder: Ladder) -> RenderableType:
+    """Every rung's difference, and the logits' by position."""
+    rungs = Table(title="Difference from the reference, by module", title_justify="left", header_style="bold")
+    for name in ("rung", "largest difference", "of its largest value", ""):
+        rungs.add_column(name, justify="left" if name in ("rung", "") else "right")
+    for rung in ladder.rungs:
+        mark = "" if rung.passes else "[bold red]differs[/]"
+        rungs.add_row(rung.name, f"{rung.difference:.2e}", f"{rung.relative:.1e}", mark)
+    positions = Table(title="Largest logit difference, by position", title_justify="left", header_style="bold")
+    positions.add_column("position", justify="right")
+    positions.add_column("difference", justify="right")
+    for position, difference in enumerate(ladder.by_position):
+        positions.add_row(str(position), f"{difference:.2e}")
+    return Group(rungs, Text(), positions)

@@ -1,0 +1,106 @@
+"""The result of an attribution: one number for every write, with its closure error."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from landed_jax.analysis.amplification import Amplification
+from landed_jax.analysis.per_write import PerWrite
+from landed_jax.analysis.table import WriteRow, WriteTable
+from landed_jax.analysis.writes import Write, next_site
+from landed_jax.config import ModelConfig
+from landed_jax.errors import LandedError
+from landed_jax.tokens import Tokens
+from landed_jax.trace import site_index
+from landed_jax.vocabulary import Vocabulary
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Attribution:
+    """A logit (or a difference, or any direction) as a sum over writes, with its closure error.
+
+    Attributes:
+        landed: each write's landed contribution, in units of the logit.
+        direct_effect: what removing each write would take from the value, σ recomputed; None if not asked for.
+        sigma_share: each write's part of σ² at the final norm; None if not asked for.
+        value: ``[batch, position]``, the model's own logit or difference.
+        total: ``[batch, position]``, the sum of all landed contributions.
+        closure_error: ``|total − value|``, in units of the logit: float arithmetic's error, and nothing else's.
+        target, against: ids ``[batch, position]``; None for a direction of the user's.
+        attended: ``[layer, batch, position, head]``, the column of the source token with the largest part in each
+            head's contribution, where the trace recorded `SOURCES`.
+        scale: the amplification at every read site.
+    """
+
+    landed: PerWrite
+    direct_effect: PerWrite | None
+    sigma_share: PerWrite | None
+    value: Float[Array, "batch position"]
+    total: Float[Array, "batch position"]
+    closure_error: Float[Array, "batch position"]
+    target: Int[Array, "batch position"] | None
+    against: Int[Array, "batch position"] | None
+    attended: Int[Array, "layer batch position head"] | None
+    scale: Amplification
+    tokens: Tokens
+    at: Int[Array, " position"]
+    config: ModelConfig = dataclasses.field(metadata={"static": True})
+    vocabulary: Vocabulary | None = dataclasses.field(metadata={"static": True})
+
+    def top(self, n: int = 20, *, position: int = -1, batch: int = 0) -> WriteTable:
+        """The `n` writes with the largest |landed contribution| at one position of one prompt.
+
+        Every head, every neuron and the embedding are ranked; biases are not. Needs concrete values, so it does
+        not run under ``jit``; use ``jax.lax.top_k`` on `landed` there.
+
+        Args:
+            position: a column of the tokens (negative: from the end) that was recorded.
+
+        Raises:
+            LandedError: if the position was not recorded.
+        """
+        at = np.asarray(self.at)
+        column = position + self.tokens.ids.shape[1] if position < 0 else position
+        if column not in at:
+            raise LandedError(f"Position {position} was not recorded; the trace has {at.tolist()}.")
+        p = int(np.argmax(at == column))
+        flat = [_flat(part, batch, p) for part in (self.landed, self.direct_effect, self.sigma_share)]
+        order = np.argsort(-np.abs(flat[0]), kind="stable")[: max(n, 0)]
+        return WriteTable([self._row(int(u), flat, batch, p, column) for u in order])
+
+    def _row(self, u: int, flat: list[np.ndarray], batch: int, p: int, column: int) -> WriteRow:
+        config = self.config
+        if u == 0:
+            write = Write("embedding", batch=batch, position=column)
+        elif u <= config.n_layers * config.n_heads:
+            write = Write("head", *divmod(u - 1, config.n_heads), batch=batch, position=column)
+        else:
+            write = Write("neuron", *divmod(u - 1 - config.n_layers * config.n_heads, config.d_ff), batch, column)
+        site = site_index(config, next_site(write, config))
+        attended = text = None
+        if self.attended is not None and write.kind == "head":
+            attended = int(self.attended[write.layer, batch, p, write.index])
+            if self.vocabulary is not None:
+                text = self.vocabulary.text(int(self.tokens.ids[batch, attended]))
+        landed, effect, share = (float(values[u]) if values.size else None for values in flat)
+        return WriteRow(
+            **dataclasses.asdict(write),
+            landed=landed or 0.0,
+            direct_effect=effect,
+            sigma_share=share,
+            amplification=float(self.scale.median[site, batch, p]),
+            attended=attended,
+            attended_text=text,
+        )
+
+
+def _flat(part: PerWrite | None, batch: int, p: int) -> np.ndarray:
+    """Embedding, heads, neurons of one position in a row; empty where there is nothing."""
+    if part is None:
+        return np.zeros(0)
+    heads, neurons = np.asarray(part.heads[:, batch, p]), np.asarray(part.neurons[:, batch, p])
+    return np.concatenate([np.asarray(part.embedding[batch, p])[None], heads.ravel(), neurons.ravel()])

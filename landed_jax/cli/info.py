@@ -1,0 +1,25 @@
+"""`landed info`: a model's facts, from its config alone."""
+
+import click
+
+EXAMPLES = """\b
+Examples:
+  landed info ./llama-hf
+  landed info mistralai/Mistral-7B-v0.3 --length 2048 --batch 4
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("model")
+@click.option("--length", type=click.IntRange(min=1), default=128, show_default=True, help="Tokens a prompt.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Prompts.")
+def info(model: str, length: int, batch: int) -> None:
+    """The facts of MODEL, its parameter count, and the memory that a trace takes. Reads no weights."""
+    from landed_jax.model import read_config
+    from landed_jax.report.facts import model_facts, trace_facts
+    from landed_jax.report.tables import facts_table, print_report
+
+    config, weight_dtype = read_config(model)
+    print_report(facts_table(model, model_facts(config, weight_dtype)))
+    title = f"A trace of {batch} × {length} tokens, in memory"
+    print_report(facts_table(title, trace_facts(config, batch=batch, length=length)))

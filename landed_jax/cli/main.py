@@ -1,0 +1,55 @@
+"""The entry point: exit 0 on success; on bad usage or bad input 2, with one plain sentence on stderr."""
+
+import os
+import sys
+
+import click
+
+from landed_jax.cli.convert import convert
+from landed_jax.cli.info import info
+from landed_jax.cli.run import run
+from landed_jax.cli.verify import verify
+from landed_jax.errors import LandedError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="landed-jax", prog_name="landed")
+def commands() -> None:
+    """Landed writes: which heads and neurons pointed a language model at a token, exactly."""
+
+
+for command in (run, convert, verify, info):
+    commands.add_command(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit."""
+    sys.exit(_status(arguments))
+
+
+def _status(arguments: list[str] | None) -> int:
+    try:
+        result = commands.main(arguments, prog_name="landed", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.ClickException as error:
+        return _complain(error.format_message())
+    except LandedError as error:
+        return _complain(str(error))
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): nothing to say, and nothing left to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _complain(str(error))
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("landed: interrupted", err=True)
+        return 130
+
+
+def _complain(message: str) -> int:
+    click.echo(f"landed: {message}", err=True)
+    return 2

@@ -1,0 +1,61 @@
+"""`landed run`: one prompt's account."""
+
+import sys
+
+import click
+
+from landed_jax.cli.output import check_json_target, write_json
+from landed_jax.cli.progress import progress_bar
+from landed_jax.errors import LandedError
+
+EXAMPLES = """\b
+Examples:
+  landed run "Once upon a time, there was a little" --model MODEL
+  landed run "Tom and Ann went home. Tom gave it to" --model MODEL --target " Ann" --against " Tom"
+  landed run "The Colosseum is in the city of" --model MODEL --json - | jq .closure_error
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("prompt", required=False)
+@click.option("--model", metavar="M", help="An HF folder, an HF id, or a folder made by `landed convert`.")
+@click.option("--target", metavar="T", help="The token to account for: its exact text, or #ID. Default: the likeliest.")
+@click.option("--against", metavar="T2", help="Account for the logit difference target − T2 instead.")
+@click.option("--position", metavar="N", type=int, default=-1, help="The position to read. Default: the last.")
+@click.option("--top", metavar="K", type=click.IntRange(min=0), default=20, show_default=True, help="How many writes.")
+@click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
+def run(
+    prompt: str | None,
+    model: str | None,
+    target: str | None,
+    against: str | None,
+    position: int,
+    top: int,
+    json_target: str | None,
+) -> None:
+    """Account for one logit: how much of it each head and neuron wrote, as the model hears it.
+
+    PROMPT is read from standard input where it is not given and something is piped in.
+    """
+    check_json_target(json_target)
+    if prompt is None:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise LandedError('Give a prompt: landed run "Once upon a time" --model MODEL.')
+        prompt = sys.stdin.read().rstrip("\n")
+    if model is None:
+        raise LandedError("Name a model with --model: an HF folder, an HF id, or a folder made by `landed convert`.")
+
+    from landed_jax.model import load
+    from landed_jax.report.account import account_for
+    from landed_jax.report.document import run_document
+    from landed_jax.report.tables import print_report, run_report
+
+    with progress_bar("Reading weights") as report:
+        opened = load(model, progress=report)
+    account = account_for(opened, prompt, target=target, against=against, position=position)
+    for warning in account.warnings:
+        click.echo(f"landed: {warning}", err=True)
+    if json_target is not None:
+        write_json(run_document(account, top), json_target)
+    if json_target != "-":
+        print_report(run_report(account, top))

@@ -1,0 +1,60 @@
+"""`landed verify`: parity with transformers."""
+
+import click
+import numpy as np
+
+from landed_jax.cli.progress import progress_bar
+from landed_jax.errors import LandedError
+
+EXAMPLES = """\b
+Examples:
+  landed verify ./llama-native --against ./llama-hf
+  landed verify ./llama-hf --against ./llama-hf --length 128
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("model")
+@click.option("--against", "hf_folder", metavar="HF_FOLDER", required=True, help="The checkpoint to compare with.")
+@click.option("--length", type=click.IntRange(min=1), default=32, show_default=True, help="Tokens a prompt.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random token ids.")
+def verify(model: str, hf_folder: str, length: int, seed: int) -> int:
+    """Compare MODEL with what transformers computes from HF_FOLDER, in float32, module by module.
+
+    Two prompts of random tokens run, one of them half as long and padded on the left. Prints the largest logit
+    difference at each position and the first module that differs; exits with 1 if one does. Needs torch.
+    """
+    from pathlib import Path
+
+    from landed_jax.model import load
+    from landed_jax.parity.ladder import LADDER_SITES, TOLERANCE, climb
+    from landed_jax.parity.reference import reference_rungs, torch_module
+    from landed_jax.report.tables import ladder_table, print_report
+    from landed_jax.tokens import Tokens
+
+    torch_module()
+    if not Path(hf_folder).is_dir():
+        raise LandedError(f"--against {hf_folder} is not a folder.")
+    with progress_bar("Reading weights") as report:
+        opened = load(model, progress=report)
+    random = np.random.default_rng(seed)
+    vocab = opened.config.vocab_size
+    prompts = [random.integers(0, vocab, n).tolist() for n in (length, max(length // 2, 1))]
+    tokens = Tokens.from_lists(prompts)
+    trace = opened.trace(tokens, record=LADDER_SITES, dtype="float32")
+    with progress_bar("Running the reference"):
+        reference = reference_rungs(Path(hf_folder), np.asarray(tokens.ids), np.asarray(tokens.mask))
+    ladder = climb(trace, reference)
+    print_report(ladder_table(ladder))
+    failing = ladder.first_failing
+    if failing is None:
+        click.echo(
+            f"Equal at every rung: largest difference {ladder.worst.relative:.1e} of the rung's largest value "
+            f"({ladder.worst.name}); {TOLERANCE:.0e} passes."
+        )
+        return 0
+    click.echo(
+        f"The first rung that differs is {failing.name}: by {failing.difference:.3g}, "
+        f"{failing.relative:.1e} of its largest value, where {TOLERANCE:.0e} passes."
+    )
+    return 1

@@ -1,0 +1,231 @@
+"""A model as users hold it: opened from anywhere, encoding text, tracing a forward pass."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from landed_jax.config import ModelConfig
+from landed_jax.errors import LandedError
+from landed_jax.forward import forward
+from landed_jax.hf.dtypes import FLOATS
+from landed_jax.hf.gate import config_from_hf
+from landed_jax.hf.hub import resolve
+from landed_jax.hf.reader import Progress, read_params
+from landed_jax.hf.tokenizer import load_vocabulary
+from landed_jax.jsonfile import read_json_object
+from landed_jax.native import check_destination, is_native, load_native, read_manifest, save_native
+from landed_jax.nn.sites import WRITES, Site
+from landed_jax.nn.tap import Edit
+from landed_jax.numerics import compute_dtype
+from landed_jax.parameters import Params
+from landed_jax.tokens import Tokens, as_tokens
+from landed_jax.trace import Trace
+from landed_jax.vocabulary import Vocabulary
+
+Prompts = Tokens | str | Sequence[str] | Sequence[Sequence[int]] | jax.Array | np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model's facts, weights and tokenizer.
+
+    Attributes:
+        params: the weights as the checkpoint has them.
+        vocabulary: the tokenizer's view of ids; None where the checkpoint has no tokenizer.
+        source: what the model was opened by.
+        folder: the folder it was read from.
+
+    >>> from landed_jax.parameters import init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> model = Model(config, init_params(config, jax.random.key(0)))
+    >>> model.trace([[1, 5, 7], [3]], at=-1).logits.shape
+    (2, 1, 11)
+    """
+
+    config: ModelConfig
+    params: Params = dataclasses.field(repr=False)
+    vocabulary: Vocabulary | None = dataclasses.field(default=None, repr=False)
+    source: str = ""
+    folder: Path | None = None
+
+    def encode(self, text: str | Sequence[str]) -> Tokens:
+        """One prompt, or several: shorter ones are padded on the left, so that each ends at the last column.
+
+        Raises:
+            LandedError: if the model has no tokenizer, or a prompt has no token.
+        """
+        if self.vocabulary is None:
+            raise LandedError(
+                f"The model {self.source!r} came without a tokenizer: pass token ids, or put its tokenizer.json "
+                "beside the weights."
+            )
+        texts = [text] if isinstance(text, str) else list(text)
+        return Tokens.from_lists([self.vocabulary.encode(t) for t in texts])
+
+    def trace(
+        self,
+        tokens: Prompts,
+        *,
+        record: Iterable[Site] = WRITES,
+        at: int | Sequence[int] | jax.Array | None = None,
+        edits: Mapping[Site, Edit] | None = None,
+        dtype: Any = None,
+    ) -> Trace:
+        """One jitted forward pass, recorded, with its logits and bound to the weights.
+
+        Args:
+            tokens: `Tokens`, ids ``[batch, position]``, lists of ids, a prompt, or several prompts.
+            record: the sites to record; by default what the landed writes need.
+            at: the columns to record and to compute logits for, from the left or (negative) from the right; by
+                default all. Another choice of as many columns does not compile again.
+            edits: for a site, ``edit(value, layer) -> value``; see `forward`.
+            dtype: float32 or float64; by default JAX's default float.
+
+        Raises:
+            LandedError: for ids or columns out of range, ids of the wrong shape, or text without a tokenizer.
+        """
+        tokens = self._as_tokens(tokens)
+        logits, trace = _jitted_forward(
+            self.params,
+            tokens,
+            None if at is None else _columns(at, tokens.ids.shape[1]),
+            config=self.config,
+            record=frozenset(map(Site, record)),
+            edits=tuple((Site(site), edit) for site, edit in (edits or {}).items()),
+            dtype=compute_dtype(dtype),
+        )
+        return dataclasses.replace(trace, logits=logits).bind(self.params, self.vocabulary)
+
+    def save(self, dst: str | os.PathLike[str]) -> None:
+        """Write the model as a native folder, which `load` opens fast.
+
+        Raises:
+            LandedError: if `dst` exists or cannot be written.
+        """
+        save_native(Path(dst), self.config, self.params, self.folder)
+
+    def _as_tokens(self, tokens: Prompts) -> Tokens:
+        if isinstance(tokens, str) or (_is_list(tokens) and tokens and all(isinstance(t, str) for t in tokens)):
+            tokens = self.encode(tokens)
+        elif _is_list(tokens) and all(_is_list(prompt) for prompt in tokens):
+            tokens = Tokens.from_lists([self._checked(prompt) for prompt in tokens])
+        tokens = as_tokens(tokens)
+        if tokens.ids.ndim != 2 or tokens.ids.shape != tokens.mask.shape:
+            raise LandedError(
+                f"Tokens need ids and a mask of one shape [batch, position], not {list(tokens.ids.shape)} and "
+                f"{list(tokens.mask.shape)}."
+            )
+        if not isinstance(tokens.ids, jax.core.Tracer):
+            ids = np.asarray(tokens.ids)
+            self._checked([int(ids.min()), int(ids.max())])
+        return tokens
+
+    def _checked(self, ids: Sequence[int]) -> Sequence[int]:
+        """The same ids; JAX would take one that is out of range for another token in silence."""
+        for token in ids:
+            if not isinstance(token, int | np.integer) or not 0 <= token < self.config.vocab_size:
+                last = self.config.vocab_size - 1
+                raise LandedError(f"There is no token {token!r}: this model's ids run from 0 to {last}.")
+        return ids
+
+
+@functools.partial(jax.jit, static_argnames=("config", "record", "edits", "dtype"))
+def _jitted_forward(
+    params: Params,
+    tokens: Tokens,
+    at: jax.Array | None,
+    *,
+    config: ModelConfig,
+    record: frozenset[Site],
+    edits: tuple[tuple[Site, Edit], ...],
+    dtype: Any,
+) -> tuple[jax.Array, Trace]:
+    return forward(params, tokens, config, record=record, at=at, edits=dict(edits), dtype=dtype)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _columns(at: int | Sequence[int] | jax.Array, length: int) -> jax.Array:
+    """Columns counted from the left, as an array that jit traces."""
+    if isinstance(at, jax.core.Tracer):
+        return at
+    columns = np.atleast_1d(np.asarray(at))
+    if columns.ndim != 1 or not columns.size or not np.issubdtype(columns.dtype, np.integer):
+        raise LandedError(f"at={at!r} is not a column or a list of columns (whole numbers).")
+    if columns.min() < -length or columns.max() >= length:
+        raise LandedError(f"at={at!r} is out of range: the prompts have {length} columns, from 0 or from -{length}.")
+    return jnp.asarray(columns % length, jnp.int32)
+
+
+def load(
+    source: str | os.PathLike[str],
+    *,
+    mesh: Mesh | None = None,
+    stacked: bool | None = None,
+    progress: Progress | None = None,
+) -> Model:
+    """Open a model.
+
+    Args:
+        source: a Hugging Face id, a folder in Hugging Face layout, or a native folder.
+        mesh: place the weights on it: heads, neurons and the vocabulary are cut over its axis ``model``.
+        stacked: hold the layers under one leading axis (the time to compile then does not grow with depth), or one
+            subtree a layer (faster to run on CPU); by default whichever suits the device.
+        progress: ``progress(done, total)`` in bytes, called as a Hugging Face checkpoint is read.
+
+    Raises:
+        LandedError: if it cannot be opened: the message names everything that is wrong.
+    """
+    if stacked is None:
+        platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()
+        stacked = platform != "cpu"
+    folder = resolve(source)
+    config, params = _open(folder, mesh, stacked, progress)
+    return Model(config, params, load_vocabulary(folder), str(source), folder)
+
+
+def read_config(source: str | os.PathLike[str]) -> tuple[ModelConfig, str | None]:
+    """A model's facts without its weights, and the float type of the weights where its files say it.
+
+    Raises:
+        LandedError: if there is no such model, or it is not one that this package honours.
+    """
+    folder = resolve(source, config_only=True)
+    if is_native(folder):
+        return read_manifest(folder)
+    values = read_json_object(folder / "config.json")
+    dtype = values.get("dtype") or values.get("torch_dtype")
+    return config_from_hf(values), dtype if dtype in set(map(str, FLOATS.values())) else None
+
+
+def convert(src: str | os.PathLike[str], dst: str | os.PathLike[str], progress: Progress | None = None) -> None:
+    """Write the model `src` as the native folder `dst`, whole or not at all.
+
+    Memory never holds more than the parameters and about one layer.
+
+    Raises:
+        LandedError: if `src` cannot be opened, or `dst` exists or cannot be written.
+    """
+    check_destination(Path(dst))
+    folder = resolve(src)
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        config, params = _open(folder, None, False, progress)
+        save_native(Path(dst), config, params, folder)
+
+
+def _open(folder: Path, mesh: Mesh | None, stacked: bool, progress: Progress | None) -> tuple[ModelConfig, Params]:
+    if is_native(folder):
+        return load_native(folder, mesh, stacked)
+    config = config_from_hf(read_json_object(folder / "config.json"))
+    return config, read_params(folder, config, mesh=mesh, stacked=stacked, progress=progress)

@@ -1,0 +1,285 @@
+"""The native checkpoint: the parameters in Orbax, with the config and the tokenizer's files beside them.
+
+landed.json       format, ModelConfig, the float type of each leaf
+params/           Orbax, one subtree a layer
+config.json, …    the original config and the tokenizer's files, as they came
+"""
+
+import contextlib
+import json
+import logging
+import os
+import re
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, Sharding, SingleDeviceSharding
+
+from landed_jax.config import ModelConfig
+from landed_jax.errors import LandedError
+from landed_jax.hf.dtypes import FLOATS, require_64_bit
+from landed_jax.hf.tokenizer import TOKENIZER_FILES
+from landed_jax.jsonfile import read_json_object
+from landed_jax.parameters import Leaf, Params, build_tree, leaf_places, unstack_layers
+from landed_jax.parameters import Path as ParamPath
+from landed_jax.sharding import leaf_sharding
+
+FORMAT = 1
+MANIFEST = "landed.json"
+_PARAMS = "params"
+_IN_FLIGHT = 32 << 20  # bytes on their way to or from disk at a time, unless one leaf is larger
+_UNFINISHED = re.compile(r"\..+\.unfinished-(\d+)")
+
+
+def is_native(folder: Path) -> bool:
+    """Whether `folder` was written by `save_native`."""
+    return (folder / MANIFEST).is_file()
+
+
+def check_destination(dst: Path) -> None:
+    """Refuse to write where something is, before any work is done.
+
+    Raises:
+        LandedError: if `dst` exists.
+    """
+    if os.path.lexists(dst):
+        raise LandedError(f"{dst} is already there, and nothing is overwritten: name a new folder or move it away.")
+
+
+def save_native(dst: Path, config: ModelConfig, params: Params, tokenizer_folder: Path | None = None) -> None:
+    """Write a native checkpoint, whole or not at all.
+
+    Everything is written to a folder beside `dst`, which takes its name at the end; what killed runs left there is
+    removed first.
+
+    Args:
+        params: in either layout; stored with one subtree a layer, in their own float types.
+        tokenizer_folder: where the original config.json and tokenizer files are copied from.
+
+    Raises:
+        LandedError: if `dst` exists or cannot be written.
+    """
+    dst = Path(dst).absolute()
+    check_destination(dst)
+    params = unstack_layers(params)
+    unfinished = dst.with_name(f".{dst.name}.unfinished-{os.getpid()}")
+    try:
+        dst.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(dst)
+        unfinished.mkdir()
+        _write_arrays(unfinished / _PARAMS, params)
+        for name in ("config.json", *TOKENIZER_FILES) if tokenizer_folder is not None else ():
+            if (tokenizer_folder / name).is_file():
+                shutil.copyfile(tokenizer_folder / name, unfinished / name)
+        manifest = {"format": FORMAT, "config": config.to_dict(), "dtypes": _dtypes(config, params)}
+        manifest["files"] = _file_sizes(unfinished / _PARAMS)
+        (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        check_destination(dst)
+        unfinished.rename(dst)
+    except OSError as error:
+        raise LandedError(f"{dst} cannot be written: {error}.") from error
+    finally:
+        _remove(unfinished)
+
+
+def load_native(folder: Path, mesh: Mesh | None = None, stacked: bool = False) -> tuple[ModelConfig, Params]:
+    """A native checkpoint's config and parameters.
+
+    Args:
+        mesh: place each leaf on it, as `leaf_sharding` says.
+        stacked: give layer leaves a leading layer axis.
+
+    Raises:
+        LandedError: if the folder is not a native checkpoint, is damaged, or is of a newer format.
+    """
+    folder = Path(folder).absolute()
+    if _UNFINISHED.fullmatch(folder.name):
+        raise LandedError(f"{folder} is what an interrupted conversion left: delete it and convert again.")
+    config, dtypes, files = _manifest(folder)
+    require_64_bit(dtypes.values())
+    shardings = _shardings(config, mesh)
+    abstract = build_tree(
+        (path, jax.ShapeDtypeStruct(leaf.shape(config), dtypes[path], sharding=shardings(leaf)))
+        for path, leaf in leaf_places(config)
+    )
+    _check_arrays(folder / _PARAMS, files, abstract)
+    params = _read_arrays(folder / _PARAMS, abstract)
+    return config, _stack_in_place(params) if stacked else params
+
+
+def read_manifest(folder: Path) -> tuple[ModelConfig, str | None]:
+    """A native checkpoint's config, and its float type where all leaves have the same.
+
+    Raises:
+        LandedError: as `load_native` does.
+    """
+    config, dtypes, _ = _manifest(folder)
+    kinds = {str(dtype) for dtype in dtypes.values()}
+    return config, kinds.pop() if len(kinds) == 1 else None
+
+
+def _manifest(folder: Path) -> tuple[ModelConfig, dict[ParamPath, np.dtype], Any]:
+    """The config, each leaf's float type, and the record of Orbax's files."""
+    manifest = read_json_object(folder / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        raise LandedError(
+            f"{folder / MANIFEST} is of format {manifest.get('format')!r}, and this version reads {FORMAT}: "
+            "convert again."
+        )
+    try:
+        config = ModelConfig.from_dict(manifest["config"])
+        dtypes = {path: np.dtype(jnp.dtype(manifest["dtypes"]["/".join(path)])) for path, _ in leaf_places(config)}
+    except (KeyError, TypeError, LandedError) as error:
+        raise LandedError(f"{folder / MANIFEST} is damaged: convert again. ({error})") from error
+    if not set(dtypes.values()) <= set(FLOATS.values()):
+        raise LandedError(f"{folder / MANIFEST} names types that weights cannot have: convert again.")
+    return config, dtypes, manifest.get("files")
+
+
+def _shardings(config: ModelConfig, mesh: Mesh | None) -> Callable[[Leaf], Sharding]:
+    if mesh is not None:
+        return lambda leaf: leaf_sharding(leaf, config, mesh)
+    device = SingleDeviceSharding(next(iter(jnp.zeros(()).devices())))  # the default device, however it was chosen
+    return lambda _: device
+
+
+@jax.jit  # compiled, it copies once
+def _stack(leaves: list[jax.Array]) -> jax.Array:
+    return jnp.stack(leaves)
+
+
+def _stack_in_place(params: Params) -> Params:
+    """The stacked tree, letting go of each leaf's layers as soon as they are copied."""
+    layers = [params["layers"].pop(str(i)) for i in range(len(params["layers"]))]
+    stacked: Params = {part: {} for part in layers[0]}
+    for part, leaves in layers[0].items():
+        for name in list(leaves):
+            stacked[part][name] = _stack([layer[part].pop(name) for layer in layers]).block_until_ready()
+    return {**params, "layers": stacked}
+
+
+def _dtypes(config: ModelConfig, params: Params) -> dict[str, str]:
+    dtypes = {}
+    for path, _ in leaf_places(config):
+        node: Any = params
+        for part in path:
+            node = node[part]
+        dtypes["/".join(path)] = str(node.dtype)
+    return dtypes
+
+
+def _file_sizes(folder: Path) -> dict[str, int]:
+    return {str(f.relative_to(folder)): f.stat().st_size for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
+def _check_arrays(folder: Path, expected: Any, abstract: Params) -> None:
+    """Look for damage before Orbax does: where it stops halfway, its threads go on and write to the screen."""
+    from orbax.checkpoint import v1 as ocp
+
+    sizes = _file_sizes(folder)
+    wrong = (
+        [name for name, size in expected.items() if sizes.get(name) != size] if isinstance(expected, dict) else ["?"]
+    )
+    if wrong:
+        raise LandedError(f"The parameters in {folder} are damaged, convert again: missing or cut off: {wrong[0]}.")
+    try:
+        with _quiet():
+            stored = ocp.metadata(folder).metadata
+        shapes = {jax.tree_util.keystr(path): (x.shape, x.dtype) for path, x in jax.tree.leaves_with_path(stored)}
+    except Exception as error:  # any type, as below
+        raise LandedError(f"The parameters in {folder} are damaged, convert again: {_first_line(error)}") from error
+    for path, leaf in jax.tree.leaves_with_path(abstract):
+        name = jax.tree_util.keystr(path)
+        if shapes.pop(name, None) != (leaf.shape, leaf.dtype):
+            raise LandedError(
+                f"The parameters in {folder} are damaged, convert again: {name} is not as the config says."
+            )
+    if shapes:
+        raise LandedError(f"The parameters in {folder} are damaged, convert again: {min(shapes)} is left over.")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _remove(folder: Path) -> None:
+    for _ in range(50):  # after a failure Orbax's threads may still be writing
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
+
+
+def _remove_stale(dst: Path) -> None:
+    for folder in dst.parent.glob(f".{dst.name}.unfinished-*"):
+        match = _UNFINISHED.fullmatch(folder.name)
+        if match and not _is_alive(int(match[1])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return pid != os.getpid()  # a killed run may have had the number that this one has now
+
+
+def _write_arrays(folder: Path, params: Params) -> None:
+    from orbax.checkpoint import v1 as ocp
+
+    context = ocp.Context()
+    limit = _bytes_in_flight(params)
+    context.memory.write_concurrent_bytes = limit
+    context.memory.transfer_concurrent_bytes = limit
+    context.array.saving.use_compression = False  # float weights hardly shrink, and it costs time and memory
+    try:
+        with _quiet(), context:
+            ocp.save(folder, params)
+    except Exception as error:  # Orbax and TensorStore raise many types for a full disk
+        raise LandedError(f"{folder} cannot be written: {_first_line(error)}") from error
+
+
+def _bytes_in_flight(params: Params) -> int:
+    """Without a limit Orbax holds a second copy of everything; below the largest leaf it gives up."""
+    return max(_IN_FLIGHT, *(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params)))
+
+
+def _read_arrays(folder: Path, abstract: Params) -> Params:
+    from orbax.checkpoint import v1 as ocp
+
+    context = ocp.Context()
+    context.memory.read_concurrent_bytes = _bytes_in_flight(abstract)
+    try:
+        with _quiet(), context:
+            params = ocp.load(folder, abstract)
+    except Exception as error:  # Orbax and TensorStore raise many types for a damaged folder
+        raise LandedError(f"The parameters in {folder} are damaged, convert again: {_first_line(error)}") from error
+    if any(a.dtype != b.dtype for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(abstract), strict=True)):
+        # Orbax reads in threads of its own, which see only the process-wide setting.
+        raise LandedError("These weights are float64: set the environment variable JAX_ENABLE_X64=1 to load them.")
+    return params
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Orbax's log lines off the user's screen: what matters comes back as an exception."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

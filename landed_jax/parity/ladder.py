@@ -1,0 +1,94 @@
+"""The ladder: our value and the reference's at every module, in the order in which they are computed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from landed_jax.config import ModelConfig
+from landed_jax.errors import LandedError
+from landed_jax.nn.sites import Site
+from landed_jax.trace import Trace
+
+TOLERANCE = 2e-5
+"""The largest difference that passes, relative to the rung's largest value: float32's rounding through a model."""
+
+LADDER_SITES = frozenset(
+    {
+        Site.EMBEDDING,
+        Site.ATTN_NORMED,
+        Site.ATTN_WRITE,
+        Site.MLP_NORMED,
+        Site.MLP_WRITE,
+        Site.FINAL_NORMED,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One module's largest difference, absolute and relative to its largest value."""
+
+    name: str
+    difference: float
+    relative: float
+
+    @property
+    def passes(self) -> bool:
+        # A NaN never passes.
+        return self.relative <= TOLERANCE
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Every rung, and the largest logit difference at each position."""
+
+    rungs: tuple[Rung, ...]
+    by_position: tuple[float, ...]
+
+    @property
+    def first_failing(self) -> Rung | None:
+        return next((rung for rung in self.rungs if not rung.passes), None)
+
+    @property
+    def worst(self) -> Rung:
+        return max(self.rungs, key=lambda rung: rung.relative)
+
+
+def rung_names(config: ModelConfig) -> list[str]:
+    """The rungs in order: embedding, four a layer, the final norm, logits."""
+    steps = ("attn_normed", "attn_write", "mlp_normed", "mlp_write")
+    return ["embedding", *(f"{i}.{s}" for i in range(config.n_layers) for s in steps), "final_normed", "logits"]
+
+
+def climb(trace: Trace, reference: dict[str, np.ndarray]) -> Ladder:
+    """Compare a trace (of `LADDER_SITES`, with its logits) with the reference, on real tokens only.
+
+    Raises:
+        LandedError: if the two models have different shapes.
+    """
+    mask = np.asarray(trace.tokens.mask)
+    rungs = []
+    for name in rung_names(trace.config):
+        mine = np.asarray(_value(trace, name))
+        theirs = reference.get(name)
+        if theirs is None or theirs.shape != mine.shape:
+            found = "nothing" if theirs is None else list(theirs.shape)
+            raise LandedError(
+                f"The models differ in shape at {name}: {list(mine.shape)} here, {found} in the reference."
+            )
+        difference = np.abs(mine - theirs)[mask]
+        largest = float(difference.max())
+        rungs.append(Rung(name, largest, largest / max(float(np.abs(theirs[mask]).max()), np.finfo(np.float32).tiny)))
+    if trace.config.n_layers and f"{trace.config.n_layers}.attn_normed" in reference:
+        raise LandedError(f"The reference has more than this model's {trace.config.n_layers} layers.")
+    logits = np.abs(np.asarray(trace.logits) - reference["logits"])
+    by_position = np.where(mask, logits.max(axis=-1), 0.0).max(axis=0)
+    return Ladder(tuple(rungs), tuple(float(v) for v in by_position))
+
+
+def _value(trace: Trace, name: str) -> np.ndarray:
+    if name == "logits":
+        return np.asarray(trace.logits)
+    layer, _, site = name.rpartition(".")
+    value = trace[Site(site)]
+    return np.asarray(value if not layer else value[int(layer)])

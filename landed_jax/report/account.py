@@ -1,0 +1,112 @@
+"""Everything one run says about one position of one prompt, found out in one pass."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from landed_jax.analysis.attribution import attribute
+from landed_jax.analysis.coordinates import coordinates
+from landed_jax.analysis.result import Attribution
+from landed_jax.config import ModelConfig
+from landed_jax.errors import LandedError
+from landed_jax.nn.sites import SOURCES, WRITES
+from landed_jax.trace import Trace
+from landed_jax.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from landed_jax.model import Model
+
+
+PERCENTS = (50, 90, 99)
+
+
+@dataclass(frozen=True)
+class Account:
+    """What one run found out: everything that is printed comes from here.
+
+    Attributes:
+        position: the column that was read, counted from 0.
+        attribution: at that position alone, as NumPy arrays.
+        difference: the attribution of the logit difference to the runner-up; None where `attribution` is one already,
+            or where there is no other token.
+        coordinate_counts: for each of `PERCENTS`, the fewest coordinates that reach that part of the value.
+        warnings: sentences for stderr.
+    """
+
+    model: str
+    prompt: str
+    position: int
+    token_ids: list[int]
+    config: ModelConfig
+    vocabulary: Vocabulary
+    attribution: Attribution
+    difference: Attribution | None
+    coordinate_counts: dict[int, int]
+    warnings: tuple[str, ...]
+
+    def tokens(self) -> list[str]:
+        return [self.vocabulary.text(i) for i in self.token_ids]
+
+    def token(self, attribution: Attribution, which: str) -> dict[str, Any] | None:
+        """``{"id", "text"}`` of an attribution's target or against."""
+        ids = getattr(attribution, which)
+        if ids is None:
+            return None
+        return {"id": int(ids[0, 0]), "text": self.vocabulary.text(int(ids[0, 0]))}
+
+
+def account_for(
+    model: "Model", prompt: str, *, target: str | None = None, against: str | None = None, position: int = -1
+) -> Account:
+    """Trace a prompt at one position and attribute the target's logit, or its difference to `against`.
+
+    Args:
+        target, against: a token's text, or ``#ID``; the default target is the most likely next token.
+        position: a column of the tokens; negative from the end.
+
+    Raises:
+        LandedError: for a text that is not one token, a position outside the prompt, or a model without a tokenizer.
+    """
+    if model.vocabulary is None:
+        raise LandedError(f"{model.source} has no tokenizer files, so it cannot read a prompt.")
+    # Texts are checked before anything is computed.
+    ids = [None if text is None else model.vocabulary.token_id(text) for text in (target, against)]
+    if ids[0] is not None and ids[0] == ids[1]:
+        raise LandedError("--target and --against are the same token: their difference is 0.")
+    tokens = model.encode(prompt)
+    trace = model.trace(tokens, record=WRITES | SOURCES, at=[position])
+    # Out of JAX in one go: indexing device arrays one by one would compile a program for each.
+    found = jax.device_get(_find_out(trace, *ids))
+    length, limit = int(tokens.ids.shape[1]), trace.config.max_positions
+    warnings = [f"the prompt has {length} tokens, more than the {limit} this model was made for"]
+    return Account(
+        model=model.source,
+        prompt=prompt,
+        position=int(trace.at[0]),
+        token_ids=np.asarray(tokens.ids)[0].tolist(),
+        config=trace.config,
+        vocabulary=model.vocabulary,
+        attribution=found[0],
+        difference=found[1],
+        coordinate_counts=dict(zip(PERCENTS, (int(n[0, 0]) for n in found[2]), strict=True)),
+        warnings=tuple(warnings) if length > limit else (),
+    )
+
+
+@jax.jit
+def _find_out(
+    trace: Trace, target: int | None, against: int | None
+) -> tuple[Attribution, Attribution | None, list[jax.Array]]:
+    """The attribution, the one of the difference to the runner-up, and the coordinate counts, in one program."""
+    attribution = attribute(trace, target, against)
+    difference = None
+    if against is None and trace.config.vocab_size > 1 and trace.logits is not None:
+        chosen = attribution.target
+        one_hot = jax.nn.one_hot(chosen, trace.config.vocab_size, dtype=bool)
+        runner_up = jnp.argmax(jnp.where(one_hot, -jnp.inf, trace.logits), axis=-1)
+        difference = attribute(trace, chosen, runner_up)
+    carried = coordinates(trace, attribution.target, attribution.against)
+    return attribution, difference, [carried.count(percent / 100) for percent in PERCENTS]

@@ -1,0 +1,68 @@
+"""A model's facts as rows of text."""
+
+import jax.numpy as jnp
+
+from landed_jax.config import ModelConfig
+from landed_jax.memory import trace_bytes
+from landed_jax.nn.sites import SOURCES, WRITES
+from landed_jax.parameters import count_parameters
+from landed_jax.trace import read_sites
+
+
+def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str, str]]:
+    """The architecture, the parameter count and the writes it makes."""
+    kv = config.n_kv_heads
+    sharing = "" if kv == config.n_heads else f" on {kv} key and value heads"
+    rope = config.rope
+    scaling = "" if rope.kind == "default" else f", {rope.kind} scaling by {rope.factor:g}"
+    count = count_parameters(config)
+    rows = [
+        ("kind", config.model_type),
+        ("layers", str(config.n_layers)),
+        ("d_model", str(config.d_model)),
+        ("heads", f"{config.n_heads} of {config.head_dim} coordinates{sharing}"),
+        ("d_ff", f"{config.d_ff} ({config.activation})"),
+        ("vocabulary", f"{config.vocab_size}{' (embedding and unembedding tied)' if config.tie_embeddings else ''}"),
+        ("rotary embedding", f"theta {rope.theta:g}{scaling}"),
+        ("positions", f"{config.max_positions}"),
+        ("sliding window", "none" if config.sliding_window is None else str(config.sliding_window)),
+        ("biases", _biases(config)),
+        ("parameters", f"{count:,}"),
+    ]
+    if weight_dtype is not None:
+        rows.append((f"weights in {weight_dtype}", human_bytes(count * jnp.dtype(weight_dtype).itemsize)))
+    writes = config.n_layers * (config.n_heads + config.d_ff) + 1
+    rows.append(("read sites", f"{len(read_sites(config))}"))
+    rows.append(("writes a position", f"{writes:,} (heads, neurons, the embedding)"))
+    return rows
+
+
+def _biases(config: ModelConfig) -> str:
+    names = [name for name, has in (("attention", config.attention_bias), ("MLP", config.mlp_bias)) if has]
+    return " and ".join(names) or "none"
+
+
+def trace_facts(config: ModelConfig, *, batch: int, length: int) -> list[tuple[str, str]]:
+    """What a trace of all positions keeps, of one position, and with the split by source token."""
+    whole = trace_bytes(config, batch=batch, length=length)
+    rows = [(name, human_bytes(size)) for name, size in sorted(whole.items(), key=lambda item: -item[1])[:5]]
+    one = trace_bytes(config, batch=batch, length=length, positions=1)
+    sources = trace_bytes(config, batch=batch, length=length, record=WRITES | SOURCES)
+    return [
+        *rows,
+        ("all positions", human_bytes(sum(whole.values()))),
+        ("all positions, by source token", human_bytes(sum(sources.values()))),
+        ("one position", human_bytes(sum(one.values()))),
+    ]
+
+
+def human_bytes(size: int) -> str:
+    """
+    >>> human_bytes(512), human_bytes(3 * 2**20)
+    ('512 B', '3.0 MiB')
+    """
+    value, units = float(size), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value /= 1024
+        units.pop(0)
+    return f"{value:.0f} B" if units[0] == "B" else f"{value:.1f} {units[0]}"

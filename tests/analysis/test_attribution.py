@@ -1,0 +1,251 @@
+"""Attribution against brute force in float64, and as a function that JAX's transforms compose with."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import landed_jax as landed
+from landed_jax import SOURCES, WRITES, Attribution, LandedError, PerWrite, Trace
+from landed_jax.config import ModelConfig
+from landed_jax.parameters import stack_layers
+from tests.models import CONFIGS, SMALL, random_params, random_tokens
+from tests.reference.landed import every_write, landed_contributions, removed_effects, shares_of_sigma
+from tests.reference.numpy_model import numpy_forward
+
+run = jax.jit(landed.forward, static_argnames=("config", "record", "dtype"))
+
+
+def traced(config: ModelConfig, record: frozenset = WRITES, params: dict | None = None, **arguments) -> Trace:
+    params = random_params(config) if params is None else params
+    logits, trace = run(params, random_tokens(config), config, record=record, **arguments)
+    return dataclasses.replace(trace, logits=logits).bind(params)
+
+
+def column(part: PerWrite, b: int, p: int) -> np.ndarray:
+    """One position's numbers in the order of `every_write`."""
+    values = [np.asarray(part.embedding)[b, p][None]]
+    for layer in range(part.heads.shape[0]):
+        values += [np.asarray(part.heads)[layer, b, p], np.asarray(part.neurons)[layer, b, p]]
+        values += [np.asarray(kind)[layer, b, p][None] for kind in (part.attn_bias, part.mlp_bias)]
+    return np.concatenate(values)
+
+
+def real_positions(trace: Trace) -> list[tuple[int, int]]:
+    return [tuple(int(i) for i in place) for place in np.argwhere(np.asarray(trace.tokens.mask))]
+
+
+def unembedding(params: dict) -> np.ndarray:
+    return np.asarray(params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"], np.float64)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("read", ["top", "token", "each", "difference", "centred", "direction"])
+def test_every_write_equals_brute_force(name: str, read: str, x64: None) -> None:
+    config = CONFIGS[name]
+    trace = traced(config, params=random_params(config, dtype=jnp.float64))
+    numbers = numpy_forward(trace.params, trace.tokens.ids, trace.tokens.mask, config)
+    W_U = unembedding(trace.params)
+    top = numbers["logits"].argmax(-1)
+    own = np.random.default_rng(1).integers(0, config.vocab_size, top.shape)
+    mine = np.random.default_rng(2).standard_normal(config.d_model)
+    arguments, directions = {
+        "top": ({}, W_U[top]),
+        "token": ({"target": 1}, np.broadcast_to(W_U[1], (*top.shape, config.d_model))),
+        "each": ({"target": jnp.asarray(own)}, W_U[own]),
+        "difference": ({"target": jnp.array([1, 2]), "against": 0}, (W_U[[1, 2]] - W_U[0])[:, None] + 0 * W_U[top]),
+        "centred": ({"target": 1, "centred": True}, W_U[1] - W_U.mean(0) + 0 * W_U[top]),
+        "direction": ({"direction": jnp.asarray(mine)}, mine + 0 * W_U[top]),
+    }[read]
+    shares = landed.attribute(trace, **arguments)
+    for b, p in real_positions(trace):
+        written, u = every_write(numbers, config, b, p), directions[b, p]
+        expected = landed_contributions(written, numbers, u, b, p)
+        np.testing.assert_allclose(column(shares.landed, b, p), expected, atol=1e-12)
+        effects = removed_effects(written, numbers, u, config, b, p)
+        np.testing.assert_allclose(column(shares.direct_effect, b, p), effects, atol=1e-11)
+        np.testing.assert_allclose(
+            column(shares.sigma_share, b, p), shares_of_sigma(written, numbers, config, b, p), atol=1e-13
+        )
+        np.testing.assert_allclose(shares.value[b, p], expected.sum(), atol=1e-11)
+        assert shares.closure_error[b, p] < 1e-11
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_closes_in_float32(name: str) -> None:
+    shares = landed.attribute(traced(CONFIGS[name]))
+    assert float(shares.closure_error.max()) < 1e-5
+    np.testing.assert_allclose(shares.total, shares.value, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_sigma_shares_sum_to_one_less_epsilon(name: str, x64: None) -> None:
+    config = CONFIGS[name]
+    trace = traced(config, params=random_params(config, dtype=jnp.float64))
+    share = landed.attribute(trace).sigma_share
+    assert share is not None
+    np.testing.assert_allclose(share.total(), 1 - config.norm_eps / np.square(trace.sigma[-1]), atol=1e-13)
+
+
+def test_a_write_that_is_the_whole_stream(x64: None) -> None:
+    # Every output matrix is 0, so the embedding is the stream: without it nothing is left, and the logit is 0.
+    params = random_params(SMALL, dtype=jnp.float64)
+    silent = {"W_O", "W_down"}
+    params = jax.tree_util.tree_map_with_path(lambda at, v: v * 0 if at[-1].key in silent else v, params)
+    shares = landed.attribute(traced(SMALL, params=params), target=1)
+    assert shares.direct_effect is not None
+    np.testing.assert_allclose(shares.direct_effect.embedding, shares.value, atol=1e-12)
+    assert float(jnp.abs(shares.direct_effect.heads).max()) == 0.0
+
+
+def close(a: Attribution, b: Attribution, atol: float) -> None:
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, atol=atol, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_stacked_parameters_give_the_same(name: str) -> None:
+    config, record = CONFIGS[name], WRITES | SOURCES
+    params = random_params(config)
+    alone = landed.attribute(traced(config, record, params))
+    close(landed.attribute(traced(config, record, stack_layers(params))), alone, atol=2e-5)
+
+
+def test_jit_and_vmap_over_targets() -> None:
+    trace = traced(SMALL)
+    ids = jnp.arange(5)
+    many = jax.jit(jax.vmap(lambda t: landed.attribute(trace, target=t, against=7)))(ids)
+    for i in ids:
+        close(jax.tree.map(lambda leaf, i=i: leaf[i], many), landed.attribute(trace, target=i, against=7), atol=2e-6)
+
+
+def test_vmap_over_prompts() -> None:
+    params = random_params(SMALL)
+    prompts = jnp.array([[1, 5, 2], [3, 3, 8]])
+
+    def one(ids: jax.Array) -> Attribution:
+        _, trace = landed.forward(params, ids[None], SMALL)
+        return landed.attribute(trace.bind(params), target=4)
+
+    many = jax.vmap(one)(prompts)
+    for row in range(2):
+        close(jax.tree.map(lambda leaf, row=row: leaf[row], many), one(prompts[row]), atol=2e-6)
+
+
+def test_grad_through_forward_and_attribute(x64: None) -> None:
+    params = random_params(SMALL, dtype=jnp.float64)
+    ids = jnp.array([[1, 5, 2]])
+
+    @partial(jax.jit, static_argnums=1)
+    def contribution(params: dict, which: str) -> jax.Array:
+        _, trace = landed.forward(params, ids, SMALL)
+        shares = landed.attribute(trace.bind(params), target=4, against=2)
+        return getattr(shares, which).heads[1, 0, 2, 3] + getattr(shares, which).neurons[0, 0, 2, 6]
+
+    random = np.random.default_rng(0)
+    step = jax.tree.map(lambda leaf: jnp.asarray(random.standard_normal(leaf.shape)), params)
+    for which in ("landed", "direct_effect", "sigma_share"):
+        gradient = jax.jit(jax.grad(contribution), static_argnums=1)(params, which)
+        slope = sum(jnp.sum(g * s) for g, s in zip(*map(jax.tree.leaves, (gradient, step)), strict=True))
+        near = [contribution(jax.tree.map(lambda v, s, h=h: v + h * s, params, step), which) for h in (1e-5, -1e-5)]
+        np.testing.assert_allclose(slope, (near[0] - near[1]) / 2e-5, rtol=1e-6)
+
+
+def test_attribution_is_a_function_of_a_trace_argument() -> None:
+    trace = traced(SMALL)
+    close(jax.jit(partial(landed.attribute, target=3))(trace), landed.attribute(trace, target=3), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_padded_batch_equals_each_prompt_alone(name: str) -> None:
+    config = CONFIGS[name]
+    params, tokens = random_params(config), random_tokens(config)
+    whole = landed.attribute(traced(config, params=params), target=1)
+    for row in range(2):
+        prompt = tokens.ids[row][tokens.mask[row]]
+        _, trace = run(params, prompt[None], config, record=WRITES)
+        alone = landed.attribute(trace.bind(params), target=1)
+        for part in ("landed", "direct_effect", "sigma_share"):
+            for p in range(len(prompt)):
+                padded = column(getattr(whole, part), row, p + tokens.ids.shape[1] - len(prompt))
+                np.testing.assert_allclose(padded, column(getattr(alone, part), 0, p), atol=2e-5)
+
+
+def test_one_position_equals_all_of_them() -> None:
+    whole = landed.attribute(traced(SMALL, WRITES | SOURCES), target=1)
+    for trace in (
+        traced(SMALL, WRITES | SOURCES, at=jnp.array([3])),
+        traced(SMALL, WRITES | SOURCES).select(3),
+        traced(SMALL, WRITES | SOURCES).select(-2),
+    ):
+        one = landed.attribute(trace, target=1)
+        np.testing.assert_allclose(column(one.landed, 1, 0), column(whole.landed, 1, 3), atol=1e-5)
+        np.testing.assert_allclose(one.value[:, 0], whole.value[:, 3], atol=1e-5)
+        assert one.top(3, position=3, batch=1)[0].landed == pytest.approx(whole.top(3, position=3, batch=1)[0].landed)
+
+
+def test_bfloat16_weights_are_cast_not_altered() -> None:
+    narrow = random_params(SMALL, dtype=jnp.bfloat16)
+    wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), narrow)
+    close(landed.attribute(traced(SMALL, params=narrow)), landed.attribute(traced(SMALL, params=wide)), atol=1e-6)
+
+
+def test_top_is_every_write_in_order() -> None:
+    trace = traced(SMALL, WRITES | SOURCES)
+    shares = landed.attribute(trace, target=1)
+    rows = shares.top(10_000, position=-1, batch=1)
+    assert len(rows) == 1 + SMALL.n_layers * (SMALL.n_heads + SMALL.d_ff)
+    sizes = [abs(row.landed) for row in rows]
+    assert sizes == sorted(sizes, reverse=True)
+    part, effect = shares.landed, shares.direct_effect
+    assert effect is not None
+    split = landed.attribute_by_source(trace, target=1)
+    for row in rows:
+        if row.kind == "embedding":
+            assert row.landed == float(part.embedding[1, 4])
+            continue
+        kind = "heads" if row.kind == "head" else "neurons"
+        assert row.landed == float(getattr(part, kind)[row.layer, 1, 4, row.index])
+        assert row.direct_effect == float(getattr(effect, kind)[row.layer, 1, 4, row.index])
+        if row.kind == "head":
+            assert row.attended == int(jnp.abs(split[row.layer, 1, 4, row.index]).argmax())
+    assert shares.top(0) == [] or len(shares.top(0)) == 0
+    assert "direct effect" in repr(shares.top(3))
+
+
+def test_top_amplification_is_the_next_landings_median() -> None:
+    trace = traced(SMALL)
+    for row in landed.attribute(trace, target=1).top(50, batch=0):
+        site = 0 if row.layer is None else 2 * row.layer + (1 if row.kind == "head" else 2)
+        expected = np.median(np.abs(trace.gamma[site]) / trace.sigma[site, 0, 4])
+        assert row.amplification == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"target": 13}, "out of range"),
+        ({"target": -1}, "out of range"),
+        ({"target": " Rome"}, "no tokenizer"),
+        ({"target": jnp.array([1, 2, 3])}, "fit neither"),
+        ({"target": 1, "against": 2, "centred": True}, "centred already"),
+        ({"target": 1, "direction": jnp.ones(12)}, "either direction"),
+        ({"direction": jnp.ones(11)}, "shape"),
+    ],
+)
+def test_bad_arguments_say_so(arguments: dict, message: str) -> None:
+    with pytest.raises(LandedError, match=message):
+        landed.attribute(traced(SMALL), **arguments)
+
+
+def test_bad_traces_say_so() -> None:
+    _, trace = run(random_params(SMALL), random_tokens(SMALL), SMALL, record=WRITES)
+    with pytest.raises(LandedError, match="bind"):
+        landed.attribute(trace, target=1)
+    with pytest.raises(LandedError, match="did not record neuron"):
+        landed.attribute(traced(SMALL, WRITES - {landed.Site.NEURON}), target=1)
+    with pytest.raises(LandedError, match="not recorded"):
+        landed.attribute(traced(SMALL, at=jnp.array([3])), target=1).top(3, position=0)

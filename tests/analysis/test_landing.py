@@ -1,0 +1,150 @@
+"""Landed vectors and closure at every read site, against brute force."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import landed_jax as landed
+from landed_jax import NORMED, SOURCES, WRITES, LandedError, Tokens, Write
+from landed_jax.config import ModelConfig
+from landed_jax.parameters import stack_layers
+from landed_jax.trace import read_sites
+from tests.models import BIASED, CONFIGS, SMALL, configs, random_params, random_tokens
+from tests.reference.landed import every_write
+from tests.reference.numpy_model import numpy_forward
+
+RECORD = WRITES | NORMED | SOURCES
+
+
+def traced(config: ModelConfig, params: dict, tokens: Tokens, dtype: str | None = None) -> landed.Trace:
+    run = jax.jit(landed.forward, static_argnames=("config", "record", "dtype"))
+    _, trace = run(params, tokens, config, record=RECORD, dtype=dtype)
+    return trace.bind(params)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("stacked", [False, True], ids=["subtrees", "stacked"])
+def test_land_at_every_later_site(name: str, stacked: bool, x64: None) -> None:
+    config = CONFIGS[name]
+    params, tokens = random_params(config, dtype=jnp.float64), random_tokens(config)
+    trace = traced(config, stack_layers(params) if stacked else params, tokens)
+    numbers = numpy_forward(params, tokens.ids, tokens.mask, config)
+    sites = read_sites(config)
+    for b, p in ((0, -1), (1, 2)):
+        written = every_write(numbers, config, b, p)
+        for (kind, layer, index), vector, first in zip(written.names, written.vectors, written.sites, strict=True):
+            if index not in (None, 0, 1):
+                continue
+            write = Write(kind, layer, index, batch=b, position=p)
+            for site in range(first, len(sites)):
+                expected = vector * numbers["gamma"][site] / numbers["sigma"][site, b, p]
+                np.testing.assert_allclose(landed.land(trace, [write], site=sites[site])[0], expected, atol=1e-12)
+            both = [landed.land(trace, [write], site=site)[0] for site in ("next", sites[first])]
+            np.testing.assert_array_equal(*both)
+            if first:
+                with pytest.raises(LandedError, match="before"):
+                    landed.land(trace, [write], site=sites[first - 1])
+
+
+def check_closure(config: ModelConfig, seed: int, lengths: tuple[int, ...], dtype: str, bar: float) -> None:
+    params = random_params(config, seed, dtype)
+    tokens = random_tokens(config, seed, lengths)
+    trace = traced(config, params, tokens, dtype)
+    error = np.asarray(landed.closure_error(trace))
+    assert error.shape == (2 * config.n_layers + 1, len(lengths), max(lengths))
+    assert error.max() <= bar
+    # And independently: the writes made one by one in float64, landed and summed, are what the norm put out.
+    numbers = numpy_forward(params, tokens.ids, tokens.mask, config)
+    for b, p in np.argwhere(np.asarray(tokens.mask)):
+        written = every_write(numbers, config, b, p)
+        for site in range(config.n_sites):
+            heard = written.vectors[written.sites <= site].sum(0)
+            expected = heard * numbers["gamma"][site] / numbers["sigma"][site, b, p]
+            # A float32 model drifts from the float64 one as it goes; how far depends on the stream, not on one value.
+            np.testing.assert_allclose(trace.normed[site, b, p], expected, atol=bar * max(1, np.abs(expected).max()))
+
+
+shapes = st.lists(st.integers(1, 5), min_size=1, max_size=2).map(tuple)
+
+
+@given(configs(), st.integers(0, 99), shapes)
+def test_closure_at_every_read_site_float64(config: ModelConfig, seed: int, lengths: tuple[int, ...]) -> None:
+    with jax.enable_x64(True):
+        check_closure(config, seed, lengths, "float64", 1e-11)
+
+
+@given(configs(), st.integers(0, 99), shapes)
+def test_closure_at_every_read_site_float32(config: ModelConfig, seed: int, lengths: tuple[int, ...]) -> None:
+    params, tokens = random_params(config, seed), random_tokens(config, seed, lengths)
+    assert float(landed.closure_error(traced(config, params, tokens)).max()) <= 1e-5
+
+
+def test_a_source_tokens_write_is_its_part_of_the_head() -> None:
+    trace = traced(SMALL, random_params(SMALL), random_tokens(SMALL))
+    for layer, head in ((0, 1), (1, 3)):
+        parts = [Write("head", layer, head, source=k) for k in range(5)]
+        whole = landed.write_vector(trace, Write("head", layer, head))
+        np.testing.assert_allclose(sum(landed.write_vector(trace, part) for part in parts), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_by_source_sums_to_the_heads_and_equals_brute_force(name: str, x64: None) -> None:
+    config = CONFIGS[name]
+    params, tokens = random_params(config, dtype=jnp.float64), random_tokens(config)
+    trace = traced(config, params, tokens)
+    for arguments in ({"target": 1}, {"target": jnp.array([1, 2]), "against": 0}, {}):
+        split = landed.attribute_by_source(trace, **arguments)
+        heads = landed.attribute(trace, **arguments).landed.heads
+        np.testing.assert_allclose(split.sum(-1), heads, atol=1e-12)
+    numbers = numpy_forward(params, tokens.ids, tokens.mask, config)
+    split = landed.attribute_by_source(trace, target=1)
+    W_U = params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"]
+    read = np.asarray(W_U[1]) * numbers["gamma"][-1] / numbers["sigma"][-1, 0, 4]
+    for layer in range(config.n_layers):
+        W_O = np.asarray(params["layers"][str(layer)]["attn"]["W_O"])
+        for head in range(config.n_heads):
+            for k in range(5):
+                value = numbers["v"][layer, 0, k, head // config.group_size]
+                expected = numbers["pattern"][layer, 0, head, 4, k] * (W_O[:, head] @ value) @ read
+                np.testing.assert_allclose(split[layer, 0, 4, head, k], expected, atol=1e-12)
+
+
+def test_land_under_jit_vmap_and_grad() -> None:
+    trace = traced(SMALL, random_params(SMALL), random_tokens(SMALL))
+    writes = [Write("head", 0, 1), Write("neuron", 1, 4), Write("embedding", position=2)]
+    plain = landed.land(trace, writes, site="final")
+    np.testing.assert_allclose(jax.jit(lambda t: landed.land(t, writes, site="final"))(trace), plain, atol=1e-6)
+    scaled = jax.vmap(lambda s: landed.land(_scale(trace, s), writes, site="final"))(jnp.array([1.0, 2.0]))
+    np.testing.assert_allclose(scaled[1], scaled[0] / 2, atol=1e-6)
+    slope = jax.grad(lambda s: landed.land(_scale(trace, s), writes, site="final").sum())(1.0)
+    np.testing.assert_allclose(slope, -plain.sum(), rtol=1e-4)
+
+
+def _scale(trace: landed.Trace, s: jax.Array) -> landed.Trace:
+    return dataclasses.replace(trace, sown={**trace.sown, "final_sigma": trace.sown["final_sigma"] * s})
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (Write("head", 2, 0), "layers run from 0 to 1"),
+        (Write("head", 0, 4), "heads run from 0 to 3"),
+        (Write("neuron", 0, None), "neurons run"),
+        (Write("head", 0, 0, position=7), "outside the prompt"),
+    ],
+)
+def test_writes_that_are_not_there(write: Write, message: str) -> None:
+    trace = traced(SMALL, random_params(SMALL), random_tokens(SMALL))
+    with pytest.raises(LandedError, match=message):
+        landed.land(trace, [write], site="next")
+
+
+def test_a_site_that_is_not_there() -> None:
+    trace = traced(BIASED, random_params(BIASED), random_tokens(BIASED))
+    with pytest.raises(LandedError, match="not a read site"):
+        landed.land(trace, [Write("embedding")], site="9.attn")

@@ -1,0 +1,59 @@
+"""Strict settings for every test: JAX's own guards on, types and shapes checked, eight devices that are not there."""
+
+import os
+
+# Read when JAX and torch are first imported, so they come before both. The optimisation level is that of the machine
+# code alone (XLA's own passes all run): compiling is most of what these tests do. Passive: torch's spinning threads
+# starve xdist's other process.
+os.environ["XLA_FLAGS"] = (
+    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 " + os.environ.get("XLA_FLAGS", "")
+)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import jax
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+# Not over the modules that hold dataclass pytrees: JAX rebuilds those with leaves that are not arrays.
+CHECKED = (
+    "nn.functions",
+    "nn.rotary",
+    "forward",
+    *(
+        f"analysis.{name}"
+        for name in ("attribution", "closure", "directions", "effects", "landing", "projections", "sources", "writes")
+    ),
+)
+install_import_hook([f"landed_jax.{name}" for name in CHECKED], "beartype.beartype")
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+torch.set_num_threads(1)
+
+hypothesis.settings.register_profile("local", deadline=None, max_examples=15)
+hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profile("local"), derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+STORIES = Path(__file__).parents[2] / "shared" / "models" / "stories260K"
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """JAX's 64-bit types, for one test. The setting belongs to the thread, so xdist's processes do not share it."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def stories() -> Path:
+    """A real, trained 260 thousand parameter Llama, which lies beside the repository and not in it."""
+    if not STORIES.is_dir():
+        pytest.skip(f"{STORIES} is absent: this test reads the shared model beside the repository")
+    return STORIES

@@ -1,0 +1,83 @@
+"""Random models and prompts for property tests: every leaf random, gains and biases too."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import strategies as st
+
+from landed_jax.config import ModelConfig, RopeConfig
+from landed_jax.parameters import build_tree, leaf_places
+from landed_jax.tokens import Tokens
+
+SMALL = ModelConfig(vocab_size=13, d_model=12, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=10)
+BIASED = ModelConfig(
+    vocab_size=17,
+    d_model=10,
+    n_layers=3,
+    n_heads=3,
+    n_kv_heads=1,
+    head_dim=6,
+    d_ff=7,
+    attention_bias=True,
+    mlp_bias=True,
+    tie_embeddings=True,
+    norm_eps=0.05,
+    activation="gelu",
+)
+WINDOWED = ModelConfig(
+    vocab_size=11,
+    d_model=8,
+    n_layers=1,
+    n_heads=2,
+    n_kv_heads=2,
+    head_dim=8,
+    d_ff=9,
+    model_type="mistral",
+    sliding_window=2,
+    rope=RopeConfig("dynamic", factor=2.0),
+    max_positions=3,
+)
+CONFIGS = {"small": SMALL, "biased": BIASED, "windowed": WINDOWED}
+
+
+def random_params(config: ModelConfig, seed: int = 0, dtype: Any = jnp.float32) -> dict[str, Any]:
+    """Parameters with no leaf at its neutral value: a gain of 1 or a bias of 0 would hide a wrong formula."""
+    random = np.random.default_rng(seed)
+
+    def draw(path: tuple[str, ...], shape: tuple[int, ...]) -> jax.Array:
+        value = random.standard_normal(shape) * (0.5 if len(shape) > 1 else 0.3)
+        return jnp.asarray(value + (1.2 if path[-1] == "gamma" else 0.0), dtype)
+
+    return build_tree((path, draw(path, leaf.shape(config))) for path, leaf in leaf_places(config))
+
+
+def random_tokens(config: ModelConfig, seed: int = 0, lengths: tuple[int, ...] = (5, 3)) -> Tokens:
+    """A left-padded batch of prompts of these lengths."""
+    random = np.random.default_rng(seed)
+    return Tokens.from_lists([random.integers(0, config.vocab_size, n).tolist() for n in lengths])
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> ModelConfig:
+    """Any architecture that the package honours, small."""
+    kv_heads = draw(st.integers(1, 3))
+    kind = draw(st.sampled_from(["default", "linear", "dynamic", "llama3", "yarn"]))
+    return ModelConfig(
+        vocab_size=draw(st.integers(2, 12)),
+        d_model=draw(st.integers(1, 12)),
+        n_layers=draw(st.integers(1, 3)),
+        n_heads=kv_heads * draw(st.integers(1, 3)),
+        n_kv_heads=kv_heads,
+        head_dim=draw(st.sampled_from([4, 6])),
+        d_ff=draw(st.integers(1, 9)),
+        activation=draw(st.sampled_from(["silu", "gelu", "relu2"])),
+        norm_eps=draw(st.sampled_from([1e-6, 1e-2])),
+        max_positions=draw(st.sampled_from([2, 64])),
+        rope=RopeConfig(kind, theta=100.0, factor=1.0 if kind == "default" else 2.0, original_max_positions=16),
+        sliding_window=draw(st.sampled_from([None, 1, 2])),
+        attention_bias=draw(st.booleans()),
+        mlp_bias=draw(st.booleans()),
+        tie_embeddings=draw(st.booleans()),
+    )

@@ -1,0 +1,66 @@
+"""The configurations that the ladder climbs: between them, every switch that the package honours."""
+
+from typing import Any
+
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 100.0,
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+YARN = {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0, "original_max_position_embeddings": 64}
+# Few turns over the original context, so that the ramp between them crosses the few pairs of a tiny head.
+RAMP = {"beta_fast": 4.0, "beta_slow": 0.5}
+DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 3.0}
+
+
+def rope(**parameters: Any) -> dict[str, Any]:
+    return {"rope_parameters": parameters}
+
+
+ROPE_CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "rope_theta": ("llama", rope(rope_type="default", rope_theta=500.0)),
+    "rope_theta_old_spelling": ("llama", {"rope_theta": 500.0}),
+    "linear": ("llama", rope(rope_type="linear", rope_theta=10_000.0, factor=2.5)),
+    "linear_old_spelling": ("llama", {"rope_theta": 500.0, "rope_scaling": {"type": "linear", "factor": 2.5}}),
+    "dynamic_shorter": ("llama", rope(**DYNAMIC)),
+    "dynamic_longer": ("llama", {"max_position_embeddings": 6, **rope(**DYNAMIC)}),
+    "dynamic_old_spelling": (
+        "llama",
+        {"max_position_embeddings": 6, "rope_scaling": {"rope_type": "dynamic", "factor": 2.0}},
+    ),
+    "llama3": ("llama", {"head_dim": 16, **rope(**LLAMA3)}),
+    "yarn": ("llama", {"head_dim": 16, **rope(**YARN)}),
+    "yarn_ramp": ("llama", {"head_dim": 16, **rope(**YARN, **RAMP)}),
+    "yarn_not_truncated": ("llama", {"head_dim": 16, **rope(**YARN, **RAMP, truncate=False)}),
+    "yarn_mscale": ("llama", {"head_dim": 16, **rope(**YARN, **RAMP, mscale=1.0, mscale_all_dim=0.5)}),
+    "yarn_attention_factor": ("mistral", {"head_dim": 16, **rope(**YARN, **RAMP, attention_factor=1.3)}),
+}
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "full_heads": ("llama", {"num_key_value_heads": 4}),
+    "grouped": ("llama", {}),
+    "multi_query": ("llama", {"num_key_value_heads": 1}),
+    "head_dim_wider": ("llama", {"head_dim": 12}),
+    "head_dim_narrower": ("mistral", {"head_dim": 4}),
+    "one_layer": ("llama", {"num_hidden_layers": 1}),
+    "tied": ("llama", {"tie_word_embeddings": True}),
+    "large_eps": ("llama", {"rms_norm_eps": 0.3}),
+    "attention_bias": ("llama", {"attention_bias": True}),
+    "mlp_bias": ("llama", {"mlp_bias": True}),
+    "all_biases_full_heads_tied": (
+        "llama",
+        {"attention_bias": True, "mlp_bias": True, "num_key_value_heads": 4, "tie_word_embeddings": True},
+    ),
+    "mistral": ("mistral", {}),
+    "mistral_window": ("mistral", {"sliding_window": 4}),
+    "mistral_window_one": ("mistral", {"sliding_window": 1, "tie_word_embeddings": True}),
+    "mistral_window_wider_than_prompt": ("mistral", {"sliding_window": 50, "num_key_value_heads": 1}),
+    **{
+        f"activation_{name}": ("llama", {"hidden_act": name})
+        for name in ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "swish")
+    },
+    **ROPE_CASES,
+}
+RUNG_CASES = ("grouped", "multi_query", "head_dim_wider", "all_biases_full_heads_tied", "mistral_window", "yarn_mscale")

@@ -1,0 +1,20 @@
+"""From a model of `transformers` to the package's configuration and parameters, by the road that a user takes."""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from transformers import PreTrainedModel
+
+from landed_jax.config import ModelConfig
+from landed_jax.hf.gate import config_from_hf
+from landed_jax.hf.reader import read_params
+from landed_jax.parameters import Params
+
+
+def convert(model: PreTrainedModel) -> tuple[ModelConfig, Params]:
+    """Save the model as a Hugging Face folder, and read that."""
+    with TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        config = config_from_hf(json.loads(Path(folder, "config.json").read_text()))
+        return config, read_params(Path(folder), config)

@@ -1,0 +1,166 @@
+"""Parity with `transformers`, rung by rung, so that a failure says where: norm, rotary, attention, MLP, block, logits.
+
+One run of the `transformers` model is listened to at every module; each of ours gets the very input that its
+counterpart got.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from landed_jax.config import ModelConfig
+from landed_jax.forward import forward
+from landed_jax.hf.gate import config_from_hf
+from landed_jax.nn.functions import attention_mask
+from landed_jax.nn.modules import MLP, Attention, Block, RMSNorm
+from landed_jax.nn.rotary import rotary_table
+from landed_jax.nn.tap import Context, Plan
+from landed_jax.parameters import Params
+from landed_jax.tokens import Tokens
+from tests.parity.cases import CASES, ROPE_CASES, RUNG_CASES
+from tests.parity.conversion import convert
+from tests.reference.torch_model import SIZES, hf_config, in_float64, tiny_model, torch_logits
+
+# Of unequal length: left padding, a sliding window shorter than the prompt, and a prompt of one token.
+PROMPTS = ((3, 14, 15, 9, 2, 6, 5, 3, 5, 8, 9), (7, 1, 8, 2, 8), (4,))
+TOKENS = Tokens.from_lists(PROMPTS)
+REAL = np.asarray(TOKENS.mask)
+
+LOGITS_BAR = {"float32": 2e-5, "float64": 1e-10}
+RUNG_BAR = {"float32": 3e-6, "float64": 1e-13}
+both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+class Heard(NamedTuple):
+    """What went into a module of `transformers` and what came out."""
+
+    given: np.ndarray
+    gave: Any
+
+
+class Run(NamedTuple):
+    config: ModelConfig
+    params: Params
+    logits: np.ndarray
+    modules: dict[str, Heard]
+
+
+def make_torch(case: str, dtype: str) -> PreTrainedModel:
+    kind, fields = CASES[case]
+    model = tiny_model(hf_config(kind, **fields))
+    return in_float64(model) if dtype == "float64" else model
+
+
+@functools.cache
+def run_torch(case: str, dtype: str) -> Run:
+    config, params = convert(make_torch(case, "float32"))
+    model = make_torch(case, dtype)
+    modules: dict[str, Heard] = {}
+
+    def listen(name: str) -> Any:
+        def hook(_: Any, args: Any, kwargs: Any, out: Any) -> None:
+            given = args[0] if args else kwargs["hidden_states"]
+            modules[name] = Heard(given.numpy(), out)
+
+        return hook
+
+    for name, module in model.model.named_modules():
+        if name:
+            module.register_forward_hook(listen(name), with_kwargs=True)
+    return Run(config, params, torch_logits(model, PROMPTS).numpy(), modules)
+
+
+@pytest.fixture
+def precision(dtype: str) -> Any:
+    with jax.enable_x64(dtype == "float64"):
+        yield
+
+
+def context(config: ModelConfig, dtype: str) -> Context:
+    cos, sin = rotary_table(config.rope, config.head_dim, config.max_positions, TOKENS.positions, jnp.dtype(dtype))
+    return Context(cos, sin, attention_mask(TOKENS.mask, config.sliding_window), None)
+
+
+def assert_close(ours: Any, theirs: Any, bar: float, where: Any = REAL) -> None:
+    """Equal to `bar` times the largest value, wherever a real token stands."""
+    ours, theirs = np.asarray(ours)[where], np.asarray(theirs)[where]
+    assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
+    error = np.abs(ours - theirs).max() / np.abs(theirs).max()
+    assert error <= bar, f"off by {error:.2e} of the largest value"
+
+
+def first(out: Any) -> np.ndarray:
+    return (out[0] if isinstance(out, tuple) else out).numpy()
+
+
+@both_types
+@pytest.mark.parametrize("case", ["large_eps", "grouped"])
+@pytest.mark.parametrize(
+    ("theirs", "site"),
+    [("layers.0.input_layernorm", "attn"), ("layers.1.post_attention_layernorm", "mlp"), ("norm", "final")],
+)
+def test_norm(case: str, theirs: str, site: str, dtype: str, precision: None) -> None:
+    run = run_torch(case, dtype)
+    heard = run.modules[theirs]
+    params = run.params["layers"][theirs.split(".")[1]] if theirs.startswith("layers") else run.params
+    norm = RMSNorm(run.config, Plan(), site)
+    ours = jax.jit(norm.apply)({"params": params[f"{site}_norm"]}, heard.given, None, context(run.config, dtype))
+    assert_close(ours, heard.gave, RUNG_BAR[dtype])
+
+
+@both_types
+@pytest.mark.parametrize("case", ["grouped", *ROPE_CASES])
+def test_rotary(case: str, dtype: str, precision: None) -> None:
+    run = run_torch(case, dtype)
+    cos, sin, *_ = context(run.config, dtype)
+    # In a batch, transformers gives dynamic scaling the longest prompt's length for every row; here that is row 0.
+    where = REAL & (np.arange(len(PROMPTS)) == 0)[:, None] if run.config.rope.kind == "dynamic" else REAL
+    for ours, theirs in zip((cos, sin), run.modules["rotary_emb"].gave, strict=True):
+        assert_close(jnp.concatenate([ours, ours], axis=-1), theirs, RUNG_BAR[dtype], where)
+
+
+@both_types
+@pytest.mark.parametrize("case", RUNG_CASES)
+@pytest.mark.parametrize(
+    ("theirs", "part"), [("self_attn", Attention), ("mlp", MLP), ("", Block)], ids=["attention", "mlp", "block"]
+)
+def test_attention_mlp_block(case: str, theirs: str, part: Any, dtype: str, precision: None) -> None:
+    run = run_torch(case, dtype)
+    heard = run.modules[f"layers.1.{theirs}".rstrip(".")]
+    params = run.params["layers"]["1"]
+    params = {"self_attn": params["attn"], "mlp": params["mlp"]}.get(theirs, params)
+    apply = jax.jit(part(run.config, Plan()).apply)
+    ours = apply({"params": params}, heard.given, jnp.int32(1), context(run.config, dtype))
+    assert_close(ours[0] if part is Block else ours, first(heard.gave), RUNG_BAR[dtype])
+
+
+@both_types
+@pytest.mark.parametrize("case", CASES)
+def test_logits(case: str, dtype: str, precision: None) -> None:
+    run = run_torch(case, dtype)
+    logits = jax.jit(lambda params, tokens: forward(params, tokens, run.config, record=())[0])(run.params, TOKENS)
+    theirs = run.logits
+    if run.config.rope.kind == "dynamic":
+        theirs = alone(case, dtype)
+    assert_close(logits, theirs, LOGITS_BAR[dtype])
+
+
+@pytest.mark.parametrize("case", ["rope_theta_old_spelling", "linear_old_spelling", "dynamic_old_spelling"])
+def test_both_spellings_of_rope_read_the_same(case: str) -> None:
+    kind, fields = CASES[case]
+    old = {"model_type": kind, **SIZES, **fields}
+    new = hf_config(kind, **fields).to_dict()
+    assert "rope_scaling" not in new and config_from_hf(old) == config_from_hf(new)
+
+
+def alone(case: str, dtype: str) -> np.ndarray:
+    """Each prompt's logits when it runs alone: dynamic scaling goes by the prompt's own length."""
+    model = make_torch(case, dtype)
+    rows = [torch_logits(model, [prompt]) for prompt in PROMPTS]
+    return torch.cat([torch.nn.functional.pad(row, (0, 0, REAL.shape[1] - row.shape[1], 0)) for row in rows]).numpy()

@@ -1,0 +1,79 @@
+"""Tiny random models of `transformers`, in float32 and truly in float64."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedConfig, PreTrainedModel
+
+SIZES = {
+    "vocab_size": 23,
+    "hidden_size": 32,
+    "intermediate_size": 44,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "rms_norm_eps": 1e-3,
+}
+
+
+@contextlib.contextmanager
+def float64_throughout() -> Iterator[None]:
+    """Make `transformers` compute in float64 where it asks for float32: in norms, rotary tables and softmax."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # dynamic rotary scaling makes a scalar of the default type
+    try:
+        with patch.object(torch, "float", torch.float64), patch.object(torch, "float32", torch.float64):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def hf_config(kind: str = "llama", **fields: Any) -> PreTrainedConfig:
+    """A tiny configuration; `fields` override `SIZES`."""
+    fields = {**SIZES, **fields}
+    return LlamaConfig(**fields) if kind == "llama" else MistralConfig(**{"sliding_window": None, **fields})
+
+
+def tiny_model(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
+    """A random float32 model whose every parameter matters.
+
+    `transformers` starts biases at 0, gains at 1 and weights so small that attention is uniform: each would hide a
+    mistake.
+    """
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if name.endswith("norm.weight"):
+                parameter.copy_(1 + 0.4 * noise)
+            elif name.endswith("bias"):
+                parameter.copy_(0.3 * noise)
+            else:
+                sharp = 1.5 if "q_proj" in name or "k_proj" in name else 1.0
+                parameter.copy_(sharp * noise * parameter.shape[-1] ** -0.5)
+    return model
+
+
+def in_float64(model: PreTrainedModel) -> PreTrainedModel:
+    """The same weights in a model whose rotary tables were made in float64; run it under `float64_throughout`."""
+    with float64_throughout():
+        config = type(model.config).from_dict(model.config.to_dict())
+        double = type(model)._from_config(config, dtype=torch.float64, attn_implementation="eager").eval()
+    double.load_state_dict(model.state_dict())
+    return double
+
+
+def torch_logits(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Logits of left-padded prompts, in the model's own type; rows of padding hold whatever `transformers` makes."""
+    width = max(map(len, prompts))
+    ids = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts])
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    throughout = float64_throughout() if model.dtype == torch.float64 else contextlib.nullcontext()
+    with torch.no_grad(), throughout:
+        return model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False).logits

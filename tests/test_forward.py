@@ -1,0 +1,279 @@
+"""`forward` as a pure function: the same numbers however it is transformed, padded, recorded or held."""
+
+import functools
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from landed_jax.config import ModelConfig, RopeConfig
+from landed_jax.errors import LandedError
+from landed_jax.forward import forward
+from landed_jax.nn.sites import AXES, RESIDUALS, SOURCES, WRITES, Site
+from landed_jax.parameters import Params, stack_layers
+from landed_jax.tokens import Tokens
+from landed_jax.trace import Trace
+from tests.reference.numpy_model import numpy_forward
+from tests.reference.parameters import random_params
+
+CONFIG = ModelConfig(
+    vocab_size=11,
+    d_model=8,
+    n_layers=2,
+    n_heads=4,
+    n_kv_heads=2,
+    head_dim=4,
+    d_ff=12,
+    attention_bias=True,
+    mlp_bias=True,
+)
+PARAMS = random_params(CONFIG)
+IDS = jnp.array([[1, 5, 7, 2, 9], [3, 0, 3, 10, 4]])
+BAR = {"float32": 2e-6, "float64": 1e-14}
+
+both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
+both_holdings = pytest.mark.parametrize("hold", [lambda params: params, stack_layers], ids=["unrolled", "scan"])
+
+
+@pytest.fixture
+def precision(dtype: str) -> Any:
+    with jax.enable_x64(dtype == "float64"):
+        yield
+
+
+@functools.partial(jax.jit, static_argnames=("config", "record", "edits", "dtype"))
+def run(
+    params: Params,
+    tokens: Any,
+    config: ModelConfig = CONFIG,
+    record: frozenset[Site] = WRITES,
+    at: Any = None,
+    edits: tuple[tuple[Site, Any], ...] = (),
+    dtype: Any = None,
+) -> tuple[jax.Array, Trace]:
+    return forward(params, tokens, config, record=record, at=at, edits=dict(edits), dtype=dtype)
+
+
+def assert_same(ours: Any, theirs: Any, bar: float) -> None:
+    """Leaf by leaf, equal to `bar` times the leaf's largest value (or 1, where that is larger)."""
+    ours, theirs = jax.tree.leaves(ours), jax.tree.leaves(theirs)
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs, strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        assert a.shape == b.shape and a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=0, atol=bar * max(1.0, np.abs(b).max()))
+
+
+def weighted_logit(params: Params, tokens: Any) -> jax.Array:
+    """A scalar that every position and token has a part in."""
+    logits, _ = forward(params, tokens, CONFIG, record=())
+    return jnp.sum(logits * jnp.cos(jnp.arange(logits.size).astype(logits.dtype)).reshape(logits.shape))
+
+
+@both_types
+def test_scan_equals_the_unrolled_loop_in_values_and_gradients(dtype: str, precision: None) -> None:
+    record = frozenset(Site)
+    unrolled, scanned = (run(hold(PARAMS), IDS, record=record) for hold in (lambda params: params, stack_layers))
+    assert unrolled[0].dtype == dtype
+    assert_same(scanned, unrolled, BAR[dtype])
+    wide = jax.tree.map(lambda leaf: leaf.astype(dtype), PARAMS)
+    gradient = jax.jit(jax.grad(weighted_logit))
+    # Hundreds of terms meet in a gradient, so it is a few roundings further off.
+    assert_same(gradient(stack_layers(wide), IDS), stack_layers(gradient(wide, IDS)), 5 * BAR[dtype])
+
+
+@st.composite
+def configs(draw: Any) -> ModelConfig:
+    kv_heads, group = draw(st.sampled_from([(1, 1), (1, 3), (2, 1), (2, 2)]))
+    kind = draw(st.sampled_from(["default", "linear", "dynamic", "llama3", "yarn"]))
+    return ModelConfig(
+        vocab_size=11,
+        d_model=draw(st.sampled_from([6, 8])),
+        n_layers=draw(st.integers(1, 2)),
+        n_heads=kv_heads * group,
+        n_kv_heads=kv_heads,
+        head_dim=draw(st.sampled_from([4, 6])),
+        d_ff=draw(st.sampled_from([5, 12])),
+        activation=draw(st.sampled_from(["silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2"])),
+        max_positions=draw(st.sampled_from([3, 64])),
+        rope=RopeConfig(kind, 100.0, draw(st.floats(1, 8)), 16),
+        sliding_window=draw(st.sampled_from([None, 1, 3])),
+        attention_bias=draw(st.booleans()),
+        mlp_bias=draw(st.booleans()),
+        tie_embeddings=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=5)
+@given(config=configs(), seed=st.integers(0, 99), mask=st.sampled_from([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1]]))
+def test_scan_unrolled_and_the_mathematics_agree_on_any_model(config: ModelConfig, seed: int, mask: list[int]) -> None:
+    with jax.enable_x64(True):
+        params = random_params(config, seed)
+        tokens = Tokens(IDS, jnp.array([[1, 1, 1, 1, 1], mask], bool))
+        unrolled, scanned = (run(hold(params), tokens, config) for hold in (lambda params: params, stack_layers))
+        assert_same(scanned, unrolled, BAR["float64"])
+        real = np.asarray(tokens.mask)
+        expected = numpy_forward(params, tokens.ids, tokens.mask, config)["logits"]
+        assert_same(np.asarray(unrolled[0])[real], expected[real], 1e-12)
+
+
+def test_every_recorded_value_is_that_of_the_mathematics(x64: None) -> None:
+    _, trace = run(PARAMS, IDS, record=WRITES | SOURCES | RESIDUALS | {Site.QUERY, Site.KEY})
+    expected = numpy_forward(PARAMS, IDS, None, CONFIG)
+    names = {"q": Site.QUERY, "k": Site.KEY, "v": Site.VALUE, "pattern": Site.PATTERN, "z": Site.HEAD, "a": Site.NEURON}
+    recorded = {name: trace[site] for name, site in names.items()}
+    recorded |= {"sigma": trace.sigma, "gamma": trace.gamma, "residual": trace.residual}
+    recorded |= {"embedding": trace[Site.EMBEDDING]}
+    assert_same(recorded, {name: expected[name] for name in recorded}, 1e-13)
+
+
+@both_holdings
+def test_jit_and_vmap_equal_the_plain_call(hold: Callable[[Params], Params]) -> None:
+    params = hold(PARAMS)
+    logits, trace = forward(params, IDS, CONFIG)
+    jitted, jitted_trace = run(params, IDS)
+    assert_same((jitted, jitted_trace), (logits, trace), BAR["float32"])
+    alone, alone_trace = jax.jit(jax.vmap(lambda ids: forward(params, ids[None], CONFIG)))(IDS)
+    assert_same(alone[:, 0], logits, BAR["float32"])
+    for site in WRITES:
+        axes = ("prompt", *trace.axes(site))
+        mapped = alone_trace[site]
+        # A prompt's own batch axis has size 1; a value without one, γ, is the same for every prompt.
+        if "batch" in axes:
+            mapped = jnp.moveaxis(jnp.squeeze(mapped, axes.index("batch")), 0, axes.index("batch") - 1)
+        else:
+            mapped = mapped[0]
+        assert_same(mapped, trace[site], BAR["float32"])
+
+
+def test_the_gradient_matches_finite_differences(x64: None) -> None:
+    params = random_params(CONFIG, dtype="float64")
+    towards = random_params(CONFIG, seed=1, dtype="float64")
+    value = jax.jit(weighted_logit)
+    step = 1e-5
+    ahead, behind = (value(jax.tree.map(lambda p, t, s=s: p + s * t, params, towards), IDS) for s in (step, -step))
+    gradient = jax.jit(jax.grad(weighted_logit))(params, IDS)
+    slope = sum(jnp.vdot(g, t) for g, t in zip(jax.tree.leaves(gradient), jax.tree.leaves(towards), strict=True))
+    np.testing.assert_allclose(slope, (ahead - behind) / (2 * step), rtol=1e-7)
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("default", "float32"), ("dynamic", "float64")])
+def test_padding_on_either_side_changes_nothing(kind: Any, dtype: str, precision: None) -> None:
+    config = ModelConfig(**{**vars(CONFIG), "max_positions": 3, "rope": RopeConfig(kind, factor=2.0)})
+    prompts = [[1, 5, 7, 2, 9], [3, 8], [4]]
+    left = Tokens.from_lists(prompts)
+    ids, mask = np.zeros((3, 5), np.int32), np.zeros((3, 5), bool)
+    for row, prompt in enumerate(prompts):
+        ids[row, : len(prompt)], mask[row, : len(prompt)] = prompt, True
+    right = Tokens(jnp.asarray(ids), jnp.asarray(mask))
+    (left_logits, left_trace), (right_logits, right_trace) = (run(PARAMS, t, config) for t in (left, right))
+    for row, prompt in enumerate(prompts):
+        logits, trace = run(PARAMS, jnp.array([prompt]), config)
+        n = len(prompt)
+        for ours, sigma in (
+            (left_logits[row, -n:], left_trace.sigma[:, row, -n:]),
+            (right_logits[row, :n], right_trace.sigma[:, row, :n]),
+        ):
+            assert_same((ours, sigma), (logits[0], trace.sigma[:, 0]), BAR[dtype])
+
+
+def compiled(params: Params, record: frozenset[Site]) -> Any:
+    def sown(params: Params, ids: jax.Array) -> Any:
+        logits, trace = forward(params, ids, CONFIG, record=record)
+        return logits, trace.sown
+
+    return jax.jit(sown).lower(params, IDS).compile()
+
+
+def program(executable: Any) -> str:
+    """The optimised program without where in the source each line came from (numbered tables, and metadata)."""
+    lines = [line for line in executable.as_text().splitlines() if not re.match(r"\d+ ", line)]
+    return re.sub(r", metadata=\{[^}]*\}", "", "\n".join(lines))
+
+
+@both_holdings
+def test_a_site_that_is_not_recorded_costs_nothing(
+    hold: Callable[[Params], Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = hold(PARAMS)
+    tapped = compiled(params, frozenset())
+    monkeypatch.setattr("landed_jax.nn.modules.tap", lambda module, plan, site, value, layer, at: value)
+    untapped = compiled(params, frozenset())
+    assert str(tapped.memory_analysis()) == str(untapped.memory_analysis())
+    assert program(tapped) == program(untapped)
+
+
+@both_holdings
+@pytest.mark.parametrize("site", [Site.NEURON, Site.ATTN_SIGMA, Site.PATTERN, Site.FINAL_RESIDUAL])
+def test_recording_a_site_adds_its_own_bytes_and_no_more(site: Site, hold: Callable[[Params], Params]) -> None:
+    params = hold(PARAMS)
+    without, with_site = (compiled(params, record).memory_analysis() for record in (frozenset(), frozenset({site})))
+    sizes = {"layer": 2, "batch": 2, "position": 5, "source": 5, "head": 4, "neuron": 12, "d_model": 8}
+    _, trace = jax.eval_shape(lambda p: forward(p, IDS, CONFIG, record={site}), params)
+    expected = 4 * int(np.prod([sizes[axis] for axis in trace.axes(site)]))
+    pointers = 16  # two outputs come in a tuple of addresses, the logits alone do not
+    assert with_site.output_size_in_bytes - without.output_size_in_bytes == expected + pointers
+
+
+def drop_head(z: jax.Array, layer: jax.Array | None) -> jax.Array:
+    return jnp.where(layer == 1, z.at[:, :, 2].set(0), z)
+
+
+def drop_neuron(a: jax.Array, layer: jax.Array | None) -> jax.Array:
+    return jnp.where(layer == 0, a.at[:, :, 5].set(0), a)
+
+
+@both_holdings
+@pytest.mark.parametrize(
+    ("site", "edit", "zero"),
+    [(Site.HEAD, drop_head, {"head": (1, 2)}), (Site.NEURON, drop_neuron, {"neuron": (0, 5)})],
+    ids=["head", "neuron"],
+)
+def test_an_edit_is_an_ablation_and_is_recorded(
+    site: Site, edit: Any, zero: dict[str, tuple[int, int]], hold: Callable[[Params], Params], x64: None
+) -> None:
+    logits, trace = run(hold(PARAMS), IDS, edits=((site, edit),))
+    expected = numpy_forward(PARAMS, IDS, None, CONFIG, zero)
+    assert_same(logits, expected["logits"], 1e-13)
+    assert np.abs(expected["logits"] - numpy_forward(PARAMS, IDS, None, CONFIG)["logits"]).max() > 1e-3
+    assert_same(trace[site], expected["z" if site is Site.HEAD else "a"], 1e-13)
+    layer, index = next(iter(zero.values()))
+    assert not np.any(trace[site][layer, :, :, index])
+
+
+@both_holdings
+def test_at_selects_the_same_numbers(hold: Callable[[Params], Params]) -> None:
+    at = jnp.array([4, 1])
+    logits, trace = run(hold(PARAMS), IDS, record=frozenset(Site))
+    some_logits, some = run(hold(PARAMS), IDS, record=frozenset(Site), at=at)
+    assert_same(some_logits, logits[:, at], BAR["float32"])
+    assert_same(some.at, at, 0)
+    for site in AXES:
+        axes = trace.axes(site)
+        value = jnp.take(trace[site], at, axes.index("position")) if "position" in axes else trace[site]
+        assert_same(some[site], value, BAR["float32"])
+
+
+@both_holdings
+def test_bfloat16_weights_are_cast_as_they_are_used(hold: Callable[[Params], Params]) -> None:
+    narrow = jax.tree.map(lambda leaf: leaf.astype("bfloat16"), hold(PARAMS))
+    upcast = jax.tree.map(lambda leaf: leaf.astype("float32"), narrow)
+    assert_same(run(narrow, IDS), run(upcast, IDS), 0)
+
+
+def test_types_that_cannot_be_computed_in_are_refused() -> None:
+    with pytest.raises(LandedError, match="JAX_ENABLE_X64=1"):
+        forward(PARAMS, IDS, CONFIG, dtype="float64")
+    with pytest.raises(LandedError, match="bfloat16 is not one to compute in"):
+        forward(PARAMS, IDS, CONFIG, dtype="bfloat16")
+
+
+def test_float32_can_be_asked_for_under_x64(x64: None) -> None:
+    logits, trace = run(PARAMS, IDS, dtype="float32")
+    assert {leaf.dtype for leaf in jax.tree.leaves((logits, trace.sown))} == {np.dtype("float32")}

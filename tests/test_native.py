@@ -1,0 +1,242 @@
+"""The native folder: bit for bit there and back, whole or not at all, and every kind of damage named."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from landed_jax.config import ModelConfig, RopeConfig
+from landed_jax.errors import LandedError
+from landed_jax.model import convert, load
+from landed_jax.native import MANIFEST, load_native, save_native
+from landed_jax.parameters import count_parameters, init_params, stack_layers
+from tests.checkpoints import CONFIG, assert_same, make_tensors, write_checkpoint
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    params, _ = make_tensors()
+    dst = tmp_path_factory.mktemp("native") / "model"
+    save_native(dst, CONFIG, params)
+    return dst
+
+
+def copy_of(saved, tmp_path) -> Path:
+    return Path(shutil.copytree(saved, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_weights_come_back_bit_for_bit(tmp_path, dtype):
+    params, _ = make_tensors(dtype=dtype)
+    save_native(tmp_path / "a", CONFIG, stack_layers(params))
+    read_config, read = load_native(tmp_path / "a")
+    assert read_config == CONFIG
+    assert_same(read, params)
+    assert_same(load_native(tmp_path / "a", stacked=True)[1], stack_layers(params))
+
+
+def test_every_fact_of_the_config_comes_back(tmp_path):
+    config = ModelConfig(
+        vocab_size=8, d_model=4, n_layers=1, n_heads=2, n_kv_heads=1, head_dim=4, d_ff=6, model_type="mistral",
+        activation="gelu", norm_eps=1e-3, max_positions=9, sliding_window=3, tie_embeddings=True, mlp_bias=True,
+        rope=RopeConfig("yarn", 5e5, 4.0, 16, beta_fast=20.0, truncate=False, attention_factor=1.5),
+    )  # fmt: skip
+    save_native(tmp_path / "a", config, init_params(config, jax.random.key(1)))
+    assert load_native(tmp_path / "a")[0] == config
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_straight_onto_a_mesh(saved, stacked):
+    mesh = jax.make_mesh((2,), ("model",), devices=jax.devices()[:2])
+    params = load_native(saved, mesh, stacked)[1]
+    assert_same(params, load_native(saved, None, stacked)[1])
+    query = (params["layers"] if stacked else params["layers"]["2"])["attn"]["W_Q"]
+    assert query.addressable_shards[0].data.shape == ((3,) if stacked else ()) + (2, 6, 16)
+
+
+def test_float64_needs_64_bit_types(tmp_path):
+    try:
+        jax.config.update("jax_enable_x64", True)  # Orbax reads in other threads, which a context does not reach
+        save_native(tmp_path / "a", CONFIG, make_tensors(dtype="float64")[0])
+        assert load_native(tmp_path / "a")[1]["embed"]["W_E"].dtype == "float64"
+    finally:
+        jax.config.update("jax_enable_x64", False)
+    with jax.enable_x64(True), pytest.raises(LandedError, match="JAX_ENABLE_X64"):
+        load_native(tmp_path / "a")
+    with pytest.raises(LandedError, match="JAX_ENABLE_X64"):
+        load_native(tmp_path / "a")
+
+
+def test_nothing_is_overwritten(saved, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for dst in (saved, tmp_path / "file", tmp_path / "dangling"):
+        with pytest.raises(LandedError, match="already there"):
+            save_native(dst, CONFIG, {})
+        with pytest.raises(LandedError, match="already there"):
+            convert("never looked at", dst)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_error_leaves_nothing_behind(tmp_path, monkeypatch):
+    params, _ = make_tensors()
+
+    def fail(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("landed_jax.native._dtypes", fail)
+    with pytest.raises(LandedError, match=r"cannot be written: No space left"):
+        save_native(tmp_path / "a", CONFIG, params)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(LandedError, match="cannot be written"):
+        save_native(tmp_path / "file" / "a", CONFIG, make_tensors()[0])
+
+
+def _manifest(folder, **changes):
+    values = json.loads((folder / MANIFEST).read_text())
+    values.update(changes)
+    (folder / MANIFEST).write_text(json.dumps(values))
+
+
+def _largest(folder) -> Path:
+    return max((f for f in (folder / "params").rglob("*") if f.is_file()), key=lambda f: f.stat().st_size)
+
+
+def _cut(folder):
+    file = _largest(folder)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def _remove_arrays(folder):
+    shutil.rmtree(folder / "params")
+
+
+DAMAGE = {
+    "no manifest": (lambda f: (f / MANIFEST).unlink(), "has no landed.json"),
+    "no JSON": (lambda f: (f / MANIFEST).write_text("{"), "cannot be read as JSON"),
+    "newer format": (lambda f: _manifest(f, format=2), "is of format 2"),
+    "no config": (lambda f: _manifest(f, config=None), "is damaged"),
+    "wrong config": (lambda f: _manifest(f, config={"d_model": 3}), "fields of a model configuration"),
+    "no types": (lambda f: _manifest(f, dtypes={}), "is damaged"),
+    "strange type": (lambda f: _manifest(f, dtypes=5), "is damaged"),
+    "no arrays": (_remove_arrays, "are damaged, convert again"),
+    "no list of files": (lambda f: _manifest(f, files=None), "are damaged, convert again"),
+    "an array file gone": (lambda f: _largest(f).unlink(), "are damaged, convert again"),
+    "an array file cut off": (_cut, "are damaged, convert again"),
+    "arrays of another shape": (
+        lambda f: _manifest(f, config={**CONFIG.to_dict(), "d_ff": 22}),
+        "are damaged, convert again",
+    ),
+    "arrays of another depth": (
+        lambda f: _manifest(f, config={**CONFIG.to_dict(), "n_layers": 2}),
+        "are damaged, convert again",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_is_named(saved, tmp_path, kind, capfd):
+    folder = copy_of(saved, tmp_path)
+    damage, said = DAMAGE[kind]
+    damage(folder)
+    with pytest.raises(LandedError, match=re.escape(said)) as caught:
+        load_native(folder)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from landed_jax import model, native
+
+def killed(function, before):
+    def run(*args, **kwargs):
+        if not before:
+            function(*args, **kwargs)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run
+
+stage, src, dst = sys.argv[1:]
+if stage == "before the arrays":
+    native._write_arrays = killed(native._write_arrays, before=True)
+if stage == "after the arrays":
+    native._write_arrays = killed(native._write_arrays, before=False)
+if stage == "among the arrays":
+    from orbax.checkpoint import v1 as ocp
+    ocp.save = lambda *args: (ocp.save_async(*args), os.kill(os.getpid(), signal.SIGKILL))
+if stage == "before the name":
+    Path.rename = killed(Path.rename, before=True)
+model.convert(src, dst)
+"""
+
+
+def run_python(code, *args, **options):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *map(str, args)], env=env, capture_output=True, text=True, **options
+    )
+
+
+@pytest.mark.parametrize("stage", ["before the arrays", "among the arrays", "after the arrays", "before the name"])
+def test_a_killed_conversion_leaves_nothing_that_loads(tmp_path, stage):
+    params, tensors = make_tensors()
+    src, dst = write_checkpoint(tmp_path / "src", tensors), tmp_path / "out" / "dst"
+    result = run_python(KILLED, stage, src, dst, timeout=120)
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    assert not dst.exists()
+    left = list(dst.parent.iterdir())
+    assert len(left) == 1
+    with pytest.raises(LandedError):
+        load(left[0])
+    convert(src, dst)
+    assert list(dst.parent.iterdir()) == [dst]
+    assert_same(load_native(dst)[1], params)
+
+
+def test_another_conversion_under_way_is_left_alone(tmp_path):
+    running = tmp_path / f".a.unfinished-{os.getppid()}"
+    running.mkdir()
+    save_native(tmp_path / "a", CONFIG, make_tensors()[0])
+    assert running.exists()
+
+
+MEASURED = """
+import re, sys
+from pathlib import Path
+from landed_jax.model import convert
+convert(*sys.argv[1:])
+print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from Linux's /proc")
+def test_converting_needs_the_parameters_and_one_layer(tmp_path):
+    def peak(config: ModelConfig, name: str) -> int:
+        _, tensors = make_tensors(config)
+        src = write_checkpoint(tmp_path / name, tensors, config)
+        result = run_python(MEASURED, src, tmp_path / f"{name} converted", timeout=300)
+        assert result.returncode == 0, result.stderr
+        assert result.stderr == ""  # nothing of Orbax's chatter
+        return int(result.stdout) * 1024
+
+    big = ModelConfig(
+        vocab_size=2048, d_model=512, n_layers=12, n_heads=8, n_kv_heads=8, head_dim=64, d_ff=2048, max_positions=64
+    )
+    parameters = 4 * count_parameters(big)
+    layer = (parameters - 4 * 2 * 2048 * 512) // 12
+    assert 190e6 < parameters < 220e6
+    assert peak(big, "big") - peak(CONFIG, "tiny") <= parameters + layer
