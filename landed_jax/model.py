@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import Mesh
 
 from landed_jax.config import ModelConfig
@@ -113,7 +114,7 @@ class Model:
         """
         save_native(Path(dst), self.config, self.params, self.folder)
 
-    def _as_tokens(self, tokens: Prompts) -> Tokens:
+    def _as_tokens(self, tokens: Any) -> Tokens:
         if isinstance(tokens, str) or (_is_list(tokens) and tokens and all(isinstance(t, str) for t in tokens)):
             tokens = self.encode(tokens)
         elif _is_list(tokens) and all(_is_list(prompt) for prompt in tokens):
@@ -124,7 +125,7 @@ class Model:
                 f"Tokens need ids and a mask of one shape [batch, position], not {list(tokens.ids.shape)} and "
                 f"{list(tokens.mask.shape)}."
             )
-        if not isinstance(tokens.ids, jax.core.Tracer):
+        if not isinstance(tokens.ids, Tracer):
             ids = np.asarray(tokens.ids)
             self._checked([int(ids.min()), int(ids.max())])
         return tokens
@@ -156,9 +157,9 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def _columns(at: int | Sequence[int] | jax.Array, length: int) -> jax.Array:
+def _columns(at: Any, length: int) -> jax.Array:
     """Columns counted from the left, as an array that jit traces."""
-    if isinstance(at, jax.core.Tracer):
+    if isinstance(at, Tracer):
         return at
     columns = np.atleast_1d(np.asarray(at))
     if columns.ndim != 1 or not columns.size or not np.issubdtype(columns.dtype, np.integer):
@@ -187,11 +188,9 @@ def load(
     Raises:
         LandedError: if it cannot be opened: the message names everything that is wrong.
     """
-    if stacked is None:
-        platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()
-        stacked = platform != "cpu"
     folder = resolve(source)
-    config, params = _open(folder, mesh, stacked, progress)
+    platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()
+    config, params = _open(folder, mesh, platform != "cpu" if stacked is None else stacked, progress)
     return Model(config, params, load_vocabulary(folder), str(source), folder)
 
 

@@ -75,9 +75,8 @@ def save_native(dst: Path, config: ModelConfig, params: Params, tokenizer_folder
         _remove_stale(dst)
         unfinished.mkdir()
         _write_arrays(unfinished / _PARAMS, params)
-        for name in ("config.json", *TOKENIZER_FILES) if tokenizer_folder is not None else ():
-            if (tokenizer_folder / name).is_file():
-                shutil.copyfile(tokenizer_folder / name, unfinished / name)
+        if tokenizer_folder is not None:
+            _copy_files(tokenizer_folder, unfinished)
         manifest = {"format": FORMAT, "config": config.to_dict(), "dtypes": _dtypes(config, params)}
         manifest["files"] = _file_sizes(unfinished / _PARAMS)
         (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -175,6 +174,12 @@ def _dtypes(config: ModelConfig, params: Params) -> dict[str, str]:
     return dtypes
 
 
+def _copy_files(src: Path, dst: Path) -> None:
+    for name in ("config.json", *TOKENIZER_FILES):
+        if (src / name).is_file():
+            shutil.copyfile(src / name, dst / name)
+
+
 def _file_sizes(folder: Path) -> dict[str, int]:
     return {str(f.relative_to(folder)): f.stat().st_size for f in sorted(folder.rglob("*")) if f.is_file()}
 
@@ -191,7 +196,7 @@ def _check_arrays(folder: Path, expected: Any, abstract: Params) -> None:
         raise LandedError(f"The parameters in {folder} are damaged, convert again: missing or cut off: {wrong[0]}.")
     try:
         with _quiet():
-            stored = ocp.metadata(folder).metadata
+            stored = ocp.metadata(str(folder)).metadata
         shapes = {jax.tree_util.keystr(path): (x.shape, x.dtype) for path, x in jax.tree.leaves_with_path(stored)}
     except Exception as error:  # any type, as below
         raise LandedError(f"The parameters in {folder} are damaged, convert again: {_first_line(error)}") from error
@@ -245,7 +250,7 @@ def _write_arrays(folder: Path, params: Params) -> None:
     context.array.saving.use_compression = False  # float weights hardly shrink, and it costs time and memory
     try:
         with _quiet(), context:
-            ocp.save(folder, params)
+            ocp.save(str(folder), params)
     except Exception as error:  # Orbax and TensorStore raise many types for a full disk
         raise LandedError(f"{folder} cannot be written: {_first_line(error)}") from error
 
@@ -262,7 +267,7 @@ def _read_arrays(folder: Path, abstract: Params) -> Params:
     context.memory.read_concurrent_bytes = _bytes_in_flight(abstract)
     try:
         with _quiet(), context:
-            params = ocp.load(folder, abstract)
+            params = ocp.load(str(folder), abstract)
     except Exception as error:  # Orbax and TensorStore raise many types for a damaged folder
         raise LandedError(f"The parameters in {folder} are damaged, convert again: {_first_line(error)}") from error
     if any(a.dtype != b.dtype for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(abstract), strict=True)):

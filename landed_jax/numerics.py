@@ -6,6 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from landed_jax.errors import LandedError
 
@@ -53,3 +54,8 @@ def highest_precision(function: Callable[P, R]) -> Callable[P, R]:
 def left_broadcast(value: jax.Array, like: jax.Array) -> jax.Array:
     """Add leading axes of size 1 until `value` has the rank of `like`: rank promotion, said aloud."""
     return value.reshape((1,) * (like.ndim - value.ndim) + value.shape)
+
+
+def is_concrete(value: Any) -> bool:
+    """Whether a value is known now, and not a tracer of ``jit``, ``vmap`` or ``grad``: only then can it be checked."""
+    return not isinstance(value, Tracer)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
 from landed_jax.nn.sites import Site, axes_of
+from landed_jax.numerics import is_concrete
 from landed_jax.parameters import Params
 from landed_jax.tokens import Tokens
 from landed_jax.vocabulary import Vocabulary
@@ -118,7 +119,7 @@ def recorded_index(trace: Trace, position: int) -> jax.Array:
     if not 0 <= column < length:
         raise LandedError(f"Position {position} is outside the prompt, whose positions run from 0 to {length - 1}.")
     found = trace.at == column
-    if not isinstance(found, jax.core.Tracer) and not bool(found.any()):
+    if is_concrete(found) and not bool(found.any()):
         raise LandedError(f"Position {position} was not recorded; the trace has {trace.at.tolist()}.")
     return jnp.argmax(found)
 

@@ -11,7 +11,7 @@ import pytest
 from landed_jax import model as model_module
 from landed_jax.errors import LandedError
 from landed_jax.forward import forward
-from landed_jax.model import Model, convert, load
+from landed_jax.model import Model, convert, load, read_config
 from landed_jax.nn.sites import RESIDUALS, Site
 from landed_jax.parameters import init_params, is_stacked
 from landed_jax.tokens import Tokens
@@ -141,6 +141,14 @@ def test_folders_of_both_kinds_give_the_same_model(tmp_path):
     load(src, stacked=True).save(tmp_path / "saved")
     for folder in (tmp_path / "again", tmp_path / "saved"):
         assert_same(load(folder).params, params)
+
+
+def test_the_config_alone(tmp_path):
+    _, tensors = make_tensors(dtype="bfloat16")
+    src = write_checkpoint(tmp_path / "src", tensors)
+    convert(src, tmp_path / "native")
+    assert read_config(src) == (CONFIG, None)  # this config.json does not say
+    assert read_config(tmp_path / "native") == (CONFIG, "bfloat16")
 
 
 def test_the_layout_is_hidden(tmp_path):

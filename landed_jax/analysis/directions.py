@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from landed_jax.errors import LandedError
 from landed_jax.nn.functions import linear
 from landed_jax.nn.sites import Site
+from landed_jax.numerics import is_concrete
 from landed_jax.parameters import unembedding
 from landed_jax.trace import Trace
 
@@ -104,6 +105,6 @@ def token_ids(trace: Trace, target: Target) -> Int[Array, "_ _"]:
             f"recorded position [{batch}, {position}]."
         )
     vocab = trace.config.vocab_size
-    if not isinstance(shaped, jax.core.Tracer) and bool(((shaped < 0) | (shaped >= vocab)).any()):
+    if is_concrete(shaped) and bool(((shaped < 0) | (shaped >= vocab)).any()):
         raise LandedError(f"A target id is out of range: ids run from 0 to {vocab - 1}.")
     return shaped

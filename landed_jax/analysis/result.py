@@ -51,19 +51,20 @@ class Attribution:
     config: ModelConfig = dataclasses.field(metadata={"static": True})
     vocabulary: Vocabulary | None = dataclasses.field(metadata={"static": True})
 
-    def top(self, n: int = 20, *, position: int = -1, batch: int = 0) -> WriteTable:
+    def top(self, n: int = 20, *, position: int | None = None, batch: int = 0) -> WriteTable:
         """The `n` writes with the largest |landed contribution| at one position of one prompt.
 
         Every head, every neuron and the embedding are ranked; biases are not. Needs concrete values, so it does
         not run under ``jit``; use ``jax.lax.top_k`` on `landed` there.
 
         Args:
-            position: a column of the tokens (negative: from the end) that was recorded.
+            position: a recorded column of the tokens (negative: from the end); by default the last recorded one.
 
         Raises:
             LandedError: if the position was not recorded.
         """
         at = np.asarray(self.at)
+        position = int(at[-1]) if position is None else position
         column = position + self.tokens.ids.shape[1] if position < 0 else position
         if column not in at:
             raise LandedError(f"Position {position} was not recorded; the trace has {at.tolist()}.")

@@ -14,7 +14,8 @@ Report = Callable[[int, int], None]
 def progress_bar(what: str) -> Iterator[Report]:
     """A bar that is gone when the work is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
 
         def report(done: int, total: int) -> None:

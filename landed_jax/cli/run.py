@@ -38,10 +38,7 @@ def run(
     PROMPT is read from standard input where it is not given and something is piped in.
     """
     check_json_target(json_target)
-    if prompt is None:
-        if sys.stdin is None or sys.stdin.isatty():
-            raise LandedError('Give a prompt: landed run "Once upon a time" --model MODEL.')
-        prompt = sys.stdin.read().rstrip("\n")
+    text = _piped_prompt() if prompt is None else prompt
     if model is None:
         raise LandedError("Name a model with --model: an HF folder, an HF id, or a folder made by `landed convert`.")
 
@@ -52,10 +49,16 @@ def run(
 
     with progress_bar("Reading weights") as report:
         opened = load(model, progress=report)
-    account = account_for(opened, prompt, target=target, against=against, position=position)
+    account = account_for(opened, text, target=target, against=against, position=position)
     for warning in account.warnings:
         click.echo(f"landed: {warning}", err=True)
     if json_target is not None:
         write_json(run_document(account, top), json_target)
     if json_target != "-":
         print_report(run_report(account, top))
+
+
+def _piped_prompt() -> str:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise LandedError('Give a prompt: landed run "Once upon a time" --model MODEL.')
+    return sys.stdin.read().rstrip("\n")

@@ -107,7 +107,7 @@ def _build(fields: Fields, model_type: str) -> ModelConfig | None:
     max_positions = fields.whole("max_position_embeddings", _LENGTH[model_type])
     window = _sliding_window(fields, model_type)
     _check_layer_types(fields, n_layers, window)
-    values = dict(
+    values: dict[str, Any] = dict(
         vocab_size=vocab_size,
         d_model=d_model,
         n_layers=n_layers,

@@ -132,7 +132,7 @@ class _Reader:
         shape = (*((len(group),) if with_layers else ()), *leaf.shape(self.config))
         buffers: dict[Any, np.ndarray] = {}
 
-        def read(index: Index) -> np.ndarray:
+        def read(index: Any) -> np.ndarray:
             cuts = tuple(cut.indices(size)[:2] for cut, size in zip(index, shape, strict=True))
             if cuts not in buffers:  # several devices may hold the same slice
                 buffer = _aligned_empty([stop - start for start, stop in cuts], FLOATS[stored[0].dtype])

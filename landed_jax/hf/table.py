@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -107,7 +108,7 @@ def to_hf(params: Params, config: ModelConfig) -> dict[str, np.ndarray]:
     tensors = {}
     for place in tensor_places(config):
         in_layer = place.path[0] == "layers"
-        node = params
+        node: Any = params
         for part in (place.path[0], *place.path[2:]) if stacked and in_layer else place.path:
             node = node[part]
         value = np.asarray(node[int(place.path[1])] if stacked and in_layer else node)

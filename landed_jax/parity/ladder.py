@@ -12,6 +12,9 @@ from landed_jax.trace import Trace
 TOLERANCE = 2e-5
 """The largest difference that passes, relative to the rung's largest value: float32's rounding through a model."""
 
+TINY = float(np.finfo(np.float32).tiny)
+"""Keeps a rung of zeros from dividing by 0."""
+
 LADDER_SITES = frozenset(
     {
         Site.EMBEDDING,
@@ -78,7 +81,7 @@ def climb(trace: Trace, reference: dict[str, np.ndarray]) -> Ladder:
             )
         difference = np.abs(mine - theirs)[mask]
         largest = float(difference.max())
-        rungs.append(Rung(name, largest, largest / max(float(np.abs(theirs[mask]).max()), np.finfo(np.float32).tiny)))
+        rungs.append(Rung(name, largest, largest / max(float(np.abs(theirs[mask]).max()), TINY)))
     if trace.config.n_layers and f"{trace.config.n_layers}.attn_normed" in reference:
         raise LandedError(f"The reference has more than this model's {trace.config.n_layers} layers.")
     logits = np.abs(np.asarray(trace.logits) - reference["logits"])

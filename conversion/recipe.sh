@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Convert one model and verify the result: recipe.sh SRC DST
+set -euo pipefail
+if [ $# -ne 2 ]; then
+  echo "usage: recipe.sh SRC DST (SRC: an HF folder or id; DST: a new folder)" >&2
+  exit 2
+fi
+landed info "$1"
+landed convert "$1" "$2"
+if [ -d "$1" ] && python -c 'import torch' 2>/dev/null; then
+  landed verify "$2" --against "$1"
+fi

@@ -1,0 +1,186 @@
+"""The commands as a user types them: exit codes, one plain sentence, nothing half-written."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from landed_jax.cli.main import _status
+from landed_jax.model import load
+from tests.reference.landed import every_write, landed_contributions, removed_effects, shares_of_sigma
+from tests.reference.numpy_model import numpy_forward
+
+PROMPT = "Once upon a time, there was a little"
+
+
+def run(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from landed_jax.cli import main; main()", *arguments]
+    kind = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    return subprocess.run(command, capture_output=True, text=True, check=False, **kind)
+
+
+@pytest.fixture(scope="session")
+def document(stories: Path) -> dict:
+    done = run("run", PROMPT, "--model", str(stories), "--json", "-")
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+def test_json_is_the_contract(document: dict) -> None:
+    keys = "model prompt tokens token_ids position target against logit sum_of_landed closure_error embedding bias"
+    assert list(document) == [*keys.split(), "heads", "mlp", "top_writes", "scale", "coordinates"]
+    row = "kind layer index landed direct_effect sigma_share amplification"
+    assert all(list(write) == row.split() for write in document["top_writes"])
+    assert [s["site"] for s in document["scale"]][:3] == ["0.attn", "0.mlp", "1.attn"]
+    assert document["scale"][-1]["site"] == "final"
+    assert set(document["coordinates"]) == {"for_50", "for_90", "for_99"}
+    assert "".join(document["tokens"][1:]) == f" {PROMPT}"
+    assert document["against"] is None
+
+
+def test_closes_and_agrees_with_an_independent_float64_reading(document: dict, stories: Path) -> None:
+    assert document["closure_error"] <= 2e-5
+    assert abs(document["sum_of_landed"] - document["logit"]) <= 2e-5
+    model = load(stories, stacked=False)
+    config, ids, position = model.config, np.array([document["token_ids"]]), document["position"]
+    numbers = numpy_forward(model.params, ids, None, config)
+    target = int(numbers["logits"][0, -1].argmax())
+    assert document["target"]["id"] == target
+    logit = numbers["logits"][0, -1, target]
+    bar = 1e-4 * abs(logit)
+    W_U = np.asarray(model.params["embed"]["W_E"], np.float64)
+    written = every_write(numbers, config, 0, position)
+    landed = landed_contributions(written, numbers, W_U[target], 0, position)
+    effects = removed_effects(written, numbers, W_U[target], config, 0, position)
+    shares = shares_of_sigma(written, numbers, config, 0, position)
+    of = {name: i for i, name in enumerate(written.names)}
+    assert abs(document["logit"] - logit) <= bar
+    assert abs(document["embedding"] - landed[0]) <= bar
+    for layer in range(config.n_layers):
+        for head in range(config.n_heads):
+            assert abs(document["heads"][layer][head] - landed[of["head", layer, head]]) <= bar
+        neurons = sum(landed[of["neuron", layer, j]] for j in range(config.d_ff))
+        assert abs(document["mlp"][layer] - neurons) <= bar
+    for site, row in enumerate(document["scale"]):
+        sigma = numbers["sigma"][site, 0, position]
+        assert row["sigma"] == pytest.approx(sigma, rel=1e-4)
+        size = np.abs(numbers["gamma"][site]) / sigma
+        for name, value in (("min", size.min()), ("median", np.median(size)), ("max", size.max())):
+            assert row["amplification"][name] == pytest.approx(value, rel=1e-4)
+    ranked = [i for i in np.argsort(-np.abs(landed)) if "bias" not in written.names[i][0]][:20]
+    for row, i in zip(document["top_writes"], ranked, strict=True):
+        assert (row["kind"], row["layer"], row["index"]) == written.names[i]
+        assert abs(row["landed"] - landed[i]) <= bar
+        assert abs(row["direct_effect"] - effects[i]) <= bar
+        assert abs(row["sigma_share"] - shares[i]) <= 1e-4
+        site = written.sites[i]
+        median = np.median(np.abs(numbers["gamma"][site]) / numbers["sigma"][site, 0, position])
+        assert row["amplification"] == pytest.approx(median, rel=1e-4)
+    parts = numbers["residual"][-1, 0, -1] / numbers["sigma"][-1, 0, -1] * numbers["gamma"][-1] * W_U[target]
+    sums = np.cumsum(parts[np.argsort(-np.abs(parts))])
+    for percent in (50, 90, 99):
+        assert document["coordinates"][f"for_{percent}"] == int(np.argmax(sums >= percent / 100 * logit)) + 1
+
+
+def test_difference_file_and_table(stories: Path, tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    arguments = ["--model", str(stories), "--target", " g", "--against", "#432", "--position", "3", "--top", "5"]
+    done = run("run", *arguments, "--json", str(path), stdin=f"{PROMPT}\n")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text())
+    assert (found["prompt"], found["position"]) == (PROMPT, 3)
+    assert found["against"] == {"id": 432, "text": ","}
+    assert len(found["top_writes"]) == 5
+    assert abs(found["sum_of_landed"] - found["logit"]) <= 2e-5
+    model = load(stories, stacked=False)
+    logits = numpy_forward(model.params, np.array([found["token_ids"]]), None, model.config)["logits"][0, 3]
+    assert found["logit"] == pytest.approx(logits[found["target"]["id"]] - logits[432], abs=1e-4)
+    assert "direct effect" in done.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
+
+
+def plain(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one sentence of a call that must fail."""
+    assert _status([str(a) for a in arguments]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("landed: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    return err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "x"], "--model"),
+        (["run", "x", "--model", "/no/such/folder"], "no folder"),
+        (["run", "x", "--model", "no-such-owner/no-such-model"], "convert"),
+        (["run", "x", "--model", "MODEL", "--position", "99"], "99"),
+        (["run", "x", "--model", "MODEL", "--target", " Rome"], "' ' + 'R' + 'om' + 'e'"),
+        (["run", "x", "--model", "MODEL", "--target", "little"], "' little'"),
+        (["run", "x", "--model", "MODEL", "--target", ""], "token"),
+        (["run", "x", "--model", "MODEL", "--target", "#512"], "511"),
+        (["run", "x", "--model", "MODEL", "--target", ",", "--against", ","], "same token"),
+        (["run", "x", "--model", "MODEL", "--json", "/no/such/folder/x.json"], "does not exist"),
+        (["run", "x", "--model", "MODEL", "--top", "-1"], "--top"),
+        (["run", "x", "--modle", "MODEL"], "modle"),
+        (["walk"], "walk"),
+        (["convert", "MODEL"], "DST"),
+        (["convert", "MODEL", "MODEL"], "already there"),
+        (["verify", "MODEL", "--against", "/no/such/folder"], "not a folder"),
+        (["info", "/no/such/folder"], "no folder"),
+    ],
+)
+def test_bad_input_is_one_plain_sentence(
+    arguments: list[str], message: str, stories: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert message in plain(capfd, *(str(stories) if a == "MODEL" else a for a in arguments))
+
+
+def test_convert_then_run_info_and_verify(
+    stories: Path, tmp_path: Path, document: dict, capfd: pytest.CaptureFixture[str]
+) -> None:
+    native = str(tmp_path / "native")
+    assert _status(["convert", str(stories), native]) == 0
+    assert _status(["info", native, "--length", "7"]) == 0
+    assert "260,032" in capfd.readouterr().out
+    assert _status(["run", PROMPT, "--model", native, "--json", "-"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert {**found, "model": ""} == {**document, "model": ""}
+    assert _status(["verify", native, "--against", str(stories), "--length", "6"]) == 0
+    assert "Equal at every rung" in capfd.readouterr().out
+
+
+def test_verify_names_the_first_failing_rung(stories: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (other / name).write_bytes((stories / name).read_bytes())
+    tensors = load_file(stories / "model.safetensors")
+    tensors["model.layers.2.mlp.down_proj.weight"] = tensors["model.layers.2.mlp.down_proj.weight"] * 1.01
+    save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+    assert _status(["verify", str(stories), "--against", str(other), "--length", "6"]) == 1
+    assert "first rung that differs is 2.mlp_write" in capfd.readouterr().out
+
+
+def test_a_closed_pipe_is_no_error(stories: Path) -> None:
+    command = f'"{sys.executable}" -c "from landed_jax.cli import main; main()" info "{stories}" | head -c 1'
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_help_shows_examples() -> None:
+    done = run("run", "--help")
+    assert done.returncode == 0
+    assert "Examples:" in done.stdout
+
+
+def test_importing_the_package_imports_no_torch() -> None:
+    code = "import sys, landed_jax; assert not {'torch', 'transformers', 'orbax'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
