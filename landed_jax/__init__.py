@@ -13,6 +13,8 @@ from landed_jax.analysis.writes import Write, write_vector
 from landed_jax.config import ModelConfig, RopeConfig
 from landed_jax.errors import LandedError
 from landed_jax.forward import forward
+from landed_jax.memory import trace_bytes
+from landed_jax.model import Model, convert, load
 from landed_jax.nn.sites import NORMED, RESIDUALS, SOURCES, WRITES, Site
 from landed_jax.parameters import count_parameters, init_params
 from landed_jax.tokens import Tokens
@@ -29,6 +31,7 @@ __all__ = [
     "Attribution",
     "Coordinates",
     "LandedError",
+    "Model",
     "ModelConfig",
     "PerWrite",
     "RopeConfig",
@@ -42,11 +45,14 @@ __all__ = [
     "attribute",
     "attribute_by_source",
     "closure_error",
+    "convert",
     "coordinates",
     "count_parameters",
     "forward",
     "init_params",
     "land",
+    "load",
     "read_sites",
+    "trace_bytes",
     "write_vector",
 ]
