@@ -146,11 +146,18 @@ def facts_table(title: str, rows: list[tuple[str, Any]]) -> Table:
     return table
 
 
+class _Output(Console):
+    """Standard output whose reader may go away (`| head`): that is the caller's to see, not an exit in silence."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def print_report(report: RenderableType) -> None:
     """Print to stdout, as wide as the terminal, or wide enough for the tables where there is none."""
-    console = Console()
+    console = _Output()
     if not console.is_terminal:
-        console = Console(width=max(console.width, 120))
+        console = _Output(width=max(console.width, 120))
     console.print(report)
 
 
