@@ -122,38 +122,6 @@ def test_jit_and_vmap_over_targets() -> None:
         close(jax.tree.map(lambda leaf, i=i: leaf[i], many), landed.attribute(trace, target=i, against=7), atol=2e-6)
 
 
-def test_vmap_over_prompts() -> None:
-    params = random_params(SMALL)
-    prompts = jnp.array([[1, 5, 2], [3, 3, 8]])
-
-    def one(ids: jax.Array) -> Attribution:
-        _, trace = landed.forward(params, ids[None], SMALL)
-        return landed.attribute(trace.bind(params), target=4)
-
-    many = jax.vmap(one)(prompts)
-    for row in range(2):
-        close(jax.tree.map(lambda leaf, row=row: leaf[row], many), one(prompts[row]), atol=2e-6)
-
-
-def test_grad_through_forward_and_attribute(x64: None) -> None:
-    params = random_params(SMALL, dtype=jnp.float64)
-    ids = jnp.array([[1, 5, 2]])
-
-    @partial(jax.jit, static_argnums=1)
-    def contribution(params: dict, which: str) -> jax.Array:
-        _, trace = landed.forward(params, ids, SMALL)
-        shares = landed.attribute(trace.bind(params), target=4, against=2)
-        return getattr(shares, which).heads[1, 0, 2, 3] + getattr(shares, which).neurons[0, 0, 2, 6]
-
-    random = np.random.default_rng(0)
-    step = jax.tree.map(lambda leaf: jnp.asarray(random.standard_normal(leaf.shape)), params)
-    for which in ("landed", "direct_effect", "sigma_share"):
-        gradient = jax.jit(jax.grad(contribution), static_argnums=1)(params, which)
-        slope = sum(jnp.sum(g * s) for g, s in zip(*map(jax.tree.leaves, (gradient, step)), strict=True))
-        near = [contribution(jax.tree.map(lambda v, s, h=h: v + h * s, params, step), which) for h in (1e-5, -1e-5)]
-        np.testing.assert_allclose(slope, (near[0] - near[1]) / 2e-5, rtol=1e-6)
-
-
 def test_attribution_is_a_function_of_a_trace_argument() -> None:
     trace = traced(SMALL)
     close(jax.jit(partial(landed.attribute, target=3))(trace), landed.attribute(trace, target=3), atol=1e-6)

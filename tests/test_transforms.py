@@ -1,0 +1,85 @@
+"""Every public function inside somebody else's ``jit``, ``vmap``, ``grad`` and ``shard_map``."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, PartitionSpec
+
+import landed_jax as landed
+from landed_jax import NORMED, SOURCES, WRITES, Trace, Write
+from landed_jax.parameters import stack_layers
+from tests.models import SMALL, random_params
+
+PROMPTS = np.array([[1, 5, 2], [3, 3, 8], [0, 12, 7], [9, 1, 1]])
+HEAD, NEURON = Write("head", 1, 3), Write("neuron", 0, 4, position=1)
+
+FUNCTIONS: dict[str, Callable[[Trace], jax.Array]] = {
+    "forward": lambda trace: trace[landed.Site.FINAL_NORMED],
+    "attribute": lambda trace: landed.attribute(trace, target=4, against=2).landed.neurons.sum(0),
+    "direct_effect": lambda trace: landed.attribute(trace, target=4, centred=True).direct_effect.heads.sum(0),
+    "sigma_share": lambda trace: landed.attribute(trace, target=4).sigma_share.neurons.sum(0),
+    "attribute_by_source": lambda trace: landed.attribute_by_source(trace, target=4).sum(0),
+    "land": lambda trace: landed.land(trace, [HEAD, NEURON], site="next")[None],
+    "write_vector": lambda trace: landed.write_vector(trace, HEAD)[None],
+    "amplification": lambda trace: jnp.moveaxis(landed.amplification(trace).median, 0, -1),
+    "coordinates": lambda trace: landed.coordinates(trace, target=4).contributions,
+    "select": lambda trace: trace.select(1)[landed.Site.FINAL_NORMED],
+}
+
+
+def apply(name: str, params: dict, ids: jax.Array) -> jax.Array:
+    _, trace = landed.forward(params, ids, SMALL, record=WRITES | SOURCES | NORMED)
+    return FUNCTIONS[name](trace.bind(params))
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS])
+def test_jit_vmap_and_shard_map_equal_the_plain_call(name: str) -> None:
+    params, ids = random_params(SMALL), jnp.asarray(PROMPTS)
+    # `land` and `write_vector` name a prompt of the batch, so there each prompt is a batch of its own.
+    plain = jnp.concatenate([apply(name, params, ids[row : row + 1]) for row in range(4)])
+    mapped = jax.jit(jax.vmap(lambda row: apply(name, params, row[None])))(ids)[:, 0]
+    np.testing.assert_allclose(mapped, plain, atol=2e-5, rtol=1e-4)
+    mesh = Mesh(np.array(jax.devices()[:4]), ("data",))
+    cut, whole = PartitionSpec("data"), PartitionSpec()
+    sharded = jax.jit(
+        jax.shard_map(lambda p, rows: apply(name, p, rows), mesh=mesh, in_specs=(whole, cut), out_specs=cut)
+    )(params, ids)
+    np.testing.assert_allclose(sharded, plain, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS])
+def test_grad_matches_finite_differences(name: str, x64: None) -> None:
+    params, ids = random_params(SMALL, dtype=jnp.float64), jnp.asarray(PROMPTS[:1])
+    random = np.random.default_rng(0)
+    step = jax.tree.map(lambda leaf: jnp.asarray(random.standard_normal(leaf.shape)), params)
+    weights = jnp.asarray(random.standard_normal(jax.eval_shape(lambda p: apply(name, p, ids), params).shape))
+    reduced = jax.jit(lambda p: jnp.sum(weights * apply(name, p, ids)))
+    slope = sum(
+        jnp.sum(g * s)
+        for g, s in zip(jax.tree.leaves(jax.jit(jax.grad(reduced))(params)), jax.tree.leaves(step), strict=True)
+    )
+    ahead, behind = (reduced(jax.tree.map(lambda v, s, h=h: v + h * s, params, step)) for h in (1e-6, -1e-6))
+    assert abs(slope) > 1e-6
+    np.testing.assert_allclose(slope, (ahead - behind) / 2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("hold", [lambda params: params, stack_layers], ids=["subtrees", "stacked"])
+def test_closure_error_under_jit_vmap_and_shard_map(hold: Callable[[dict], dict]) -> None:
+    params, ids = hold(random_params(SMALL)), jnp.asarray(PROMPTS)
+
+    def error(params: dict, ids: jax.Array) -> jax.Array:
+        _, trace = landed.forward(params, ids, SMALL, record=WRITES | NORMED)
+        return landed.closure_error(trace.bind(params))
+
+    mesh = Mesh(np.array(jax.devices()[:4]), ("data",))
+    cut = PartitionSpec(None, "data")
+    sharded = jax.shard_map(error, mesh=mesh, in_specs=(PartitionSpec(), PartitionSpec("data")), out_specs=cut)
+    for found in (jax.jit(error)(params, ids), jax.jit(sharded)(params, ids)):
+        assert found.shape == (SMALL.n_sites, 4, 3)
+        assert 0 < float(found.max()) < 1e-6
+    each = jax.jit(jax.vmap(lambda row: error(params, row[None])))(ids)
+    assert each.shape == (4, SMALL.n_sites, 1, 3)
+    assert float(each.max()) < 1e-6
