@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
 from landed_jax.config import ModelConfig, RopeConfig
-from landed_jax.parameters import build_tree, leaf_places
+from landed_jax.parameters import Leaf, Params, build_tree, leaf_places
 from landed_jax.tokens import Tokens
 
 SMALL = ModelConfig(vocab_size=13, d_model=12, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=10)
@@ -42,15 +41,17 @@ WINDOWED = ModelConfig(
 CONFIGS = {"small": SMALL, "biased": BIASED, "windowed": WINDOWED}
 
 
-def random_params(config: ModelConfig, seed: int = 0, dtype: Any = jnp.float32) -> dict[str, Any]:
-    """Parameters with no leaf at its neutral value: a gain of 1 or a bias of 0 would hide a wrong formula."""
+def random_params(config: ModelConfig, seed: int = 0, dtype: Any = jnp.float32) -> Params:
+    """Parameters of which every one matters: gains away from 1, biases away from 0."""
     random = np.random.default_rng(seed)
 
-    def draw(path: tuple[str, ...], shape: tuple[int, ...]) -> jax.Array:
-        value = random.standard_normal(shape) * (0.5 if len(shape) > 1 else 0.3)
-        return jnp.asarray(value + (1.2 if path[-1] == "gamma" else 0.0), dtype)
+    def draw(leaf: Leaf) -> np.ndarray:
+        noise = random.normal(size=leaf.shape(config))
+        if leaf.init == "normal":
+            return noise * config.d_model**-0.5
+        return 0.3 * noise + (leaf.init == "ones")
 
-    return build_tree((path, draw(path, leaf.shape(config))) for path, leaf in leaf_places(config))
+    return build_tree((path, jnp.asarray(draw(leaf), dtype)) for path, leaf in leaf_places(config))
 
 
 def random_tokens(config: ModelConfig, seed: int = 0, lengths: tuple[int, ...] = (5, 3)) -> Tokens:

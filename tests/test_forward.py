@@ -19,8 +19,8 @@ from landed_jax.nn.sites import AXES, RESIDUALS, SOURCES, WRITES, Site
 from landed_jax.parameters import Params, stack_layers
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
+from tests.models import random_params
 from tests.reference.numpy_model import numpy_forward
-from tests.reference.parameters import random_params
 
 CONFIG = ModelConfig(
     vocab_size=11,
