@@ -81,6 +81,8 @@ class ModelConfig:
             wrong.append(f"rope kind {self.rope.kind!r} is not one of {', '.join(get_args(RopeKind))}")
         if self.rope.kind in ("llama3", "yarn") and self.rope.original_max_positions < 1:
             wrong.append(f"rope kind {self.rope.kind} needs original_max_positions")
+        if not self.norm_eps > 0:
+            wrong.append(f"norm_eps is {self.norm_eps!r}, not above 0")
         if self.rope.factor <= 0 or self.rope.theta <= 0:
             wrong.append("the rotary factor and theta must be above 0")
         if self.sliding_window is not None and (type(self.sliding_window) is not int or self.sliding_window < 1):

@@ -1,6 +1,6 @@
 """The forward pass as one pure function: parameters and tokens in, logits and a trace out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ from landed_jax.nn.sites import OUTSIDE_LAYERS, WRITES, Site
 from landed_jax.nn.tap import Context, Edit, Plan
 from landed_jax.numerics import compute_dtype, highest_precision
 from landed_jax.parameters import Params, is_stacked
-from landed_jax.tokens import Tokens, as_tokens
+from landed_jax.tokens import Tokens, as_tokens, columns
 from landed_jax.trace import Trace
 
 
@@ -26,23 +26,26 @@ def forward(
     config: ModelConfig,
     *,
     record: Iterable[Site] = WRITES,
-    at: Int[Array, " recorded"] | None = None,
+    at: int | Sequence[int] | Int[Array, " recorded"] | None = None,
     edits: Mapping[Site, Edit] | None = None,
     dtype: Any = None,
 ) -> tuple[Float[Array, "batch recorded vocab"], Trace]:
     """Run the model and record what was asked for.
 
     Pure: it works under ``jit`` (with `config`, `record`, `edits` and `dtype` static), ``vmap``, ``grad`` and
-    sharding. A site that is not recorded costs nothing.
+    sharding (on a mesh with automatic axes). A site that is not recorded costs nothing.
 
     Args:
         params: the weights, in any float type; they are cast as they are used.
         tokens: ids ``[batch, position]``, or `Tokens` where there is padding.
         record: the sites to record; by default what the landed writes need. Add `SOURCES` for the split by source
             token, `RESIDUALS` for the closure at every read site.
-        at: the columns of `tokens` to record and to compute logits for, counted from 0; by default all.
+        at: the columns of `tokens` to record and to compute logits for, from the left or (negative)
+            from the right; by default all.
         edits: for a site, ``edit(value, layer) -> value``, applied before the value is used and recorded. From the
-            final norm on, values hold only the positions `at`.
+            final norm on, values hold only the positions `at`. An edit of z, a, q, k, v or the pattern leaves the
+            account of the logits exact; one of a whole write, a residual, a σ or a normed stream changes what the
+            writes sum to, and shows in the closure error. A residual is edited as its norm reads it.
         dtype: float32 or float64; by default JAX's default float.
 
     Returns:
@@ -55,6 +58,7 @@ def forward(
     ((1, 3, 11), (2, 1, 3, 12), (5, 1, 3))
     """
     tokens = as_tokens(tokens)
+    at = None if at is None else columns(at, tokens.ids.shape[1])
     dtype = compute_dtype(dtype)
     plan = Plan(frozenset(map(Site, record)), tuple((Site(s), e) for s, e in (edits or {}).items()))
     cos, sin = rotary_table(config.rope, config.head_dim, config.max_positions, tokens.positions, dtype)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh
@@ -28,7 +27,7 @@ from landed_jax.nn.sites import WRITES, Site
 from landed_jax.nn.tap import Edit
 from landed_jax.numerics import compute_dtype
 from landed_jax.parameters import Params
-from landed_jax.tokens import Tokens, as_tokens
+from landed_jax.tokens import Tokens, as_tokens, columns
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
 
@@ -98,7 +97,7 @@ class Model:
         logits, trace = _jitted_forward(
             self.params,
             tokens,
-            None if at is None else _columns(at, tokens.ids.shape[1]),
+            None if at is None else columns(at, tokens.ids.shape[1]),
             config=self.config,
             record=frozenset(map(Site, record)),
             edits=tuple((Site(site), edit) for site, edit in (edits or {}).items()),
@@ -155,18 +154,6 @@ def _jitted_forward(
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
-
-
-def _columns(at: Any, length: int) -> jax.Array:
-    """Columns counted from the left, as an array that jit traces."""
-    if isinstance(at, Tracer):
-        return at
-    columns = np.atleast_1d(np.asarray(at))
-    if columns.ndim != 1 or not columns.size or not np.issubdtype(columns.dtype, np.integer):
-        raise LandedError(f"at={at!r} is not a column or a list of columns (whole numbers).")
-    if columns.min() < -length or columns.max() >= length:
-        raise LandedError(f"at={at!r} is out of range: the prompts have {length} columns, from 0 or from -{length}.")
-    return jnp.asarray(columns % length, jnp.int32)
 
 
 def load(

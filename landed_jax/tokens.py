@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from landed_jax.errors import LandedError
+from landed_jax.numerics import is_concrete
 
 
 @jax.tree_util.register_dataclass
@@ -64,3 +65,23 @@ def as_tokens(tokens: "Tokens | Int[Array, 'batch position']") -> Tokens:
             f"Token ids must be whole numbers of shape [batch, position], not {ids.dtype} of shape {list(ids.shape)}."
         )
     return Tokens(ids, jnp.ones(ids.shape, bool))
+
+
+def columns(at: int | Sequence[int] | Int[Array, " n"], length: int) -> Int[Array, " n"]:
+    """Columns counted from the left, from columns counted from either end.
+
+    Raises:
+        LandedError: if one is out of range (under ``jit`` a traced one cannot be checked).
+
+    >>> columns([0, -1], 5)
+    Array([0, 4], dtype=int32)
+    """
+    if is_concrete(at):
+        wanted = np.atleast_1d(np.asarray(at))
+        if wanted.ndim != 1 or not wanted.size or not np.issubdtype(wanted.dtype, np.integer):
+            raise LandedError(f"at={at!r} is not a column or a list of columns (whole numbers).")
+        if wanted.min() < -length or wanted.max() >= length:
+            raise LandedError(
+                f"at={at!r} is out of range: the prompts have {length} columns, from 0 or from -{length}."
+            )
+    return jnp.mod(jnp.atleast_1d(jnp.asarray(at, jnp.int32)), length)

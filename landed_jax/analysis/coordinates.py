@@ -20,6 +20,11 @@ class Coordinates:
     contributions: Float[Array, "batch position d_model"]
     value: Float[Array, "batch position"]
 
+    @property
+    def closure_error(self) -> Float[Array, "batch position"]:
+        """``|Σ_k contribution_k − value|``, in units of the value."""
+        return jnp.abs(jnp.sum(self.contributions, axis=-1) - self.value)
+
     def count(self, fraction: float) -> Int[Array, "batch position"]:
         """The fewest coordinates, largest |contribution| first, whose signed sum first reaches that part of the value.
 

@@ -95,6 +95,8 @@ def token_ids(trace: Trace, target: Target) -> Int[Array, "_ _"]:
         ids = jnp.asarray([trace.vocabulary.token_id(str(text)) for text in texts])
         ids = ids[0] if isinstance(target, str) else ids
     else:
+        if isinstance(target, int) and not 0 <= target < trace.config.vocab_size:
+            raise LandedError(f"Token id {target} is out of range: ids run from 0 to {trace.config.vocab_size - 1}.")
         ids = jnp.asarray(target)
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise LandedError(f"Token ids are whole numbers, not {ids.dtype}.")

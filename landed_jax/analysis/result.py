@@ -58,16 +58,25 @@ class Attribution:
         not run under ``jit``; use ``jax.lax.top_k`` on `landed` there.
 
         Args:
-            position: a recorded column of the tokens (negative: from the end); by default the last recorded one.
+            position: a recorded column of the tokens (negative: from the end); by default
+                the prompt's last recorded token.
 
         Raises:
-            LandedError: if the position was not recorded.
+            LandedError: if the position was not recorded or is padding, or the prompt is not there.
         """
-        at = np.asarray(self.at)
-        position = int(at[-1]) if position is None else position
+        at, mask = np.asarray(self.at), np.asarray(self.tokens.mask)
+        if not 0 <= batch < len(mask):
+            raise LandedError(f"There is no prompt {batch}: the batch holds {len(mask)}.")
+        if position is None:
+            real = at[mask[batch, at]]
+            if not real.size:
+                raise LandedError(f"No recorded position of prompt {batch} holds a token; all are padding.")
+            position = int(real[-1])
         column = position + self.tokens.ids.shape[1] if position < 0 else position
         if column not in at:
             raise LandedError(f"Position {position} was not recorded; the trace has {at.tolist()}.")
+        if not mask[batch, column]:
+            raise LandedError(f"Position {position} of prompt {batch} is padding.")
         p = int(np.argmax(at == column))
         flat = [_flat(part, batch, p) for part in (self.landed, self.direct_effect, self.sigma_share)]
         order = np.argsort(-np.abs(flat[0]), kind="stable")[: max(n, 0)]

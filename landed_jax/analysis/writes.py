@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
 from landed_jax.nn.sites import Site
-from landed_jax.parameters import Params, is_stacked
+from landed_jax.numerics import highest_precision
+from landed_jax.parameters import LEAVES, is_stacked
 from landed_jax.trace import Trace, read_sites, recorded_index, site_index
 
 Kind = Literal["embedding", "head", "neuron", "attn_bias", "mlp_bias"]
@@ -86,6 +87,7 @@ def _check(write: Write, config: ModelConfig) -> None:
         raise LandedError(f"{describe(write)}: {write.kind}s run from 0 to {size - 1} in each layer.")
 
 
+@highest_precision
 def write_vector(trace: Trace, write: Write) -> Float[Array, " d_model"]:
     """What one write adds to the residual stream.
 
@@ -100,27 +102,43 @@ def write_vector(trace: Trace, write: Write) -> Float[Array, " d_model"]:
     (8,)
     """
     _check(write, trace.config)
+    _check_place(trace, write)
     batch, column = write.batch, recorded_index(trace, write.position)
     embedding = trace[Site.EMBEDDING]
     if write.kind == "embedding":
         return embedding[batch, column]
-    layer = _layer(trace.weights(), write.layer or 0)
     if write.kind in ("attn_bias", "mlp_bias"):
         part, name = ("attn", "b_O") if write.kind == "attn_bias" else ("mlp", "b_down")
-        return layer[part][name].astype(embedding.dtype) if name in layer[part] else jnp.zeros_like(embedding[0, 0])
+        if not LEAVES[f"{part}/{name}"].present(trace.config):
+            return jnp.zeros_like(embedding[0, 0])
+        return _layer_leaf(trace, write, part, name).astype(embedding.dtype)
     if write.kind == "neuron":
         a = trace[Site.NEURON][write.layer, batch, column, write.index]
-        return a * layer["mlp"]["W_down"][:, write.index].astype(a.dtype)
+        return a * _layer_leaf(trace, write, "mlp", "W_down")[:, write.index].astype(a.dtype)
     if write.source is None:
         z = trace[Site.HEAD][write.layer, batch, column, write.index]
     else:
         kv_head = (write.index or 0) // trace.config.group_size
         weight = trace[Site.PATTERN][write.layer, batch, write.index, column, write.source]
         z = weight * trace[Site.VALUE][write.layer, batch, write.source, kv_head]
-    return layer["attn"]["W_O"][:, write.index].astype(z.dtype) @ z
+    return _layer_leaf(trace, write, "attn", "W_O")[:, write.index].astype(z.dtype) @ z
 
 
-def _layer(params: Params, layer: int) -> Params:
+def _check_place(trace: Trace, write: Write) -> None:
+    batch, length = trace.tokens.ids.shape[-2:]
+    if not 0 <= write.batch < batch:
+        raise LandedError(f"{describe(write)}: there is no prompt {write.batch}, the batch holds {batch}.")
+    if write.source is None:
+        return
+    if write.kind != "head":
+        raise LandedError(f"{describe(write)}: only a head's write has a source token.")
+    if not 0 <= write.source < length:
+        raise LandedError(f"{describe(write)}: there is no source {write.source}, columns run from 0 to {length - 1}.")
+
+
+def _layer_leaf(trace: Trace, write: Write, part: str, name: str) -> jax.Array:
+    """One leaf of one layer, and no other."""
+    params = trace.weights()
     if is_stacked(params):
-        return jax.tree.map(lambda leaf: leaf[layer], params["layers"])
-    return params["layers"][str(layer)]
+        return params["layers"][part][name][write.layer]
+    return params["layers"][str(write.layer)][part][name]

@@ -25,6 +25,8 @@ def check_json_target(target: str | None) -> None:
         raise LandedError(f"--json {target} is a folder: name a file in it, or - for standard output.")
     if not path.parent.is_dir():
         raise LandedError(f"--json {target}: the folder {path.parent} does not exist.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise LandedError(f"--json {target}: it cannot be written there.")
 
 
 def write_json(document: dict[str, Any], target: str) -> None:
@@ -36,14 +38,18 @@ def write_json(document: dict[str, Any], target: str) -> None:
     if target == "-":
         click.echo(text, nl=False)
         return
-    handle, temporary = tempfile.mkstemp(dir=Path(target).parent, prefix=".landed-", suffix=".json")
+    path = Path(target).resolve()  # through a link, to what it names
+    if path.exists() and not path.is_file():  # a pipe or a device: nothing to replace
+        path.write_text(text, encoding="utf-8")
+        return
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".landed-", suffix=".json")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp's own mode would hide the file from others
-        os.replace(temporary, target)
+        os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)

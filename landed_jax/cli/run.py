@@ -19,7 +19,7 @@ Examples:
 @click.command(epilog=EXAMPLES)
 @click.argument("prompt", required=False)
 @click.option("--model", metavar="M", help="An HF folder, an HF id, or a folder made by `landed convert`.")
-@click.option("--target", metavar="T", help="The token to account for: its exact text, or #ID. Default: the likeliest.")
+@click.option("--target", metavar="T", help="The token to account for: exact text, or #ID. Default: the likeliest.")
 @click.option("--against", metavar="T2", help="Account for the logit difference target − T2 instead.")
 @click.option("--position", metavar="N", type=int, default=-1, help="The position to read. Default: the last.")
 @click.option("--top", metavar="K", type=click.IntRange(min=0), default=20, show_default=True, help="How many writes.")

@@ -28,7 +28,7 @@ def verify(model: str, hf_folder: str, length: int, seed: int) -> int:
 
     from landed_jax.model import load
     from landed_jax.parity.ladder import LADDER_SITES, TOLERANCE, climb
-    from landed_jax.parity.reference import reference_rungs, torch_module
+    from landed_jax.parity.reference import check_same_model, reference_rungs, torch_module
     from landed_jax.report.tables import ladder_table, print_report
     from landed_jax.tokens import Tokens
 
@@ -37,6 +37,7 @@ def verify(model: str, hf_folder: str, length: int, seed: int) -> int:
         raise LandedError(f"--against {hf_folder} is not a folder.")
     with progress_bar("Reading weights") as report:
         opened = load(model, progress=report)
+    check_same_model(opened.config, Path(hf_folder))
     random = np.random.default_rng(seed)
     vocab = opened.config.vocab_size
     prompts = [random.integers(0, vocab, n).tolist() for n in (length, max(length // 2, 1))]

@@ -160,8 +160,9 @@ def _activation(fields: Fields) -> Activation:
 
 def _norm_eps(fields: Fields) -> float:
     eps = fields.number("rms_norm_eps", 1e-6)
-    if eps < 0:
-        fields.refuse("rms_norm_eps", "below 0")
+    if eps <= 0:
+        fields.refuse("rms_norm_eps", "not above 0")
+        return 1e-6
     return eps
 
 

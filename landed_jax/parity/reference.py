@@ -5,7 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
+from landed_jax.hf.gate import config_from_hf
+from landed_jax.jsonfile import read_json_object
 
 
 def torch_module() -> Any:
@@ -23,50 +26,92 @@ def torch_module() -> Any:
     return torch
 
 
+def check_same_model(config: ModelConfig, folder: Path) -> None:
+    """Refuse to compare models of different shapes.
+
+    Raises:
+        LandedError: if the folder is no Llama or Mistral checkpoint, or its facts are others.
+    """
+    other = config_from_hf(read_json_object(folder / "config.json")).to_dict()
+    mine = config.to_dict()
+    different = [f"{name} {mine[name]!r} against {other[name]!r}" for name in mine if mine[name] != other[name]]
+    if different:
+        raise LandedError(f"The reference in {folder} is another model: {'; '.join(different)}.")
+
+
 def reference_rungs(folder: Path, ids: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
-    """The output of every module of the reference in float32, by rung, and its logits.
+    """The output of every module of the reference in float32, by rung, and its logits; 0 on padding.
+
+    Each prompt runs alone: the reference lets the longest prompt of a batch set the dynamic rotary scaling of all.
 
     Args:
-        folder: an HF folder.
-        ids, mask: ``[batch, position]``; padding is masked, and positions count real tokens.
+        folder: an HF folder; only safetensors are opened.
+        ids, mask: ``[batch, position]``.
+
+    Raises:
+        LandedError: if `transformers` cannot open it.
     """
+    model = _open(folder)
+    whole: dict[str, np.ndarray] = {}
+    for row, (prompt, real) in enumerate(zip(ids, mask, strict=True)):
+        for name, value in _run(model, prompt[real]).items():
+            out = whole.setdefault(name, np.zeros((*ids.shape, value.shape[-1]), value.dtype))
+            out[row, real] = value
+    return whole
+
+
+def _open(folder: Path) -> Any:
     torch = torch_module()
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, attn_implementation="eager"
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            attn_implementation="eager",
+            output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # transformers and safetensors raise many types for a folder they cannot read
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise LandedError(f"transformers cannot open {folder}: {first}") from error
-    model.eval()
-    rungs: dict[str, np.ndarray] = {}
+    finally:
+        logging.set_verbosity(level)
+    model, report = loaded
+    if report["missing_keys"]:
+        raise LandedError(f"The reference in {folder} lacks tensors: {', '.join(sorted(report['missing_keys']))}.")
+    return model.eval()
 
-    def record(name: str) -> Any:
+
+def _run(model: Any, prompt: np.ndarray) -> dict[str, np.ndarray]:
+    """One unpadded prompt: ``[position, …]`` by rung."""
+    torch = torch_module()
+    rungs: dict[str, np.ndarray] = {}
+    hooks = []
+
+    def record(module: Any, name: str) -> None:
         def hook(_module: Any, _inputs: Any, output: Any) -> None:
             value = output[0] if isinstance(output, tuple) else output
-            rungs[name] = value.detach().numpy()
+            rungs[name] = value[0].detach().numpy()
 
-        return hook
+        hooks.append(module.register_forward_hook(hook))
 
     inner = model.model
-    inner.embed_tokens.register_forward_hook(record("embedding"))
+    record(inner.embed_tokens, "embedding")
     for i, layer in enumerate(inner.layers):
-        layer.input_layernorm.register_forward_hook(record(f"{i}.attn_normed"))
-        layer.self_attn.register_forward_hook(record(f"{i}.attn_write"))
-        layer.post_attention_layernorm.register_forward_hook(record(f"{i}.mlp_normed"))
-        layer.mlp.register_forward_hook(record(f"{i}.mlp_write"))
-    inner.norm.register_forward_hook(record("final_normed"))
-    positions = np.maximum(np.cumsum(mask, axis=-1) - 1, 0)
+        record(layer.input_layernorm, f"{i}.attn_normed")
+        record(layer.self_attn, f"{i}.attn_write")
+        record(layer.post_attention_layernorm, f"{i}.mlp_normed")
+        record(layer.mlp, f"{i}.mlp_write")
+    record(inner.norm, "final_normed")
     with torch.no_grad():
-        output = model(
-            input_ids=torch.from_numpy(ids.astype(np.int64)),
-            attention_mask=torch.from_numpy(mask.astype(np.int64)),
-            position_ids=torch.from_numpy(positions.astype(np.int64)),
-            use_cache=False,
-        )
-    rungs["logits"] = output.logits.numpy()
-    return rungs
+        output = model(input_ids=torch.from_numpy(prompt[None].astype(np.int64)), use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    return {**rungs, "logits": output.logits[0].numpy()}

@@ -9,10 +9,11 @@ import numpy as np
 
 from landed_jax.analysis.attribution import attribute
 from landed_jax.analysis.coordinates import coordinates
+from landed_jax.analysis.effects import direct_effect
 from landed_jax.analysis.result import Attribution
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
-from landed_jax.nn.sites import SOURCES, WRITES
+from landed_jax.nn.sites import SOURCES, WRITES, Site
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
 
@@ -32,6 +33,7 @@ class Account:
         attribution: at that position alone, as NumPy arrays.
         difference: the attribution of the logit difference to the runner-up; None where `attribution` is one already,
             or where there is no other token.
+        layer_effects: ``[layer, 2]``, the direct effects of the whole attention write and of the whole MLP write.
         coordinate_counts: for each of `PERCENTS`, the fewest coordinates that reach that part of the value.
         warnings: sentences for stderr.
     """
@@ -44,6 +46,7 @@ class Account:
     vocabulary: Vocabulary
     attribution: Attribution
     difference: Attribution | None
+    layer_effects: np.ndarray
     coordinate_counts: dict[int, int]
     warnings: tuple[str, ...]
 
@@ -72,12 +75,19 @@ def account_for(
     """
     if model.vocabulary is None:
         raise LandedError(f"{model.source} has no tokenizer files, so it cannot read a prompt.")
-    # Texts are checked before anything is computed.
+    # Everything the user wrote is checked before anything is computed.
+    for text in (prompt, target, against):
+        _check_text(text)
     ids = [None if text is None else model.vocabulary.token_id(text) for text in (target, against)]
+    for token in ids:
+        if token is not None and token >= model.config.vocab_size:
+            raise LandedError(f"There is no token #{token}: this model's ids run to {model.config.vocab_size - 1}.")
     if ids[0] is not None and ids[0] == ids[1]:
         raise LandedError("--target and --against are the same token: their difference is 0.")
     tokens = model.encode(prompt)
-    trace = model.trace(tokens, record=WRITES | SOURCES, at=[position])
+    if not -tokens.ids.shape[1] <= position < tokens.ids.shape[1]:
+        raise LandedError(f"Position {position} is outside the prompt, which has {tokens.ids.shape[1]} tokens.")
+    trace = model.trace(tokens, record=WRITES | SOURCES | {Site.ATTN_WRITE, Site.MLP_WRITE}, at=[position])
     # Out of JAX in one go: indexing device arrays one by one would compile a program for each.
     found = jax.device_get(_find_out(trace, *ids))
     length, limit = int(tokens.ids.shape[1]), trace.config.max_positions
@@ -91,6 +101,7 @@ def account_for(
         vocabulary=model.vocabulary,
         attribution=found[0],
         difference=found[1],
+        layer_effects=found[3],
         coordinate_counts=dict(zip(PERCENTS, (int(n[0, 0]) for n in found[2]), strict=True)),
         warnings=tuple(warnings) if length > limit else (),
     )
@@ -99,8 +110,8 @@ def account_for(
 @jax.jit
 def _find_out(
     trace: Trace, target: int | None, against: int | None
-) -> tuple[Attribution, Attribution | None, list[jax.Array]]:
-    """The attribution, the one of the difference to the runner-up, and the coordinate counts, in one program."""
+) -> tuple[Attribution, Attribution | None, list[jax.Array], jax.Array]:
+    """The attribution, the one to the runner-up, coordinate counts and layers' effects, in one program."""
     attribution = attribute(trace, target, against)
     difference = None
     if against is None and trace.config.vocab_size > 1 and trace.logits is not None:
@@ -109,4 +120,24 @@ def _find_out(
         runner_up = jnp.argmax(jnp.where(one_hot, -jnp.inf, trace.logits), axis=-1)
         difference = attribute(trace, chosen, runner_up)
     carried = coordinates(trace, attribution.target, attribution.against)
-    return attribution, difference, [carried.count(percent / 100) for percent in PERCENTS]
+    counts = [carried.count(percent / 100) for percent in PERCENTS]
+    return attribution, difference, counts, _layer_effects(trace, attribution)
+
+
+def _layer_effects(trace: Trace, attribution: Attribution) -> jax.Array:
+    """``[layer, 2]``: the direct effect of a layer's whole attention write, and of its whole MLP write."""
+    landed, config = attribution.landed, trace.config
+    groups = jnp.stack([jnp.sum(landed.heads, -1) + landed.attn_bias, landed.mlp + landed.mlp_bias])
+    writes = jnp.stack([trace[Site.ATTN_WRITE], trace[Site.MLP_WRITE]])
+    with_stream = jnp.sum(writes * trace[Site.FINAL_RESIDUAL][None, None], axis=-1)
+    value, sigma = attribution.value[None, None], trace[Site.FINAL_SIGMA][None, None]
+    norms = jnp.sum(jnp.square(writes), axis=-1)
+    effect = direct_effect(groups, value, with_stream, norms, sigma, config.d_model, config.norm_eps)
+    return effect[:, :, 0, 0].T
+
+
+def _check_text(text: str | None) -> None:
+    try:
+        (text or "").encode("utf-8")
+    except UnicodeEncodeError:
+        raise LandedError(f"{text!r} is not text in UTF-8.") from None

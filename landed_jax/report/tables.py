@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -22,6 +23,18 @@ def run_report(account: Account, top: int) -> RenderableType:
     if top:
         parts += [writes_table(account, top), Text()]
     return Group(*parts, groups_table(account), Text(), scale_table(account), Text(), coordinates_line(account))
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
 
 
 def _quote(text: str) -> str:
@@ -45,7 +58,7 @@ def headline(account: Account) -> RenderableType:
         gap, gap_error = float(account.difference.value[0, 0]), float(account.difference.closure_error[0, 0])
         if other:
             lines.append(f"ahead of {_quote(other['text'])} by [bold]{gap:.4f}[/]   within {gap_error:.1e}")
-    return Text.from_markup("\n".join(lines))
+    return Text.from_markup("\n".join(lines), emoji=False)
 
 
 def _same_writes(rows: WriteTable, numbers: PerWrite) -> list[float]:
@@ -61,17 +74,18 @@ def writes_table(account: Account, top: int) -> Table:
     """The largest writes: landed contribution and direct effect side by side, for the logit and for the difference."""
     rows = account.attribution.top(top)
     difference = account.difference
-    title = "Largest landed contributions"
-    table = Table(title=title, title_justify="left", caption_justify="left", header_style="bold")
-    first = "logit" if account.attribution.against is None else "difference"
-    columns = ["write", "from token", f"{first}\nlanded", f"{first}\ndirect effect"]
+    table = _table("Largest landed contributions")
+    first = "logit" if account.attribution.against is None else "diff."
+    columns = ["write", "from token", f"{first}\nlanded\n", f"{first}\ndirect\neffect"]
     if difference is not None:
         other = account.token(difference, "against")
         over = f"vs {_quote(other['text'])}" if other else "difference"
-        columns += [f"{over}\nlanded", f"{over}\ndirect effect"]
-    columns += ["σ share", "amplification"]
+        columns += [f"{over}\nlanded\n", f"{over}\ndirect\neffect"]
+    columns += ["σ share", "|γ|/σ"]
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i < 2 else "right", no_wrap=True)
+        # Where it gets narrow the source token folds, and no number ever does.
+        fold = column == "from token"
+        table.add_column(column, justify="left" if i < 2 else "right", no_wrap=not fold, overflow="fold")
     beside = []
     if difference is not None and difference.direct_effect is not None:
         parts = (_same_writes(rows, numbers) for numbers in (difference.landed, difference.direct_effect))
@@ -83,8 +97,10 @@ def writes_table(account: Account, top: int) -> Table:
         share = "" if row.sigma_share is None else f"{row.sigma_share:+.2%}"
         table.add_row(*cells, share, f"{row.amplification:.3g}×")
     table.caption = (
-        "landed: σ held fixed; all writes sum to the value.  direct effect: what removing the write takes away, σ "
-        "recomputed.\nfrom token: the source with the largest part.  amplification: median |γ|/σ at the next landing."
+        "landed: σ held fixed; all writes sum to the value\n"
+        "direct effect: what removing the write takes away, σ recomputed\n"
+        "from token: the source with the largest part\n"
+        "|γ|/σ: the median amplification at the next landing"
     )
     return table
 
@@ -94,30 +110,26 @@ def _signed(value: float | None) -> str:
 
 
 def groups_table(account: Account) -> Table:
-    """Embedding, each layer's heads and neurons, and the biases: a short list that sums to the value."""
-    landed = account.attribution.landed
-    heads, mlp = np.asarray(landed.heads[:, 0, 0]), np.asarray(landed.mlp[:, 0, 0])
-    attn_bias, mlp_bias = np.asarray(landed.attn_bias[:, 0, 0]), np.asarray(landed.mlp_bias[:, 0, 0])
-    table = Table(title="By layer (landed)", title_justify="left", header_style="bold", show_footer=True)
+    """Embedding and each layer's attention and MLP writes, biases included: a short list that sums to the value."""
+    landed, effect = account.attribution.landed, account.attribution.direct_effect
+    attention = np.sum(landed.heads[:, 0, 0], axis=-1) + landed.attn_bias[:, 0, 0]
+    mlp = np.sum(landed.neurons[:, 0, 0], axis=-1) + landed.mlp_bias[:, 0, 0]
+    table = _table("By layer, biases included")
+    for column in ("layer", "attention\nlanded", "attention\ndirect effect", "MLP\nlanded", "MLP\ndirect effect"):
+        table.add_column(column, justify="left" if column == "layer" else "right", no_wrap=True)
+    first = ["embedding", f"{float(landed.embedding[0, 0]):+.4f}"]
+    table.add_row(*first, _signed(None if effect is None else float(effect.embedding[0, 0])))
+    for layer, (attention_effect, mlp_effect) in enumerate(account.layer_effects):
+        numbers = (attention[layer], attention_effect, mlp[layer], mlp_effect)
+        table.add_row(str(layer), *(f"{v:+.4f}" for v in numbers))
     total = float(account.attribution.total[0, 0])
-    has_bias = bool(np.any(attn_bias) or np.any(mlp_bias))
-    table.add_column("layer", footer="sum")
-    table.add_column("heads", justify="right")
-    table.add_column("neurons", justify="right")
-    if has_bias:
-        table.add_column("biases", justify="right")
-    table.add_column("layer total", justify="right", footer=f"{total:+.4f}")
-    blank = [""] * (3 if has_bias else 2)
-    table.add_row("embedding", *blank, f"{float(landed.embedding[0, 0]):+.4f}")
-    for layer in range(len(heads)):
-        own = [heads[layer].sum(), mlp[layer]] + ([attn_bias[layer] + mlp_bias[layer]] if has_bias else [])
-        table.add_row(str(layer), *(f"{v:+.4f}" for v in own), f"{sum(own):+.4f}")
+    table.caption = f"The landed columns sum to {total:+.4f}; direct effects are of each part removed alone."
     return table
 
 
 def scale_table(account: Account) -> Table:
     """σ and the amplification at every read site."""
-    table = Table(title=f"Scale at position {account.position}", title_justify="left", header_style="bold")
+    table = _table(f"Scale at position {account.position}")
     for name in ("read site", "σ", "|γ|/σ min", "median", "max"):
         table.add_column(name, justify="left" if name == "read site" else "right")
     for row in scale_rows(account):
@@ -138,7 +150,8 @@ def coordinates_line(account: Account) -> Text:
 
 def facts_table(title: str, rows: list[tuple[str, Any]]) -> Table:
     """Two columns: what, and how much."""
-    table = Table(title=title, title_justify="left", show_header=False)
+    table = _table(escape(title))
+    table.show_header = False
     table.add_column("fact", style="bold")
     table.add_column("value", justify="right")
     for name, value in rows:
@@ -155,21 +168,21 @@ class _Output(Console):
 
 def print_report(report: RenderableType) -> None:
     """Print to stdout, as wide as the terminal, or wide enough for the tables where there is none."""
-    console = _Output()
-    if not console.is_terminal:
-        console = _Output(width=max(console.width, 120))
+    console = _Output(emoji=False)
+    if console.width < 80 or not console.is_terminal:
+        console = _Output(width=max(console.width, 80 if console.is_terminal else 120), emoji=False)
     console.print(report)
 
 
 def ladder_table(ladder: Ladder) -> RenderableType:
     """Every rung's difference, and the logits' by position."""
-    rungs = Table(title="Difference from the reference, by module", title_justify="left", header_style="bold")
+    rungs = _table("Difference from the reference, by module")
     for name in ("rung", "largest difference", "of its largest value", ""):
         rungs.add_column(name, justify="left" if name in ("rung", "") else "right")
     for rung in ladder.rungs:
         mark = "" if rung.passes else "[bold red]differs[/]"
         rungs.add_row(rung.name, f"{rung.difference:.2e}", f"{rung.relative:.1e}", mark)
-    positions = Table(title="Largest logit difference, by position", title_justify="left", header_style="bold")
+    positions = _table("Largest logit difference, by position")
     positions.add_column("position", justify="right")
     positions.add_column("difference", justify="right")
     for position, difference in enumerate(ladder.by_position):

@@ -215,5 +215,19 @@ def test_bad_traces_say_so() -> None:
         landed.attribute(trace, target=1)
     with pytest.raises(LandedError, match="did not record neuron"):
         landed.attribute(traced(SMALL, WRITES - {landed.Site.NEURON}), target=1)
+    shares = landed.attribute(traced(SMALL), target=1)
+    with pytest.raises(LandedError, match="padding"):
+        shares.top(3, batch=1, position=0)
+    with pytest.raises(LandedError, match="no prompt 2"):
+        shares.top(3, batch=2)
     with pytest.raises(LandedError, match="not recorded"):
         landed.attribute(traced(SMALL, at=jnp.array([3])), target=1).top(3, position=0)
+
+
+def test_top_reads_the_last_real_token_of_a_prompt_padded_on_the_right() -> None:
+    params = random_params(SMALL)
+    ids, mask = jnp.array([[1, 5, 2], [3, 8, 0]]), jnp.array([[True] * 3, [True, True, False]])
+    _, trace = run(params, landed.Tokens(ids, mask), SMALL, record=WRITES)
+    shares = landed.attribute(trace.bind(params), target=1)
+    assert [row.position for row in shares.top(2, batch=1)] == [1, 1]
+    assert [row.position for row in shares.top(2, batch=0)] == [2, 2]

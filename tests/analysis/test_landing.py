@@ -149,3 +149,23 @@ def test_a_site_that_is_not_there() -> None:
     trace = traced(BIASED, random_params(BIASED), random_tokens(BIASED))
     with pytest.raises(LandedError, match="not a read site"):
         landed.land(trace, [Write("embedding")], site="9.attn")
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (Write("head", 0, 0, batch=2), "no prompt 2"),
+        (Write("head", 0, 0, source=99), "no source 99"),
+        (Write("neuron", 0, 0, source=1), "only a head"),
+    ],
+)
+def test_places_that_are_not_there(write: Write, message: str) -> None:
+    trace = traced(SMALL, random_params(SMALL), random_tokens(SMALL))
+    with pytest.raises(LandedError, match=message):
+        landed.land(trace, [write], site="next")
+
+
+def test_a_zero_embedding_on_padding_closes() -> None:
+    params = random_params(SMALL)
+    params["embed"]["W_E"] = params["embed"]["W_E"].at[0].set(0.0)
+    assert float(closure(traced(SMALL, params, random_tokens(SMALL))).max()) < 1e-5
