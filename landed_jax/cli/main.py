@@ -1,5 +1,6 @@
 """The entry point: exit 0 on success; on bad usage or bad input 2, with one plain sentence on stderr."""
 
+import io
 import os
 import sys
 
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _status(arguments: list[str] | None) -> int:
-    if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without σ still gets its numbers
     try:
         result = commands.main(arguments, prog_name="landed", standalone_mode=False)
@@ -44,7 +45,7 @@ def _status(arguments: list[str] | None) -> int:
         return _complain(str(error))
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nothing to say, and nothing left to flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except OSError as error:
         return _complain(str(error))

@@ -53,8 +53,10 @@ def reference_rungs(folder: Path, ids: np.ndarray, mask: np.ndarray) -> dict[str
     """
     model = _open(folder)
     whole: dict[str, np.ndarray] = {}
-    for row, (prompt, real) in enumerate(zip(ids, mask, strict=True)):
-        for name, value in _run(model, prompt[real]).items():
+    # Shortest first: the reference keeps the scaling that a longer prompt before set.
+    for row in np.argsort(mask.sum(axis=-1), kind="stable"):
+        real = mask[row]
+        for name, value in _run(model, ids[row][real]).items():
             out = whole.setdefault(name, np.zeros((*ids.shape, value.shape[-1]), value.dtype))
             out[row, real] = value
     return whole

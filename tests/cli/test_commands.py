@@ -1,15 +1,28 @@
 """The commands as a user types them: exit codes, one plain sentence, nothing half-written."""
 
+import io
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
+from safetensors.numpy import load_file, save_file
 
+from landed_jax.analysis.writes import describe
 from landed_jax.cli.main import _status
+from landed_jax.cli.output import write_json
+from landed_jax.hf.gate import config_from_hf
+from landed_jax.hf.table import to_hf
 from landed_jax.model import load
+from landed_jax.report.account import account_for
+from landed_jax.report.document import run_document
+from landed_jax.report.tables import run_report
+from tests.models import random_params
 from tests.reference.landed import every_write, landed_contributions, removed_effects, shares_of_sigma
 from tests.reference.numpy_model import numpy_forward
 
@@ -39,6 +52,7 @@ def test_json_is_the_contract(document: dict) -> None:
     assert set(document["coordinates"]) == {"for_50", "for_90", "for_99"}
     assert "".join(document["tokens"][1:]) == f" {PROMPT}"
     assert document["against"] is None
+    assert document["position"] == len(document["tokens"]) - 1
 
 
 def test_closes_and_agrees_with_an_independent_float64_reading(document: dict, stories: Path) -> None:
@@ -126,6 +140,7 @@ def plain(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["run", "x", "--model", "MODEL", "--target", "#512"], "511"),
         (["run", "x", "--model", "MODEL", "--target", ",", "--against", ","], "same token"),
         (["run", "x", "--model", "MODEL", "--json", "/no/such/folder/x.json"], "does not exist"),
+        (["run", "\udcff", "--model", "MODEL"], "UTF-8"),
         (["run", "x", "--model", "MODEL", "--top", "-1"], "--top"),
         (["run", "x", "--modle", "MODEL"], "modle"),
         (["walk"], "walk"),
@@ -133,6 +148,7 @@ def plain(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["convert", "MODEL", "MODEL"], "already there"),
         (["verify", "MODEL", "--against", "/no/such/folder"], "not a folder"),
         (["info", "/no/such/folder"], "no folder"),
+        (["info", "m[/b]x"], "m[/b]x"),
     ],
 )
 def test_bad_input_is_one_plain_sentence(
@@ -156,8 +172,6 @@ def test_convert_then_run_info_and_verify(
 
 
 def test_verify_names_the_first_failing_rung(stories: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    from safetensors.numpy import load_file, save_file
-
     other = tmp_path / "other"
     other.mkdir()
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
@@ -184,3 +198,98 @@ def test_help_shows_examples() -> None:
 def test_importing_the_package_imports_no_torch() -> None:
     code = "import sys, landed_jax; assert not {'torch', 'transformers', 'orbax'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture(scope="session")
+def biased(tmp_path_factory: pytest.TempPathFactory, stories: Path) -> Path:
+    """A model with every bias, with the shared model's tokenizer, in Hugging Face layout."""
+    folder = tmp_path_factory.mktemp("biased")
+    sizes = {"vocab_size": 512, "hidden_size": 16, "intermediate_size": 12, "num_hidden_layers": 2}
+    config = {"model_type": "llama", "num_attention_heads": 4, "num_key_value_heads": 2, **sizes}
+    config |= {"attention_bias": True, "mlp_bias": True, "max_position_embeddings": 4}
+    config["rope_scaling"] = {"type": "dynamic", "factor": 2.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    tensors = to_hf(random_params(config_from_hf(config)), config_from_hf(config))
+    save_file({name: np.array(value) for name, value in tensors.items()}, folder / "model.safetensors")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((stories / name).read_bytes())
+    return folder
+
+
+def test_the_account_of_a_difference_in_a_model_with_biases(biased: Path) -> None:
+    model = load(biased)
+    account = account_for(model, PROMPT, target=" little", against=",", position=4)
+    found = run_document(account, 5)
+    numbers = numpy_forward(model.params, np.array([account.token_ids]), None, model.config)
+    u = np.asarray(model.params["unembed"]["W_U"], np.float64)[[376, 432]]
+    written = every_write(numbers, model.config, 0, 4)
+    landed = landed_contributions(written, numbers, u[0] - u[1], 0, 4)
+    logit = landed.sum()
+    bias = sum(v for name, v in zip(written.names, landed, strict=True) if "bias" in name[0])
+    assert found["logit"] == pytest.approx(logit, abs=1e-5)
+    assert found["bias"] == pytest.approx(bias, abs=1e-5)
+    assert abs(bias) > 1e-2
+    parts = numbers["residual"][-1, 0, 4] / numbers["sigma"][-1, 0, 4] * numbers["gamma"][-1] * (u[0] - u[1])
+    sums = np.cumsum(parts[np.argsort(-np.abs(parts))])
+    for percent in (50, 90, 99):
+        reached = np.argmax(sums * np.sign(logit) >= percent / 100 * abs(logit)) + 1
+        assert found["coordinates"][f"for_{percent}"] == reached
+    assert account.difference is None
+    assert "4 this model was made for" in account.warnings[0]
+
+
+def test_the_table_shows_the_runner_up_and_direct_effects(biased: Path) -> None:
+    model = load(biased)
+    account = account_for(model, PROMPT)
+    ids = np.array([account.token_ids])
+    numbers = numpy_forward(model.params, ids, None, model.config)
+    ranked = np.argsort(-numbers["logits"][0, -1])
+    first, second = np.asarray(model.params["unembed"]["W_U"], np.float64)[ranked[:2]]
+    written = every_write(numbers, model.config, 0, -1)
+    columns = []
+    for u in (first, first - second):
+        columns.append(landed_contributions(written, numbers, u, 0, -1))
+        columns.append(removed_effects(written, numbers, u, model.config, 0, -1))
+    for width in (80, 160):
+        text = io.StringIO()
+        Console(width=width, file=text, emoji=False).print(run_report(account, 6))
+        lines = text.getvalue().splitlines()
+        for row in account.attribution.top(6):
+            i = written.names.index((row.kind, row.layer, row.index))
+            line = next(line for line in lines if line.split()[:1] == [describe(row)])
+            shown = [float(cell) for cell in line.split() if re.fullmatch(r"[+-]\d+\.\d{4}", cell)]
+            np.testing.assert_allclose(shown, [column[i] for column in columns], atol=2e-4)
+    for layer in range(2):
+        stream, sigma = numbers["residual"][-1, 0, -1], numbers["sigma"][-1, 0, -1]
+        without = stream - numbers["head_write"][layer, 0, -1].sum(0) - numbers["attn_bias"][layer]
+        scale = np.sqrt(np.mean(without**2) + model.config.norm_eps)
+        effect = (stream / sigma - without / scale) * numbers["gamma"][-1] @ first
+        assert account.layer_effects[layer, 0] == pytest.approx(effect, abs=1e-4)
+
+
+def test_json_through_a_link_and_into_a_pipe(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.json", tmp_path / "link.json"
+    real.write_text("old")
+    link.symlink_to(real)
+    write_json({"a": 1}, str(link))
+    assert link.is_symlink()
+    assert json.loads(real.read_text()) == {"a": 1}
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    with subprocess.Popen(["cat", str(fifo)], stdout=subprocess.PIPE, text=True) as reader:
+        write_json({"b": 2}, str(fifo))
+        assert json.loads(reader.communicate()[0]) == {"b": 2}
+
+
+def test_verify_runs_each_prompt_alone_and_refuses_other_models(
+    biased: Path, stories: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # Dynamic scaling beyond the length the model was made for, in a batch of unequal prompts.
+    assert _status(["verify", str(biased), "--against", str(biased), "--length", "9"]) == 0
+    capfd.readouterr()
+    assert "another model" in plain(capfd, "verify", str(biased), "--against", str(stories))
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    (pickled / "config.json").write_bytes((biased / "config.json").read_bytes())
+    (pickled / "pytorch_model.bin").write_bytes(b"never opened")
+    assert "cannot open" in plain(capfd, "verify", str(biased), "--against", str(pickled))
