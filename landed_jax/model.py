@@ -111,7 +111,7 @@ class Model:
         Raises:
             LandedError: if `dst` exists or cannot be written.
         """
-        save_native(Path(dst), self.config, self.params, self.folder)
+        save_native(Path(dst).expanduser(), self.config, self.params, self.folder)
 
     def _as_tokens(self, tokens: Any) -> Tokens:
         if isinstance(tokens, str) or (_is_list(tokens) and tokens and all(isinstance(t, str) for t in tokens)):
@@ -192,7 +192,7 @@ def read_config(source: str | os.PathLike[str]) -> tuple[ModelConfig, str | None
         return read_manifest(folder)
     values = read_json_object(folder / "config.json")
     dtype = values.get("dtype") or values.get("torch_dtype")
-    return config_from_hf(values), dtype if dtype in set(map(str, FLOATS.values())) else None
+    return config_from_hf(values), dtype if isinstance(dtype, str) and dtype in map(str, FLOATS.values()) else None
 
 
 def convert(src: str | os.PathLike[str], dst: str | os.PathLike[str], progress: Progress | None = None) -> None:
@@ -203,11 +203,12 @@ def convert(src: str | os.PathLike[str], dst: str | os.PathLike[str], progress: 
     Raises:
         LandedError: if `src` cannot be opened, or `dst` exists or cannot be written.
     """
-    check_destination(Path(dst))
+    dst = Path(dst).expanduser()
+    check_destination(dst)
     folder = resolve(src)
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         config, params = _open(folder, None, False, progress)
-        save_native(Path(dst), config, params, folder)
+        save_native(dst, config, params, folder)
 
 
 def _open(folder: Path, mesh: Mesh | None, stacked: bool, progress: Progress | None) -> tuple[ModelConfig, Params]:

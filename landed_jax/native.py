@@ -13,6 +13,7 @@ import re
 import shutil
 import time
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def save_native(dst: Path, config: ModelConfig, params: Params, tokenizer_folder
         if tokenizer_folder is not None:
             _copy_files(tokenizer_folder, unfinished)
         manifest = {"format": FORMAT, "config": config.to_dict(), "dtypes": _dtypes(config, params)}
-        manifest["files"] = _file_sizes(unfinished / _PARAMS)
+        manifest["files"] = _checksums(unfinished / _PARAMS)
         (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         check_destination(dst)
         unfinished.rename(dst)
@@ -180,20 +181,27 @@ def _copy_files(src: Path, dst: Path) -> None:
             shutil.copyfile(src / name, dst / name)
 
 
-def _file_sizes(folder: Path) -> dict[str, int]:
-    return {str(f.relative_to(folder)): f.stat().st_size for f in sorted(folder.rglob("*")) if f.is_file()}
+def _checksums(folder: Path) -> dict[str, str]:
+    """CRC-32 of every file: a changed bit in a weight would otherwise load, and answer wrongly."""
+    return {str(f.relative_to(folder)): _crc32(f) for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
+def _crc32(path: Path) -> str:
+    crc = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            crc = zlib.crc32(block, crc)
+    return f"{crc:08x}"
 
 
 def _check_arrays(folder: Path, expected: Any, abstract: Params) -> None:
     """Look for damage before Orbax does: where it stops halfway, its threads go on and write to the screen."""
     from orbax.checkpoint import v1 as ocp
 
-    sizes = _file_sizes(folder)
-    wrong = (
-        [name for name, size in expected.items() if sizes.get(name) != size] if isinstance(expected, dict) else ["?"]
-    )
+    found = _checksums(folder)
+    wrong = [name for name, crc in expected.items() if found.get(name) != crc] if isinstance(expected, dict) else ["?"]
     if wrong:
-        raise LandedError(f"The parameters in {folder} are damaged, convert again: missing or cut off: {wrong[0]}.")
+        raise LandedError(f"The parameters in {folder} are damaged, convert again: missing or changed: {wrong[0]}.")
     try:
         with _quiet():
             stored = ocp.metadata(str(folder)).metadata

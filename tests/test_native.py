@@ -240,3 +240,14 @@ def test_converting_needs_the_parameters_and_one_layer(tmp_path):
     layer = (parameters - 4 * 2 * 2048 * 512) // 12
     assert 190e6 < parameters < 220e6
     assert peak(big, "big") - peak(CONFIG, "tiny") <= parameters + layer
+
+
+def test_a_changed_byte_in_the_weights_is_found(tmp_path: Path) -> None:
+    config = ModelConfig(vocab_size=64, d_model=32, n_layers=1, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48)
+    save_native(tmp_path / "native", config, init_params(config, jax.random.key(0)))
+    largest = max((tmp_path / "native" / "params").rglob("*"), key=lambda f: f.stat().st_size if f.is_file() else 0)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    with pytest.raises(LandedError, match="damaged, convert again"):
+        load_native(tmp_path / "native")

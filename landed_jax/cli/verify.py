@@ -17,7 +17,7 @@ Examples:
 @click.argument("model")
 @click.option("--against", "hf_folder", metavar="HF_FOLDER", required=True, help="The checkpoint to compare with.")
 @click.option("--length", type=click.IntRange(min=1), default=32, show_default=True, help="Tokens a prompt.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random token ids.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random token ids.")
 def verify(model: str, hf_folder: str, length: int, seed: int) -> int:
     """Compare MODEL with what transformers computes from HF_FOLDER, in float32, module by module.
 

@@ -1,5 +1,6 @@
 """A JSON object's fields, read one by one: types are checked, what was read is remembered, problems are collected."""
 
+import contextlib
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -50,8 +51,9 @@ class Fields:
     def number(self, name: str, default: float) -> float:
         """A finite number."""
         value = self.take(name, default)
-        if type(value) in (int, float) and math.isfinite(value):
-            return float(value)
+        with contextlib.suppress(OverflowError):  # a whole number beyond every float
+            if type(value) in (int, float) and math.isfinite(value):
+                return float(value)
         return self._wrong(name, "a number", default)
 
     def positive(self, name: str, default: float = _MISSING) -> float:

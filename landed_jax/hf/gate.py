@@ -39,7 +39,7 @@ _NOT_THE_LOGITS = frozenset(
     | {"gradient_checkpointing", "use_bfloat16", "tf_legacy_loss"}
     # how a forward pass is run, and what it hands back
     | {"use_cache", "return_dict", "use_return_dict", "output_attentions", "output_hidden_states", "torchscript"}
-    | {"attn_implementation", "chunk_size_feed_forward", "cross_attention_hidden_size"}
+    | {"attn_implementation", "chunk_size_feed_forward"}
     # special tokens, and heads for other tasks
     | {"bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "unk_token_id", "decoder_start_token_id"}
     | {"id2label", "label2id", "num_labels", "problem_type", "prefix"}
@@ -50,6 +50,15 @@ _NOT_THE_LOGITS = frozenset(
     | {"encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences", "output_scores"}
     | {"return_dict_in_generate", "forced_bos_token_id", "forced_eos_token_id", "remove_invalid_values"}
     | {"exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens"}
+    # notes that popular checkpoints carry, which the reference does not read
+    | {"is_llama_config", "transformers.js_config", "max_sequence_length", "is_decoder", "loss_type"}
+    | {"use_flash_attn", "use_flash_attn_2", "neftune_noise_alpha"}
+    | {"summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels", "summary_first_dropout"}
+)
+
+_NO_CHANGE_UNLESS_SET = frozenset(
+    {"is_encoder_decoder", "add_cross_attention", "tie_encoder_decoder", "pruned_heads", "rope_interleaved"}
+    | {"cross_attention_hidden_size", "use_sliding_window"}
 )
 
 
@@ -83,8 +92,10 @@ def config_from_hf(values: Any) -> ModelConfig:
     config = _build(fields, model_type)
     for name in fields.unread():
         value = values[name]
-        empty = value is None or value is False or value in ("", [], {})
-        if not empty and not name.startswith(("_", "unsloth_")) and name not in _NOT_THE_LOGITS:
+        # False is no neutral value for a switch that is not known: is_causal, say.
+        if value is None or (name in _NO_CHANGE_UNLESS_SET and not value):
+            continue
+        if not name.startswith(("_", "unsloth_")) and name not in _NOT_THE_LOGITS:
             fields.refuse(name, "an unknown field, which might change the logits")
     if fields.problems or config is None:
         reasons = "; ".join(dict.fromkeys(fields.problems))
@@ -96,6 +107,8 @@ def _refuse_foreign(fields: Fields, model_type: str) -> None:
     expected = _ARCHITECTURES[model_type]
     if fields.take("architectures") not in (None, [], [expected]):
         fields.refuse("architectures", f"a {model_type} model is read as [{expected!r}]")
+    if fields.take("is_causal") not in (None, True):
+        fields.refuse("is_causal", "only causal attention is read")
     if fields.take("auto_map"):
         fields.refuse("auto_map", "it names code that came with the checkpoint, which is never executed")
     if fields.take("quantization_config"):

@@ -25,7 +25,10 @@ def resolve(source: str | os.PathLike[str], *, config_only: bool = False) -> Pat
     Raises:
         LandedError: if there is no such folder, or the id cannot be had: no network, no access, no such model.
     """
-    path = Path(source).expanduser()
+    try:
+        path = Path(source).expanduser()
+    except RuntimeError:
+        raise LandedError(f"There is no folder {str(source)!r}: its user has no home here.") from None
     if path.is_dir():
         return path
     if path.exists():

@@ -1,5 +1,6 @@
 """A checkpoint folder's tokenizer, without executing anything that came with it."""
 
+import os
 from pathlib import Path
 
 from landed_jax.errors import LandedError
@@ -24,6 +25,8 @@ def load_vocabulary(folder: Path) -> Vocabulary | None:
     """
     if not any((folder / name).exists() for name in _VOCABULARY_FILES):
         return None
+    # Without torch, transformers says on import that models are not available; here they never are asked for.
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from transformers import AutoTokenizer
 
     try:

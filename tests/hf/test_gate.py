@@ -253,8 +253,11 @@ def test_fields_that_cannot_change_the_logits_pass():
         "do_sample": True,
         "_name_or_path": "somewhere",
         "unsloth_fixed": True,
-        "some_new_switch": False,
-        "some_new_list": [],
+        "some_new_field": None,
+        "is_causal": True,
+        "is_llama_config": True,
+        "is_encoder_decoder": False,
+        "pruned_heads": {},
         "auto_map": None,
     }
     assert read(**harmless) == read()
@@ -264,6 +267,10 @@ def test_fields_that_cannot_change_the_logits_pass():
     ("changes", "said"),
     [
         ({"auto_map": {"AutoModel": "x.Y"}}, "never executed"),
+        ({"is_causal": False}, "only causal attention"),
+        ({"some_new_switch": False}, "some_new_switch = False (an unknown field"),
+        ({"pruned_heads": {"0": [1]}}, "an unknown field"),
+        ({"rope_theta": 10**400}, "rope_theta"),
         ({"quantization_config": {"bits": 4}}, "quantised weights"),
         ({"architectures": ["LlamaForSequenceClassification"]}, "architectures = ['LlamaForSequenceClassification']"),
         ({"architectures": "LlamaForCausalLM"}, "architectures = 'LlamaForCausalLM'"),
