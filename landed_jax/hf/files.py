@@ -65,7 +65,8 @@ def _open(file: Path, problems: list[str]) -> Iterator[Stored]:
         return
     try:
         with safe_open(file, framework="numpy") as opened:
-            headers = [(name, opened.get_slice(name)) for name in opened.keys()]  # noqa: SIM118 - not a dictionary
+            names = opened.keys()
+            headers = [(name, opened.get_slice(name)) for name in names]
             yield from (Stored(name, file, view.get_dtype(), tuple(view.get_shape())) for name, view in headers)
     except (SafetensorError, OSError) as error:
         problems.append(f"the file {file.name} is cut off or damaged ({error})")

@@ -39,7 +39,8 @@ class Entry:
             (first, *rest) = (next(cuts) for _ in axes)
             inner = math.prod(sizes[axis] for axis, _ in rest)
             if any(cut.indices(sizes[axis]) != (0, sizes[axis], 1) for axis, cut in rest):
-                raise NotImplementedError(f"{self.name} cannot be cut along {[axis for axis, _ in rest]}")
+                # Such a part is no single slice of the tensor; the sharding table never asks for one.
+                raise ValueError(f"{self.name} cannot be cut along {[axis for axis, _ in rest]}")
             start, stop, _ = first[1].indices(sizes[first[0]])
             merged.append(slice(start * inner, stop * inner))
         return tuple(merged)

@@ -57,7 +57,8 @@ def headline(account: Account) -> RenderableType:
         other = account.token(account.difference, "against")
         gap, gap_error = float(account.difference.value[0, 0]), float(account.difference.closure_error[0, 0])
         if other:
-            lines.append(f"ahead of {_quote(other['text'])} by [bold]{gap:.4f}[/]   within {gap_error:.1e}")
+            side = "ahead of" if gap >= 0 else "behind"
+            lines.append(f"{side} {_quote(other['text'])} by [bold]{abs(gap):.4f}[/]   within {gap_error:.1e}")
     return Text.from_markup("\n".join(lines), emoji=False)
 
 

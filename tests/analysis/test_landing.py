@@ -137,6 +137,9 @@ def _scale(trace: landed.Trace, s: jax.Array) -> landed.Trace:
         (Write("head", 0, 4), "heads run from 0 to 3"),
         (Write("neuron", 0, None), "neurons run"),
         (Write("head", 0, 0, position=7), "outside the prompt"),
+        (Write("head", 0, 0, batch=2), "no prompt 2"),
+        (Write("head", 0, 0, source=99), "no source 99"),
+        (Write("neuron", 0, 0, source=1), "only a head"),
     ],
 )
 def test_writes_that_are_not_there(write: Write, message: str) -> None:
@@ -149,20 +152,6 @@ def test_a_site_that_is_not_there() -> None:
     trace = traced(BIASED, random_params(BIASED), random_tokens(BIASED))
     with pytest.raises(LandedError, match="not a read site"):
         landed.land(trace, [Write("embedding")], site="9.attn")
-
-
-@pytest.mark.parametrize(
-    ("write", "message"),
-    [
-        (Write("head", 0, 0, batch=2), "no prompt 2"),
-        (Write("head", 0, 0, source=99), "no source 99"),
-        (Write("neuron", 0, 0, source=1), "only a head"),
-    ],
-)
-def test_places_that_are_not_there(write: Write, message: str) -> None:
-    trace = traced(SMALL, random_params(SMALL), random_tokens(SMALL))
-    with pytest.raises(LandedError, match=message):
-        landed.land(trace, [write], site="next")
 
 
 def test_a_zero_embedding_on_padding_closes() -> None:

@@ -21,7 +21,7 @@ from landed_jax.hf.table import to_hf
 from landed_jax.model import load
 from landed_jax.report.account import account_for
 from landed_jax.report.document import run_document
-from landed_jax.report.tables import run_report
+from landed_jax.report.tables import headline, run_report
 from tests.models import random_params
 from tests.reference.landed import every_write, landed_contributions, removed_effects, shares_of_sigma
 from tests.reference.numpy_model import numpy_forward
@@ -250,6 +250,9 @@ def test_the_table_shows_the_runner_up_and_direct_effects(biased: Path) -> None:
     for u in (first, first - second):
         columns.append(landed_contributions(written, numbers, u, 0, -1))
         columns.append(removed_effects(written, numbers, u, model.config, 0, -1))
+    behind = io.StringIO()
+    Console(width=80, file=behind).print(headline(account_for(model, PROMPT, target=f"#{ranked[-1]}")))
+    assert f"behind {account.token(account.attribution, 'target')['text']!r}" in behind.getvalue()
     for width in (80, 160):
         text = io.StringIO()
         Console(width=width, file=text, emoji=False).print(run_report(account, 6))

@@ -118,14 +118,13 @@ def test_a_mesh_without_a_model_axis_replicates(tmp_path):
     assert all(leaf.is_fully_replicated for leaf in jax.tree.leaves(placed))
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="only on CPU is a host buffer the device's own")
 def test_the_buffers_are_taken_over_not_copied(tmp_path, monkeypatch):
     _, tensors = make_tensors()
     buffers = []
     make = reader._aligned_empty
     monkeypatch.setattr(reader, "_aligned_empty", lambda *args: buffers.append(make(*args)) or buffers[-1])
     params = read_params(write_checkpoint(tmp_path, tensors), CONFIG)
-    if jax.default_backend() != "cpu":
-        pytest.skip("only on CPU is a host buffer the device's own")
     addresses = {leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(params)}
     assert addresses == {buffer.ctypes.data for buffer in buffers}
 
