@@ -22,7 +22,7 @@ from landed_jax.hf.hub import resolve
 from landed_jax.hf.reader import Progress, read_params
 from landed_jax.hf.tokenizer import load_vocabulary
 from landed_jax.jsonfile import read_json_object
-from landed_jax.native import check_destination, is_native, load_native, read_manifest, save_native
+from landed_jax.native import is_native, load_native, read_manifest, save_native
 from landed_jax.nn.sites import WRITES, Site
 from landed_jax.nn.tap import Edit
 from landed_jax.numerics import compute_dtype
@@ -30,6 +30,7 @@ from landed_jax.parameters import Params
 from landed_jax.tokens import Tokens, as_tokens, columns
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
+from landed_jax.wholefolder import check_destination
 
 Prompts = Tokens | str | Sequence[str] | Sequence[Sequence[int]] | jax.Array | np.ndarray
 

@@ -5,16 +5,10 @@ params/           Orbax, one subtree a layer
 config.json, …    the original config and the tokenizer's files, as they came
 """
 
-import contextlib
 import json
-import logging
-import os
-import re
 import shutil
-import time
-import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +22,16 @@ from landed_jax.errors import LandedError
 from landed_jax.hf.dtypes import FLOATS, require_64_bit
 from landed_jax.hf.tokenizer import TOKENIZER_FILES
 from landed_jax.jsonfile import read_json_object
+from landed_jax.orbax import quiet
 from landed_jax.parameters import Leaf, Params, build_tree, leaf_places, unstack_layers
 from landed_jax.parameters import Path as ParamPath
 from landed_jax.sharding import leaf_sharding
+from landed_jax.wholefolder import is_unfinished, new_folder
 
 FORMAT = 1
 MANIFEST = "landed.json"
 _PARAMS = "params"
 _IN_FLIGHT = 32 << 20  # bytes on their way to or from disk at a time, unless one leaf is larger
-_UNFINISHED = re.compile(r"\..+\.unfinished-(\d+)")
 
 
 def is_native(folder: Path) -> bool:
@@ -44,21 +39,8 @@ def is_native(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def check_destination(dst: Path) -> None:
-    """Refuse to write where something is, before any work is done.
-
-    Raises:
-        LandedError: if `dst` exists.
-    """
-    if os.path.lexists(dst):
-        raise LandedError(f"{dst} is already there, and nothing is overwritten: name a new folder or move it away.")
-
-
 def save_native(dst: Path, config: ModelConfig, params: Params, tokenizer_folder: Path | None = None) -> None:
     """Write a native checkpoint, whole or not at all.
-
-    Everything is written to a folder beside `dst`, which takes its name at the end; what killed runs left there is
-    removed first.
 
     Args:
         params: in either layout; stored with one subtree a layer, in their own float types.
@@ -67,26 +49,14 @@ def save_native(dst: Path, config: ModelConfig, params: Params, tokenizer_folder
     Raises:
         LandedError: if `dst` exists or cannot be written.
     """
-    dst = Path(dst).absolute()
-    check_destination(dst)
     params = unstack_layers(params)
-    unfinished = dst.with_name(f".{dst.name}.unfinished-{os.getpid()}")
-    try:
-        dst.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(dst)
-        unfinished.mkdir()
+    with new_folder(dst) as unfinished:
         _write_arrays(unfinished / _PARAMS, params)
         if tokenizer_folder is not None:
             _copy_files(tokenizer_folder, unfinished)
         manifest = {"format": FORMAT, "config": config.to_dict(), "dtypes": _dtypes(config, params)}
         manifest["files"] = _checksums(unfinished / _PARAMS)
         (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        check_destination(dst)
-        unfinished.rename(dst)
-    except OSError as error:
-        raise LandedError(f"{dst} cannot be written: {error}.") from error
-    finally:
-        _remove(unfinished)
 
 
 def load_native(folder: Path, mesh: Mesh | None = None, stacked: bool = False) -> tuple[ModelConfig, Params]:
@@ -100,7 +70,7 @@ def load_native(folder: Path, mesh: Mesh | None = None, stacked: bool = False) -
         LandedError: if the folder is not a native checkpoint, is damaged, or is of a newer format.
     """
     folder = Path(folder).absolute()
-    if _UNFINISHED.fullmatch(folder.name):
+    if is_unfinished(folder):
         raise LandedError(f"{folder} is what an interrupted conversion left: delete it and convert again.")
     config, dtypes, files = _manifest(folder)
     require_64_bit(dtypes.values())
@@ -203,7 +173,7 @@ def _check_arrays(folder: Path, expected: Any, abstract: Params) -> None:
     if wrong:
         raise LandedError(f"The parameters in {folder} are damaged, convert again: missing or changed: {wrong[0]}.")
     try:
-        with _quiet():
+        with quiet():
             stored = ocp.metadata(str(folder)).metadata
         shapes = {jax.tree_util.keystr(path): (x.shape, x.dtype) for path, x in jax.tree.leaves_with_path(stored)}
     except Exception as error:  # any type, as below
@@ -223,31 +193,6 @@ def _first_line(error: Exception) -> str:
     return lines[0][:300] if lines else type(error).__name__
 
 
-def _remove(folder: Path) -> None:
-    for _ in range(50):  # after a failure Orbax's threads may still be writing
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.1)
-
-
-def _remove_stale(dst: Path) -> None:
-    for folder in dst.parent.glob(f".{dst.name}.unfinished-*"):
-        match = _UNFINISHED.fullmatch(folder.name)
-        if match and not _is_alive(int(match[1])):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return pid != os.getpid()  # a killed run may have had the number that this one has now
-
-
 def _write_arrays(folder: Path, params: Params) -> None:
     from orbax.checkpoint import v1 as ocp
 
@@ -257,7 +202,7 @@ def _write_arrays(folder: Path, params: Params) -> None:
     context.memory.transfer_concurrent_bytes = limit
     context.array.saving.use_compression = False  # float weights hardly shrink, and it costs time and memory
     try:
-        with _quiet(), context:
+        with quiet(), context:
             ocp.save(str(folder), params)
     except Exception as error:  # Orbax and TensorStore raise many types for a full disk
         raise LandedError(f"{folder} cannot be written: {_first_line(error)}") from error
@@ -274,7 +219,7 @@ def _read_arrays(folder: Path, abstract: Params) -> Params:
     context = ocp.Context()
     context.memory.read_concurrent_bytes = _bytes_in_flight(abstract)
     try:
-        with _quiet(), context:
+        with quiet(), context:
             params = ocp.load(str(folder), abstract)
     except Exception as error:  # Orbax and TensorStore raise many types for a damaged folder
         raise LandedError(f"The parameters in {folder} are damaged, convert again: {_first_line(error)}") from error
@@ -282,17 +227,3 @@ def _read_arrays(folder: Path, abstract: Params) -> Params:
         # Orbax reads in threads of its own, which see only the process-wide setting.
         raise LandedError("These weights are float64: set the environment variable JAX_ENABLE_X64=1 to load them.")
     return params
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Orbax's log lines off the user's screen: what matters comes back as an exception."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

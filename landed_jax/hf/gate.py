@@ -10,9 +10,9 @@ from landed_jax.errors import LandedError
 from landed_jax.hf.fields import Fields, shown
 from landed_jax.hf.rope_gate import read_rope
 
-_ARCHITECTURES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM"}
+ARCHITECTURES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM"}
 
-_ACTIVATIONS: dict[str, Activation] = {
+ACTIVATIONS: dict[str, Activation] = {
     "silu": "silu",
     "swish": "silu",
     "gelu": "gelu",
@@ -82,9 +82,9 @@ def config_from_hf(values: Any) -> ModelConfig:
     if not isinstance(values, dict):
         raise LandedError(f"A config.json must hold an object of fields, not {shown(values)}.")
     model_type = values.get("model_type")
-    if not isinstance(model_type, str) or model_type not in _ARCHITECTURES:
+    if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
         raise LandedError(
-            f"model_type is {shown(model_type)}: only {' and '.join(_ARCHITECTURES)} models can be read so far."
+            f"model_type is {shown(model_type)}: only {' and '.join(ARCHITECTURES)} models can be read so far."
         )
     fields = Fields(values, [])
     fields.take("model_type")
@@ -104,7 +104,7 @@ def config_from_hf(values: Any) -> ModelConfig:
 
 
 def _refuse_foreign(fields: Fields, model_type: str) -> None:
-    expected = _ARCHITECTURES[model_type]
+    expected = ARCHITECTURES[model_type]
     if fields.take("architectures") not in (None, [], [expected]):
         fields.refuse("architectures", f"a {model_type} model is read as [{expected!r}]")
     if fields.take("is_causal") not in (None, True):
@@ -165,9 +165,9 @@ def _head_dim(fields: Fields, d_model: int, n_heads: int) -> int:
 
 def _activation(fields: Fields) -> Activation:
     name = fields.take("hidden_act", "silu")
-    if isinstance(name, str) and name in _ACTIVATIONS:
-        return _ACTIVATIONS[name]
-    fields.refuse("hidden_act", f"not one of {', '.join(_ACTIVATIONS)}")
+    if isinstance(name, str) and name in ACTIVATIONS:
+        return ACTIVATIONS[name]
+    fields.refuse("hidden_act", f"not one of {', '.join(ACTIVATIONS)}")
     return "silu"
 
 
