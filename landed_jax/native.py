@@ -49,8 +49,8 @@ def save_native(dst: Path, config: ModelConfig, params: Params, tokenizer_folder
     Raises:
         LandedError: if `dst` exists or cannot be written.
     """
-    params = unstack_layers(params)
     with new_folder(dst) as unfinished:
+        params = unstack_layers(params)
         _write_arrays(unfinished / _PARAMS, params)
         if tokenizer_folder is not None:
             _copy_files(tokenizer_folder, unfinished)
