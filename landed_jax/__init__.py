@@ -6,6 +6,7 @@ from landed_jax.analysis.closure import closure_error
 from landed_jax.analysis.coordinates import Coordinates, coordinates
 from landed_jax.analysis.landing import land
 from landed_jax.analysis.per_write import PerWrite
+from landed_jax.analysis.reads import Read, read_head, read_logit, read_neuron, read_vector
 from landed_jax.analysis.result import Attribution
 from landed_jax.analysis.sources import attribute_by_source
 from landed_jax.analysis.table import WriteRow, WriteTable
@@ -34,6 +35,7 @@ __all__ = [
     "Model",
     "ModelConfig",
     "PerWrite",
+    "Read",
     "RopeConfig",
     "Site",
     "Tokens",
@@ -52,7 +54,11 @@ __all__ = [
     "init_params",
     "land",
     "load",
+    "read_head",
+    "read_logit",
+    "read_neuron",
     "read_sites",
+    "read_vector",
     "trace_bytes",
     "write_vector",
 ]

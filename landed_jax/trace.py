@@ -143,3 +143,14 @@ def site_index(config: ModelConfig, site: str) -> int:
     if site not in names:
         raise LandedError(f"{site!r} is not a read site: this model has {names[0]}, {names[1]}, … up to final.")
     return names.index(site)
+
+
+def layers_before(config: ModelConfig, site: str) -> tuple[int, int]:
+    """How many layers' attention writes, and how many layers' MLP writes, come before a read site.
+
+    >>> config = ModelConfig(vocab_size=2, d_model=2, n_layers=2, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=2)
+    >>> layers_before(config, "1.attn"), layers_before(config, "1.mlp"), layers_before(config, "final")
+    ((1, 1), (2, 1), (2, 2))
+    """
+    index = site_index(config, site)
+    return (index + 1) // 2, index // 2

@@ -28,7 +28,17 @@ CHECKED = (
     "forward",
     *(
         f"analysis.{name}"
-        for name in ("attribution", "closure", "directions", "effects", "landing", "projections", "sources", "writes")
+        for name in (
+            "attribution",
+            "closure",
+            "reads",
+            "effects",
+            "landing",
+            "projections",
+            "sources",
+            "targets",
+            "writes",
+        )
     ),
 )
 install_import_hook([f"landed_jax.{name}" for name in CHECKED], "beartype.beartype")

@@ -5,14 +5,15 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from landed_jax.analysis.amplification import amplification
-from landed_jax.analysis.directions import Reading, Target, read_direction
 from landed_jax.analysis.effects import direct_effect, sigma_share
-from landed_jax.analysis.projections import inner_products, over_layers, squared_norms
+from landed_jax.analysis.per_write import PerWrite
+from landed_jax.analysis.projections import inner_products, only_before, over_layers, squared_norms
+from landed_jax.analysis.reads import Read, chosen_read, gamma_at, residual_at, sigma_at
 from landed_jax.analysis.result import Attribution
 from landed_jax.analysis.sources import split_layer
+from landed_jax.analysis.targets import Target
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import highest_precision, left_broadcast
 from landed_jax.trace import Trace
@@ -24,14 +25,14 @@ def attribute(
     target: Target | None = None,
     against: Target | None = None,
     *,
-    direction: Float[Array, "..."] | None = None,
     centred: bool = False,
+    read: Read | None = None,
     effects: bool = True,
 ) -> Attribution:
-    """Split a logit exactly over every head, neuron, the embedding and the biases.
+    """Split a logit, or anything else that reads the stream, exactly over the writes before it.
 
     The landed contribution of a write is ``⟨w ⊙ γ/σ, W_U[t]⟩`` at the final norm; all of them sum to the logit. It
-    holds σ fixed, so for a bare logit read it beside the direct effect, or attribute a difference instead.
+    holds σ fixed, so for a bare logit look at it beside the direct effect, or attribute a difference instead.
 
     Works under ``jit``, ``vmap`` (over prompts, over targets) and ``grad``; text targets are resolved outside.
 
@@ -40,10 +41,11 @@ def attribute(
         target: a token's text or id; one id or text a prompt ``[batch]``; or one id a recorded position
             ``[batch, position]``. By default each position's own most likely next token.
         against: a second token, likewise: the value is then the logit difference target − against.
-        direction: instead of tokens, any vector ``[d_model]`` (or ``[batch, position, d_model]``) that the landed
-            stream is read with.
         centred: subtract the mean over the vocabulary from the direction: the centred logit.
-        effects: also the direct effects and σ shares (one more product with each output matrix).
+        read: instead of a logit, another read: `read_neuron`, `read_head`, `read_vector`. Writes that come after its
+            site contribute 0.
+        effects: also the direct effects and σ shares at the read's site (one more product with each output matrix; at
+            sites before the final norm the trace needs `RESIDUALS`).
 
     Raises:
         LandedError: for a trace without weights or without the needed sites, a text that is not one token, an id out
@@ -60,40 +62,46 @@ def attribute(
     >>> bool(jnp.allclose(shares.total, logits[..., 3], atol=1e-5))
     True
     """
-    reading = read_direction(trace, target, against, direction, centred)
-    return _attribute(dataclasses.replace(trace, logits=None), reading, effects)
+    read = chosen_read(trace, target, against, centred, read)
+    return _attribute(dataclasses.replace(trace, logits=None), read, effects)
 
 
 @partial(jax.jit, static_argnums=2)
-def _attribute(trace: Trace, reading: Reading, effects: bool) -> Attribution:
-    config, sigma = trace.config, trace[Site.FINAL_SIGMA]
-    vector = reading.direction * left_broadcast(trace[Site.FINAL_GAMMA], reading.direction)
-    landed = inner_products(trace, vector).map(lambda product, s: product / s, sigma)
+def _attribute(trace: Trace, read: Read, effects: bool) -> Attribution:
+    config, sigma = trace.config, sigma_at(trace, read.site)
+    vector = read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
+
+    def heard(products: PerWrite) -> PerWrite:
+        return only_before(products, config, read.site)
+
+    landed = heard(inner_products(trace, vector)).map(lambda product, s: product / s, sigma)
     effect = share = None
     if effects:
-        with_stream = inner_products(trace, trace[Site.FINAL_RESIDUAL])
+        with_stream = heard(inner_products(trace, residual_at(trace, read.site)))
         share = with_stream.map(lambda wx, s: sigma_share(wx, s, config.d_model), sigma)
         effect = landed.map(
             lambda mine, value, wx, ww, s: direct_effect(mine, value, wx, ww, s, config.d_model, config.norm_eps),
-            reading.value,
+            read.value - read.offset,
             with_stream,
-            squared_norms(trace),
+            heard(squared_norms(trace)),
             sigma,
         )
-    total = landed.total()
+    total = landed.total() + read.offset
     return Attribution(
         landed=landed,
         direct_effect=effect,
         sigma_share=share,
-        value=reading.value,
+        value=read.value,
         total=total,
-        closure_error=jnp.abs(total - reading.value),
-        target=reading.target,
-        against=reading.against,
+        closure_error=jnp.abs(total - read.value),
+        offset=read.offset,
+        target=read.target,
+        against=read.against,
         attended=_attended(trace, vector),
         scale=amplification(trace),
         tokens=trace.tokens,
         at=trace.at,
+        site=read.site,
         config=config,
         vocabulary=trace.vocabulary,
     )

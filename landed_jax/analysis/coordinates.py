@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from landed_jax.analysis.directions import Target, read_direction
-from landed_jax.nn.sites import Site
+from landed_jax.analysis.reads import Read, chosen_read, normed_at
+from landed_jax.analysis.targets import Target
 from landed_jax.numerics import highest_precision
 from landed_jax.trace import Trace
 
@@ -48,8 +48,8 @@ def coordinates(
     target: Target | None = None,
     against: Target | None = None,
     *,
-    direction: Float[Array, "..."] | None = None,
     centred: bool = False,
+    read: Read | None = None,
 ) -> Coordinates:
     """The contribution of every coordinate of the final landed stream: ``x_k γ_k u_k / σ``.
 
@@ -62,5 +62,5 @@ def coordinates(
     >>> coordinates(trace.bind(params), target=3).contributions.shape
     (1, 3, 8)
     """
-    reading = read_direction(trace, target, against, direction, centred)
-    return Coordinates(trace[Site.FINAL_NORMED] * reading.direction, reading.value)
+    read = chosen_read(trace, target, against, centred, read)
+    return Coordinates(normed_at(trace, read.site) * read.vector, read.value - read.offset)

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from landed_jax.analysis.per_write import PerWrite
+from landed_jax.config import ModelConfig
 from landed_jax.nn.sites import Site
 from landed_jax.parameters import Params
-from landed_jax.trace import Trace
+from landed_jax.trace import Trace, layers_before
 
 
 def over_layers(function: Callable[..., Any], layers: Params, *stacks: jax.Array) -> Any:
@@ -22,6 +23,23 @@ def over_layers(function: Callable[..., Any], layers: Params, *stacks: jax.Array
         return jax.lax.map(lambda slices: function(*slices), (layers, *stacks))
     results = [function(layers[str(i)], *(stack[i] for stack in stacks)) for i in range(len(layers))]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
+
+
+def only_before(values: PerWrite, config: ModelConfig, site: str) -> PerWrite:
+    """The same numbers, 0 for every write that comes after the read site."""
+    attn, mlp = layers_before(config, site)
+
+    def kept(value: jax.Array, count: int) -> jax.Array:
+        before = jnp.arange(config.n_layers) < count
+        return jnp.where(before.reshape(-1, *(1,) * (value.ndim - 1)), value, 0)
+
+    return PerWrite(
+        values.embedding,
+        kept(values.heads, attn),
+        kept(values.neurons, mlp),
+        kept(values.attn_bias, attn),
+        kept(values.mlp_bias, mlp),
+    )
 
 
 def contract_output(

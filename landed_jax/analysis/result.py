@@ -28,12 +28,14 @@ class Attribution:
         direct_effect: what removing each write would take from the value, σ recomputed; None if not asked for.
         sigma_share: each write's part of σ² at the final norm; None if not asked for.
         value: ``[batch, position]``, the model's own logit or difference.
-        total: ``[batch, position]``, the sum of all landed contributions.
+        total: ``[batch, position]``, the sum of all landed contributions and the offset.
+        offset: ``[1, 1]``, the reader's own bias, which no write makes.
         closure_error: ``|total − value|``, in units of the logit: float arithmetic's error, and nothing else's.
         target, against: ids ``[batch, position]``; None for a direction of the user's.
         attended: ``[layer, batch, position, head]``, the column of the source token with the largest part in each
             head's contribution, where the trace recorded `SOURCES`.
         scale: the amplification at every read site.
+        site: the read site; what is written after it contributes 0.
     """
 
     landed: PerWrite
@@ -42,12 +44,14 @@ class Attribution:
     value: Float[Array, "batch position"]
     total: Float[Array, "batch position"]
     closure_error: Float[Array, "batch position"]
+    offset: Float[Array, "1 1"]
     target: Int[Array, "batch position"] | None
     against: Int[Array, "batch position"] | None
     attended: Int[Array, "layer batch position head"] | None
     scale: Amplification
     tokens: Tokens
     at: Int[Array, " position"]
+    site: str = dataclasses.field(metadata={"static": True})
     config: ModelConfig = dataclasses.field(metadata={"static": True})
     vocabulary: Vocabulary | None = dataclasses.field(metadata={"static": True})
 

@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.directions import Target, read_direction
 from landed_jax.analysis.projections import contract_output, over_layers
+from landed_jax.analysis.reads import Read, chosen_read, gamma_at, sigma_at
+from landed_jax.analysis.targets import Target
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import highest_precision, left_broadcast
 from landed_jax.parameters import Params
-from landed_jax.trace import Trace
+from landed_jax.trace import Trace, layers_before
 
 
 def split_layer(
@@ -32,8 +33,8 @@ def attribute_by_source(
     target: Target | None = None,
     against: Target | None = None,
     *,
-    direction: Float[Array, "..."] | None = None,
     centred: bool = False,
+    read: Read | None = None,
 ) -> Float[Array, "layer batch position head source"]:
     """Landed contributions of ``A[q,k] · v_k W_O[h]``; over the sources they sum to the head's own.
 
@@ -46,11 +47,13 @@ def attribute_by_source(
     >>> attribute_by_source(trace.bind(params), target=3).shape
     (2, 1, 3, 4, 3)
     """
-    reading = read_direction(trace, target, against, direction, centred)
-    vector = reading.direction * left_broadcast(trace[Site.FINAL_GAMMA], reading.direction)
+    read = chosen_read(trace, target, against, centred, read)
+    vector = read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
+    before = jnp.arange(trace.config.n_layers) < layers_before(trace.config, read.site)[0]
 
     def layer(part: Params, pattern: jax.Array, value: jax.Array) -> jax.Array:
         return split_layer(part, pattern, value, vector)
 
     split = over_layers(layer, trace.weights()["layers"], trace[Site.PATTERN], trace[Site.VALUE])
-    return split / trace[Site.FINAL_SIGMA][None, :, :, None, None]
+    split = jnp.where(before[:, None, None, None, None], split, 0)
+    return split / sigma_at(trace, read.site)[None, :, :, None, None]

@@ -58,7 +58,7 @@ def test_every_write_equals_brute_force(name: str, read: str, x64: None) -> None
         "each": ({"target": jnp.asarray(own)}, W_U[own]),
         "difference": ({"target": jnp.array([1, 2]), "against": 0}, (W_U[[1, 2]] - W_U[0])[:, None] + 0 * W_U[top]),
         "centred": ({"target": 1, "centred": True}, W_U[1] - W_U.mean(0) + 0 * W_U[top]),
-        "direction": ({"direction": jnp.asarray(mine)}, mine + 0 * W_U[top]),
+        "direction": ({"read": landed.read_vector(trace, jnp.asarray(mine), site="final")}, mine + 0 * W_U[top]),
     }[read]
     shares = landed.attribute(trace, **arguments)
     for b, p in real_positions(trace):
@@ -200,13 +200,18 @@ def test_top_amplification_is_the_next_landings_median() -> None:
         ({"target": " Rome"}, "no tokenizer"),
         ({"target": jnp.array([1, 2, 3])}, "fit neither"),
         ({"target": 1, "against": 2, "centred": True}, "centred already"),
-        ({"target": 1, "direction": jnp.ones(12)}, "either direction"),
-        ({"direction": jnp.ones(11)}, "shape"),
+        ({"target": 1, "read": landed.Read(jnp.ones((1, 1, 12)), jnp.ones((1, 1)), jnp.zeros((1, 1)))}, "either read"),
     ],
 )
 def test_bad_arguments_say_so(arguments: dict, message: str) -> None:
     with pytest.raises(LandedError, match=message):
         landed.attribute(traced(SMALL), **arguments)
+
+
+@pytest.mark.parametrize("vector", [jnp.ones(11), jnp.ones((3, 1, 12)), jnp.ones((1, 1, 1, 12))])
+def test_a_vector_of_another_shape_is_refused(vector: jax.Array) -> None:
+    with pytest.raises(LandedError, match="shape"):
+        landed.read_vector(traced(SMALL), vector, site="final")
 
 
 def test_bad_traces_say_so() -> None:
