@@ -66,10 +66,11 @@ def write_checkpoint(folder: Path, config: ModelConfig, params: Params, extra: M
     Args:
         extra: further fields of config.json, such as the special tokens' ids.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     tensors = to_hf(params, config)
     dtypes = {str(tensor.dtype) for tensor in tensors.values()}
     fields = {**config_to_hf(config), **({"dtype": dtypes.pop()} if len(dtypes) == 1 else {}), **(extra or {})}
     (folder / "config.json").write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
-    save_file(tensors, folder / SINGLE, metadata={"format": "pt"})
+    # Not save_file, whose files nobody else may read.
+    (folder / SINGLE).write_bytes(save(tensors, metadata={"format": "pt"}))
