@@ -12,7 +12,7 @@ from landed_jax.errors import LandedError
 EXAMPLES = """\b
 Examples:
   landed run "The Colosseum is in the city of"
-  landed run "The keys near the cabinet" --target " are" --against " is"
+  landed run "The keys near the bottle" --target " are" --against " is"
   landed run "Tom and Ann went home. Tom gave it to" --model MODEL --json - | jq .closure_error
 """
 

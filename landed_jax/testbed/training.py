@@ -101,7 +101,7 @@ def loss(params: Params, ids: Int[Array, "row position"], config: ModelConfig) -
     logits, _ = forward(params, jnp.maximum(ids[:, :-1], 0), config, record=())
     wanted = ids[:, 1:]
     each = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(wanted, 0))
-    return jnp.sum(each, where=wanted >= 0) / jnp.sum(wanted >= 0)
+    return jnp.sum(each, where=wanted >= 0) / jnp.sum(wanted >= 0).astype(each.dtype)
 
 
 @partial(jax.jit, static_argnames="recipe", donate_argnames="state")
@@ -118,7 +118,7 @@ def train(
     *,
     watch: Callable[[Progress], None] = lambda progress: None,
     save_every: int = 500,
-    score_every: int = 500,
+    score_every: int | None = 500,
 ) -> None:
     """Train and write a folder in Hugging Face layout.
 
@@ -126,7 +126,7 @@ def train(
     the last checkpoint there, and ends in the same parameters.
 
     Args:
-        save_every, score_every: in steps.
+        save_every, score_every: in steps; None for no scores.
 
     Raises:
         LandedError: if `dst` exists or cannot be written, or was begun with another recipe.
@@ -138,9 +138,10 @@ def train(
     kept = dst.with_name(f"{dst.name}.training")
     _agree(kept, recipe)
     tokenizer = build_tokenizer(recipe.config.max_positions)
-    questions = ask(Vocabulary(tokenizer), 100)
+    questions = ask(Vocabulary(tokenizer), 100) if score_every else None
     rows = language.Rows(recipe.seed)
-    latest = ocp.training.preservation_policies.LatestN(2)
+    # Orbax's own policy, which its own annotation does not fit.
+    latest: Any = ocp.training.preservation_policies.LatestN(2)
     with quiet(), ocp.training.Checkpointer(str(kept / "steps"), preservation_policy=latest) as checkpoints:
         params = start(recipe)
         state = {"params": params, "optimizer": recipe.optimizer().init(params)}
@@ -153,10 +154,10 @@ def train(
             last = step + 1 == recipe.steps
             if (step + 1) % save_every == 0 or last:
                 checkpoints.save(step + 1, state)
-            judged = (step + 1) % score_every == 0 or last
-            watch(
-                Progress(step + 1, float(value), score(state["params"], recipe.config, questions) if judged else None)
-            )
+            scores = None
+            if questions is not None and score_every and (last or (step + 1) % score_every == 0):
+                scores = score(state["params"], recipe.config, questions)
+            watch(Progress(step + 1, float(value), scores))
     with new_folder(dst) as folder:
         special = {
             "bos_token_id": language.SPECIAL.index(language.BOS),

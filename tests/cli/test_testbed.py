@@ -1,3 +1,4 @@
+import functools
 import json
 from pathlib import Path
 
@@ -5,6 +6,8 @@ import pytest
 
 from landed_jax.cli.main import _status
 from landed_jax.testbed.language import TASKS, conditions
+from landed_jax.testbed.training import Recipe
+from tests.testbed.test_training import TINY
 
 
 def test_show_prints_matched_pairs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,7 +64,10 @@ def test_info_needs_no_model(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-def test_train_writes_a_model_that_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_train_writes_a_model_that_runs(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], usual_promotion: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landed_jax.testbed.training.Recipe", functools.partial(Recipe, config=TINY.config))
     model = tmp_path / "mine"
     assert _status(["testbed", "train", str(model), "--steps", "2", "--seed", "3"]) == 0
     said = capfd.readouterr()

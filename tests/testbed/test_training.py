@@ -46,7 +46,7 @@ def watch(progress):
     if progress.step == int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-train(Path(sys.argv[1]), TINY, watch=watch, save_every=2, score_every=100)
+train(Path(sys.argv[1]), TINY, watch=watch, save_every=2, score_every=None)
 """
 
 
@@ -67,7 +67,7 @@ def test_a_killed_training_ends_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_comes_out_is_a_model_for_transformers_too(tmp_path: Path) -> None:
+def test_what_comes_out_is_a_model_for_transformers_too(tmp_path: Path, usual_promotion: None) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     seen = []
@@ -86,7 +86,7 @@ def test_what_comes_out_is_a_model_for_transformers_too(tmp_path: Path) -> None:
         train(tmp_path / "new" / "model", TINY)
 
 
-def test_another_recipe_does_not_go_on(tmp_path: Path) -> None:
+def test_another_recipe_does_not_go_on(tmp_path: Path, usual_promotion: None) -> None:
     class Enough(Exception):
         pass
 
@@ -94,6 +94,6 @@ def test_another_recipe_does_not_go_on(tmp_path: Path) -> None:
         raise Enough
 
     with pytest.raises(Enough):
-        train(tmp_path / "model", TINY, watch=stop)
+        train(tmp_path / "model", TINY, watch=stop, score_every=None)
     with pytest.raises(LandedError, match=r"begun otherwise.*seed 5, now 6"):
         train(tmp_path / "model", dataclasses.replace(TINY, seed=6))
