@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --ed
 .PHONY: demo test lint clean
 
 demo: $(CORE)
-	$(BIN)/landed run "Once upon a time, there was a little" --model ../shared/models/stories260K
+	$(BIN)/landed run "The Colosseum is in the city of"
 
 test: lint
 	$(BIN)/python -m pytest -n 2

@@ -13,6 +13,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh
 
+from landed_jax.bundle import BUNDLED
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
 from landed_jax.forward import forward
@@ -158,7 +159,7 @@ def _is_list(value: Any) -> bool:
 
 
 def load(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] = BUNDLED,
     *,
     mesh: Mesh | None = None,
     stacked: bool | None = None,
@@ -167,7 +168,8 @@ def load(
     """Open a model.
 
     Args:
-        source: a Hugging Face id, a folder in Hugging Face layout, or a native folder.
+        source: a Hugging Face id, a folder in Hugging Face layout, or a native folder; by default the small model
+            that comes with the package.
         mesh: place the weights on it: heads, neurons and the vocabulary are cut over its axis ``model``.
         stacked: hold the layers under one leading axis (the time to compile then does not grow with depth), or one
             subtree a layer (faster to run on CPU); by default whichever suits the device.
@@ -175,6 +177,11 @@ def load(
 
     Raises:
         LandedError: if it cannot be opened: the message names everything that is wrong.
+
+    >>> model = load()
+    >>> trace = model.trace("The Colosseum is in the city of", at=-1)
+    >>> model.vocabulary.text(trace.logits[0, -1].argmax())
+    ' Rome'
     """
     folder = resolve(source)
     platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()

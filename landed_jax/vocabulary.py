@@ -18,6 +18,15 @@ class Vocabulary:
         """Ids of a prompt, with the special tokens that the tokenizer adds by itself (a BOS, mostly)."""
         return list(self.tokenizer(text)["input_ids"])
 
+    def unknown(self, text: str) -> list[str]:
+        """The parts of a text that the tokenizer has no token for, in their order."""
+        token = self.tokenizer.unk_token_id
+        if token is None or not self.tokenizer.is_fast:
+            return []
+        found = self.tokenizer(text, return_offsets_mapping=True)
+        places = zip(found["input_ids"], found["offset_mapping"], strict=True)
+        return [text[start:end].strip() for i, (start, end) in places if i == token]
+
     def _plain(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
@@ -61,8 +70,12 @@ class Vocabulary:
         return ids[len(anchor) :] if ids[: len(anchor)] == anchor else self._plain(text)
 
     def _split_message(self, text: str) -> str:
+        if unknown := self.unknown(text):
+            return f"{text!r} is no token: {unknown[0]!r} is not in this vocabulary. Give a token's text, or #ID."
         pieces = [self.text(i) for i in self._continuation(text)]
         message = f"{text!r} is not one token but {len(pieces)}: {' + '.join(map(repr, pieces))}."
+        if len(pieces) == 1:
+            message = f"No token has the text {text!r}."
         spaced = f" {text}"
         if text and not text.startswith(" ") and len(self._continuation(spaced)) == 1:
             return f"{message} Did you mean {spaced!r}, with the space?"

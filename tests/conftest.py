@@ -61,6 +61,13 @@ def x64() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def usual_promotion() -> Iterator[None]:
+    """JAX's usual type promotion, for optax, which mixes whole numbers and floats."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 @pytest.fixture(scope="session")
 def stories() -> Path:
     """A real, trained 260 thousand parameter Llama, which lies beside the repository and not in it."""

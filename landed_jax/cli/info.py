@@ -2,6 +2,8 @@
 
 import click
 
+from landed_jax.bundle import BUNDLED
+
 EXAMPLES = """\b
 Examples:
   landed info ./llama-hf
@@ -10,11 +12,14 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("model")
+@click.argument("model", default=BUNDLED)
 @click.option("--length", type=click.IntRange(min=1), default=128, show_default=True, help="Tokens a prompt.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Prompts.")
 def info(model: str, length: int, batch: int) -> None:
-    """The facts of MODEL, its parameter count, and the memory that a trace takes. Reads no weights."""
+    """The facts of MODEL, its parameter count, and the memory that a trace takes. Reads no weights.
+
+    Without MODEL, those of the model that comes with the package.
+    """
     from landed_jax.model import read_config
     from landed_jax.report.facts import model_facts, trace_facts
     from landed_jax.report.tables import facts_table, print_report

@@ -9,6 +9,7 @@ import click
 from landed_jax.cli.convert import convert
 from landed_jax.cli.info import info
 from landed_jax.cli.run import run
+from landed_jax.cli.testbed import testbed
 from landed_jax.cli.verify import verify
 from landed_jax.errors import LandedError
 
@@ -19,7 +20,7 @@ def commands() -> None:
     """Landed writes: which heads and neurons pointed a language model at a token, exactly."""
 
 
-for command in (run, convert, verify, info):
+for command in (run, convert, verify, info, testbed):
     commands.add_command(command)
 
 

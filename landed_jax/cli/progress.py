@@ -2,9 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from landed_jax.testbed.training import Progress as Training
 
 Report = Callable[[int, int], None]
 """``report(done, total)``."""
@@ -22,3 +26,25 @@ def progress_bar(what: str) -> Iterator[Report]:
             progress.update(task, completed=done, total=total)
 
         yield report
+
+
+@contextmanager
+def training_bar(steps: int) -> Iterator["Callable[[Training], None]"]:
+    """A bar with the loss, and a line with each task's held-out accuracy whenever it was measured."""
+    columns = (TextColumn("loss {task.fields[loss]:.3f}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("training", total=steps, loss=float("nan"))
+
+        def watch(seen: "Training") -> None:
+            progress.update(task, completed=seen.step, loss=seen.loss)
+            if seen.scores is not None:
+                console.print(f"step {seen.step}: loss {seen.loss:.3f}; held out: {summary(seen)}", highlight=False)
+
+        def summary(seen: "Training") -> str:
+            tasks: dict[str, list[float]] = {}
+            for score in seen.scores or []:
+                tasks.setdefault(score.task, []).append(score.judged)
+            return ", ".join(f"{name} {sum(found) / len(found):.1%}" for name, found in tasks.items())
+
+        yield watch

@@ -4,21 +4,27 @@ import sys
 
 import click
 
+from landed_jax.bundle import BUNDLED
 from landed_jax.cli.output import check_json_target, write_json
 from landed_jax.cli.progress import progress_bar
 from landed_jax.errors import LandedError
 
 EXAMPLES = """\b
 Examples:
-  landed run "Once upon a time, there was a little" --model MODEL
-  landed run "Tom and Ann went home. Tom gave it to" --model MODEL --target " Ann" --against " Tom"
-  landed run "The Colosseum is in the city of" --model MODEL --json - | jq .closure_error
+  landed run "The Colosseum is in the city of"
+  landed run "The keys near the bottle" --target " are" --against " is"
+  landed run "Tom and Ann went home. Tom gave it to" --model MODEL --json - | jq .closure_error
 """
 
 
 @click.command(epilog=EXAMPLES)
 @click.argument("prompt", required=False)
-@click.option("--model", metavar="M", help="An HF folder, an HF id, or a folder made by `landed convert`.")
+@click.option(
+    "--model",
+    metavar="M",
+    default=BUNDLED,
+    help="An HF folder, an HF id, or a folder made by `landed convert`. Default: the small model of this package.",
+)
 @click.option("--target", metavar="T", help="The token to account for: exact text, or #ID. Default: the likeliest.")
 @click.option("--against", metavar="T2", help="Account for the logit difference target − T2 instead.")
 @click.option("--position", metavar="N", type=int, default=-1, help="The position to read. Default: the last.")
@@ -26,7 +32,7 @@ Examples:
 @click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
 def run(
     prompt: str | None,
-    model: str | None,
+    model: str,
     target: str | None,
     against: str | None,
     position: int,
@@ -39,8 +45,6 @@ def run(
     """
     check_json_target(json_target)
     text = _piped_prompt() if prompt is None else prompt
-    if model is None:
-        raise LandedError("Name a model with --model: an HF folder, an HF id, or a folder made by `landed convert`.")
 
     from landed_jax.model import load
     from landed_jax.report.account import account_for
@@ -60,5 +64,5 @@ def run(
 
 def _piped_prompt() -> str:
     if sys.stdin is None or sys.stdin.isatty():
-        raise LandedError('Give a prompt: landed run "Once upon a time" --model MODEL.')
+        raise LandedError('Give a prompt: landed run "The Colosseum is in the city of".')
     return sys.stdin.read().rstrip("\n")

@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+from landed_jax.bundle import BUNDLED, bundled_folder
 from landed_jax.errors import LandedError
 from landed_jax.hf.tokenizer import TOKENIZER_FILES
 
@@ -19,12 +20,14 @@ def resolve(source: str | os.PathLike[str], *, config_only: bool = False) -> Pat
     """The folder behind `source`.
 
     Args:
-        source: a folder, or a Hugging Face id such as ``meta-llama/Llama-3.2-1B``.
+        source: a folder, a Hugging Face id such as ``meta-llama/Llama-3.2-1B``, or ``"bundled"``.
         config_only: of an id, download no weights.
 
     Raises:
         LandedError: if there is no such folder, or the id cannot be had: no network, no access, no such model.
     """
+    if source == BUNDLED:
+        return bundled_folder()
     try:
         path = Path(source).expanduser()
     except RuntimeError:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from landed_jax.config import ModelConfig, RopeConfig
+from landed_jax.errors import LandedError
 from landed_jax.hf.files import SINGLE
 from landed_jax.hf.gate import ACTIVATIONS, ARCHITECTURES
 from landed_jax.hf.table import to_hf
@@ -16,10 +17,17 @@ from landed_jax.parameters import Params
 def config_to_hf(config: ModelConfig) -> dict[str, Any]:
     """The fields of config.json that describe this architecture: what the gate reads back as the same `ModelConfig`.
 
+    Raises:
+        LandedError: for a Llama with a sliding window or a Mistral with biases, which `transformers` has not.
+
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> config_to_hf(config)["hidden_size"]
     8
     """
+    if config.model_type == "llama" and config.sliding_window is not None:
+        raise LandedError("A Llama in Hugging Face layout has no sliding window: this model cannot be written as one.")
+    if config.model_type == "mistral" and (config.attention_bias or config.mlp_bias):
+        raise LandedError("A Mistral in Hugging Face layout has no biases: this model cannot be written as one.")
     fields = {
         "architectures": [ARCHITECTURES[config.model_type]],
         "model_type": config.model_type,
@@ -66,10 +74,11 @@ def write_checkpoint(folder: Path, config: ModelConfig, params: Params, extra: M
     Args:
         extra: further fields of config.json, such as the special tokens' ids.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     tensors = to_hf(params, config)
     dtypes = {str(tensor.dtype) for tensor in tensors.values()}
     fields = {**config_to_hf(config), **({"dtype": dtypes.pop()} if len(dtypes) == 1 else {}), **(extra or {})}
     (folder / "config.json").write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
-    save_file(tensors, folder / SINGLE, metadata={"format": "pt"})
+    # Not save_file, whose files nobody else may read.
+    (folder / SINGLE).write_bytes(save(tensors, metadata={"format": "pt"}))

@@ -91,7 +91,12 @@ def account_for(
     # Out of JAX in one go: indexing device arrays one by one would compile a program for each.
     found = jax.device_get(_find_out(trace, *ids))
     length, limit = int(tokens.ids.shape[1]), trace.config.max_positions
-    warnings = [f"the prompt has {length} tokens, more than the {limit} this model was made for"]
+    warnings = []
+    if length > limit:
+        warnings.append(f"the prompt has {length} tokens, more than the {limit} this model was made for")
+    if unknown := model.vocabulary.unknown(prompt):
+        named = ", ".join(repr(word) for word in unknown)
+        warnings.append(f"not in this model's vocabulary, and read as an unknown word: {named}")
     return Account(
         model=model.source,
         prompt=prompt,
@@ -103,7 +108,7 @@ def account_for(
         difference=found[1],
         layer_effects=found[3],
         coordinate_counts=dict(zip(PERCENTS, (int(n[0, 0]) for n in found[2]), strict=True)),
-        warnings=tuple(warnings) if length > limit else (),
+        warnings=tuple(warnings),
     )
 
 

@@ -25,7 +25,7 @@ def run_report(account: Account, top: int) -> RenderableType:
     return Group(*parts, groups_table(account), Text(), scale_table(account), Text(), coordinates_line(account))
 
 
-def _table(title: str) -> Table:
+def plain_table(title: str) -> Table:
     return Table(
         title=title,
         title_justify="left",
@@ -75,7 +75,7 @@ def writes_table(account: Account, top: int) -> Table:
     """The largest writes: landed contribution and direct effect side by side, for the logit and for the difference."""
     rows = account.attribution.top(top)
     difference = account.difference
-    table = _table("Largest landed contributions")
+    table = plain_table("Largest landed contributions")
     first = "logit" if account.attribution.against is None else "diff."
     columns = ["write", "from token", f"{first}\nlanded\n", f"{first}\ndirect\neffect"]
     if difference is not None:
@@ -115,7 +115,7 @@ def groups_table(account: Account) -> Table:
     landed, effect = account.attribution.landed, account.attribution.direct_effect
     attention = np.sum(landed.heads[:, 0, 0], axis=-1) + landed.attn_bias[:, 0, 0]
     mlp = np.sum(landed.neurons[:, 0, 0], axis=-1) + landed.mlp_bias[:, 0, 0]
-    table = _table("By layer, biases included")
+    table = plain_table("By layer, biases included")
     for column in ("layer", "attention\nlanded", "attention\ndirect effect", "MLP\nlanded", "MLP\ndirect effect"):
         table.add_column(column, justify="left" if column == "layer" else "right", no_wrap=True)
     first = ["embedding", f"{float(landed.embedding[0, 0]):+.4f}"]
@@ -130,7 +130,7 @@ def groups_table(account: Account) -> Table:
 
 def scale_table(account: Account) -> Table:
     """σ and the amplification at every read site."""
-    table = _table(f"Scale at position {account.position}")
+    table = plain_table(f"Scale at position {account.position}")
     for name in ("read site", "σ", "|γ|/σ min", "median", "max"):
         table.add_column(name, justify="left" if name == "read site" else "right")
     for row in scale_rows(account):
@@ -151,7 +151,7 @@ def coordinates_line(account: Account) -> Text:
 
 def facts_table(title: str, rows: list[tuple[str, Any]]) -> Table:
     """Two columns: what, and how much."""
-    table = _table(escape(title))
+    table = plain_table(escape(title))
     table.show_header = False
     table.add_column("fact", style="bold")
     table.add_column("value", justify="right")
@@ -177,13 +177,13 @@ def print_report(report: RenderableType) -> None:
 
 def ladder_table(ladder: Ladder) -> RenderableType:
     """Every rung's difference, and the logits' by position."""
-    rungs = _table("Difference from the reference, by module")
+    rungs = plain_table("Difference from the reference, by module")
     for name in ("rung", "largest difference", "of its largest value", ""):
         rungs.add_column(name, justify="left" if name in ("rung", "") else "right")
     for rung in ladder.rungs:
         mark = "" if rung.passes else "[bold red]differs[/]"
         rungs.add_row(rung.name, f"{rung.difference:.2e}", f"{rung.relative:.1e}", mark)
-    positions = _table("Largest logit difference, by position")
+    positions = plain_table("Largest logit difference, by position")
     positions.add_column("position", justify="right")
     positions.add_column("difference", justify="right")
     for position, difference in enumerate(ladder.by_position):

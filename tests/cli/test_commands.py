@@ -130,7 +130,7 @@ def plain(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "x"], "--model"),
+        (["run", "x", "--target", " Rome "], "token"),
         (["run", "x", "--model", "/no/such/folder"], "no folder"),
         (["run", "x", "--model", "no-such-owner/no-such-model"], "convert"),
         (["run", "x", "--model", "MODEL", "--position", "99"], "99"),

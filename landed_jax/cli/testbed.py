@@ -1,0 +1,84 @@
+"""`landed testbed`: the language whose answers are known, the model trained on it, and how well a model does there."""
+
+from pathlib import Path
+
+import click
+
+from landed_jax.bundle import BUNDLED
+from landed_jax.cli.output import check_json_target, write_json
+
+EXAMPLES = """\b
+Examples:
+  landed testbed score
+  landed testbed show facts --count 3
+  landed testbed train ./my-model --seed 1
+"""
+
+
+@click.group(epilog=EXAMPLES)
+def testbed() -> None:
+    """Tasks with known answers, and the small model of this package that was trained on them."""
+
+
+@testbed.command()
+@click.option(
+    "--model", metavar="M", default=BUNDLED, help="A model trained by `landed testbed train`. Default: the bundled one."
+)
+@click.option("--count", metavar="N", type=click.IntRange(min=1), default=200, show_default=True, help="Prompts a row.")
+@click.option("--learnt", is_flag=True, help="Combinations that occur in training instead of held-out ones.")
+@click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
+def score(model: str, count: int, learnt: bool, json_target: str | None) -> None:
+    """Measure how often a model gives the right word in held-out sentences."""
+    check_json_target(json_target)
+
+    from landed_jax.model import load
+    from landed_jax.report.scores import score_document, score_report
+    from landed_jax.report.tables import print_report
+    from landed_jax.testbed.scoring import score_model
+
+    opened = load(model)
+    scores = score_model(opened, count, held_out=not learnt)
+    if json_target is not None:
+        write_json(score_document(opened.source, scores), json_target)
+    if json_target != "-":
+        print_report(score_report(scores, held_out=not learnt))
+
+
+@testbed.command()
+@click.argument("task", required=False)
+@click.option("--count", metavar="N", type=click.IntRange(min=1), default=2, show_default=True, help="Pairs a row.")
+@click.option("--learnt", is_flag=True, help="Combinations that occur in training instead of held-out ones.")
+def show(task: str | None, count: int, learnt: bool) -> None:
+    """Print prompts of TASK, or of all, with answer, foil and matched corrupted prompt."""
+    from landed_jax.errors import LandedError
+    from landed_jax.testbed.language import TASKS, conditions, pairs
+
+    if task is not None and task not in TASKS:
+        raise LandedError(f"There is no task {task!r}: the tasks are {', '.join(TASKS)}.")
+    for name, condition in conditions():
+        if task in (None, name):
+            click.echo(f"{name}: {condition}")
+            for pair in pairs(name, condition, count, held_out=not learnt):
+                click.echo(f"  {pair.clean.prompt} [{pair.clean.answer}, not {pair.clean.foil}]")
+                click.echo(f"  {pair.corrupted.prompt} [{pair.corrupted.answer}]")
+
+
+@testbed.command()
+@click.argument("dst", type=click.Path())
+@click.option("--steps", metavar="N", type=click.IntRange(min=1), help="Updates. Default: as for the bundled model.")
+@click.option("--seed", metavar="S", type=click.IntRange(min=0), default=0, show_default=True)
+def train(dst: str, steps: int | None, seed: int) -> None:
+    """Train a model on the language and write it to DST, a folder in Hugging Face layout.
+
+    DST must not exist yet. A training that was interrupted goes on from its last checkpoint when it is started again.
+    """
+    import dataclasses
+
+    from landed_jax.cli.progress import training_bar
+    from landed_jax.testbed.training import Recipe
+    from landed_jax.testbed.training import train as train_model
+
+    recipe = Recipe(seed=seed) if steps is None else dataclasses.replace(Recipe(seed=seed), steps=steps)
+    with training_bar(recipe.steps) as watch:
+        train_model(Path(dst), recipe, watch=watch)
+    click.echo(f"Wrote {dst}")

@@ -1,0 +1,19 @@
+"""Where the truth is known: a language whose answers are labelled, and models whose mechanism is planted."""
+
+from landed_jax.testbed.example import Example, Pair, Task
+from landed_jax.testbed.language import TASKS, conditions, pairs
+from landed_jax.testbed.planted import Planted, cancelling_writes, copying_head, null_space_neuron, writing_neuron
+
+__all__ = [
+    "TASKS",
+    "Example",
+    "Pair",
+    "Planted",
+    "Task",
+    "cancelling_writes",
+    "conditions",
+    "copying_head",
+    "null_space_neuron",
+    "pairs",
+    "writing_neuron",
+]

@@ -1,0 +1,103 @@
+"""One labelled sentence, and a matched pair of them."""
+
+import functools
+import hashlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_ATTACHED = frozenset(".,")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A sentence in which one word has to be guessed.
+
+    Every word and punctuation mark is one token, and a BOS token comes first: word ``i`` stands in column ``i + 1``.
+
+    Attributes:
+        task: the task's name.
+        condition: the kind of sentence within the task, such as ``two attractors``.
+        words: the whole sentence.
+        cut: which word is to be guessed; what stands before it is the prompt.
+        foil: the wrong answer to compare with.
+        evidence: the column of the token that decides between answer and foil.
+        combination: what is either learnt from or held out, never both: a subject and a wording, a pair of names, …
+
+    >>> example = Example("facts", "capital", ("The", "capital", "is", "Rome", "."), 3, "Paris", 2, ("Italy", "0"))
+    >>> example.prompt, example.answer
+    ('The capital is', 'Rome')
+    """
+
+    task: str
+    condition: str
+    words: tuple[str, ...]
+    cut: int
+    foil: str
+    evidence: int
+    combination: tuple[str, ...]
+
+    @property
+    def prompt(self) -> str:
+        """The text before the answer."""
+        return spell(self.words[: self.cut])
+
+    @property
+    def answer(self) -> str:
+        """The right word."""
+        return self.words[self.cut]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two prompts of one length that differ in the evidence, for activation patching.
+
+    What is right for the corrupted prompt is the foil of the clean one.
+    """
+
+    clean: Example
+    corrupted: Example
+
+
+@dataclass(frozen=True)
+class Task:
+    """A kind of sentence.
+
+    Attributes:
+        conditions: the kinds within it, each with a score of its own.
+        words: every word that its sentences can have.
+        draw: ``draw(chooser, condition, held_out)``: a pair whose clean sentence is of a combination that is held out
+            of the training, or of one that is not.
+        learn: a sentence to learn from, which is never of a held-out combination.
+    """
+
+    name: str
+    conditions: tuple[str, ...]
+    words: frozenset[str]
+    draw: Callable[[random.Random, str, bool], Pair]
+    learn: Callable[[random.Random], tuple[str, ...]]
+
+
+def spell(words: tuple[str, ...]) -> str:
+    """Words as text.
+
+    >>> spell(("Tom", "came", ",", "and", "left", "."))
+    'Tom came, and left.'
+    """
+    return "".join(word if word in _ATTACHED or i == 0 else f" {word}" for i, word in enumerate(words))
+
+
+@functools.lru_cache(maxsize=1 << 18)
+def chance(*combination: str) -> float:
+    """A number in [0, 1) that belongs to a combination, the same on every machine: it decides what is held out.
+
+    >>> chance("Mary", "John") == chance("Mary", "John") != chance("John", "Mary")
+    True
+    """
+    digest = hashlib.blake2b("\0".join(combination).encode(), digest_size=4).digest()
+    return int.from_bytes(digest) / 2**32
+
+
+def capitalised(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The words with the sentence's first letter in upper case."""
+    return (words[0][0].upper() + words[0][1:], *words[1:])

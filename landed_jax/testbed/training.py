@@ -1,0 +1,189 @@
+"""Training on the language: seeded, resumable to the bit after being killed, the same code on every device."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from landed_jax.config import ModelConfig
+from landed_jax.errors import LandedError
+from landed_jax.forward import forward
+from landed_jax.hf.writer import write_checkpoint
+from landed_jax.jsonfile import read_json_object
+from landed_jax.orbax import quiet
+from landed_jax.parameters import Params, init_params
+from landed_jax.testbed import language
+from landed_jax.testbed.scoring import Score, ask, score
+from landed_jax.testbed.tokenizer import build_tokenizer, save_tokenizer
+from landed_jax.vocabulary import Vocabulary
+from landed_jax.wholefolder import check_destination, new_folder
+
+ARCHITECTURE = ModelConfig(
+    vocab_size=len(language.SPECIAL) + len(language.words()),
+    d_model=128,
+    n_layers=4,
+    n_heads=8,
+    n_kv_heads=4,
+    head_dim=16,
+    d_ff=384,
+    norm_eps=1e-6,
+    max_positions=64,
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what comes out.
+
+    Attributes:
+        steps: updates, each on `batch` rows.
+        peak: the highest learning rate, reached after `warmup` steps and brought to 0 along a half cosine.
+        decay: AdamW's weight decay, on matrices.
+    """
+
+    config: ModelConfig = ARCHITECTURE
+    seed: int = 0
+    steps: int = 3000
+    batch: int = 64
+    peak: float = 3e-3
+    warmup: int = 200
+    decay: float = 0.1
+
+    def optimizer(self) -> optax.GradientTransformation:
+        schedule = optax.warmup_cosine_decay_schedule(0.0, self.peak, self.warmup, max(self.steps, self.warmup + 1))
+        return optax.chain(
+            optax.clip_by_global_norm(1.0),
+            optax.adamw(schedule, b1=0.9, b2=0.98, weight_decay=self.decay, mask=_is_matrix),
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a watcher is told.
+
+    Attributes:
+        step: updates done.
+        loss: of the last update, in nats a token.
+        scores: of held-out sentences, where they were just measured.
+    """
+
+    step: int
+    loss: float
+    scores: list[Score] | None
+
+
+def _is_matrix(params: Params) -> Any:
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+
+def start(recipe: Recipe) -> Params:
+    """Random parameters, what is written to the stream scaled down by the number of writes."""
+    params = init_params(recipe.config, jax.random.key(recipe.seed), scale=0.05)
+    quiet = (2 * recipe.config.n_layers) ** -0.5
+    for layer in params["layers"].values():
+        layer["attn"]["W_O"] *= quiet
+        layer["mlp"]["W_down"] *= quiet
+    return params
+
+
+def loss(params: Params, ids: Int[Array, "row position"], config: ModelConfig) -> Float[Array, ""]:
+    """Cross entropy of each token given those before it, in nats a token; ids below 0 are padding."""
+    logits, _ = forward(params, jnp.maximum(ids[:, :-1], 0), config, record=())
+    wanted = ids[:, 1:]
+    each = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(wanted, 0))
+    return jnp.sum(each, where=wanted >= 0) / jnp.sum(wanted >= 0).astype(each.dtype)
+
+
+@partial(jax.jit, static_argnames="recipe", donate_argnames="state")
+def update(state: dict[str, Any], ids: Int[Array, "row position"], recipe: Recipe) -> tuple[dict[str, Any], jax.Array]:
+    """One step: the new parameters and optimizer state, and the loss before it."""
+    value, gradient = jax.value_and_grad(loss)(state["params"], ids, recipe.config)
+    changes, optimizer = recipe.optimizer().update(gradient, state["optimizer"], state["params"])
+    return {"params": optax.apply_updates(state["params"], changes), "optimizer": optimizer}, value
+
+
+def train(
+    dst: Path,
+    recipe: Recipe = Recipe(),
+    *,
+    watch: Callable[[Progress], None] = lambda progress: None,
+    save_every: int = 500,
+    score_every: int | None = 500,
+) -> None:
+    """Train and write a folder in Hugging Face layout.
+
+    The state is kept in ``DST.training`` while the training goes on: after being killed, the same call goes on from
+    the last checkpoint there, and ends in the same parameters.
+
+    Args:
+        save_every, score_every: in steps; None for no scores.
+
+    Raises:
+        LandedError: if `dst` exists or cannot be written, or was begun with another recipe.
+    """
+    from orbax.checkpoint import v1 as ocp
+
+    dst = Path(dst).expanduser().absolute()
+    check_destination(dst)
+    kept = dst.with_name(f"{dst.name}.training")
+    _agree(kept, recipe)
+    tokenizer = build_tokenizer(recipe.config.max_positions)
+    questions = ask(Vocabulary(tokenizer), 100) if score_every else None
+    rows = language.Rows(recipe.seed)
+    # Orbax's own policy, which its own annotation does not fit.
+    latest: Any = ocp.training.preservation_policies.LatestN(2)
+    with quiet(), ocp.training.Checkpointer(str(kept / "steps"), preservation_policy=latest) as checkpoints:
+        params = start(recipe)
+        state = {"params": params, "optimizer": recipe.optimizer().init(params)}
+        done = 0
+        if checkpoints.latest is not None:
+            done = checkpoints.latest.step
+            state = checkpoints.load(done, state)
+        for step in range(done, recipe.steps):
+            state, value = update(state, rows.batch(step, recipe.batch), recipe)
+            last = step + 1 == recipe.steps
+            if (step + 1) % save_every == 0 or last:
+                checkpoints.save(step + 1, state)
+            scores = None
+            if questions is not None and score_every and (last or (step + 1) % score_every == 0):
+                scores = score(state["params"], recipe.config, questions)
+            watch(Progress(step + 1, float(value), scores))
+    with new_folder(dst) as folder:
+        special = {
+            "bos_token_id": language.SPECIAL.index(language.BOS),
+            "eos_token_id": language.SPECIAL.index(language.EOS),
+        }
+        write_checkpoint(folder, recipe.config, jax.tree.map(np.asarray, state["params"]), special)
+        save_tokenizer(tokenizer, folder)
+    shutil.rmtree(kept)
+
+
+def _agree(kept: Path, recipe: Recipe) -> None:
+    """Write the recipe down, or refuse to go on with another."""
+    written = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    file = kept / "recipe.json"
+    if not file.exists():
+        try:
+            kept.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(written, indent=1), encoding="utf-8")
+        except OSError as error:
+            raise LandedError(f"{kept} cannot be written: {error}.") from error
+        return
+    before = read_json_object(file)
+    different = [
+        f"{name} {before.get(name)!r}, now {value!r}" for name, value in written.items() if before.get(name) != value
+    ]
+    if different:
+        raise LandedError(
+            f"The training in {kept} was begun otherwise ({'; '.join(different)}): give the same settings or delete it."
+        )

@@ -1,0 +1,99 @@
+import dataclasses
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+import landed_jax as landed
+from landed_jax.errors import LandedError
+from landed_jax.testbed.language import Rows
+from landed_jax.testbed.training import ARCHITECTURE, Recipe, loss, start, train
+from tests.reference.numpy_model import numpy_forward
+
+TINY = Recipe(
+    dataclasses.replace(ARCHITECTURE, d_model=8, n_layers=1, n_heads=2, n_kv_heads=1, head_dim=4, d_ff=8),
+    steps=9,
+    batch=2,
+    warmup=2,
+    seed=5,
+)
+
+
+def test_the_loss_is_the_mean_over_real_tokens(x64: None) -> None:
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), start(TINY))
+    ids = Rows(0).batch(0, 3)
+    logits = numpy_forward(params, np.maximum(ids[:, :-1], 0), np.ones_like(ids[:, :-1], bool), TINY.config)["logits"]
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    wanted = ids[:, 1:]
+    each = [-log_p[row, place, wanted[row, place]] for row, place in np.argwhere(wanted >= 0)]
+    assert (wanted < 0).any()
+    np.testing.assert_allclose(loss(params, jnp.asarray(ids), TINY.config), np.mean(each), rtol=1e-12)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.testbed.test_training import TINY
+from landed_jax.testbed.training import train
+
+def watch(progress):
+    if progress.step == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+train(Path(sys.argv[1]), TINY, watch=watch, save_every=2, score_every=None)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_the_same(tmp_path: Path) -> None:
+    def run(dst: Path, kill_at: int) -> int:
+        return subprocess.run([sys.executable, "-c", KILLED, str(dst), str(kill_at)], check=False).returncode
+
+    first, second = np.random.default_rng().choice(np.arange(1, TINY.steps), 2, replace=False)  # any step will do
+    assert run(tmp_path / "whole", 0) == 0
+    assert run(tmp_path / "killed", min(first, second)) == -signal.SIGKILL
+    assert not (tmp_path / "killed").exists()
+    assert run(tmp_path / "killed", max(first, second)) == -signal.SIGKILL
+    assert run(tmp_path / "killed", 0) == 0
+    whole, killed = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed"))
+    assert whole == killed, f"killed at {first} and {second}"
+    assert not list(tmp_path.glob("*.training"))
+
+
+@pytest.mark.slow
+def test_what_comes_out_is_a_model_for_transformers_too(tmp_path: Path, usual_promotion: None) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    seen = []
+    train(tmp_path / "new" / "model", TINY, watch=seen.append, score_every=4)
+    assert [progress.step for progress in seen] == list(range(1, TINY.steps + 1))
+    assert [progress.step for progress in seen if progress.scores] == [4, 8, 9]
+    model = landed.load(tmp_path / "new" / "model")
+    reference = AutoModelForCausalLM.from_pretrained(model.folder).double()
+    prompt = "Today Mary gave a book to John, and"
+    ids = AutoTokenizer.from_pretrained(model.folder)(prompt)["input_ids"]
+    assert ids == model.encode(prompt).ids[0].tolist()
+    with torch.no_grad():
+        expected = reference(torch.tensor([ids])).logits[0].numpy()
+    np.testing.assert_allclose(model.trace(prompt).logits[0], expected, atol=2e-5)
+    with pytest.raises(LandedError, match="already there"):
+        train(tmp_path / "new" / "model", TINY)
+
+
+def test_another_recipe_does_not_go_on(tmp_path: Path, usual_promotion: None) -> None:
+    class Enough(Exception):
+        pass
+
+    def stop(progress: object) -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        train(tmp_path / "model", TINY, watch=stop, score_every=None)
+    with pytest.raises(LandedError, match=r"begun otherwise.*seed 5, now 6"):
+        train(tmp_path / "model", dataclasses.replace(TINY, seed=6))
