@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from landed_jax.analysis.amplification import amplification
-from landed_jax.analysis.effects import direct_effect, sigma_share
+from landed_jax.analysis.effects import rescaling, sigma_share
 from landed_jax.analysis.per_write import PerWrite
-from landed_jax.analysis.projections import inner_products, only_before, over_layers, squared_norms
+from landed_jax.analysis.projections import inner_products, only_before, over_layers
 from landed_jax.analysis.reads import Read, chosen_read, gamma_at, residual_at, sigma_at
 from landed_jax.analysis.result import Attribution
 from landed_jax.analysis.sources import split_layer
@@ -80,11 +80,9 @@ def _attribute(trace: Trace, read: Read, effects: bool) -> Attribution:
         with_stream = heard(inner_products(trace, residual_at(trace, read.site)))
         share = with_stream.map(lambda wx, s: sigma_share(wx, s, config.d_model), sigma)
         effect = landed.map(
-            lambda mine, value, wx, ww, s: direct_effect(mine, value, wx, ww, s, config.d_model, config.norm_eps),
+            lambda mine, value, lost: mine + (mine - value) * lost,
             read.value - read.offset,
-            with_stream,
-            heard(squared_norms(trace)),
-            sigma,
+            rescaling(trace, read.site, with_stream),
         )
     total = landed.total() + read.offset
     return Attribution(

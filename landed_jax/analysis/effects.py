@@ -1,7 +1,21 @@
 """What removing one write does to a logit, σ recomputed and the rest of the network left as it ran."""
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from landed_jax.analysis.per_write import PerWrite
+from landed_jax.analysis.projections import only_before, over_layers, squared_norms
+from landed_jax.analysis.reads import residual_at, sigma_at
+from landed_jax.nn.functions import linear
+from landed_jax.nn.sites import Site
+from landed_jax.parameters import Params
+from landed_jax.trace import Trace
+
+# σ′²/σ² under which the closed form has lost so many digits that σ′ is better taken from the stream without the write.
+NEARLY_NOTHING_LEFT = 1 / 32
 
 
 def direct_effect(
@@ -19,14 +33,31 @@ def direct_effect(
     δ = σ′²/σ² − 1 the effect is landed (1+δ)^−½ + value (1 − (1+δ)^−½), written with log1p and expm1 because δ is
     tiny for most writes. σ′² is never below ε, as for a stream that the write makes up alone.
 
+    Where little is left of the stream, δ is near −1 and the error of σ′² is that of σ²: relative to what is left it
+    grows as σ²/σ′². `rescaling` mends that where the write can be made as a vector.
+
     >>> float(direct_effect(jnp.array(1.0), jnp.array(2.0), jnp.array(0.0), jnp.array(0.0), jnp.array(3.0), 4, 0.0))
     1.0
     """
-    variance = jnp.square(sigma)
-    delta = (write_dot_write - 2 * write_dot_stream) / (d_model * variance)
-    delta = jnp.maximum(delta, eps / variance - 1)
-    lost = jnp.expm1(-0.5 * jnp.log1p(delta))  # σ/σ′ − 1
-    return landed + (landed - value) * lost
+    return landed + mediated_effect(landed, value, write_dot_stream, write_dot_write, sigma, d_model, eps)
+
+
+def mediated_effect(
+    landed: Float[Array, "*#shape"],
+    value: Float[Array, "*#shape"],
+    write_dot_stream: Float[Array, "*#shape"],
+    write_dot_write: Float[Array, "*#shape"],
+    sigma: Float[Array, "*#shape"],
+    d_model: int,
+    eps: float,
+) -> Float[Array, "*#shape"]:
+    """Direct effect less landed contribution: ``(landed − value) (σ/σ′ − 1)``, what a write does through the scale.
+
+    >>> round(float(mediated_effect(*map(jnp.array, (0.0, 2.0, 6.0, 4.0, 2.0)), 4, 0.0)), 6)  # σ′² = 4 − 3 + 1
+    -0.828427
+    """
+    delta = _change(write_dot_stream, write_dot_write, sigma, d_model)
+    return (landed - value) * _rescale(delta, eps / jnp.square(sigma))
 
 
 def sigma_share(
@@ -38,3 +69,83 @@ def sigma_share(
     0.5
     """
     return write_dot_stream / (d_model * jnp.square(sigma))
+
+
+def rescaling(trace: Trace, site: str, with_stream: PerWrite) -> PerWrite:
+    """``σ/σ′ − 1`` for every write before a read site, σ′ being the scale without the write; 0 for later writes.
+
+    A value that the site's norm hears is (value − landed) · (1 + rescaling) without the write.
+
+    The closed form's relative error is about ``ε_float σ²/σ′²``: harmless, except for a write that is nearly the whole
+    stream (the embedding at early sites, one neuron at a token of massive norm). For the embedding, the biases, and
+    in every layer the head and the neuron that leave least behind, σ′ is then taken from the vector x − w, and the
+    error is about ``ε_float σ/σ′`` (`group_effect` of that one write has none of it). Where no head or neuron comes
+    near, that costs a minimum and nothing else; where one does, a product with each W_O.
+
+    Args:
+        with_stream: ``⟨w_u, x⟩`` for the writes before the site, 0 for later ones.
+
+    Raises:
+        LandedError: for a trace without weights, or a site before the final norm without `RESIDUALS`.
+    """
+    config, x, sigma = trace.config, residual_at(trace, site), sigma_at(trace, site)
+    norms = only_before(squared_norms(trace), config, site)
+    change = with_stream.map(lambda wx, ww, s: _change(wx, ww, s, config.d_model), norms, sigma)
+    floor = config.norm_eps / jnp.square(sigma)
+
+    def from_vector(write: Float[Array, "_ _ d_model"]) -> Float[Array, "batch position"]:
+        left = jnp.mean(jnp.square(x - write), axis=-1) / jnp.square(sigma) + floor
+        return jax.lax.rsqrt(left) - 1
+
+    def one(delta: Float[Array, "batch position"], write: Float[Array, "_ _ d_model"]) -> jax.Array:
+        return jnp.where(delta < NEARLY_NOTHING_LEFT - 1, from_vector(write), _rescale(delta, floor))
+
+    def many(delta: Float[Array, "batch position n"], make: Callable[[jax.Array], jax.Array]) -> jax.Array:
+        index = jnp.argmin(delta, axis=-1)
+        here = jax.nn.one_hot(index, delta.shape[-1], dtype=bool) & (delta < NEARLY_NOTHING_LEFT - 1)
+        return jnp.where(here, from_vector(make(index))[..., None], _rescale(delta, floor[..., None]))
+
+    def layer(
+        part: Params, z: jax.Array, a: jax.Array, heads: jax.Array, neurons: jax.Array, *biases: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        W_O, W_down = part["attn"]["W_O"], part["mlp"]["W_down"]
+
+        def head(index: jax.Array) -> jax.Array:
+            alone = z * jax.nn.one_hot(index, z.shape[2], dtype=z.dtype)[..., None]
+            return linear(alone.reshape(*z.shape[:2], -1), W_O.reshape(W_O.shape[0], -1))
+
+        def neuron(index: jax.Array) -> jax.Array:
+            column = jnp.moveaxis(jnp.take(W_down, index, axis=1), 0, -1).astype(a.dtype)
+            return column * jnp.take_along_axis(a, index[..., None], axis=-1)
+
+        def bias(delta: jax.Array, leaf: jax.Array | None) -> jax.Array:
+            return jnp.zeros_like(delta) if leaf is None else one(delta, leaf.astype(x.dtype)[None, None])
+
+        leaves = part["attn"].get("b_O"), part["mlp"].get("b_down")
+        return many(heads, head), many(neurons, neuron), *(map(bias, biases, leaves))
+
+    changes = (change.heads, change.neurons, change.attn_bias, change.mlp_bias)
+
+    def mended() -> tuple[jax.Array, ...]:
+        return over_layers(layer, trace.weights()["layers"], trace[Site.HEAD], trace[Site.NEURON], *changes)
+
+    def closed() -> tuple[jax.Array, ...]:
+        lost = change.map(_rescale, floor)
+        return lost.heads, lost.neurons, lost.attn_bias, lost.mlp_bias
+
+    # One condition for all layers: one a layer would take twice as long to compile.
+    least = jnp.stack([jnp.min(delta) for delta in changes]).min()
+    layers = jax.lax.cond(least < NEARLY_NOTHING_LEFT - 1, mended, closed)
+    return PerWrite(one(change.embedding, trace[Site.EMBEDDING]), *layers)
+
+
+def _change(wx: jax.Array, ww: jax.Array, sigma: jax.Array, d_model: int) -> jax.Array:
+    """δ = σ′²/σ² − 1."""
+    return (ww - 2 * wx) / (d_model * jnp.square(sigma))
+
+
+def _rescale(delta: jax.Array, floor: jax.Array) -> jax.Array:
+    """σ/σ′ − 1 = (1+δ)^−½ − 1, with 1+δ at least ε/σ²."""
+    # Near δ = −1 it is 1 + δ that float subtraction gives exactly; log1p would make of a rounded −1 an infinity.
+    left = jnp.log(jnp.maximum(1 + delta, floor))
+    return jnp.expm1(-0.5 * jnp.where(delta > -0.5, jnp.log1p(jnp.maximum(delta, -0.5)), left))

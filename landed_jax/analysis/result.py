@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -55,6 +56,17 @@ class Attribution:
     config: ModelConfig = dataclasses.field(metadata={"static": True})
     vocabulary: Vocabulary | None = dataclasses.field(metadata={"static": True})
 
+    @property
+    def sigma_mediated(self) -> PerWrite:
+        """Direct effect less landed contribution: what each write does by changing the scale of all others.
+
+        Raises:
+            LandedError: for an attribution made without effects.
+        """
+        if self.direct_effect is None:
+            raise LandedError("This attribution has no direct effects: make it with effects=True.")
+        return self.direct_effect.map(jnp.subtract, self.landed)
+
     def top(self, n: int = 20, *, position: int | None = None, batch: int = 0) -> WriteTable:
         """The `n` writes with the largest |landed contribution| at one position of one prompt.
 
@@ -68,32 +80,14 @@ class Attribution:
         Raises:
             LandedError: if the position was not recorded or is padding, or the prompt is not there.
         """
-        at, mask = np.asarray(self.at), np.asarray(self.tokens.mask)
-        if not 0 <= batch < len(mask):
-            raise LandedError(f"There is no prompt {batch}: the batch holds {len(mask)}.")
-        if position is None:
-            real = at[mask[batch, at]]
-            if not real.size:
-                raise LandedError(f"No recorded position of prompt {batch} holds a token; all are padding.")
-            position = int(real[-1])
-        column = position + self.tokens.ids.shape[1] if position < 0 else position
-        if column not in at:
-            raise LandedError(f"Position {position} was not recorded; the trace has {at.tolist()}.")
-        if not mask[batch, column]:
-            raise LandedError(f"Position {position} of prompt {batch} is padding.")
-        p = int(np.argmax(at == column))
-        flat = [_flat(part, batch, p) for part in (self.landed, self.direct_effect, self.sigma_share)]
+        p, column = recorded_token(self.tokens, self.at, position, batch)
+        flat = [flat_writes(part, batch, p) for part in (self.landed, self.direct_effect, self.sigma_share)]
         order = np.argsort(-np.abs(flat[0]), kind="stable")[: max(n, 0)]
         return WriteTable([self._row(int(u), flat, batch, p, column) for u in order])
 
     def _row(self, u: int, flat: list[np.ndarray], batch: int, p: int, column: int) -> WriteRow:
         config = self.config
-        if u == 0:
-            write = Write("embedding", batch=batch, position=column)
-        elif u <= config.n_layers * config.n_heads:
-            write = Write("head", *divmod(u - 1, config.n_heads), batch=batch, position=column)
-        else:
-            write = Write("neuron", *divmod(u - 1 - config.n_layers * config.n_heads, config.d_ff), batch, column)
+        write = write_at(u, config, batch, column)
         site = site_index(config, next_site(write, config))
         attended = text = None
         if self.attended is not None and write.kind == "head":
@@ -112,7 +106,39 @@ class Attribution:
         )
 
 
-def _flat(part: PerWrite | None, batch: int, p: int) -> np.ndarray:
+def recorded_token(tokens: Tokens, at: jax.Array, position: int | None, batch: int) -> tuple[int, int]:
+    """Where a column of one prompt stands among the recorded positions, and the column; by default the last token's.
+
+    Raises:
+        LandedError: if the position was not recorded or is padding, or the prompt is not there.
+    """
+    columns, mask = np.asarray(at), np.asarray(tokens.mask)
+    if not 0 <= batch < len(mask):
+        raise LandedError(f"There is no prompt {batch}: the batch holds {len(mask)}.")
+    if position is None:
+        real = columns[mask[batch, columns]]
+        if not real.size:
+            raise LandedError(f"No recorded position of prompt {batch} holds a token; all are padding.")
+        position = int(real[-1])
+    column = position + tokens.ids.shape[1] if position < 0 else position
+    if column not in columns:
+        raise LandedError(f"Position {position} was not recorded; the trace has {columns.tolist()}.")
+    if not mask[batch, column]:
+        raise LandedError(f"Position {position} of prompt {batch} is padding.")
+    return int(np.argmax(columns == column)), column
+
+
+def write_at(u: int, config: ModelConfig, batch: int, column: int) -> Write:
+    """The write at place u in the order of `flat_writes`."""
+    if u == 0:
+        return Write("embedding", batch=batch, position=column)
+    u -= 1
+    if u < config.n_layers * config.n_heads:
+        return Write("head", *divmod(u, config.n_heads), batch=batch, position=column)
+    return Write("neuron", *divmod(u - config.n_layers * config.n_heads, config.d_ff), batch, column)
+
+
+def flat_writes(part: PerWrite | None, batch: int, p: int) -> np.ndarray:
     """Embedding, heads, neurons of one position in a row; empty where there is nothing."""
     if part is None:
         return np.zeros(0)

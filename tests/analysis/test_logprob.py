@@ -1,0 +1,109 @@
+"""Effects on log-probabilities, against the whole vocabulary read again without each write."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from landed_jax import LandedError
+from landed_jax.analysis.logprob import attribute_log_probability
+from landed_jax.config import ModelConfig
+from landed_jax.parameters import stack_layers
+from tests.analysis.test_attribution import column, real_positions, run, traced, unembedding
+from tests.models import CONFIGS, SMALL, random_params, random_tokens
+from tests.reference.landed import every_write, landed_contributions
+from tests.reference.numpy_model import numpy_forward
+
+
+def removed(numbers: dict, config: ModelConfig, W_U: np.ndarray, token: int, b: int, p: int) -> np.ndarray:
+    """The log-probability less that without each write, through the norm and the whole unembedding both times."""
+    stream = numbers["residual"][-1, b, p]
+
+    def value(x: np.ndarray) -> float:
+        normed = x / np.sqrt(np.mean(x**2) + config.norm_eps) * numbers["gamma"][-1]
+        return float(log_softmax(W_U @ normed)[token])
+
+    return np.array([value(stream) - value(stream - w) for w in every_write(numbers, config, b, p).vectors])
+
+
+@pytest.mark.parametrize(("name", "chunk"), [("small", 5), ("stacked", 13), ("biased", None), ("windowed", 1)])
+def test_equals_brute_force(name: str, chunk: int | None, x64: None) -> None:
+    config, hold = (SMALL, stack_layers) if name == "stacked" else (CONFIGS[name], dict)
+    params = random_params(config, dtype=jnp.float64)
+    trace = traced(config, params=hold(params))
+    numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
+    W_U, top = unembedding(params), numbers["logits"].argmax(-1)
+    target = {} if name == "small" else {"target": jnp.array([1, 2])}
+    found = attribute_log_probability(trace, **target, chunk=chunk)
+    for b, p in real_positions(trace):
+        token = int(top[b, p]) if name == "small" else b + 1
+        log_p = log_softmax(numbers["logits"][b, p])
+        np.testing.assert_allclose(found.value[b, p], log_p[token], atol=1e-12)
+        np.testing.assert_allclose(
+            column(found.direct_effect, b, p), removed(numbers, config, W_U, token, b, p), atol=1e-10
+        )
+        written, gradient = every_write(numbers, config, b, p), W_U[token] - np.exp(log_p) @ W_U
+        expected = landed_contributions(written, numbers, gradient, b, p)
+        np.testing.assert_allclose(column(found.landed, b, p), expected, atol=1e-12)
+        np.testing.assert_allclose(found.gradient_value[b, p], expected.sum(), atol=1e-11)
+        heads = np.array([kind == "head" for kind, _, _ in written.names])
+        effect = column(found.direct_effect, b, p)[heads]
+        nmae = np.abs(expected[heads] - effect).sum() / np.abs(effect).sum()
+        np.testing.assert_allclose(found.faithfulness.heads.nmae[b, p], nmae, rtol=1e-8)
+    assert float(found.closure_error.max()) < 1e-11
+
+
+@pytest.mark.parametrize("size", [1e-4, 1.0, 3e2, 1e5])
+def test_float32_keeps_small_effects_and_survives_large_ones(size: float) -> None:
+    params = random_params(SMALL)
+    down = params["layers"]["1"]["mlp"]["W_down"]
+    params["layers"]["1"]["mlp"]["W_down"] = down.at[:, 3].multiply(size)
+    params["unembed"]["W_U"] = params["unembed"]["W_U"] * 10  # sharp, so that large changes are changes by many nats
+    trace = traced(SMALL, params=params)
+    found = attribute_log_probability(trace, target=1, chunk=4)
+    numbers, W_U = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, SMALL), unembedding(params)
+    for b, p in real_positions(trace):
+        loud = every_write(numbers, SMALL, b, p).names.index(("neuron", 1, 3))
+        mine = column(found.direct_effect, b, p)[loud]
+        expected = removed(numbers, SMALL, W_U, 1, b, p)[loud]
+        if size < 1:  # the effects are of the size of the log-probability's own rounding, the errors far under it
+            assert abs(mine - expected) < 1e-3 * abs(expected) < 1e-6
+        else:
+            bar = max(1e-7 * np.abs(trace.sigma[-1, b, p]), 1e-6) * 100
+            assert abs(mine - expected) < bar + 1e-5 * abs(expected)
+
+
+def test_jit_vmap_bfloat16_and_one_position() -> None:
+    params = random_params(SMALL, dtype=jnp.bfloat16)
+    whole = attribute_log_probability(traced(SMALL, params=params), target=2)
+    prompt = random_tokens(SMALL).ids[1, 2:3]  # the second prompt's first token
+    _, trace = run(params, prompt[None], SMALL, at=jnp.array([-1]))
+    many = jax.jit(jax.vmap(lambda t: attribute_log_probability(trace.bind(params), t, chunk=3)))(jnp.arange(4))
+    for part in ("direct_effect", "landed"):
+        alone = jax.tree.map(lambda leaf: leaf[2], getattr(many, part))
+        np.testing.assert_allclose(column(alone, 0, 0), column(getattr(whole, part), 1, 2), atol=2e-5)
+
+
+def test_grad_matches_finite_differences(x64: None) -> None:
+    trace = traced(SMALL, params=random_params(SMALL, dtype=jnp.float64))
+    random = np.random.default_rng(0)
+    weights = [jnp.asarray(random.standard_normal(n)) for n in (SMALL.n_heads, SMALL.d_ff)]
+
+    @jax.jit
+    def reduced(size: jax.Array) -> jax.Array:
+        scaled = dataclasses.replace(trace, sown={**trace.sown, "head": trace.sown["head"] * size})
+        effect = attribute_log_probability(scaled, target=1, chunk=5).direct_effect
+        return effect.heads[1, 1, 3] @ weights[0] + effect.neurons[0, 1, 3] @ weights[1]
+
+    slope = jax.grad(reduced)(1.0)
+    np.testing.assert_allclose(slope, (reduced(1 + 1e-6) - reduced(1 - 1e-6)) / 2e-6, rtol=1e-5)
+
+
+def test_what_cannot_be_says_so() -> None:
+    with pytest.raises(LandedError, match="at least one token"):
+        attribute_log_probability(traced(SMALL), target=1, chunk=0)
+    with pytest.raises(LandedError, match="bind"):
+        attribute_log_probability(dataclasses.replace(traced(SMALL), params=None), target=1)

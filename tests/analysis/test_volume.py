@@ -1,0 +1,155 @@
+"""σ shares at every read site, the unembedding's weak directions, and a planted neuron that acts by volume alone."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import landed_jax as landed
+from landed_jax import RESIDUALS, WRITES, LandedError, PerWrite, Trace
+from landed_jax.analysis.volume import sigma_shares, volume, weak_directions
+from landed_jax.parameters import stack_layers
+from landed_jax.trace import read_sites
+from tests.analysis.test_attribution import column, real_positions, run, traced, unembedding
+from tests.models import CONFIGS, SMALL, random_params, random_tokens
+from tests.reference.landed import every_write
+from tests.reference.numpy_model import numpy_forward
+
+EVERYWHERE = WRITES | RESIDUALS
+NULL = slice(0, 2)
+
+
+def planted(dtype=jnp.float32) -> dict:
+    """Neuron 7 of the last layer fires at every token and writes to two coordinates that no logit hears.
+
+    All other writes have a twentieth of their length there.
+    """
+    params = random_params(SMALL, 3, dtype=dtype)
+    params["unembed"]["W_U"] = params["unembed"]["W_U"].at[:, NULL].set(0)
+    params["embed"]["W_E"] = params["embed"]["W_E"].at[:, NULL].multiply(0.05).at[:, 2].set(2)
+    for layer in params["layers"].values():
+        layer["attn"]["W_O"] = layer["attn"]["W_O"].at[NULL].multiply(0.05).at[2].set(0)
+        layer["mlp"]["W_down"] = layer["mlp"]["W_down"].at[NULL].multiply(0.05).at[2].set(0)
+    last = params["layers"]["1"]["mlp"]
+    for name in ("W_gate", "W_up"):  # they read the coordinate that is 2 in every embedding
+        last[name] = last[name].at[7].set(0).at[7, 2].set(1)
+    last["W_down"] = last["W_down"].at[:, 7].set(0).at[NULL, 7].set(jnp.array([0.6, -0.8], dtype))
+    return params
+
+
+@pytest.mark.parametrize("name", ["stacked", "biased", "windowed"])
+def test_shares_equal_brute_force_and_sum_to_one_less_epsilon_everywhere(name: str, x64: None) -> None:
+    config, hold = (SMALL, stack_layers) if name == "stacked" else (CONFIGS[name], dict)
+    params = random_params(config, dtype=jnp.float64)
+    trace = traced(config, EVERYWHERE, hold(params))
+    numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
+    shares = sigma_shares(trace)
+    np.testing.assert_allclose(
+        jax.vmap(PerWrite.total)(shares), 1 - config.norm_eps / np.square(trace.sigma), atol=1e-12
+    )
+    for site in range(config.n_sites):
+        here = jax.tree.map(lambda share, site=site: share[site], shares)
+        for b, p in real_positions(trace):
+            written = every_write(numbers, config, b, p)
+            x, sigma = numbers["residual"][site, b, p], numbers["sigma"][site, b, p]
+            expected = written.vectors @ x / (config.d_model * sigma**2) * (written.sites <= site)
+            np.testing.assert_allclose(column(here, b, p), expected, atol=1e-12)
+    one = sigma_shares(trace, site=read_sites(config)[1])
+    np.testing.assert_allclose(one.heads, shares.heads[1], atol=1e-13)
+
+
+@pytest.mark.parametrize("chunk", [4, 2**22])
+def test_weak_directions_are_numpys_singular_vectors(chunk: int, x64: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("landed_jax.analysis.volume._CHUNK_NUMBERS", chunk * SMALL.d_model)
+    jax.clear_caches()
+    params = random_params(SMALL, dtype=jnp.float64)
+    weak = weak_directions(traced(SMALL, params=params), fraction=0.25)
+    centred = unembedding(params) - unembedding(params).mean(0)
+    _, values, rows = np.linalg.svd(centred, full_matrices=False)
+    np.testing.assert_allclose(weak.singular_values, values[::-1], atol=1e-7)
+    ours, theirs = np.asarray(weak.directions[: weak.count]), rows[::-1][: weak.count]
+    assert weak.count == 3
+    np.testing.assert_allclose(ours.T @ ours, theirs.T @ theirs, atol=1e-9)
+    np.testing.assert_allclose(weak.mass, (values[-3:] ** 2).sum() / (values**2).sum(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["small", "biased"])
+def test_scores_equal_their_definition(name: str, x64: None) -> None:
+    config = CONFIGS[name]
+    params = random_params(config, dtype=jnp.float64)
+    trace = traced(config, params=params)
+    numbers, W_U = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config), unembedding(params)
+    found = volume(trace, target=1, directions=weak_directions(trace, fraction=0.3))
+    _, _, rows = np.linalg.svd(W_U - W_U.mean(0), full_matrices=False)
+    weakest = rows[::-1][: round(0.3 * config.d_model)]
+    centred = landed.attribute(trace, target=1, centred=True)
+    weak = jax.tree.map(lambda part, like: jnp.broadcast_to(part, like.shape), found.weak, found.score)
+    for b, p in real_positions(trace):
+        vectors = every_write(numbers, config, b, p).vectors * numbers["gamma"][-1]
+        inside, whole = ((vectors @ weakest.T) ** 2).sum(-1), (vectors**2).sum(-1)
+        expected = inside / np.where(whole > 0, whole, 1)
+        np.testing.assert_allclose(column(weak, b, p), expected, atol=1e-9)
+        landed_part, mediated = (column(part, b, p) for part in (centred.landed, centred.sigma_mediated))
+        both = np.abs(landed_part) + np.abs(mediated)
+        ratio = np.abs(mediated) / np.where(both > 0, both, 1)
+        np.testing.assert_allclose(column(found.ratio, b, p), ratio, atol=1e-9)
+        np.testing.assert_allclose(column(found.score, b, p), np.abs(mediated) * ratio * expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_a_neuron_in_the_null_space_comes_first(dtype) -> None:
+    trace = traced(SMALL, params=planted(dtype))
+    found = volume(trace, directions=weak_directions(trace, fraction=2 / SMALL.d_model))
+    for b, p in real_positions(trace):
+        first, second = found.top(2, batch=b, position=p)
+        assert (first.kind, first.layer, first.index) == ("neuron", 1, 7)
+        assert first.ratio > 0.999 and first.weak > 0.999 and first.sigma_share > 0
+        assert abs(first.landed) < 1e-6 < abs(first.mediated)
+        assert first.score > 3 * second.score
+    assert len(found.top(1000)) == SMALL.n_layers * (SMALL.n_heads + SMALL.d_ff)
+
+
+def test_jit_vmap_and_one_token() -> None:
+    params = planted()
+    whole = volume(traced(SMALL, params=params), target=2, against=1)
+    prompt = random_tokens(SMALL).ids[1, 2:3]  # the second prompt's first token
+    _, trace = run(params, prompt[None], SMALL, record=EVERYWHERE, at=jnp.array([-1]))
+    trace = trace.bind(params)
+    many = jax.jit(jax.vmap(lambda t: volume(trace, t, against=1)))(jnp.array([0, 2]))
+    alone = jax.tree.map(lambda leaf: leaf[1], many.score)
+    np.testing.assert_allclose(column(alone, 0, 0), column(whole.score, 1, 2), atol=1e-5)
+    shares = jax.jit(sigma_shares)(trace)
+    np.testing.assert_allclose(jax.vmap(PerWrite.total)(shares), 1 - SMALL.norm_eps / trace.sigma**2, atol=1e-6)
+
+
+def test_grad_matches_finite_differences(x64: None) -> None:
+    params = random_params(SMALL, dtype=jnp.float64)
+    trace = traced(SMALL, EVERYWHERE, params)
+
+    def scaled(size: jax.Array) -> Trace:
+        return dataclasses.replace(trace, sown={**trace.sown, "head": trace.sown["head"] * size})
+
+    @jax.jit
+    def reduced(size: jax.Array) -> jax.Array:
+        score = volume(scaled(size), target=1).score
+        return score.heads[1, 1, 3] @ jnp.arange(4.0) + sigma_shares(scaled(size)).heads[3, 1, 1, 3] @ jnp.arange(4.0)
+
+    slope = jax.grad(reduced)(1.0)
+    np.testing.assert_allclose(slope, (reduced(1 + 1e-6) - reduced(1 - 1e-6)) / 2e-6, rtol=1e-5)
+
+
+def test_what_cannot_be_says_so() -> None:
+    trace = traced(SMALL)
+    with pytest.raises(LandedError, match="did not record attn_residual"):
+        sigma_shares(trace)
+    with pytest.raises(LandedError, match="not a read site"):
+        sigma_shares(trace, site="9.attn")
+    with pytest.raises(LandedError, match="above 0"):
+        weak_directions(trace, fraction=0.0)
+    read = landed.Read(jnp.ones((1, 1, 12)), jnp.ones((2, 5)), jnp.zeros((1, 1)), site="1.mlp")
+    with pytest.raises(LandedError, match=r"this read is at 1\.mlp"):
+        volume(trace, read=read)
+    with pytest.raises(LandedError, match="either read"):
+        volume(trace, target=1, read=read)
