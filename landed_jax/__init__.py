@@ -1,15 +1,34 @@
 """Landed writes: what each head and neuron of a language model writes, as the model hears it."""
 
 from landed_jax.analysis.amplification import Amplification, amplification
+from landed_jax.analysis.amplification_statistics import (
+    AmplificationStatistics,
+    amplification_by_coordinate,
+    amplification_statistics,
+)
 from landed_jax.analysis.attribution import attribute
 from landed_jax.analysis.closure import closure_error
+from landed_jax.analysis.coordinate_check import CoordinateCheck, check_coordinates
 from landed_jax.analysis.coordinates import Coordinates, coordinates
+from landed_jax.analysis.faithfulness import Faithfulness, faithfulness
+from landed_jax.analysis.groups import GroupEffect, group_effect, layer_group, write_group
+from landed_jax.analysis.growth import ResidualGrowth, residual_growth
 from landed_jax.analysis.landing import land
+from landed_jax.analysis.landing_matrix import LandingMatrix, landing_matrix
+from landed_jax.analysis.lenses import LogitLens, lens_top_tokens, logit_lens
+from landed_jax.analysis.logprob import LogProbability, attribute_log_probability
+from landed_jax.analysis.operations import Operations, operations
+from landed_jax.analysis.outliers import Outliers, outliers
 from landed_jax.analysis.per_write import PerWrite
+from landed_jax.analysis.position_classes import POSITION_CLASSES, position_classes
 from landed_jax.analysis.reads import Read, read_head, read_logit, read_neuron, read_vector
 from landed_jax.analysis.result import Attribution
+from landed_jax.analysis.rotations import RotatedCounts, rotated_counts
 from landed_jax.analysis.sources import attribute_by_source
 from landed_jax.analysis.table import WriteRow, WriteTable
+from landed_jax.analysis.token_contributions import TokenContributions, token_contributions
+from landed_jax.analysis.volume import Volume, WeakDirections, sigma_shares, volume, weak_directions
+from landed_jax.analysis.write_amplification import write_amplification
 from landed_jax.analysis.writes import Write, write_vector
 from landed_jax.config import ModelConfig, RopeConfig
 from landed_jax.errors import LandedError
@@ -25,40 +44,76 @@ __version__ = "0.1.0"
 
 __all__ = [
     "NORMED",
+    "POSITION_CLASSES",
     "RESIDUALS",
     "SOURCES",
     "WRITES",
     "Amplification",
+    "AmplificationStatistics",
     "Attribution",
+    "CoordinateCheck",
     "Coordinates",
+    "Faithfulness",
+    "GroupEffect",
     "LandedError",
+    "LandingMatrix",
+    "LogProbability",
+    "LogitLens",
     "Model",
     "ModelConfig",
+    "Operations",
+    "Outliers",
     "PerWrite",
     "Read",
+    "ResidualGrowth",
     "RopeConfig",
+    "RotatedCounts",
     "Site",
+    "TokenContributions",
     "Tokens",
     "Trace",
+    "Volume",
+    "WeakDirections",
     "Write",
     "WriteRow",
     "WriteTable",
     "amplification",
+    "amplification_by_coordinate",
+    "amplification_statistics",
     "attribute",
     "attribute_by_source",
+    "attribute_log_probability",
+    "check_coordinates",
     "closure_error",
     "convert",
     "coordinates",
     "count_parameters",
+    "faithfulness",
     "forward",
+    "group_effect",
     "init_params",
     "land",
+    "landing_matrix",
+    "layer_group",
+    "lens_top_tokens",
     "load",
+    "logit_lens",
+    "operations",
+    "outliers",
+    "position_classes",
     "read_head",
     "read_logit",
     "read_neuron",
     "read_sites",
     "read_vector",
+    "residual_growth",
+    "rotated_counts",
+    "sigma_shares",
+    "token_contributions",
     "trace_bytes",
+    "volume",
+    "weak_directions",
+    "write_amplification",
+    "write_group",
     "write_vector",
 ]

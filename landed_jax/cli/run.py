@@ -12,7 +12,8 @@ from landed_jax.errors import LandedError
 EXAMPLES = """\b
 Examples:
   landed run "The Colosseum is in the city of"
-  landed run "The keys near the bottle" --target " are" --against " is"
+  landed run "The keys near the bottle" --target " are" --against " is" --by-source --lens
+  landed run "The Colosseum is in the city of" --effects --coordinates --out rome.nc
   landed run "Tom and Ann went home. Tom gave it to" --model MODEL --json - | jq .closure_error
 """
 
@@ -29,6 +30,11 @@ Examples:
 @click.option("--against", metavar="T2", help="Account for the logit difference target − T2 instead.")
 @click.option("--position", metavar="N", type=int, default=-1, help="The position to read. Default: the last.")
 @click.option("--top", metavar="K", type=click.IntRange(min=0), default=20, show_default=True, help="How many writes.")
+@click.option("--by-source", "by_source", is_flag=True, help="Also: the heads' contributions, token by token.")
+@click.option("--effects", is_flag=True, help="Also: landed against direct effects, and which writes act through σ.")
+@click.option("--coordinates", is_flag=True, help="Also: the coordinates, random bases, outliers, a causal check.")
+@click.option("--lens", is_flag=True, help="Also: the logit lens at every read site.")
+@click.option("--out", metavar="FILE", help="Write the labelled results (xarray) to a NetCDF file, FILE.nc.")
 @click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
 def run(
     prompt: str | None,
@@ -37,6 +43,11 @@ def run(
     against: str | None,
     position: int,
     top: int,
+    by_source: bool,
+    effects: bool,
+    coordinates: bool,
+    lens: bool,
+    out: str | None,
     json_target: str | None,
 ) -> None:
     """Account for one logit: how much of it each head and neuron wrote, as the model hears it.
@@ -49,17 +60,21 @@ def run(
     from landed_jax.model import load
     from landed_jax.report.account import account_for
     from landed_jax.report.document import run_document
+    from landed_jax.report.section_tables import section_report
     from landed_jax.report.tables import print_report, run_report
 
     with progress_bar("Reading weights") as report:
         opened = load(model, progress=report)
-    account = account_for(opened, text, target=target, against=against, position=position)
+    chosen = {"by_source": by_source, "effects": effects, "coordinates": coordinates, "lens": lens}
+    sections = frozenset(name for name, wanted in chosen.items() if wanted)
+    account = account_for(opened, text, target=target, against=against, position=position, sections=sections)
     for warning in account.warnings:
         click.echo(f"landed: {warning}", err=True)
     if json_target is not None:
         write_json(run_document(account, top), json_target)
     if json_target != "-":
         print_report(run_report(account, top))
+        print_report(section_report(account))
 
 
 def _piped_prompt() -> str:

@@ -13,15 +13,13 @@ from landed_jax.analysis.effects import direct_effect
 from landed_jax.analysis.result import Attribution
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
-from landed_jax.nn.sites import SOURCES, WRITES, Site
+from landed_jax.nn.sites import RESIDUALS, SOURCES, WRITES, Site
+from landed_jax.report.sections import PERCENTS, SECTIONS, look_closer
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from landed_jax.model import Model
-
-
-PERCENTS = (50, 90, 99)
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,8 @@ class Account:
             or where there is no other token.
         layer_effects: ``[layer, 2]``, the direct effects of the whole attention write and of the whole MLP write.
         coordinate_counts: for each of `PERCENTS`, the fewest coordinates that reach that part of the value.
+        sections: what was asked for beside, by its name in `SECTIONS`.
+        trace: at that position.
         warnings: sentences for stderr.
     """
 
@@ -48,6 +48,8 @@ class Account:
     difference: Attribution | None
     layer_effects: np.ndarray
     coordinate_counts: dict[int, int]
+    sections: dict[str, Any]
+    trace: Trace
     warnings: tuple[str, ...]
 
     def tokens(self) -> list[str]:
@@ -62,13 +64,20 @@ class Account:
 
 
 def account_for(
-    model: "Model", prompt: str, *, target: str | None = None, against: str | None = None, position: int = -1
+    model: "Model",
+    prompt: str,
+    *,
+    target: str | None = None,
+    against: str | None = None,
+    position: int = -1,
+    sections: frozenset[str] = frozenset(),
 ) -> Account:
     """Trace a prompt at one position and attribute the target's logit, or its difference to `against`.
 
     Args:
         target, against: a token's text, or ``#ID``; the default target is the most likely next token.
         position: a column of the tokens; negative from the end.
+        sections: what else to find out, of `SECTIONS`.
 
     Raises:
         LandedError: for a text that is not one token, a position outside the prompt, or a model without a tokenizer.
@@ -87,9 +96,15 @@ def account_for(
     tokens = model.encode(prompt)
     if not -tokens.ids.shape[1] <= position < tokens.ids.shape[1]:
         raise LandedError(f"Position {position} is outside the prompt, which has {tokens.ids.shape[1]} tokens.")
-    trace = model.trace(tokens, record=WRITES | SOURCES | {Site.ATTN_WRITE, Site.MLP_WRITE}, at=[position])
+    record = WRITES | SOURCES | {Site.ATTN_WRITE, Site.MLP_WRITE} | (RESIDUALS if "lens" in sections else frozenset())
+    trace = model.trace(tokens, record=record, at=[position])
     # Out of JAX in one go: indexing device arrays one by one would compile a program for each.
     found = jax.device_get(_find_out(trace, *ids))
+    closer = {}
+    if sections:
+        runner_up = None if found[1] is None else found[1].against
+        shares = found[0]
+        closer = jax.device_get(look_closer(trace, shares.target, shares.against, sections, runner_up))
     length, limit = int(tokens.ids.shape[1]), trace.config.max_positions
     warnings = []
     if length > limit:
@@ -108,6 +123,8 @@ def account_for(
         difference=found[1],
         layer_effects=found[3],
         coordinate_counts=dict(zip(PERCENTS, (int(n[0, 0]) for n in found[2]), strict=True)),
+        sections={name: closer[name] for name in SECTIONS if name in closer},
+        trace=trace,
         warnings=tuple(warnings),
     )
 

@@ -6,14 +6,15 @@ import numpy as np
 
 from landed_jax.analysis.table import WriteRow
 from landed_jax.report.account import Account
-from landed_jax.trace import read_sites
+from landed_jax.report.scale import scale_rows
+from landed_jax.report.section_documents import section_document
 
 
 def run_document(account: Account, top: int) -> dict[str, Any]:
     """The JSON object of ``landed run --json``."""
     shares = account.attribution
     landed = shares.landed
-    return {
+    document = {
         "model": account.model,
         "prompt": account.prompt,
         "tokens": account.tokens(),
@@ -32,25 +33,9 @@ def run_document(account: Account, top: int) -> dict[str, Any]:
         "scale": scale_rows(account),
         "coordinates": {f"for_{percent}": count for percent, count in account.coordinate_counts.items()},
     }
+    return {**document, **section_document(account)}
 
 
 def _row(row: WriteRow) -> dict[str, Any]:
     fields = ("kind", "layer", "index", "landed", "direct_effect", "sigma_share", "amplification")
     return {field: getattr(row, field) for field in fields}
-
-
-def scale_rows(account: Account) -> list[dict[str, Any]]:
-    """σ and the amplification at every read site."""
-    scale = account.attribution.scale
-    return [
-        {
-            "site": site,
-            "sigma": float(scale.sigma[i, 0, 0]),
-            "amplification": {
-                "min": float(scale.minimum[i, 0, 0]),
-                "median": float(scale.median[i, 0, 0]),
-                "max": float(scale.maximum[i, 0, 0]),
-            },
-        }
-        for i, site in enumerate(read_sites(account.config))
-    ]

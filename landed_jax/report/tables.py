@@ -14,7 +14,7 @@ from landed_jax.analysis.table import WriteTable, attended_label
 from landed_jax.analysis.writes import describe
 from landed_jax.parity.ladder import Ladder
 from landed_jax.report.account import Account
-from landed_jax.report.document import scale_rows
+from landed_jax.report.scale import scale_rows
 
 
 def run_report(account: Account, top: int) -> RenderableType:

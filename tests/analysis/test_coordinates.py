@@ -1,16 +1,25 @@
 """Coordinates and amplification against NumPy."""
 
+import dataclasses
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import landed_jax as landed
-from landed_jax import Coordinates
-from tests.models import SMALL, random_params, random_tokens
+from landed_jax import RESIDUALS, WRITES, Coordinates, LandedError, Trace
+from landed_jax.parameters import stack_layers
+from tests.models import CONFIGS, SMALL, random_params, random_tokens
+from tests.reference.numpy_model import numpy_forward
 
 numbers = st.floats(-100, 100, width=32)
+whole_numbers = st.lists(st.integers(-50, 50), min_size=1, max_size=8)
+# Exact in binary, so that sums of whole numbers meet them without rounding.
+FRACTIONS = (0.0, 0.25, 0.5, 0.75, 0.875, 1.0)
 
 
 @given(st.lists(numbers, min_size=1, max_size=8), st.sampled_from([0.5, 0.9, 0.99]))
@@ -46,3 +55,78 @@ def test_amplification_is_gamma_over_sigma() -> None:
         np.testing.assert_allclose(getattr(scale, statistic), function(expected, axis=-1), rtol=1e-6)
     np.testing.assert_allclose(scale.by_coordinate(2), expected[2], rtol=1e-6)
     np.testing.assert_allclose(jax.jit(landed.amplification)(trace).median, scale.median, rtol=1e-6)
+
+
+def carried(contributions: list[int] | np.ndarray, value: float) -> Coordinates:
+    return Coordinates(jnp.asarray(contributions, jnp.float32)[None, None], jnp.full((1, 1), float(value)))
+
+
+def settled(contributions: list[int], value: float, fraction: float) -> int:
+    """The definition, word for word: the smallest n such that all rests from n on are within the bound."""
+    ordered = sorted(contributions, key=abs, reverse=True)
+    within = [abs(sum(ordered[m:])) <= (1 - fraction) * abs(value) for m in range(len(ordered) + 1)]
+    return next(n for n in range(len(ordered) + 1) if all(within[n:]))
+
+
+@given(whole_numbers, st.sampled_from(FRACTIONS), st.none() | st.integers(-9, 9))
+def test_settled_count_is_its_definition(values: list[int], fraction: float, given_value: int | None) -> None:
+    value = sum(values) if given_value is None else given_value
+    assert int(carried(values, value).settled_count(fraction)[0, 0]) == settled(values, value, fraction)
+
+
+@given(whole_numbers)
+def test_settled_count_never_falls_with_the_fraction_nor_below_the_first_to_reach(values: list[int]) -> None:
+    found = carried(values, sum(values))
+    counts = [int(found.settled_count(fraction)[0, 0]) for fraction in FRACTIONS]
+    assert counts == sorted(counts)
+    for fraction, count in zip(FRACTIONS, counts, strict=True):
+        assert int(found.count(fraction)[0, 0]) <= count
+
+
+@given(whole_numbers.filter(any), st.sampled_from(FRACTIONS), st.integers(1, 3))
+def test_large_coordinates_that_cancel_are_waited_for(values: list[int], fraction: float, pairs: int) -> None:
+    alone = carried(values, sum(values))
+    large = [sign * 1000 * 2**n for n in range(pairs) for sign in (1, -1)]
+    among = carried([*large, *values], sum(values))
+    assert int(among.settled_count(fraction)[0, 0]) == int(alone.settled_count(fraction)[0, 0]) + 2 * pairs
+
+
+def test_settled_count_refuses_what_is_no_part() -> None:
+    for fraction in (-0.1, 1.1):
+        with pytest.raises(LandedError, match="between 0 and 1"):
+            carried([1], 1).settled_count(fraction)
+
+
+@given(whole_numbers, st.integers(0, 9))
+def test_largest_are_the_first_in_order(values: list[int], count: int) -> None:
+    order = sorted(range(len(values)), key=lambda k: -abs(values[k]))
+    expected = [k in order[:count] for k in range(len(values))]
+    np.testing.assert_array_equal(carried(values, 1).largest(count)[0, 0], expected)
+    np.testing.assert_array_equal(carried(values, 1).largest(jnp.full((1, 1), count))[0, 0], expected)
+
+
+run = jax.jit(landed.forward, static_argnames=("config", "record", "dtype"))
+
+
+@cache
+def traced(name: str, dtype: str = "float32", stacked: bool = False, at: tuple[int, ...] | None = None) -> Trace:
+    config = CONFIGS[name]
+    params = random_params(config, dtype=jnp.dtype(dtype))
+    params = stack_layers(params) if stacked else params
+    columns = None if at is None else jnp.asarray(at)
+    logits, trace = run(params, random_tokens(config), config, record=WRITES | RESIDUALS, at=columns)
+    return dataclasses.replace(trace, logits=logits).bind(params)
+
+
+def heard(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+    """The final landed stream and the unembedding, in NumPy."""
+    params = trace.weights()
+    found = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, trace.config)
+    W_U = params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"]
+    sigma = np.where(trace.tokens.mask, found["sigma"][-1], 1.0)  # nothing on padding, where it is 0
+    return found["residual"][-1] * found["gamma"][-1] / sigma[..., None], np.asarray(W_U)
+
+
+def first_to_reach(parts: np.ndarray, fraction: float) -> int:
+    sums = np.cumsum(parts[np.argsort(-np.abs(parts))]) * np.sign(parts.sum())
+    return 1 + int(np.argmax(sums >= fraction * abs(parts.sum())))

@@ -1,0 +1,134 @@
+"""Each write's amplification and how samples are spread, against every write made in NumPy and float64."""
+
+import dataclasses
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import landed_jax as landed
+from landed_jax import LandedError, PerWrite, Trace
+from landed_jax.analysis.spread import PERCENTILES, Spread, spread
+from landed_jax.analysis.write_amplification import write_amplification
+from landed_jax.parameters import stack_layers
+from tests.models import CONFIGS, SMALL, random_params, random_tokens
+from tests.reference.landed import Written, every_write
+from tests.reference.numpy_model import numpy_forward
+
+# Neurons of 0 are writes of nothing, and are no samples.
+CASES = CONFIGS | {"silent neurons": dataclasses.replace(SMALL, activation="relu2")}
+DELIMITERS = (0, 2, 4, 6, 8, 10, 12)
+BOTH = ("write_weighted", "norm_ratio")
+
+run = jax.jit(landed.forward, static_argnames=("config", "record", "dtype"))
+spreads = jax.jit(spread)
+by_write = jax.jit(lambda trace: {definition: write_amplification(trace, definition) for definition in BOTH})
+
+
+@cache
+def traced(name: str, dtype: str = "float32", stacked: bool = False, at: tuple[int, ...] | None = None) -> Trace:
+    params = random_params(CASES[name], dtype=jnp.dtype(dtype))
+    # Gains are spread wider than usual, or no amplification would be above 10.
+    params = jax.tree_util.tree_map_with_path(lambda path, v: v * 3 if path[-1].key == "gamma" else v, params)
+    params = stack_layers(params) if stacked else params
+    columns = None if at is None else jnp.asarray(at)
+    _, trace = run(params, random_tokens(CASES[name], lengths=(7, 4)), CASES[name], at=columns)
+    return trace.bind(params)
+
+
+def reference(name: str) -> tuple[Trace, dict[str, np.ndarray]]:
+    trace = traced(name, "float64")
+    return trace, numpy_forward(trace.params, trace.tokens.ids, trace.tokens.mask, CASES[name])
+
+
+def magnified(written: Written, numbers: dict[str, np.ndarray], b: int, p: int) -> dict[str, np.ndarray]:
+    """Each write's amplification at its next landing, both definitions, NaN for a write of zeros."""
+    scale = np.abs(numbers["gamma"][written.sites]) / numbers["sigma"][written.sites, b, p][:, None]
+    length = np.linalg.norm(written.vectors, axis=1)
+    with np.errstate(invalid="ignore"):
+        shares = written.vectors**2 / length[:, None] ** 2
+        ratio = np.linalg.norm(written.vectors * scale, axis=1) / length
+    return {"write_weighted": (shares * scale).sum(1), "norm_ratio": ratio}
+
+
+def column(part: PerWrite, b: int, p: int) -> np.ndarray:
+    """One position's numbers in the order of `every_write`."""
+    values = [np.asarray(part.embedding)[b, p][None]]
+    for layer in range(part.heads.shape[0]):
+        values += [np.asarray(part.heads)[layer, b, p], np.asarray(part.neurons)[layer, b, p]]
+        values += [np.asarray(kind)[layer, b, p][None] for kind in (part.attn_bias, part.mlp_bias)]
+    return np.concatenate(values)
+
+
+def check_spread(found: Spread, place: tuple[int, ...], samples: np.ndarray) -> None:
+    assert int(found.count[place]) == samples.size
+    statistics = [found.minimum, found.maximum, found.above_2, found.above_10]
+    if not samples.size:
+        assert all(np.isnan(statistic[place]) for statistic in statistics) and np.isnan(found.quantiles[place]).all()
+        return
+    expected = [samples.min(), samples.max(), (samples > 2).mean(), (samples > 10).mean()]
+    np.testing.assert_allclose([statistic[place] for statistic in statistics], expected, rtol=1e-9)
+    np.testing.assert_allclose(found.quantiles[place], np.percentile(samples, PERCENTILES), rtol=1e-9)
+    np.testing.assert_array_equal(found.median[place], found.quantiles[place][2])
+
+
+@given(st.lists(st.tuples(st.floats(0, 64, width=32), st.sampled_from([0, 1, 2])), min_size=1, max_size=40))
+def test_spread_is_numpys_of_each_class_alone(drawn: list[tuple[float, int]]) -> None:
+    with jax.enable_x64(True):
+        # Of one size, so that one program serves all draws: what is left over belongs to no class.
+        samples, kinds = (np.resize(values, 40) for values in zip(*drawn, strict=True))
+        kinds[len(drawn) :] = -1
+        chosen = np.stack([kinds == k for k in range(3)])
+        found = spreads(jnp.asarray(samples), jnp.asarray(chosen))
+        for k in range(3):
+            check_spread(found, (k,), samples[kinds == k])
+
+
+def test_quantiles_of_many_samples_stand_at_the_right_place() -> None:
+    values = np.random.default_rng(0).permutation(1001).astype(np.float32)
+    for size in (1, 2, 20, 21, 100, 101, 102, 999, 1001):
+        found = spreads(jnp.asarray(values), jnp.arange(1001)[None] < size)
+        np.testing.assert_allclose(found.quantiles[0], np.percentile(values[:size], PERCENTILES), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_write_equals_brute_force(name: str, x64: None) -> None:
+    trace, numbers = reference(name)
+    found = by_write(trace)
+    # Few positions take the way through the vectors, many the one through Gram matrices.
+    last = by_write(traced(name, "float64", at=(-1,)) if name == "small" else trace.select(-1))
+    stacked = by_write(traced(name, "float64", stacked=True)) if name == "biased" else found
+    assert trace.tokens.ids.size >= CASES[name].head_dim > len(trace.tokens.ids)
+    for b, p in np.argwhere(np.asarray(trace.tokens.mask)):
+        expected = magnified(every_write(numbers, CASES[name], b, p), numbers, b, p)
+        for definition in BOTH:
+            whole = np.nan_to_num(expected[definition])
+            np.testing.assert_allclose(column(found[definition], b, p), whole, rtol=1e-9)
+            np.testing.assert_allclose(column(stacked[definition], b, p), whole, rtol=1e-9)
+            if p == trace.tokens.ids.shape[1] - 1:
+                np.testing.assert_allclose(column(last[definition], b, 0), whole, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_mean_lies_below_the_root_mean_square_and_both_between_the_extremes(name: str, x64: None) -> None:
+    trace = traced(name, "float64")
+    mean, ratio = (by_write(trace)[definition] for definition in BOTH)
+    scale = landed.amplification(trace)
+    first = np.argwhere(np.asarray(trace.tokens.mask))
+    for kind, sites in (("heads", slice(1, None, 2)), ("neurons", slice(2, None, 2))):
+        low, high = (np.asarray(s)[sites][..., None] for s in (scale.minimum, scale.maximum))
+        a, b = np.asarray(getattr(mean, kind)), np.asarray(getattr(ratio, kind))
+        written = a > 0
+        assert written.sum() > len(first)
+        for below, over in ((low * (1 - 1e-12) + 0 * a, a), (a, b * (1 + 1e-12)), (b, high * (1 + 1e-12) + 0 * b)):
+            assert (below <= over)[written].all()
+        assert (a < b * (1 - 1e-6))[written].any()
+
+
+def test_another_definition_is_refused() -> None:
+    with pytest.raises(LandedError, match="write_weighted or norm_ratio"):
+        write_amplification(traced("small"), "mean")  # pyright: ignore[reportArgumentType]
