@@ -73,7 +73,7 @@ def to_xarray(
         LandedError: for what is no result of an analysis, values under ``jit`` or ``vmap``, axes that have no name,
             and a trace of other prompts or another model.
 
-    >>> import jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp
     >>> from landed_jax import attribute, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
@@ -155,7 +155,7 @@ def to_table(
                 # A whole number stays one beside what is missing.
                 if wide := nullable.get(getattr(frame[column].dtype, "kind", "")):
                     frame[column] = frame[column].astype(wide)
-    table = pd.concat(frames, ignore_index=True)[[*columns, "value"]]
+    table = pd.concat(frames, ignore_index=True).reindex(columns=[*columns, "value"])
     codes = np.repeat(np.arange(len(names)), [len(frame) for frame in frames])
     table.insert(0, "variable", pd.Categorical.from_codes(codes, categories=pd.Index(names)))
     return table
@@ -381,12 +381,10 @@ def _sizes(leaves: list[_Leaf], context: _Context) -> dict[str, int]:
         known["batch"], known["source"] = context.tokens.ids.shape
     if context.at is not None:
         known["position"] = len(context.at)
-    if context.config is not None:
-        known["site"] = context.config.n_sites
     for dim, size in known.items():
-        if dim in sizes and dim != "site" and sizes[dim] == 1:
+        if sizes.get(dim) == 1:
             sizes[dim] = size  # of size 1 because it is the same for all
-        if sizes.get(dim, size) != size and not (dim == "site" and "layer" not in known and sizes[dim] < size):
+        if sizes.get(dim, size) != size:
             raise LandedError(f"The result has {sizes[dim]} along {dim} and the trace {size}: it is of another trace.")
     return sizes
 
@@ -398,8 +396,11 @@ def _coordinates(result: Any, used: dict[str, int], context: _Context) -> dict[s
         if isinstance(named, tuple) and len(named) == size:
             coords[dim] = np.array(named)
         elif dim == "site":
-            if context.config is not None and size == context.config.n_sites:
-                coords[dim] = np.array(read_sites(context.config))
+            if context.config is not None:
+                names = read_sites(context.config)
+                if size != len(names):
+                    raise LandedError(f"The result has {size} read sites and the model {len(names)}: it is of another.")
+                coords[dim] = np.array(names)
         elif dim == "position":
             if context.at is not None:
                 coords[dim] = context.at
