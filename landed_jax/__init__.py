@@ -33,6 +33,7 @@ from landed_jax.analysis.writes import Write, write_vector
 from landed_jax.config import ModelConfig, RopeConfig
 from landed_jax.errors import LandedError
 from landed_jax.forward import forward
+from landed_jax.labelled import load_result, save_result, to_table, to_xarray
 from landed_jax.memory import trace_bytes
 from landed_jax.model import Model, convert, load
 from landed_jax.nn.sites import NORMED, RESIDUALS, SOURCES, WRITES, Site
@@ -97,6 +98,7 @@ __all__ = [
     "layer_group",
     "lens_top_tokens",
     "load",
+    "load_result",
     "logit_lens",
     "operations",
     "outliers",
@@ -108,7 +110,10 @@ __all__ = [
     "read_vector",
     "residual_growth",
     "rotated_counts",
+    "save_result",
     "sigma_shares",
+    "to_table",
+    "to_xarray",
     "token_contributions",
     "trace_bytes",
     "volume",

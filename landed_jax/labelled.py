@@ -63,11 +63,11 @@ def to_xarray(
     ``source_token_id``, ….
 
     Args:
-        result: the result, not under ``jit`` or ``vmap``.
+        result: the result, not inside ``jit`` or ``vmap``.
         trace: the trace that it was made from: it knows tokens, sites and vocabulary where the result does not.
-        axes: names for the axes that the annotations leave open (``*axes``), such as ``("layer", "class")`` for
-            ``AmplificationStatistics.of``; by default as the package's own functions return them.
-        derived: add the results' array properties, sums and ratios of the other variables.
+        axes: names for the axes that the annotations leave open (``*axes``), by default as the package's own functions
+            return them; or for axes that lead all arrays: ``("site",)`` for ``sigma_shares(trace)``, or ``vmap``'s.
+        derived: add the results' array properties, sums and ratios of the other variables; not with leading axes.
 
     Raises:
         LandedError: for what is no result of an analysis, values under ``jit`` or ``vmap``, axes that have no name,
@@ -92,7 +92,7 @@ def to_xarray(
     leaves, attrs = [], {"result": type(result).__name__}
     for name, kind, value in _walk(result, "", derived):
         if kind is not None:
-            leaves.append(_leaf(name, kind, value, axes, context))
+            leaves.append(_leaf(name, kind, value, axes, context, derived))
         else:
             attrs[name] = value
     if not leaves:
@@ -180,13 +180,7 @@ def save_result(dataset: "xarray.Dataset", path: str | os.PathLike[str]) -> None
     ...     load_result(Path(folder) / "coordinates.nc").identical(found)
     True
     """
-    target = _checked(path)
-    if target.is_dir():
-        raise LandedError(f"{path} is a folder: name a file in it.")
-    if not target.parent.is_dir():
-        raise LandedError(f"{path}: the folder {target.parent} does not exist.")
-    if target.exists() and not target.is_file():
-        raise LandedError(f"{path} is not an ordinary file, so it cannot be replaced.")
+    target = check_result_path(path)
     _check_types(dataset)
     marked = dataset.drop_encoding().assign_attrs({_FORMAT: _FORMAT_VERSION})
     # xarray would else declare NaN to mean "missing".
@@ -235,6 +229,24 @@ def load_result(path: str | os.PathLike[str]) -> "xarray.Dataset":
     return dataset
 
 
+def check_result_path(path: str | os.PathLike[str]) -> Path:
+    """Say early that a result cannot be written to this file, before the long work.
+
+    Raises:
+        LandedError: if it has another suffix, is a folder, or stands where nothing can be written.
+    """
+    target = _checked(path)
+    if target.is_dir():
+        raise LandedError(f"{path} is a folder: name a file in it.")
+    if not target.parent.is_dir():
+        raise LandedError(f"{path}: the folder {target.parent} does not exist.")
+    if target.exists() and not target.is_file():
+        raise LandedError(f"{path} is not an ordinary file, so it cannot be replaced.")
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise LandedError(f"{path}: it cannot be written there.")
+    return target
+
+
 class _Context(NamedTuple):
     """What gives axes their coordinates."""
 
@@ -258,11 +270,12 @@ def _context(result: Any, trace: Trace | None) -> _Context:
         return next((value for value in own if isinstance(value, kind)), otherwise)
 
     at = getattr(result, "at", None if trace is None else trace.at)
+    tokens = first(Tokens, None if trace is None else trace.tokens)
     if at is not None and not is_concrete(at):
         raise LandedError("Under jit or vmap a result has no values yet: label what comes out.")
     return _Context(
-        first(Tokens, None if trace is None else trace.tokens),
-        None if at is None else np.asarray(at),
+        tokens if tokens is not None and tokens.ids.ndim == 2 else None,  # vmap's would be one for each element
+        np.asarray(at) if at is not None and at.ndim == 1 else None,
         first(ModelConfig, None if trace is None else trace.config),
         first(Vocabulary, None if trace is None else trace.vocabulary),
     )
@@ -316,7 +329,9 @@ def _plain(name: str, value: Any) -> str | int | float:
         ) from error
 
 
-def _leaf(name: str, kind: tuple[str, str], value: Any, axes: Sequence[str] | None, context: _Context) -> _Leaf:
+def _leaf(
+    name: str, kind: tuple[str, str], value: Any, axes: Sequence[str] | None, context: _Context, derived: bool
+) -> _Leaf:
     if not is_concrete(value):
         raise LandedError("Under jit or vmap a result has no values yet: label what comes out.")
     values = np.asarray(value)
@@ -332,10 +347,13 @@ def _leaf(name: str, kind: tuple[str, str], value: Any, axes: Sequence[str] | No
         else:
             dims.append(_named(word, len(dims), values.shape))
     if len(dims) != values.ndim:
-        raise LandedError(
-            f"{name} has {values.ndim} axes and not those of {shape!r}: a result that came out of vmap is labelled "
-            "one element at a time."
-        )
+        if axes is None or len(dims) + len(axes) != values.ndim:
+            raise LandedError(
+                f"{name} has {values.ndim} axes and not those of {shape!r}: name in axes= what leads them."
+            )
+        if derived:
+            raise LandedError("derived=True is for results without leading axes, which properties may not count with.")
+        dims = [*axes, *dims]
     return _Leaf(
         name,
         tuple(f"{dim}_{dims[:i].count(dim) + 1}" if dim and dim in dims[:i] else dim for i, dim in enumerate(dims)),
@@ -399,7 +417,7 @@ def _coordinates(result: Any, used: dict[str, int], context: _Context) -> dict[s
             if context.config is not None:
                 names = read_sites(context.config)
                 if size != len(names):
-                    raise LandedError(f"The result has {size} read sites and the model {len(names)}: it is of another.")
+                    raise LandedError(f"The result has {size} read sites and the model {len(names)}.")
                 coords[dim] = np.array(names)
         elif dim == "position":
             if context.at is not None:

@@ -57,8 +57,14 @@ def run(
     check_json_target(json_target)
     text = _piped_prompt() if prompt is None else prompt
 
+    from landed_jax.labelled import check_result_path, save_result
+
+    if out is not None:
+        check_result_path(out)
+
     from landed_jax.model import load
     from landed_jax.report.account import account_for
+    from landed_jax.report.dataset import run_dataset
     from landed_jax.report.document import run_document
     from landed_jax.report.section_tables import section_report
     from landed_jax.report.tables import print_report, run_report
@@ -70,6 +76,8 @@ def run(
     account = account_for(opened, text, target=target, against=against, position=position, sections=sections)
     for warning in account.warnings:
         click.echo(f"landed: {warning}", err=True)
+    if out is not None:
+        save_result(run_dataset(account), out)
     if json_target is not None:
         write_json(run_document(account, top), json_target)
     if json_target != "-":

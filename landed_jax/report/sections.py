@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -51,7 +52,7 @@ class Effects:
 class CoordinateDetail:
     """Counts of coordinates in the model's basis and in random ones, outliers, and the causal check."""
 
-    settled: list[Int[Array, "batch position"]]
+    settled: Int[Array, "fraction batch position"]
     rotated: RotatedCounts
     outliers: Outliers
     check: CoordinateCheck
@@ -93,7 +94,7 @@ def look_closer(
     if "coordinates" in wanted:
         mine = coordinates(trace, target, against)
         found["coordinates"] = CoordinateDetail(
-            [mine.settled_count(percent / 100) for percent in PERCENTS],
+            jnp.stack([mine.settled_count(percent / 100) for percent in PERCENTS]),
             rotated_counts(trace, target, against, key=jax.random.key(0), rotations=ROTATIONS),
             outliers(trace, target, against, multiple=OUTLIER_MULTIPLE),
             check_coordinates(trace, target, against, fraction=CHECKED),

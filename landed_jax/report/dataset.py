@@ -1,0 +1,36 @@
+"""All that one run found out, as one labelled dataset."""
+
+from typing import TYPE_CHECKING, Any
+
+from landed_jax.labelled import to_xarray
+from landed_jax.report.account import Account
+from landed_jax.report.sections import PERCENTS, Effects
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def run_dataset(account: Account) -> "xarray.Dataset":
+    """Every result of the run, its variables under the result's name: ``attribution.landed.heads``, ``lens.values.…``"""
+    import xarray as xr
+
+    results: dict[str, Any] = {"attribution": account.attribution, "difference": account.difference}
+    for name, found in account.sections.items():
+        if isinstance(found, Effects):
+            results |= {f"effects.{measure}": part for measure, part in found.faithfulness.items()}
+            results["effects.volume"] = found.volume
+        else:
+            results[name] = found
+    parts = []
+    for name, result in results.items():
+        if result is not None:
+            part = to_xarray(result, account.trace)
+            parts.append(part.rename({variable: f"{name}.{variable}" for variable in part.data_vars}).drop_attrs())
+    whole = xr.merge(parts, compat="equals", join="exact")
+    if "coordinates" in account.sections:
+        whole = whole.assign_coords(fraction=[percent / 100 for percent in PERCENTS])
+    if "lens" in account.sections:
+        whole = whole.assign_coords(group=list(account.sections["lens"].values.groups))
+    target, against = (account.token(account.attribution, which) for which in ("target", "against"))
+    described = {"model": account.model, "prompt": account.prompt, "target": target and target["text"]}
+    return whole.assign_attrs(described if against is None else {**described, "against": against["text"]})

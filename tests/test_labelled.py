@@ -1,0 +1,385 @@
+"""Results with named axes: the right names, the arrays' own values, and files that give back what was put in."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from jaxtyping import Array, Float
+
+import landed_jax as landed
+from landed_jax import NORMED, RESIDUALS, SOURCES, WRITES, LandedError, ModelConfig, Tokens, Trace, Write
+from landed_jax.analysis.per_write import PerWrite
+from landed_jax.labelled import load_result, save_result, to_table, to_xarray
+from landed_jax.vocabulary import Vocabulary
+from tests.models import SMALL, random_params, random_tokens
+
+TEXTS = ["<s>", "▁Rome", " 😀", "\n", 'a "b"', "", "\0", "日本", "é", "'", ",", "\t", "�"]
+
+
+class Texts(Vocabulary):
+    """Every token's text is given."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def text(self, token: int) -> str:
+        return TEXTS[token]
+
+
+@functools.cache
+def traced() -> Trace:
+    """Two prompts, of 5 and 3 tokens, recorded at columns 1 (padding in the second) and 4."""
+    params, tokens = random_params(SMALL), random_tokens(SMALL)
+    run = jax.jit(landed.forward, static_argnames=("config", "record"))
+    _, trace = run(params, tokens, SMALL, record=WRITES | RESIDUALS | SOURCES | NORMED, at=jnp.array([1, 4]))
+    return trace.bind(params, Texts())
+
+
+BP, LBP, SBP = ("batch", "position"), ("layer", "batch", "position"), ("site", "batch", "position")
+# What to make, and the axes that some of its variables must have.
+MADE: dict[str, tuple[Callable[[Trace], Any], dict[str, tuple[str, ...]]]] = {
+    "Attribution": (
+        lambda trace: landed.attribute(trace, 3, 5),
+        {
+            "landed.embedding": BP,
+            "landed.heads": (*LBP, "head"),
+            "direct_effect.neurons": (*LBP, "neuron"),
+            "sigma_share.attn_bias": LBP,
+            "closure_error": BP,
+            "offset": (),
+            "target": BP,
+            "attended": (*LBP, "head"),
+            "scale.gamma": ("site", "d_model"),
+            "scale.median": SBP,
+        },
+    ),
+    "Amplification": (landed.amplification, {"sigma": SBP, "gamma": ("site", "d_model")}),
+    "AmplificationStatistics": (
+        lambda trace: landed.amplification_statistics(trace, delimiters=[3]),
+        {
+            "norm_ratio.quantiles": ("site", "class", "quantile"),
+            "per_coordinate.count": ("site", "class"),
+        },
+    ),
+    "AmplificationStatistics.of": (
+        lambda trace: landed.amplification_statistics(trace, delimiters=[3]).of("heads"),
+        {"norm_ratio.minimum": ("layer", "class")},
+    ),
+    "Spread": (
+        lambda trace: landed.amplification_by_coordinate(trace, delimiters=[3]),
+        {"quantiles": ("site", "class", "d_model", "quantile")},
+    ),
+    "Coordinates": (
+        lambda trace: landed.coordinates(trace, 3),
+        {"contributions": (*BP, "d_model"), "value": BP, "closure_error": BP},
+    ),
+    "CoordinateCheck": (
+        lambda trace: landed.check_coordinates(trace, 3, fraction=0.5),
+        {"whole.rank": BP, "chosen": (*BP, "d_model"), "kept.value": BP},
+    ),
+    "Faithfulness": (lambda trace: landed.faithfulness(trace, 3, 5), {"heads.count": BP, "real": BP}),
+    "Faithfulness.pooled": (lambda trace: landed.faithfulness(trace, 3, 5).pooled(), {"heads.count": (), "real": BP}),
+    "GroupEffect": (
+        lambda trace: landed.group_effect(trace, landed.layer_group(SMALL, 1), 3, 5),
+        {"effect": BP, "closure_error": BP},
+    ),
+    "ResidualGrowth": (landed.residual_growth, {"rms": SBP, "along": ("write", "batch", "position")}),
+    "LandingMatrix": (
+        lambda trace: landed.landing_matrix(trace, jnp.ones(SMALL.d_model)),
+        {"norm.heads": ("site", *LBP, "head"), "projection.embedding": SBP, "closure_error": SBP},
+    ),
+    "Landings": (
+        lambda trace: landed.landing_matrix(trace).of(Write("head", 1, 2, position=4)),
+        {"norm": ("site",)},
+    ),
+    "LogitLens": (
+        lambda trace: landed.logit_lens(trace, 3, 5),
+        {"own_sigma": SBP, "own_sigma_contributions": ("site", "group", "batch", "position")},
+    ),
+    "LensTokens": (lambda trace: landed.lens_top_tokens(trace, 2), {"ids": (*SBP, "rank")}),
+    "LogProbability": (
+        lambda trace: landed.attribute_log_probability(trace, 3),
+        {"direct_effect.heads": (*LBP, "head"), "closure_error": BP, "real": BP},
+    ),
+    "Operations": (
+        lambda trace: landed.operations(trace, 3, 5),
+        {"attn_net": LBP, "fewest": ("fraction", *BP), "writes": BP},
+    ),
+    "Outliers": (
+        lambda trace: landed.outliers(trace, 3, multiple=1.5),
+        {"outlying": (*BP, "d_model"), "without.closure_error": BP},
+    ),
+    "RotatedCounts": (
+        lambda trace: landed.rotated_counts(trace, 3, key=jax.random.key(0), rotations=2),
+        {"first": ("rotation", "fraction", *BP), "closure_error": ("rotation", *BP)},
+    ),
+    "TokenContributions": (
+        lambda trace: landed.token_contributions(trace, 3, 5),
+        {"layers": (*LBP, "source"), "overall_closure_error": BP},
+    ),
+    "WeakDirections": (
+        landed.weak_directions,
+        {"singular_values": ("direction",), "directions": ("direction", "d_model")},
+    ),
+    "Volume": (
+        lambda trace: landed.volume(trace, 3, 5),
+        {"score.neurons": (*LBP, "neuron"), "weak.neurons": ("layer", "neuron"), "weak.heads": (*LBP, "head")},
+    ),
+    "PerWrite": (
+        lambda trace: landed.sigma_shares(trace, site="final"),
+        {"embedding": BP, "neurons": (*LBP, "neuron")},
+    ),
+    "Read": (lambda trace: landed.read_logit(trace, 3), {"vector": ("d_model",), "value": BP, "offset": ()}),
+}
+
+
+@functools.cache
+def made(name: str) -> Any:
+    return MADE[name][0](traced())
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_every_result_with_its_names_and_values(name: str, tmp_path: Path) -> None:
+    result = made(name)
+    found = to_xarray(result, traced())
+    assert {variable: found[variable].dims for variable in MADE[name][1]} == MADE[name][1]
+    for variable, values in found.data_vars.items():
+        array = np.asarray(functools.reduce(getattr, str(variable).split("."), result))
+        assert values.dtype == array.dtype
+        np.testing.assert_array_equal(values.values.ravel(), array.ravel())
+    assert found.attrs["result"] == type(result).__name__
+    assert ModelConfig.from_dict(json.loads(found.attrs["config"])) == SMALL
+    if "position" in found.sizes:
+        assert found["position"].values.tolist() == [1, 4]
+        assert found["mask"].values.tolist() == [[True, True], [False, True]]
+        assert found["token_id"].values.tolist() == np.asarray(traced().tokens.ids)[:, [1, 4]].tolist()
+    if found.sizes.get("site") == SMALL.n_sites:
+        assert found["site"].values.tolist() == ["0.attn", "0.mlp", "1.attn", "1.mlp", "final"]
+    save_result(found, tmp_path / "result.nc")
+    same(load_result(tmp_path / "result.nc"), found)
+    table = to_table(found)
+    assert len(table) == sum(values.size for values in found.data_vars.values())
+
+
+def same(one: xr.Dataset, other: xr.Dataset) -> None:
+    """Identical, types too, which `assert_identical` does not look at."""
+    xr.testing.assert_identical(one, other)
+    assert {name: value.dtype for name, value in one.variables.items()} == {
+        name: value.dtype for name, value in other.variables.items()
+    }
+    assert {name: type(value) for name, value in one.attrs.items()} == {
+        name: type(value) for name, value in other.attrs.items()
+    }
+
+
+def test_what_a_result_names_itself() -> None:
+    assert to_xarray(made("Operations"))["fraction"].values.tolist() == [0.5, 0.9, 0.99]
+    assert to_xarray(made("LogitLens"))["group"].values.tolist() == list(made("LogitLens").groups)
+    assert to_xarray(made("ResidualGrowth"))["write"].values[0] == "0.attn_write"
+    assert to_xarray(made("Landings"))["site"].values.tolist() == list(made("Landings").sites)
+    statistics = to_xarray(made("AmplificationStatistics"))
+    assert statistics["class"].values.tolist() == ["first", "delimiter", "other"]
+    assert statistics["quantile"].values.tolist() == [5, 25, 50, 75, 95]
+    assert "site" not in statistics.coords  # without a trace nothing knows the model
+    assert to_xarray(made("Attribution")).attrs["site"] == "final"
+
+
+def test_the_text_of_every_token() -> None:
+    found, trace = to_xarray(made("Attribution")), traced()
+    ids = np.asarray(trace.tokens.ids)
+    wanted = [TEXTS[i].replace("\0", "␀") for i in ids[0]]
+    assert found["source_token"].values[0].tolist() == wanted
+    assert found["source_token"].values[1, :2].tolist() == ["", ""]  # padding
+    assert found["token"].values[:, 1].tolist() == [TEXTS[i].replace("\0", "␀") for i in ids[:, 4]]
+    assert "token" not in found.indexes
+
+
+def test_derived_values_are_added_when_asked_for() -> None:
+    plain, more = to_xarray(made("Faithfulness")), to_xarray(made("Faithfulness"), derived=True)
+    assert set(more) - set(plain) == {
+        f"{k}.{p}" for k in ("heads", "neurons", "together") for p in ("nmae", "correlation")
+    }
+    np.testing.assert_array_equal(more["heads.nmae"], made("Faithfulness").heads.nmae)
+    shares = to_xarray(made("PerWrite"), derived=True)
+    assert shares["mlp"].dims == LBP
+
+
+def test_open_axes_take_the_given_names() -> None:
+    spread = made("AmplificationStatistics.of").norm_ratio
+    assert to_xarray(spread, axes=("layer", "class"))["quantiles"].dims == ("layer", "class", "quantile")
+    with pytest.raises(LandedError, match="axes="):
+        to_xarray(spread, axes=("layer",))
+    shares = landed.sigma_shares(traced())
+    found = to_xarray(shares, traced(), axes=("site",))
+    assert found["heads"].dims == ("site", *LBP, "head") and found["site"].values[-1] == "final"
+    np.testing.assert_array_equal(found["heads"], shares.heads)
+    stacked = to_xarray(jax.tree.map(lambda leaf: leaf[None], made("Attribution")), axes=("sample",))
+    assert stacked["landed.embedding"].dims == ("sample", *BP) and "token" not in stacked.coords
+    with pytest.raises(LandedError, match="derived"):
+        to_xarray(shares, axes=("site",), derived=True)
+
+
+@dataclass(frozen=True)
+class Unheard:
+    """A result that the package has never seen."""
+
+    landed: PerWrite
+    pairs: Float[Array, "head head"]
+    head: Float[Array, "batch"]
+    half: Float[Array, "batch"]
+    flag: bool
+    fine: str = "σ"
+
+
+def test_a_new_result_needs_nothing() -> None:
+    half = jnp.array([1.5, 2.5], jnp.bfloat16)
+    found = to_xarray(Unheard(made("PerWrite"), jnp.ones((4, 4)), jnp.ones(2), half, True))
+    assert found["pairs"].dims == ("head", "head_2")
+    assert found["head_"].dims == ("batch",)  # an axis has the name already
+    assert found["half"].dtype == np.float32 and found["half"].values.tolist() == [1.5, 2.5]
+    assert found.attrs == {"result": "Unheard", "flag": "true", "fine": "σ"}
+
+
+def test_the_table_has_one_row_an_element() -> None:
+    found = to_xarray(made("Attribution"))
+    table = to_table(found, variables=["landed.heads", "closure_error"])
+    assert list(table.columns[:5]) == ["variable", "layer", "batch", "position", "head"]
+    heads = table[table["variable"] == "landed.heads"]
+    assert table["value"].dtype == np.float32
+    np.testing.assert_array_equal(heads["value"], found["landed.heads"].values.ravel())
+    row = heads[(heads["layer"] == 1) & (heads["batch"] == 1) & (heads["position"] == 4) & (heads["head"] == 2)]
+    assert row["value"].item() == found["landed.heads"].sel(layer=1, batch=1, position=4, head=2).item()
+    assert row["token"].item() == found["token"].sel(batch=1, position=4).item()
+    others = table[table["variable"] == "closure_error"]
+    assert others["layer"].isna().all() and str(table["layer"].dtype) == "Int64"
+    with pytest.raises(LandedError, match="no variable 'x'"):
+        to_table(found, variables=["x"])
+    assert to_table(made("Attribution"), variables=["offset"])["value"].tolist() == [0.0]
+
+
+def odd() -> xr.Dataset:
+    values = np.array([[np.nan, np.inf], [-0.0, 1e-45]])
+    return xr.Dataset(
+        {
+            "single": (("a", "b"), values.astype(np.float32)),
+            "double": (("a", "b"), values / 3),
+            "whole": ("a", np.array([2**62 + 1, -1])),
+            "small": ("a", np.array([255, 0], np.uint8)),
+            "truth": ("a", np.array([True, False])),
+            "scalar": ((), np.float32(1) / 3),
+            "none": ("c", np.zeros(0, np.float32)),
+        },
+        {
+            "a": ["▁Rome", " 😀\n"],
+            "b": np.array([7, 3], np.int32),
+            "text": (("b", "a"), np.array([["", "日本"], ['"', "\\é\t"]])),
+            "kept": ("b", np.array([False, True])),
+        },
+        {"text": "σ ▁ 😀", "empty": "", "number": 3, "part": 0.1},
+    )
+
+
+def test_files_lose_nothing(tmp_path: Path) -> None:
+    for path in (tmp_path / "odd.nc", str(tmp_path / "odd.nc4")):
+        save_result(odd(), path)
+        save_result(odd(), path)  # over what is there
+        found = load_result(path)
+        same(found, odd())
+        assert np.signbit(found["double"].values[1, 0])
+        save_result(found, path)
+        same(load_result(path), odd())
+    assert sorted(os.listdir(tmp_path)) == ["odd.nc", "odd.nc4"]
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), RuntimeError("lost"), KeyboardInterrupt()])
+def test_a_write_that_is_cut_short_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    save_result(odd(), tmp_path / "there.nc")
+
+    def write(self: xr.Dataset, path: str, **arguments: Any) -> None:
+        Path(path).write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(xr.Dataset, "to_netcdf", write)
+    for name in ("there.nc", "new.nc"):
+        with pytest.raises(LandedError if isinstance(error, OSError) else type(error)):
+            save_result(xr.Dataset(), tmp_path / name)
+    assert os.listdir(tmp_path) == ["there.nc"]
+    same(load_result(tmp_path / "there.nc"), odd())
+
+
+def test_bad_paths(tmp_path: Path) -> None:
+    (tmp_path / "text.nc").write_text("not a file of this kind")
+    (tmp_path / "folder.nc").mkdir()
+    odd().drop_vars("none").to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
+    save_result(odd(), tmp_path / "cut.nc")
+    (tmp_path / "cut.nc").write_bytes((tmp_path / "cut.nc").read_bytes()[:-1000])
+    for name, message in (
+        ("nothing.nc", "no such file"),
+        ("text.nc", "not a result's file"),
+        ("cut.nc", "not a result's file"),
+        ("folder.nc", "no such file"),
+        ("other.nc", "not a file that save_result wrote"),
+        ("other.csv", r"ends in \.nc or \.nc4"),
+    ):
+        with pytest.raises(LandedError, match=message):
+            load_result(tmp_path / name)
+    for name, message in (
+        ("missing/x.nc", "does not exist"),
+        ("folder.nc", "is a folder"),
+        ("x", "ends in"),
+        ("text.nc/x.nc", "does not exist"),
+    ):
+        with pytest.raises(LandedError, match=message):
+            save_result(odd(), tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        xr.Dataset({"x": ("a", np.array([1j]))}),
+        xr.Dataset({"x": ("a", np.array([1.5], np.float16))}),
+        xr.Dataset({"x": ("a", np.array([None]))}),
+        xr.Dataset({"x": ("a", np.array(["a\0b"]))}),
+        xr.Dataset({"x": ("a", np.array(["\ud800"]))}),
+        xr.Dataset({"x/y": ("a", np.array([1]))}),
+        xr.Dataset(attrs={"flag": True}),
+        xr.Dataset(attrs={"many": [1]}),
+    ],
+)
+def test_what_a_file_would_change_is_refused(dataset: xr.Dataset, tmp_path: Path) -> None:
+    with pytest.raises(LandedError):
+        save_result(dataset, tmp_path / "x.nc")
+    assert not os.listdir(tmp_path)
+
+
+def test_what_has_no_names_is_refused() -> None:
+    for wrong in (traced(), 3, jnp.ones(2), PerWrite):
+        with pytest.raises(LandedError, match="not the result of an analysis"):
+            to_xarray(wrong)
+    stacked = jax.tree.map(lambda leaf: leaf[None], made("Coordinates"))
+    with pytest.raises(LandedError, match="name in axes="):
+        to_xarray(stacked)
+    with pytest.raises(LandedError, match="Under jit"):
+        jax.jit(lambda result: to_xarray(result) and 0)(made("Coordinates"))
+    tokens = Tokens.from_lists([[1, 2, 3]] * 3)
+    _, other = landed.forward(random_params(SMALL), tokens, SMALL, at=[0, 1])
+    with pytest.raises(LandedError, match="another trace"):
+        to_xarray(made("Coordinates"), other)
+
+
+def test_the_package_does_not_import_the_libraries() -> None:
+    code = "import sys, landed_jax.labelled; assert not {'xarray', 'h5netcdf', 'h5py'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
