@@ -83,3 +83,56 @@ def test_closure_error_under_jit_vmap_and_shard_map(hold: Callable[[dict], dict]
     each = jax.jit(jax.vmap(lambda row: error(params, row[None])))(ids)
     assert each.shape == (4, SMALL.n_sites, 1, 3)
     assert float(each.max()) < 1e-6
+
+
+def analyses(params: dict, ids: jax.Array) -> dict[str, jax.Array]:
+    """A number of every other analysis, ``[batch, …]``: one program for all of them, as compiling is the cost."""
+    _, trace = landed.forward(params, ids, SMALL, record=WRITES | SOURCES | landed.RESIDUALS)
+    trace = trace.bind(params)
+    probe = jnp.linspace(-1, 1, SMALL.d_model)
+    matrix = landed.landing_matrix(trace, probe)
+    lens = landed.logit_lens(trace, 4)
+    work = landed.operations(trace, 4, 2)
+    growth = landed.residual_growth(trace)
+    classes = landed.position_classes(trace, delimiters=(3,))
+    found = {
+        "read_neuron": landed.attribute(trace, read=landed.read_neuron(trace, 1, 5, "up")).landed.heads[0],
+        "read_head": landed.attribute(trace, read=landed.read_head(trace, 1, 2, "key", probe[:4])).landed.embedding,
+        "read_vector": landed.attribute(trace, read=landed.read_vector(trace, probe, site="1.mlp")).landed.neurons[0],
+        "landing_matrix": matrix.norm.neurons[-1, 0] + matrix.projection.neurons[-1, 0],
+        "logit_lens": lens.own_sigma[1] + lens.final_sigma_contributions[2],
+        "lens_top_tokens": landed.lens_top_tokens(trace, 3).own_sigma[2],
+        "operations": work.mlp_gross[0] + work.attn_net[1],
+        "residual_growth": growth.rms[1] + growth.along[0],
+        "group_effect": landed.group_effect(trace, landed.layer_group(SMALL, 0), 4).effect,
+        "faithfulness": landed.faithfulness(trace, 4, 2).together.error,
+        "attribute_log_probability": landed.attribute_log_probability(trace, 4).direct_effect.heads[1],
+        "volume": landed.volume(trace, 4).mediated.neurons[0],
+        "sigma_shares": landed.sigma_shares(trace, site="1.attn").heads[0],
+        "check_coordinates": landed.check_coordinates(trace, 4, count=5).kept.value,
+        "rotated_counts": landed.rotated_counts(trace, 4, key=jax.random.key(0), rotations=2).closure_error[0],
+        "outliers": landed.outliers(trace, 4, multiple=2.0).contribution,
+        "token_contributions": landed.token_contributions(trace, 4).overall,
+        "position_classes": jnp.moveaxis(classes, 0, -1).astype(jnp.float32),
+        "write_amplification": landed.write_amplification(trace, "norm_ratio").neurons[0],
+        "amplification_statistics": jnp.broadcast_to(
+            # A statistic is over all prompts it is given: here over each prompt's own.
+            landed.amplification_statistics(trace, delimiters=(3,)).norm_ratio.maximum[None],
+            (len(ids), 5, 3),
+        ),
+    }
+    return found
+
+
+def test_every_other_analysis_under_jit_vmap_and_shard_map() -> None:
+    params, ids = random_params(SMALL), jnp.asarray(PROMPTS)
+    one = jax.jit(analyses)
+    plain = [one(params, ids[row : row + 1]) for row in range(4)]
+    mapped = jax.jit(jax.vmap(lambda row: analyses(params, row[None])))(ids)
+    mesh = Mesh(np.array(jax.devices()[:4]), ("data",))
+    cut, whole = PartitionSpec("data"), PartitionSpec()
+    sharded = jax.jit(jax.shard_map(analyses, mesh=mesh, in_specs=(whole, cut), out_specs=cut))(params, ids)
+    for name in plain[0]:
+        expected = np.concatenate([each[name] for each in plain])
+        for found in (mapped[name][:, 0], sharded[name]):
+            np.testing.assert_allclose(found, expected, atol=5e-5, rtol=1e-4, err_msg=name)

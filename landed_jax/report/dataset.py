@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def run_dataset(account: Account) -> "xarray.Dataset":
-    """Every result of the run, its variables under the result's name: ``attribution.landed.heads``, ``lens.values.…``"""
+    """Every result of the run, its variables under its name, such as ``attribution.landed.heads``."""
     import xarray as xr
 
     results: dict[str, Any] = {"attribution": account.attribution, "difference": account.difference}

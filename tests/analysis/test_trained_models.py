@@ -1,0 +1,86 @@
+"""The exact statements on trained models, where writes have the sizes that training gives them."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import landed_jax as landed
+from landed_jax import RESIDUALS, SOURCES, WRITES
+from landed_jax.analysis.writes import Write
+from landed_jax.parameters import unembedding
+from tests.reference.landed import every_write
+from tests.reference.numpy_model import numpy_forward
+
+PROMPTS = {"stories": "Once upon a time, there was a little", "bundled": "The keys near the bottle"}
+
+
+def model(name: str, stories: Path, dtype: jnp.dtype) -> landed.Model:
+    opened = landed.load(stories if name == "stories" else "bundled")
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), opened.params)
+    return landed.Model(opened.config, params, opened.vocabulary, name)
+
+
+def check(name: str, stories: Path, dtype: jnp.dtype, bar: float) -> None:
+    opened = model(name, stories, dtype)
+    config = opened.config
+    trace = opened.trace(PROMPTS[name], record=WRITES | RESIDUALS | SOURCES)
+    vector = jnp.asarray(np.random.default_rng(0).standard_normal(config.d_model), dtype)
+    matrix = landed.landing_matrix(trace, vector)
+    assert matrix.value is not None and matrix.closure_error is not None
+    size = np.abs(matrix.value).max(axis=-1, keepdims=True)
+    assert (np.asarray(matrix.closure_error) <= bar * size).all()
+    shares = landed.sigma_shares(trace)
+    whole = shares.embedding + shares.heads.sum((1, 4)) + shares.neurons.sum((1, 4))
+    np.testing.assert_allclose(whole, 1 - config.norm_eps / np.square(trace.sigma), atol=bar)
+    logit = landed.attribute(trace)
+    bar_here = bar * np.abs(logit.value).max()
+    assert float(logit.closure_error.max()) <= bar_here
+    split = landed.attribute_by_source(trace)
+    np.testing.assert_allclose(split.sum(-1), logit.landed.heads, atol=bar_here)
+    lens = landed.logit_lens(trace)
+    assert float(lens.final_sigma_error.max()) <= bar_here and float(lens.closure_error.max()) <= bar_here
+    assert float(landed.token_contributions(trace).overall_closure_error.max()) <= bar_here
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_everything_closes_in_float32(name: str, stories: Path) -> None:
+    check(name, stories, jnp.dtype("float32"), 1e-5)
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_everything_closes_in_float64(name: str, stories: Path, x64: None) -> None:
+    check(name, stories, jnp.dtype("float64"), 1e-11)
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_removed_writes_equal_brute_force(name: str, stories: Path, x64: None) -> None:
+    opened = model(name, stories, jnp.dtype("float64"))
+    config = opened.config
+    trace = opened.trace(PROMPTS[name])
+    ids = np.asarray(trace.tokens.ids)
+    numbers = numpy_forward(opened.params, ids, None, config)
+    position = ids.shape[1] - 1
+    written = every_write(numbers, config, 0, position)
+    target = int(numbers["logits"][0, -1].argmax())
+    W_U = np.asarray(unembedding(opened.params), np.float64)
+    x, gamma = written.vectors.sum(0), numbers["gamma"][-1]
+
+    def logit(stream: np.ndarray) -> float:
+        return float(stream / np.sqrt(np.mean(stream**2) + config.norm_eps) * gamma @ W_U[target])
+
+    effects = landed.attribute(trace, target).direct_effect
+    assert effects is not None
+    of = {key: i for i, key in enumerate(written.names)}
+    random = np.random.default_rng(1)
+    for kind, values, count in (("head", effects.heads, config.n_heads), ("neuron", effects.neurons, config.d_ff)):
+        for layer in range(config.n_layers):
+            for index in random.choice(count, 4, replace=False):
+                without = logit(x - written.vectors[of[kind, layer, int(index)]])
+                assert abs(float(values[layer, 0, -1, index]) - (logit(x) - without)) <= 1e-9
+    group = [("head", 1, 0), ("head", 2, 3), ("neuron", 2, 11), ("neuron", 3, 5)]
+    removed = sum(written.vectors[of[key]] for key in group)
+    found = landed.group_effect(trace, landed.write_group(config, [Write(*key) for key in group]), target)
+    assert abs(float(found.effect[0, -1]) - (logit(x) - logit(x - removed))) <= 1e-9
