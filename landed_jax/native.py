@@ -22,7 +22,7 @@ from landed_jax.errors import LandedError
 from landed_jax.hf.dtypes import FLOATS, require_64_bit
 from landed_jax.hf.tokenizer import TOKENIZER_FILES
 from landed_jax.jsonfile import read_json_object
-from landed_jax.orbax import quiet
+from landed_jax.orbax import first_line, quiet
 from landed_jax.parameters import Leaf, Params, build_tree, leaf_places, unstack_layers
 from landed_jax.parameters import Path as ParamPath
 from landed_jax.sharding import leaf_sharding
@@ -177,7 +177,7 @@ def _check_arrays(folder: Path, expected: Any, abstract: Params) -> None:
             stored = ocp.metadata(str(folder)).metadata
         shapes = {jax.tree_util.keystr(path): (x.shape, x.dtype) for path, x in jax.tree.leaves_with_path(stored)}
     except Exception as error:  # any type, as below
-        raise LandedError(f"The parameters in {folder} are damaged, convert again: {_first_line(error)}") from error
+        raise LandedError(f"The parameters in {folder} are damaged, convert again: {first_line(error)}") from error
     for path, leaf in jax.tree.leaves_with_path(abstract):
         name = jax.tree_util.keystr(path)
         if shapes.pop(name, None) != (leaf.shape, leaf.dtype):
@@ -186,11 +186,6 @@ def _check_arrays(folder: Path, expected: Any, abstract: Params) -> None:
             )
     if shapes:
         raise LandedError(f"The parameters in {folder} are damaged, convert again: {min(shapes)} is left over.")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
 
 
 def _write_arrays(folder: Path, params: Params) -> None:
@@ -205,7 +200,7 @@ def _write_arrays(folder: Path, params: Params) -> None:
         with quiet(), context:
             ocp.save(str(folder), params)
     except Exception as error:  # Orbax and TensorStore raise many types for a full disk
-        raise LandedError(f"{folder} cannot be written: {_first_line(error)}") from error
+        raise LandedError(f"{folder} cannot be written: {first_line(error)}") from error
 
 
 def _bytes_in_flight(params: Params) -> int:
@@ -222,7 +217,7 @@ def _read_arrays(folder: Path, abstract: Params) -> Params:
         with quiet(), context:
             params = ocp.load(str(folder), abstract)
     except Exception as error:  # Orbax and TensorStore raise many types for a damaged folder
-        raise LandedError(f"The parameters in {folder} are damaged, convert again: {_first_line(error)}") from error
+        raise LandedError(f"The parameters in {folder} are damaged, convert again: {first_line(error)}") from error
     if any(a.dtype != b.dtype for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(abstract), strict=True)):
         # Orbax reads in threads of its own, which see only the process-wide setting.
         raise LandedError("These weights are float64: set the environment variable JAX_ENABLE_X64=1 to load them.")

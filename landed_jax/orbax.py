@@ -6,6 +6,12 @@ import warnings
 from collections.abc import Iterator
 
 
+def first_line(error: Exception) -> str:
+    """What an exception of Orbax says, without the pages that may follow."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep Orbax's log lines off the user's screen: what matters comes back as an exception."""

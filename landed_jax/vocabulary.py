@@ -16,14 +16,15 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Ids of a prompt, with the special tokens that the tokenizer adds by itself (a BOS, mostly)."""
-        return list(self.tokenizer(text)["input_ids"])
+        # Not verbose: for a text beyond the model's length the tokenizer would write to the user's screen.
+        return list(self.tokenizer(text, verbose=False)["input_ids"])
 
     def unknown(self, text: str) -> list[str]:
         """The parts of a text that the tokenizer has no token for, in their order."""
         token = self.tokenizer.unk_token_id
         if token is None or not self.tokenizer.is_fast:
             return []
-        found = self.tokenizer(text, return_offsets_mapping=True)
+        found = self.tokenizer(text, return_offsets_mapping=True, verbose=False)
         places = zip(found["input_ids"], found["offset_mapping"], strict=True)
         return [text[start:end].strip() for i, (start, end) in places if i == token]
 
@@ -70,6 +71,8 @@ class Vocabulary:
         return ids[len(anchor) :] if ids[: len(anchor)] == anchor else self._plain(text)
 
     def _split_message(self, text: str) -> str:
+        if not text:
+            return "A target has at least one character: give a token's text, or #ID."
         if unknown := self.unknown(text):
             return f"{text!r} is no token: {unknown[0]!r} is not in this vocabulary. Give a token's text, or #ID."
         pieces = [self.text(i) for i in self._continuation(text)]

@@ -24,7 +24,7 @@ def testbed() -> None:
 @click.option(
     "--model", metavar="M", default=BUNDLED, help="A model trained by `landed testbed train`. Default: the bundled one."
 )
-@click.option("--count", metavar="N", type=click.IntRange(min=1), default=200, show_default=True, help="Prompts a row.")
+@click.option("--count", metavar="N", type=click.IntRange(min=1), default=200, show_default=True, help="Draws a row.")
 @click.option("--learnt", is_flag=True, help="Combinations that occur in training instead of held-out ones.")
 @click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
 def score(model: str, count: int, learnt: bool, json_target: str | None) -> None:
@@ -66,7 +66,7 @@ def show(task: str | None, count: int, learnt: bool) -> None:
 @testbed.command()
 @click.argument("dst", type=click.Path())
 @click.option("--steps", metavar="N", type=click.IntRange(min=1), help="Updates. Default: as for the bundled model.")
-@click.option("--seed", metavar="S", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", metavar="S", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 def train(dst: str, steps: int | None, seed: int) -> None:
     """Train a model on the language and write it to DST, a folder in Hugging Face layout.
 

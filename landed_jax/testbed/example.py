@@ -21,7 +21,8 @@ class Example:
         words: the whole sentence.
         cut: which word is to be guessed; what stands before it is the prompt.
         foil: the wrong answer to compare with.
-        evidence: the column of the token that decides between answer and foil.
+        evidence: the last column before the answer in which the matched sentence has another token. Names of several
+            words, and words that were said several times, differ in earlier columns too.
         combination: what is either learnt from or held out, never both: a subject and a wording, a pair of names, …
 
     >>> example = Example("facts", "capital", ("The", "capital", "is", "Rome", "."), 3, "Paris", 2, ("Italy", "0"))
@@ -50,9 +51,10 @@ class Example:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two prompts of one length that differ in the evidence, for activation patching.
+    """Two prompts of one length that differ in what decides the answer, for activation patching.
 
-    What is right for the corrupted prompt is the foil of the clean one.
+    What is right for the corrupted prompt is the foil of the clean one. Of a pair that is held out, the
+    clean sentence is.
     """
 
     clean: Example
@@ -68,7 +70,7 @@ class Task:
         words: every word that its sentences can have.
         draw: ``draw(chooser, condition, held_out)``: a pair whose clean sentence is of a combination that is held out
             of the training, or of one that is not.
-        learn: a sentence to learn from, which is never of a held-out combination.
+        learn: a sentence to learn from, never of a combination that is held out in its condition.
     """
 
     name: str

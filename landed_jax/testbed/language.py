@@ -36,7 +36,8 @@ def pairs(task: str, condition: str, count: int, *, held_out: bool = True, seed:
     Args:
         task: one of `TASKS`.
         condition: one of the task's `conditions`.
-        held_out: of combinations that never occur in training, or of those that do.
+        held_out: clean prompts of combinations that the condition never has in training, or of those that it has. The
+            same prompt may come more than once: some conditions have few.
 
     Raises:
         LandedError: for a task or condition that there is not.

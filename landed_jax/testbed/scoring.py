@@ -30,7 +30,7 @@ class Score:
     """What came out of one condition.
 
     Attributes:
-        count: how many prompts.
+        count: how many prompts, all different.
         first: the fraction in which the right word was the likeliest of all.
         above_foil: the fraction in which the right word was likelier than the foil.
     """
@@ -69,17 +69,19 @@ class Questions:
 
 
 def ask(vocabulary: Vocabulary, count: int, *, held_out: bool = True, seed: int = 0) -> Questions:
-    """As many prompts of every condition of every task.
+    """Up to `count` different prompts of every condition of every task: as many as so many draws give.
 
     Raises:
         LandedError: if an answer is not one token to this tokenizer.
     """
-    groups = [(task, condition, count) for task, condition in language.conditions()]
-    examples = [
-        pair.clean
-        for task, condition, _ in groups
-        for pair in language.pairs(task, condition, count, seed=seed, held_out=held_out)
-    ]
+    groups, examples = [], []
+    for task, condition in language.conditions():
+        drawn = language.pairs(task, condition, count, held_out=held_out, seed=seed)
+        different = {
+            pair.clean.words[: pair.clean.cut]: pair.clean for pair in drawn
+        }  # some conditions have few prompts
+        groups.append((task, condition, len(different)))
+        examples += different.values()
     return Questions(groups, _chunks(vocabulary, examples), *_word_ids(vocabulary, examples))
 
 
@@ -96,7 +98,7 @@ def _word_ids(vocabulary: Vocabulary, examples: Sequence[Example]) -> tuple[np.n
 
 
 def score_model(model: Model, count: int = 200, *, held_out: bool = True, seed: int = 0) -> list[Score]:
-    """A model's scores on as many prompts of every condition.
+    """A model's scores on up to `count` different prompts of every condition.
 
     Raises:
         LandedError: if the model has no tokenizer, or an answer is not one token to it.

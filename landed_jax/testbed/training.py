@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import math
 import shutil
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +22,7 @@ from landed_jax.errors import LandedError
 from landed_jax.forward import forward
 from landed_jax.hf.writer import write_checkpoint
 from landed_jax.jsonfile import read_json_object
-from landed_jax.orbax import quiet
+from landed_jax.orbax import first_line, quiet
 from landed_jax.parameters import Params, init_params
 from landed_jax.testbed import language
 from landed_jax.testbed.scoring import Score, ask, score
@@ -58,6 +60,21 @@ class Recipe:
     peak: float = 3e-3
     warmup: int = 200
     decay: float = 0.1
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} is {getattr(self, name)!r}, not a whole number of at least {least}"
+            for name, least in (("seed", 0), ("steps", 1), ("batch", 1), ("warmup", 0))
+            if type(getattr(self, name)) is not int or getattr(self, name) < least
+        ]
+        if not 0 < self.peak < math.inf or not 0 <= self.decay < math.inf:
+            wrong.append(f"peak {self.peak!r} and decay {self.decay!r} are not numbers above 0")
+        if self.config.vocab_size != ARCHITECTURE.vocab_size:
+            wrong.append(f"vocab_size is {self.config.vocab_size}, not the language's {ARCHITECTURE.vocab_size}")
+        if self.seed not in range(2**32):
+            wrong.append("the seed is not below 2**32")
+        if wrong:
+            raise LandedError(f"This training cannot be: {'; '.join(wrong)}.")
 
     def optimizer(self) -> optax.GradientTransformation:
         schedule = optax.warmup_cosine_decay_schedule(0.0, self.peak, self.warmup, max(self.steps, self.warmup + 1))
@@ -148,12 +165,12 @@ def train(
         done = 0
         if checkpoints.latest is not None:
             done = checkpoints.latest.step
-            state = checkpoints.load(done, state)
+            state = _load(checkpoints, done, state, kept)
         for step in range(done, recipe.steps):
             state, value = update(state, rows.batch(step, recipe.batch), recipe)
             last = step + 1 == recipe.steps
             if (step + 1) % save_every == 0 or last:
-                checkpoints.save(step + 1, state)
+                _save(checkpoints, step + 1, state, kept)
             scores = None
             if questions is not None and score_every and (last or (step + 1) % score_every == 0):
                 scores = score(state["params"], recipe.config, questions)
@@ -165,7 +182,36 @@ def train(
         }
         write_checkpoint(folder, recipe.config, jax.tree.map(np.asarray, state["params"]), special)
         save_tokenizer(tokenizer, folder)
-    shutil.rmtree(kept)
+    shutil.rmtree(kept, ignore_errors=True)  # the model is there: what may be left of the state harms nobody
+
+
+def _crc32(state: dict[str, Any]) -> np.ndarray:
+    """What tells a changed bit: Orbax itself would load it."""
+    crc = 0
+    for leaf in jax.tree.leaves(state):
+        crc = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), crc)
+    return np.array(crc, np.uint32)
+
+
+def _save(checkpoints: Any, step: int, state: dict[str, Any], kept: Path) -> None:
+    try:
+        checkpoints.save(step, {"state": state, "crc32": _crc32(state)})
+    except Exception as error:  # Orbax and TensorStore raise many types for a full disk
+        raise LandedError(f"The state of the training cannot be written to {kept}: {first_line(error)}") from error
+
+
+def _load(checkpoints: Any, step: int, like: dict[str, Any], kept: Path) -> dict[str, Any]:
+    try:
+        loaded = checkpoints.load(step, {"state": like, "crc32": np.array(0, np.uint32)})
+        if int(loaded["crc32"]) == int(_crc32(loaded["state"])):
+            return loaded["state"]
+        why = "its checksum is another"
+    except Exception as error:  # and as many for a damaged folder
+        why = first_line(error)
+    raise LandedError(
+        f"Step {step} in {kept / 'steps'} is damaged ({why}): delete that step to go on from the one before, or all of "
+        f"{kept} to begin again."
+    )
 
 
 def _agree(kept: Path, recipe: Recipe) -> None:
@@ -173,9 +219,13 @@ def _agree(kept: Path, recipe: Recipe) -> None:
     written = json.loads(json.dumps(dataclasses.asdict(recipe)))
     file = kept / "recipe.json"
     if not file.exists():
+        if (kept / "steps").exists():
+            raise LandedError(f"{kept} does not say which training it is the state of: delete it and begin again.")
         try:
             kept.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(written, indent=1), encoding="utf-8")
+            unfinished = kept / "recipe.unfinished"
+            unfinished.write_text(json.dumps(written, indent=1), encoding="utf-8")
+            unfinished.replace(file)
         except OSError as error:
             raise LandedError(f"{kept} cannot be written: {error}.") from error
         return

@@ -72,8 +72,17 @@ def test_scores_are_those_of_each_prompt_alone(model: landed.Model) -> None:
         logits = np.asarray(model.trace([ids[mask].tolist()], record=(), at=-1).logits[0, 0])
         rank.append(logits.argmax() == answer)
         above.append(logits[answer] > logits[foil])
-    np.testing.assert_allclose([s.first for s in scores], np.reshape(rank, (-1, 3)).mean(-1))
-    np.testing.assert_allclose([s.above_foil for s in scores], np.reshape(above, (-1, 3)).mean(-1))
+    ends = np.cumsum([s.count for s in scores])[:-1]
+    np.testing.assert_allclose([s.first for s in scores], [part.mean() for part in np.split(rank, ends)])
+    np.testing.assert_allclose([s.above_foil for s in scores], [part.mean() for part in np.split(above, ends)])
+
+
+def test_no_prompt_is_asked_twice(model: landed.Model) -> None:
+    questions = ask(model.vocabulary, 100)
+    asked = [tuple(row) for chunk in questions.tokens for row in chunk.ids.tolist()][: len(questions.answers)]
+    assert len(set(asked)) == len(asked) == sum(count for *_, count in questions.groups)
+    counts = {condition: count for _, condition, count in questions.groups}
+    assert counts["seasons"] == 4 and counts["two attractors"] == 100
 
 
 def test_transformers_reads_it_too(model: landed.Model) -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import torch
 import landed_jax as landed
 from landed_jax.errors import LandedError
 from landed_jax.testbed.language import Rows
-from landed_jax.testbed.training import ARCHITECTURE, Recipe, loss, start, train
+from landed_jax.testbed.training import ARCHITECTURE, Progress, Recipe, loss, start, train
 from tests.reference.numpy_model import numpy_forward
 
 TINY = Recipe(
@@ -84,6 +85,70 @@ def test_what_comes_out_is_a_model_for_transformers_too(tmp_path: Path, usual_pr
     np.testing.assert_allclose(model.trace(prompt).logits[0], expected, atol=2e-5)
     with pytest.raises(LandedError, match="already there"):
         train(tmp_path / "new" / "model", TINY)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that stopped behind its fourth step: the folder that it would have written."""
+    dst = tmp_path_factory.mktemp("begun") / "model"
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 5:
+            raise KeyboardInterrupt
+
+    with jax.numpy_dtype_promotion("standard"), pytest.raises(KeyboardInterrupt):
+        train(dst, TINY, watch=stop, save_every=2, score_every=None)
+    return dst
+
+
+def a_copy(begun: Path, tmp_path: Path) -> tuple[Path, Path]:
+    shutil.copytree(begun.with_name("model.training"), tmp_path / "model.training")
+    return tmp_path / "model", tmp_path / "model.training"
+
+
+def test_a_changed_bit_in_the_state_is_seen(begun: Path, tmp_path: Path, usual_promotion: None) -> None:
+    dst, kept = a_copy(begun, tmp_path)
+    largest = max((f for f in (kept / "steps" / "4").rglob("*") if f.is_file()), key=lambda f: f.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 1
+    largest.write_bytes(data)
+    with pytest.raises(LandedError, match=r"Step 4 in .* is damaged"):
+        train(dst, TINY, score_every=None)
+    shutil.rmtree(kept / "steps" / "4")  # as the message says
+    train(dst, TINY, score_every=None)
+    assert landed.load(dst).config == TINY.config
+
+
+def test_an_emptied_step_is_damage_too(begun: Path, tmp_path: Path, usual_promotion: None) -> None:
+    dst, kept = a_copy(begun, tmp_path)
+    for part in (kept / "steps" / "4").iterdir():
+        shutil.rmtree(part) if part.is_dir() else part.unlink()
+    with pytest.raises(LandedError) as said:
+        train(dst, TINY, score_every=None)
+    assert "damaged" in str(said.value) and len(str(said.value).splitlines()) == 1
+
+
+def test_a_state_that_says_nothing_of_itself_is_not_taken_over(begun: Path, tmp_path: Path) -> None:
+    dst, kept = a_copy(begun, tmp_path)
+    (kept / "recipe.json").unlink()
+    with pytest.raises(LandedError, match="does not say which training"):
+        train(dst, TINY)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, "steps is 0"),
+        ({"batch": -1}, "batch is -1"),
+        ({"warmup": 1.5}, "warmup is 1.5"),
+        ({"seed": 2**32}, "seed is not below"),
+        ({"peak": float("nan")}, "peak nan"),
+        ({"config": dataclasses.replace(ARCHITECTURE, vocab_size=500)}, "vocab_size is 500"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(LandedError, match=message):
+        Recipe(**settings)
 
 
 def test_another_recipe_does_not_go_on(tmp_path: Path, usual_promotion: None) -> None:

@@ -1,6 +1,7 @@
 """Subject and verb agree in number, with nouns of the other number (attractors) between them.
 
-Held out: with none between, pairs of a subject and a verb; otherwise pairs of a subject and a noun after it.
+Held out: with none between, which verb directly follows which subject; otherwise which nouns follow a subject. (A verb
+that never directly follows a subject in training does follow it with other nouns between.)
 """
 
 import random
