@@ -208,6 +208,10 @@ def load_result(path: str | os.PathLike[str]) -> "xarray.Dataset":
 
     Raises:
         LandedError: if the file is not there, or is not one that `save_result` wrote.
+
+    >>> load_result("results.csv")
+    Traceback (most recent call last):
+    landed_jax.errors.LandedError: results.csv: a result's file ends in .nc or .nc4.
     """
     import xarray as xr
 

@@ -210,6 +210,12 @@ def convert(src: str | os.PathLike[str], dst: str | os.PathLike[str], progress: 
 
     Raises:
         LandedError: if `src` cannot be opened, or `dst` exists or cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     convert("bundled", f"{folder}/native")
+    ...     load(f"{folder}/native").config.n_layers
+    4
     """
     dst = Path(dst).expanduser()
     check_destination(dst)

@@ -1,6 +1,7 @@
 """Strict settings for every test: JAX's own guards on, types and shapes checked, eight devices that are not there."""
 
 import os
+from pathlib import Path
 
 # Read when JAX and torch are first imported, so they come before both. The optimisation level is that of the machine
 # code alone (XLA's own passes all run): compiling is most of what these tests do. Passive: torch's spinning threads
@@ -11,9 +12,12 @@ os.environ["XLA_FLAGS"] = (
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Compiled programs are kept: the two processes share them, and a second run finds them.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import hypothesis
 import jax

@@ -82,7 +82,8 @@ def run(
         write_json(run_document(account, top), json_target)
     if json_target != "-":
         print_report(run_report(account, top))
-        print_report(section_report(account))
+        if sections:
+            print_report(section_report(account))
 
 
 def _piped_prompt() -> str:
