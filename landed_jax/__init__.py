@@ -20,7 +20,7 @@ from landed_jax.analysis.logprob import LogProbability, attribute_log_probabilit
 from landed_jax.analysis.operations import Operations, operations
 from landed_jax.analysis.outliers import Outliers, outliers
 from landed_jax.analysis.per_write import PerWrite
-from landed_jax.analysis.position_classes import POSITION_CLASSES, position_classes
+from landed_jax.analysis.position_classes import POSITION_CLASSES, delimiter_ids, position_classes
 from landed_jax.analysis.reads import Read, read_head, read_logit, read_neuron, read_vector
 from landed_jax.analysis.result import Attribution
 from landed_jax.analysis.rotations import RotatedCounts, rotated_counts
@@ -89,6 +89,7 @@ __all__ = [
     "convert",
     "coordinates",
     "count_parameters",
+    "delimiter_ids",
     "faithfulness",
     "forward",
     "group_effect",

@@ -25,13 +25,14 @@ class Attribution:
     """A logit (or a difference, or any direction) as a sum over writes, with its closure error.
 
     Attributes:
-        landed: each write's landed contribution, in units of the logit.
+        landed: each write's landed contribution, in units of the value.
         direct_effect: what removing each write would take from the value, σ recomputed; None if not asked for.
-        sigma_share: each write's part of σ² at the final norm; None if not asked for.
-        value: ``[batch, position]``, the model's own logit or difference.
+        sigma_share: each write's part of σ² at the read's site; None if not asked for.
+        value: ``[batch, position]``, what was read: the model's own logit, a difference, a pre-activation.
         total: ``[batch, position]``, the sum of all landed contributions and the offset.
         offset: ``[1, 1]``, the reader's own bias, which no write makes.
-        closure_error: ``|total − value|``, in units of the logit: float arithmetic's error, and nothing else's.
+        closure_error: ``|total − value|``, in units of the value: float arithmetic's error, unless an edit
+            of the pass broke the sum.
         target, against: ids ``[batch, position]``; None for a direction of the user's.
         attended: ``[layer, batch, position, head]``, the column of the source token with the largest part in each
             head's contribution, where the trace recorded `SOURCES`.

@@ -292,7 +292,8 @@ def _weak_parts(trace: Trace, directions: WeakDirections) -> PerWrite:
     weak = directions.directions[: directions.count].astype(gamma.dtype)
 
     def part_of(inside: jax.Array, whole: jax.Array) -> jax.Array:
-        return inside / jnp.where(whole > 0, whole, 1)
+        # Two products that round apart: the part is never above the whole.
+        return jnp.clip(inside / jnp.where(whole > 0, whole, 1), 0, 1)
 
     def vectors(landed: Float[Array, "*shape d_model"]) -> jax.Array:
         return part_of(jnp.sum(jnp.square(landed @ weak.T), -1), jnp.sum(jnp.square(landed), -1))

@@ -1,6 +1,7 @@
 """`landed run`: one prompt's account."""
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -61,6 +62,8 @@ def run(
 
     if out is not None:
         check_result_path(out)
+        if json_target is not None and Path(json_target).resolve() == Path(out).resolve():
+            raise LandedError("--json and --out name the same file: give each its own.")
 
     from landed_jax.model import load
     from landed_jax.report.account import account_for
