@@ -24,8 +24,9 @@ def direct_effect(
     """
     variance = jnp.square(sigma)
     delta = (write_dot_write - 2 * write_dot_stream) / (d_model * variance)
-    delta = jnp.maximum(delta, eps / variance - 1)
-    lost = jnp.expm1(-0.5 * jnp.log1p(delta))  # σ/σ′ − 1
+    # Near δ = −1 it is 1 + δ that float subtraction gives exactly; log1p would make of a rounded −1 an infinity.
+    little = jnp.log(jnp.maximum(1 + delta, eps / variance))
+    lost = jnp.expm1(-0.5 * jnp.where(delta > -0.5, jnp.log1p(jnp.maximum(delta, -0.5)), little))  # σ/σ′ − 1
     return landed + (landed - value) * lost
 
 
