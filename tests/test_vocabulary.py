@@ -57,7 +57,7 @@ def test_sentencepiece_style_round_trip(stories: Path) -> None:
     [
         (" Rome and", r"not one token but"),
         ("Rome", r"Did you mean ' Rome', with the space\?"),
-        ("", "one token"),
+        ("", "at least one character"),
         ("日本", "not one token but 6"),
     ],
 )

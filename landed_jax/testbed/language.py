@@ -1,5 +1,6 @@
 """The language: all tasks and stories mixed into rows of tokens, each row made from its number alone."""
 
+import functools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ def conditions() -> Iterator[tuple[str, str]]:
             yield name, condition
 
 
+@functools.cache  # asked for with every batch
 def words() -> tuple[str, ...]:
     """The closed vocabulary, in the order of its ids; the special tokens come before."""
     found: set[str] = set(stories.WORDS).union(*(task.words for task in TASKS.values()))

@@ -19,10 +19,10 @@ def _pairs(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def _triples(text: str) -> tuple[tuple[str, str, str], ...]:
-    """Space-separated verbs, each as `third person/plural/past`."""
+    """Space-separated verbs, each as `third person|plural|past`."""
     triples = []
     for word in text.split():
-        third, plural, past = word.split("/")
+        third, plural, past = word.split("|")
         triples.append((third, plural, past))
     return tuple(triples)
 
@@ -40,15 +40,15 @@ NOUNS = _pairs("""
 """)
 
 VERBS = _triples("""
-    sleeps/sleep/slept waits/wait/waited smiles/smile/smiled laughs/laugh/laughed cries/cry/cried
-    sings/sing/sang dances/dance/danced runs/run/ran walks/walk/walked swims/swim/swam talks/talk/talked
-    listens/listen/listened works/work/worked rests/rest/rested arrives/arrive/arrived falls/fall/fell
-    sits/sit/sat stands/stand/stood kneels/kneel/knelt yawns/yawn/yawned sneezes/sneeze/sneezed
-    coughs/cough/coughed whispers/whisper/whispered shouts/shout/shouted jumps/jump/jumped
-    travels/travel/travelled returns/return/returned disappears/disappear/disappeared
-    appears/appear/appeared shivers/shiver/shivered trembles/tremble/trembled nods/nod/nodded
-    prays/pray/prayed sighs/sigh/sighed blushes/blush/blushed stumbles/stumble/stumbled
-    hesitates/hesitate/hesitated wakes/wake/woke speaks/speak/spoke weeps/weep/wept
+    sleeps|sleep|slept waits|wait|waited smiles|smile|smiled laughs|laugh|laughed cries|cry|cried
+    sings|sing|sang dances|dance|danced runs|run|ran walks|walk|walked swims|swim|swam talks|talk|talked
+    listens|listen|listened works|work|worked rests|rest|rested arrives|arrive|arrived falls|fall|fell
+    sits|sit|sat stands|stand|stood kneels|kneel|knelt yawns|yawn|yawned sneezes|sneeze|sneezed
+    coughs|cough|coughed whispers|whisper|whispered shouts|shout|shouted jumps|jump|jumped
+    travels|travel|travelled returns|return|returned disappears|disappear|disappeared
+    appears|appear|appeared shivers|shiver|shivered trembles|tremble|trembled nods|nod|nodded
+    prays|pray|prayed sighs|sigh|sighed blushes|blush|blushed stumbles|stumble|stumbled
+    hesitates|hesitate|hesitated wakes|wake|woke speaks|speak|spoke weeps|weep|wept
 """)
 
 TRANSITIVE = _words("""

@@ -106,10 +106,10 @@ def _is_matrix(params: Params) -> Any:
 def start(recipe: Recipe) -> Params:
     """Random parameters, what is written to the stream scaled down by the number of writes."""
     params = init_params(recipe.config, jax.random.key(recipe.seed), scale=0.05)
-    quiet = (2 * recipe.config.n_layers) ** -0.5
+    deeper = (2 * recipe.config.n_layers) ** -0.5
     for layer in params["layers"].values():
-        layer["attn"]["W_O"] *= quiet
-        layer["mlp"]["W_down"] *= quiet
+        layer["attn"]["W_O"] *= deeper
+        layer["mlp"]["W_down"] *= deeper
     return params
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import SOURCES, WRITES, Attribution, LandedError, PerWrite, Trace
+from landed_jax.analysis.effects import direct_effect
 from landed_jax.config import ModelConfig
 from landed_jax.parameters import stack_layers
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
@@ -72,6 +73,15 @@ def test_every_write_equals_brute_force(name: str, read: str, x64: None) -> None
         )
         np.testing.assert_allclose(shares.value[b, p], expected.sum(), atol=1e-11)
         assert shares.closure_error[b, p] < 1e-11
+
+
+@pytest.mark.parametrize("size", [1.0, 1e4, 1e6])
+def test_the_effect_of_the_whole_stream_is_finite_in_float32(size: float) -> None:
+    # ε/σ² is below what float32 can tell from 0, yet without the write σ′² is ε and the value 0.
+    d_model, x = 8, jnp.full(8, size)
+    product, sigma = jnp.sum(x * x), jnp.sqrt(jnp.mean(x * x) + 1e-6)
+    whole = direct_effect(jnp.array(3.0), jnp.array(3.0), product, product, sigma, d_model, 1e-6)
+    np.testing.assert_allclose(whole, 3.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

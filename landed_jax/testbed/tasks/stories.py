@@ -2,6 +2,7 @@
 
 import random
 
+from landed_jax.testbed.example import capitalised
 from landed_jax.testbed.lexicon import (
     ADJECTIVES,
     ADVERBS,
@@ -74,4 +75,4 @@ def _fill(chooser: random.Random, text: str, named: dict[str, str]) -> tuple[str
         if word in _SLOTS and word not in chosen:
             chosen[word] = chooser.choice(_SLOTS[word])
         words.append(chosen.get(word, word))
-    return (words[0][0].upper() + words[0][1:], *words[1:])
+    return capitalised(tuple(words))
