@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
+import jax
 import numpy as np
 
 from landed_jax.analysis.position_classes import POSITION_CLASSES
@@ -63,17 +64,19 @@ def to_xarray(
     ``source_token_id``, ….
 
     Args:
-        result: the result, not inside ``jit`` or ``vmap``.
-        trace: the trace that it was made from: it knows tokens, sites and vocabulary where the result does not.
+        result: the result, not inside ``jit`` or ``vmap``; or an array, with the names of all its axes: the variable is
+            then called ``value``.
+        trace: the trace that it was made from: it knows tokens, sites and vocabulary where the result does not. (That
+            it is the same trace can be seen from the sizes only.)
         axes: names for the axes that the annotations leave open (``*axes``), by default as the package's own functions
             return them; or for axes that lead all arrays: ``("site",)`` for ``sigma_shares(trace)``, or ``vmap``'s.
         derived: add the results' array properties, sums and ratios of the other variables; not with leading axes.
 
     Raises:
         LandedError: for what is no result of an analysis, values under ``jit`` or ``vmap``, axes that have no name,
-            and a trace of other prompts or another model.
+            and a trace that the sizes show to be another.
 
-    >>> import jax, jax.numpy as jnp
+    >>> import jax.numpy as jnp
     >>> from landed_jax import attribute, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
@@ -83,14 +86,17 @@ def to_xarray(
     ('layer', 'batch', 'position', 'head')
     >>> found["scale.median"].sel(site="1.mlp", position=2).shape
     (1,)
+    >>> to_xarray(trace.sigma, trace, axes=("site", "batch", "position")).value.sel(site="final").shape
+    (1, 3)
     """
     import xarray as xr
 
-    if isinstance(result, Trace) or not dataclasses.is_dataclass(result) or isinstance(result, type):
+    bare = isinstance(result, np.ndarray | jax.Array)
+    if not bare and (isinstance(result, Trace | type) or not dataclasses.is_dataclass(result)):
         raise LandedError(f"A {type(result).__name__} is not the result of an analysis, so its axes have no names.")
     context = _context(result, trace)
-    leaves, attrs = [], {"result": type(result).__name__}
-    for name, kind, value in _walk(result, "", derived):
+    leaves, attrs = [], {"result": "array" if bare else type(result).__name__}
+    for name, kind, value in [("value", ("array", "*axes"), result)] if bare else _walk(result, "", derived):
         if kind is not None:
             leaves.append(_leaf(name, kind, value, axes, context, derived))
         else:
@@ -113,7 +119,12 @@ def to_xarray(
 
 
 def to_table(
-    data: Any, trace: Trace | None = None, *, variables: Sequence[str] | None = None, derived: bool = False
+    data: Any,
+    trace: Trace | None = None,
+    *,
+    axes: Sequence[str] | None = None,
+    variables: Sequence[str] | None = None,
+    derived: bool = False,
 ) -> "pandas.DataFrame":
     """A result in long form: one row an element, all variables below each other.
 
@@ -122,7 +133,7 @@ def to_table(
 
     Args:
         data: a `Dataset` of `to_xarray`, or a result.
-        trace, derived: as for `to_xarray`, for a result.
+        trace, axes, derived: as for `to_xarray`, for a result.
         variables: which to put in, by default all: neurons alone have ``layer · batch · position · d_ff`` rows.
 
     Raises:
@@ -138,7 +149,7 @@ def to_table(
     import pandas as pd
     import xarray as xr
 
-    dataset = data if isinstance(data, xr.Dataset) else to_xarray(data, trace, derived=derived)
+    dataset = data if isinstance(data, xr.Dataset) else to_xarray(data, trace, axes=axes, derived=derived)
     names = list(map(str, dataset.data_vars)) if variables is None else list(variables)
     if unknown := [name for name in names if name not in dataset.data_vars]:
         raise LandedError(f"There is no variable {unknown[0]!r}: there are {', '.join(map(str, dataset.data_vars))}.")
@@ -268,7 +279,8 @@ class _Leaf(NamedTuple):
 
 def _context(result: Any, trace: Trace | None) -> _Context:
     """The result's own tokens, columns, config and vocabulary; the trace's where it has none."""
-    own = [value for field in dataclasses.fields(result) if (value := getattr(result, field.name)) is not None]
+    fields = dataclasses.fields(result) if dataclasses.is_dataclass(result) else ()
+    own = [value for field in fields if (value := getattr(result, field.name)) is not None]
 
     def first(kind: type, otherwise: Any) -> Any:
         return next((value for value in own if isinstance(value, kind)), otherwise)

@@ -56,6 +56,16 @@ def left_broadcast(value: jax.Array, like: jax.Array) -> jax.Array:
     return value.reshape((1,) * (like.ndim - value.ndim) + value.shape)
 
 
+def safe_root(square: jax.Array) -> jax.Array:
+    """The square root, with slope 0 where there is nothing, so that a gradient passes a vector of zeros.
+
+    >>> float(jax.grad(safe_root)(0.0))
+    0.0
+    """
+    there = square > 0
+    return jnp.where(there, jnp.sqrt(jnp.where(there, square, 1)), 0)
+
+
 def is_concrete(value: Any) -> bool:
     """Whether a value is known now, and not a tracer of ``jit``, ``vmap`` or ``grad``: only then can it be checked."""
     return not isinstance(value, Tracer)

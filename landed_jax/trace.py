@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
-from landed_jax.nn.sites import Site, axes_of
+from landed_jax.nn.sites import GROUPS, Site, axes_of
 from landed_jax.numerics import is_concrete
 from landed_jax.parameters import Params
 from landed_jax.tokens import Tokens
@@ -60,7 +60,9 @@ class Trace:
         """
         site = Site(site)
         if site.value not in self.sown:
-            raise LandedError(f"This trace did not record {site.value}: add Site.{site.name} to record=.")
+            group = next((f"{name} (or " for name, sites in GROUPS.items() if site in sites), "")
+            wanted = f"{group}Site.{site.name}{')' if group else ''}"
+            raise LandedError(f"This trace did not record {site.value}: add {wanted} to record=.")
         return self.sown[site.value]
 
     def axes(self, site: Site) -> tuple[str, ...]:

@@ -365,10 +365,25 @@ def test_what_a_file_would_change_is_refused(dataset: xr.Dataset, tmp_path: Path
     assert not os.listdir(tmp_path)
 
 
+def test_a_bare_array_takes_its_names_from_the_caller(tmp_path: Path) -> None:
+    split = landed.attribute_by_source(traced(), 3)
+    found = to_xarray(split, traced(), axes=("layer", "batch", "position", "head", "source"))
+    np.testing.assert_array_equal(found["value"], split)
+    assert found["position"].values.tolist() == [1, 4] and found["source_token"].shape == (2, 5)
+    error = to_xarray(landed.closure_error(traced()), traced(), axes=("site", "batch", "position"))
+    assert error["site"].values.tolist() == ["0.attn", "0.mlp", "1.attn", "1.mlp", "final"]
+    save_result(found, tmp_path / "split.nc")
+    assert load_result(tmp_path / "split.nc").identical(found)
+    assert len(to_table(split, traced(), axes=("layer", "batch", "position", "head", "source"))) == split.size
+
+
 def test_what_has_no_names_is_refused() -> None:
-    for wrong in (traced(), 3, jnp.ones(2), PerWrite):
+    for wrong in (traced(), 3, [1.0], PerWrite):
         with pytest.raises(LandedError, match="not the result of an analysis"):
             to_xarray(wrong)
+    for axes in (None, ("site",)):
+        with pytest.raises(LandedError, match="2 axes that have no names"):
+            to_xarray(jnp.ones((5, 2)), traced(), axes=axes)
     stacked = jax.tree.map(lambda leaf: leaf[None], made("Coordinates"))
     with pytest.raises(LandedError, match="name in axes="):
         to_xarray(stacked)

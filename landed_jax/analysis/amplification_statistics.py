@@ -8,11 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from landed_jax.analysis.position_classes import Delimiters, position_classes
+from landed_jax.analysis.projections import over_layers
 from landed_jax.analysis.spread import PERCENTILES, Spread, spread
 from landed_jax.analysis.write_amplification import embedding_gains, layer_gains
 from landed_jax.errors import LandedError
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import highest_precision
+from landed_jax.parameters import Params
 from landed_jax.trace import Trace
 
 
@@ -33,8 +35,8 @@ class AmplificationStatistics:
         norm_ratio: one sample for each component and position, ``‖w ⊙ γ/σ‖ / ‖w‖``. How much longer or shorter a
             component's write is when it is heard. Few strongly magnified coordinates weigh more here.
 
-    In the last two, components that write nothing at a position (a neuron with activation 0) are no samples, and
-    neither are biases.
+    In the last two, components that write nothing at a position (a neuron with activation 0, a head whose output
+    weights were set to 0) are no samples, and neither are biases.
     """
 
     per_coordinate: Spread
@@ -103,18 +105,22 @@ def _statistics(trace: Trace, classes: Bool[Array, "class batch position"]) -> A
         return jax.vmap(spread, in_axes=(0, None))(samples, chosen)
 
     def heads(layer: tuple[jax.Array, ...]) -> Spread:
-        gains, z, sigma = layer
-        return both(gains / sigma[None, ..., None], jnp.any(z != 0, axis=-1))
+        gains, z, there, sigma = layer
+        return both(gains / sigma[None, ..., None], jnp.any(z != 0, axis=-1) & there[None, None])
 
     def neurons(layer: tuple[jax.Array, ...]) -> Spread:
-        gains, a, sigma = layer
-        return both(gains[:, None, None] / sigma[None, ..., None], a != 0)
+        gains, a, there, sigma = layer
+        return both(gains[:, None, None] / sigma[None, ..., None], (a != 0) & there[None, None])
+
+    def weights_there(part: Params) -> tuple[jax.Array, jax.Array]:
+        return jnp.any(part["attn"]["W_O"] != 0, axis=(0, 2)), jnp.any(part["mlp"]["W_down"] != 0, axis=0)
 
     sigma, (head_gains, columns, *_) = trace.sigma, layer_gains(trace)
+    heads_there, neurons_there = over_layers(weights_there, trace.weights()["layers"])
     first = both(embedding_gains(trace) / sigma[:1], jnp.any(trace[Site.EMBEDDING] != 0, axis=-1))
     # Layer by layer, so that the samples of all layers together are never alive.
-    odd = jax.lax.map(heads, (head_gains, trace[Site.HEAD], sigma[1::2]))
-    even = jax.lax.map(neurons, (columns, trace[Site.NEURON], sigma[2::2]))
+    odd = jax.lax.map(heads, (head_gains, trace[Site.HEAD], heads_there, sigma[1::2]))
+    even = jax.lax.map(neurons, (columns, trace[Site.NEURON], neurons_there, sigma[2::2]))
 
     def by_site(first: jax.Array, odd: jax.Array, even: jax.Array) -> jax.Array:
         later = jnp.stack([odd, even], axis=1).reshape(-1, *first.shape)

@@ -16,7 +16,7 @@ from landed_jax.analysis.sources import split_layer
 from landed_jax.analysis.targets import Target
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import highest_precision, left_broadcast
-from landed_jax.trace import Trace
+from landed_jax.trace import Trace, layers_before
 
 
 @highest_precision
@@ -95,7 +95,7 @@ def _attribute(trace: Trace, read: Read, effects: bool) -> Attribution:
         offset=read.offset,
         target=read.target,
         against=read.against,
-        attended=_attended(trace, vector),
+        attended=_attended(trace, vector, layers_before(config, read.site)[0]),
         scale=amplification(trace),
         tokens=trace.tokens,
         at=trace.at,
@@ -105,12 +105,13 @@ def _attribute(trace: Trace, read: Read, effects: bool) -> Attribution:
     )
 
 
-def _attended(trace: Trace, vector: jax.Array) -> jax.Array | None:
-    """The source column with the largest part in each head's contribution, where sources were recorded."""
+def _attended(trace: Trace, vector: jax.Array, heard: int) -> jax.Array | None:
+    """The source column with the largest part in each heard head's contribution, where sources were recorded."""
     if Site.PATTERN.value not in trace.sown or Site.VALUE.value not in trace.sown:
         return None
 
     def layer(part: dict, pattern: jax.Array, value: jax.Array) -> jax.Array:
         return jnp.argmax(jnp.abs(split_layer(part, pattern, value, vector)), axis=-1)
 
-    return over_layers(layer, trace.weights()["layers"], trace[Site.PATTERN], trace[Site.VALUE])
+    columns = over_layers(layer, trace.weights()["layers"], trace[Site.PATTERN], trace[Site.VALUE])
+    return jnp.where((jnp.arange(len(columns)) < heard)[:, None, None, None], columns, -1)

@@ -21,6 +21,10 @@ class Coordinates:
     There are two counts of the coordinates that carry a part of the value, and they answer different questions.
     `count` asks when the sum, taken largest first, *first* reaches that part: one large coordinate may do, though the
     next one takes it back. `settled_count` asks from when on what is left out no longer matters.
+
+    Attributes:
+        contributions: ``x_k γ_k u_k / σ``, in units of the value.
+        value: what they sum to: the model's own number, less a reader's own offset.
     """
 
     contributions: Float[Array, "batch position d_model"]
@@ -34,10 +38,17 @@ class Coordinates:
     def count(self, fraction: float) -> Int[Array, "batch position"]:
         """The fewest coordinates, largest |contribution| first, whose signed sum first reaches that part of the value.
 
+        Args:
+            fraction: from 0 to 1.
+
+        Raises:
+            LandedError: for a fraction outside 0 to 1.
+
         >>> c = Coordinates(jnp.array([[[3.0, -2.0, 1.0, 0.5]]]), jnp.array([[2.5]]))
         >>> int(c.count(0.5)[0, 0]), int(c.count(1.0)[0, 0])
         (1, 1)
         """
+        check_fraction(fraction)
         sums = jnp.cumsum(self._largest_first(), axis=-1)
         value = self.value[..., None]
         sums = jnp.concatenate([jnp.zeros_like(value), sums], axis=-1)
@@ -53,8 +64,8 @@ class Coordinates:
         ``|R_m| ≤ (1 − fraction) |value|`` for *every* m ≥ n. Nothing is left after the last coordinate, so n always
         exists; a larger fraction only tightens the bound, so n never falls as the fraction grows; and while large
         contributions of opposite signs are outstanding, some R_m exceeds the bound, so n waits for them. The first n
-        have then reached that part of the value, so `count` is never larger. For a value of 0 it is the number of
-        coordinates down to the last whose rest does not vanish.
+        have then reached that part of the value, so `count` is never larger, up to the closure error. For a value of 0
+        it is the number of coordinates down to the last whose rest does not vanish.
 
         Args:
             fraction: from 0 to 1.
@@ -115,6 +126,9 @@ def coordinates(
     """The contribution of every coordinate of the landed stream to a read: ``x_k γ_k u_k / σ``.
 
     The arguments are those of `attribute`; by default the read is the most likely token's logit, at the final norm.
+
+    Raises:
+        LandedError: as `attribute` does.
 
     >>> from landed_jax import ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)

@@ -11,7 +11,7 @@ from landed_jax.analysis.projections import over_layers
 from landed_jax.config import ModelConfig
 from landed_jax.nn.functions import linear
 from landed_jax.nn.sites import Site
-from landed_jax.numerics import highest_precision, left_broadcast
+from landed_jax.numerics import highest_precision, left_broadcast, safe_root
 from landed_jax.parameters import Params
 from landed_jax.trace import Trace, read_sites
 
@@ -95,7 +95,7 @@ def _residual_growth(trace: Trace) -> ResidualGrowth:
     layers = over_layers(layer, trace.weights()["layers"], trace[Site.HEAD], trace[Site.NEURON], before)
     along, across = (values.reshape(-1, *rms.shape[1:]) for values in layers)
     larger = jnp.maximum(rms[:-1], rms[1:])
-    error = jnp.abs(_root(jnp.square(rms[:-1] + along) + jnp.square(across)) - rms[1:])
+    error = jnp.abs(safe_root(jnp.square(rms[:-1] + along) + jnp.square(across)) - rms[1:])
     return ResidualGrowth(
         rms=rms,
         ratio=jnp.where(rms[:-1] > 0, rms[1:] / jnp.where(rms[:-1] > 0, rms[:-1], 1), 0),
@@ -119,10 +119,4 @@ def _with_bias(written: jax.Array, part: Params, name: str) -> jax.Array:
 
 
 def _rms(x: Float[Array, "*batch d_model"]) -> Float[Array, "*batch"]:
-    return _root(jnp.mean(jnp.square(x), axis=-1))
-
-
-def _root(square: jax.Array) -> jax.Array:
-    """The square root, with slope 0 where there is nothing, so that a gradient passes a stream of zeros."""
-    there = square > 0
-    return jnp.where(there, jnp.sqrt(jnp.where(there, square, 1)), 0)
+    return safe_root(jnp.mean(jnp.square(x), axis=-1))

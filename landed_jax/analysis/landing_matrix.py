@@ -15,7 +15,7 @@ from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
 from landed_jax.nn.functions import linear, scale_stream
 from landed_jax.nn.sites import NORMED, RESIDUALS, Site
-from landed_jax.numerics import highest_precision, left_broadcast
+from landed_jax.numerics import highest_precision, left_broadcast, safe_root
 from landed_jax.parameters import Params
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace, read_sites, recorded_index, site_index
@@ -217,7 +217,7 @@ def _norms(trace: Trace) -> PerLanding:
     def constant(part: Params, name: str, shape: tuple[int, ...]) -> jax.Array:
         if name not in part:
             return jnp.zeros((len(squares), *shape), squares.dtype)
-        norm = _root(squares @ jnp.square(part[name].astype(squares.dtype)))
+        norm = safe_root(squares @ jnp.square(part[name].astype(squares.dtype)))
         return jnp.broadcast_to(norm[:, None, None], (len(squares), *shape))
 
     def layer(part: Params, z: jax.Array, a: jax.Array) -> tuple[jax.Array, ...]:
@@ -227,7 +227,7 @@ def _norms(trace: Trace) -> PerLanding:
         # Head by head: one head's write is alive at a time, and a sum of squares cannot round to below 0.
         by_head = (jnp.moveaxis(z, 2, 0), jnp.moveaxis(part["attn"]["W_O"], 1, 0))
         heads = jnp.moveaxis(jax.lax.map(head, by_head), 0, -1)
-        columns = _root(contract_output(squares, jnp.square(part["mlp"]["W_down"].astype(a.dtype))))
+        columns = safe_root(contract_output(squares, jnp.square(part["mlp"]["W_down"].astype(a.dtype))))
         neurons = jnp.abs(a)[None] * columns[:, None, None]
         shape = z.shape[:2]
         return heads, neurons, constant(part["attn"], "b_O", shape), constant(part["mlp"], "b_down", shape)
@@ -240,13 +240,7 @@ def _norms(trace: Trace) -> PerLanding:
 def _norm_at_sites(
     written: Float[Array, "batch position d_model"], squares: Float[Array, "site d_model"]
 ) -> Float[Array, "site batch position"]:
-    return _root(jnp.einsum("bpd,sd->sbp", jnp.square(written), squares))
-
-
-def _root(square: jax.Array) -> jax.Array:
-    """The square root, with slope 0 where there is nothing, so that a gradient passes a write of zeros."""
-    there = square > 0
-    return jnp.where(there, jnp.sqrt(jnp.where(there, square, 1)), 0)
+    return safe_root(jnp.einsum("bpd,sd->sbp", jnp.square(written), squares))
 
 
 def _landed(

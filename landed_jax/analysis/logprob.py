@@ -77,13 +77,14 @@ def attribute_log_probability(
 
     The cost is about vocab · (d_ff + heads · head_dim) · d_model products a layer once, and as many exponentials
     without the d_model at every position: record the positions that matter (``at=[-1]``). Memory beyond the result is
-    a few arrays ``[chunk, d_ff + heads]``, one position and one layer at a time. ``grad`` computes each chunk twice.
+    a few arrays ``[chunk, d_ff + heads · head_dim]``, one position and one layer at a time. ``grad`` computes each
+    chunk twice.
 
     Args:
         trace: bound to its weights.
         target: a token's text or id, one a prompt or one a recorded position, as in `attribute`; by default each
             position's own most likely next token.
-        chunk: tokens of the vocabulary that are looked at together; by default as many as keep ``[chunk, d_ff]`` at
+        chunk: tokens of the vocabulary that are looked at together; by default as many as keep such an array at
             16 million numbers.
 
     Raises:
@@ -107,7 +108,7 @@ def attribute_log_probability(
     if chunk is not None and chunk < 1:
         raise LandedError(f"A chunk of the vocabulary holds at least one token, not {chunk}.")
     config = trace.config
-    chunk = min(chunk or max(_CHUNK_NUMBERS // (config.d_ff + config.n_heads), 1), config.vocab_size)
+    chunk = min(chunk or max(_CHUNK_NUMBERS // (config.d_ff + config.n_heads * config.head_dim), 1), config.vocab_size)
     return _log_probability(trace, read_logit(trace, target).target, chunk)
 
 

@@ -28,14 +28,15 @@ class Attribution:
         landed: each write's landed contribution, in units of the value.
         direct_effect: what removing each write would take from the value, σ recomputed; None if not asked for.
         sigma_share: each write's part of σ² at the read's site; None if not asked for.
-        value: ``[batch, position]``, what was read: the model's own logit, a difference, a pre-activation.
+        value: ``[batch, position]``, what was read: the model's own logit, a difference, a pre-activation (the
+            reader's own bias, `offset`, included).
         total: ``[batch, position]``, the sum of all landed contributions and the offset.
         offset: ``[1, 1]``, the reader's own bias, which no write makes.
         closure_error: ``|total − value|``, in units of the value: float arithmetic's error, unless an edit
             of the pass broke the sum.
         target, against: ids ``[batch, position]``; None for a direction of the user's.
         attended: ``[layer, batch, position, head]``, the column of the source token with the largest part in each
-            head's contribution, where the trace recorded `SOURCES`.
+            head's contribution, where the trace recorded `SOURCES`; -1 for heads after the site.
         scale: the amplification at every read site.
         site: the read site; what is written after it contributes 0.
     """
@@ -92,8 +93,9 @@ class Attribution:
         site = site_index(config, next_site(write, config))
         attended = text = None
         if self.attended is not None and write.kind == "head":
-            attended = int(self.attended[write.layer, batch, p, write.index])
-            if self.vocabulary is not None:
+            column_of = int(self.attended[write.layer, batch, p, write.index])
+            attended = column_of if column_of >= 0 else None
+            if attended is not None and self.vocabulary is not None:
                 text = self.vocabulary.text(int(self.tokens.ids[batch, attended]))
         landed, effect, share = (float(values[u]) if values.size else None for values in flat)
         return WriteRow(

@@ -38,7 +38,14 @@ def attribute_by_source(
 ) -> Float[Array, "layer batch position head source"]:
     """Landed contributions of ``A[q,k] · v_k W_O[h]``; over the sources they sum to the head's own.
 
-    The arguments are those of `attribute`. Record `SOURCES` beside `WRITES`.
+    In units of the read's value. The arguments are those of `attribute`; heads after the read's site are 0. Record
+    `SOURCES` beside `WRITES`.
+
+    Raises:
+        LandedError: for a trace without weights or the needed sites, and what `attribute` refuses.
+
+    References:
+        Elhage et al., A Mathematical Framework for Transformer Circuits, 2021 (a head as a sum over source tokens).
 
     >>> from landed_jax import SOURCES, WRITES, ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)

@@ -32,7 +32,12 @@ Examples:
 @click.option("--position", metavar="N", type=int, default=-1, help="The position to read. Default: the last.")
 @click.option("--top", metavar="K", type=click.IntRange(min=0), default=20, show_default=True, help="How many writes.")
 @click.option("--by-source", "by_source", is_flag=True, help="Also: the heads' contributions, token by token.")
-@click.option("--effects", is_flag=True, help="Also: landed against direct effects, and which writes act through σ.")
+@click.option(
+    "--effects",
+    is_flag=True,
+    help="Also: landed against direct effects, and which writes act through σ. Slow for large models: it takes the "
+    "whole vocabulary's logits without each write.",
+)
 @click.option("--coordinates", is_flag=True, help="Also: the coordinates, random bases, outliers, a causal check.")
 @click.option("--lens", is_flag=True, help="Also: the logit lens at every read site.")
 @click.option("--out", metavar="FILE", help="Write the labelled results (xarray) to a NetCDF file, FILE.nc.")

@@ -62,6 +62,7 @@ RESIDUALS = frozenset(s for s in Site if s.value.endswith("_residual"))
 NORMED = frozenset(s for s in Site if s.value.endswith("_normed"))
 SOURCES = frozenset({Site.PATTERN, Site.VALUE})
 WRITES = SCALES | {Site.EMBEDDING, Site.HEAD, Site.NEURON, Site.FINAL_RESIDUAL, Site.FINAL_NORMED}
+GROUPS = {"WRITES": WRITES, "RESIDUALS": RESIDUALS, "NORMED": NORMED, "SOURCES": SOURCES}
 
 
 def axes_of(site: Site) -> tuple[str, ...]:

@@ -46,12 +46,15 @@ def _effects(account: Account, found: Effects) -> dict[str, Any]:
         return {"nmae": plain(part.nmae[0, 0]), "correlation": plain(part.correlation[0, 0])}
 
     fields = ("kind", "layer", "index", "mediated", "landed", "ratio", "weak", "score", "sigma_share")
+    other = None if found.against is None else int(found.against[0, 0])
     return {
+        "against": None if other is None else {"id": other, "text": account.vocabulary.text(other)},
         "landed_against_direct": {
             name: {"heads": agreement(measure.heads), "neurons": agreement(measure.neurons)}
             for name in MEASURES  # JAX gives a dictionary back in the order of its keys
             if (measure := found.faithfulness.get(name)) is not None
         },
+        "volume_of": "centred logit" if account.attribution.against is None else "logit difference",
         "volume": [{field: getattr(row, field) for field in fields} for row in found.volume.top(10)],
     }
 

@@ -69,8 +69,18 @@ def _effects(account: Account, found: Effects, document: dict[str, Any]) -> Rend
             shown = [numbers["nmae"], numbers["correlation"]]
             cells = ["" if v is None else form.format(v) for v, form in zip(shown, ("{:.1%}", "{:+.3f}"), strict=True)]
             agreement.add_row(name, part, *cells)
-    agreement.caption = "NMAE: Σ|landed − effect| / Σ|effect|"
-    loud = _table("Writes that act through σ", "write", "score", "through σ", "itself", "weak part", "σ share")
+    other = document["against"]
+    named = "" if other is None else f"; the difference is to {escape(repr(other['text']))}"
+    agreement.caption = f"NMAE: Σ|landed − effect| / Σ|effect|{named}"
+    loud = _table(
+        f"Writes that act on the {document['volume_of']} through σ",
+        "write",
+        "score",
+        "through σ",
+        "itself",
+        "weak part",
+        "σ share",
+    )
     for row in found.volume.top(_ROWS):
         loud.add_row(
             describe(row),

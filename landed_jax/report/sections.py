@@ -41,10 +41,16 @@ class Sources:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Effects:
-    """How far landed contributions are from direct effects, by what is measured; and who acts through σ."""
+    """How far landed contributions are from direct effects, by what is measured; and who acts through σ.
+
+    Attributes:
+        against: the token of the measured logit difference: what the run was given, or the runner-up.
+        volume: of the centred logit, or of the difference that the run was given.
+    """
 
     faithfulness: dict[str, Faithfulness]
     volume: Volume
+    against: Int[Array, "batch position"] | None
 
 
 @jax.tree_util.register_dataclass
@@ -90,7 +96,7 @@ def look_closer(
         }
         if other is not None:
             measures["logit difference"] = faithfulness(trace, target, other)
-        found["effects"] = Effects(measures, volume(trace, target, against))
+        found["effects"] = Effects(measures, volume(trace, target, against), other)
     if "coordinates" in wanted:
         mine = coordinates(trace, target, against)
         found["coordinates"] = CoordinateDetail(

@@ -19,8 +19,8 @@ from tests.models import CONFIGS, SMALL, random_params, random_tokens
 from tests.reference.landed import Written, every_write
 from tests.reference.numpy_model import numpy_forward
 
-# Neurons of 0 are writes of nothing, and are no samples.
-CASES = CONFIGS | {"silent neurons": dataclasses.replace(SMALL, activation="relu2")}
+# Neurons of 0, and a head whose output weights are 0, are writes of nothing, and are no samples.
+CASES = CONFIGS | {"silent": dataclasses.replace(SMALL, activation="relu2")}
 DELIMITERS = (0, 2, 4, 6, 8, 10, 12)
 BOTH = ("write_weighted", "norm_ratio")
 
@@ -34,6 +34,9 @@ def traced(name: str, dtype: str = "float32", stacked: bool = False, at: tuple[i
     params = random_params(CASES[name], dtype=jnp.dtype(dtype))
     # Gains are spread wider than usual, or no amplification would be above 10.
     params = jax.tree_util.tree_map_with_path(lambda path, v: v * 3 if path[-1].key == "gamma" else v, params)
+    if name == "silent":
+        first = params["layers"]["0"]["attn"]
+        first["W_O"] = first["W_O"].at[:, 1].set(0)
     params = stack_layers(params) if stacked else params
     columns = None if at is None else jnp.asarray(at)
     _, trace = run(params, random_tokens(CASES[name], lengths=(7, 4)), CASES[name], at=columns)

@@ -46,8 +46,9 @@ def test_statistics_are_those_of_all_samples_of_a_class(name: str, stacked: bool
         for site in range(config.n_sites):
             for c in range(3):
                 check_spread(part, (site, c), np.array(samples.get((definition, site, c), [])))
-    if name == "silent neurons":
+    if name == "silent":
         assert int(found.of("neurons").norm_ratio.count.sum()) < classes.sum() * config.d_ff * config.n_layers
+        assert int(found.of("heads").norm_ratio.count.sum()) == classes.sum() * (config.n_heads * config.n_layers - 1)
 
 
 def test_kinds_are_the_sites_where_they_next_land() -> None:

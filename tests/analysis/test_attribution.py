@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax import SOURCES, WRITES, Attribution, LandedError, PerWrite, Trace
+from landed_jax import RESIDUALS, SOURCES, WRITES, Attribution, LandedError, PerWrite, Trace
 from landed_jax.analysis.effects import direct_effect
 from landed_jax.config import ModelConfig
 from landed_jax.parameters import stack_layers
@@ -194,6 +194,13 @@ def test_top_is_every_write_in_order() -> None:
     assert "direct effect" in repr(shares.top(3))
 
 
+def test_heads_after_the_read_attended_to_nothing_it_hears() -> None:
+    trace = traced(SMALL, WRITES | SOURCES | RESIDUALS)
+    shares = landed.attribute(trace, read=landed.read_neuron(trace, 0, 3, "gate"))
+    assert (shares.attended[0] >= 0).all() and (shares.attended[1] == -1).all()
+    assert {row.attended is None for row in shares.top(100) if row.kind == "head" and row.layer == 1} == {True}
+
+
 def test_top_amplification_is_the_next_landings_median() -> None:
     trace = traced(SMALL)
     for row in landed.attribute(trace, target=1).top(50, batch=0):
@@ -228,7 +235,7 @@ def test_bad_traces_say_so() -> None:
     _, trace = run(random_params(SMALL), random_tokens(SMALL), SMALL, record=WRITES)
     with pytest.raises(LandedError, match="bind"):
         landed.attribute(trace, target=1)
-    with pytest.raises(LandedError, match="did not record neuron"):
+    with pytest.raises(LandedError, match=r"did not record neuron: add WRITES \(or Site.NEURON\) to record="):
         landed.attribute(traced(SMALL, WRITES - {landed.Site.NEURON}), target=1)
     shares = landed.attribute(traced(SMALL), target=1)
     with pytest.raises(LandedError, match="padding"):

@@ -52,6 +52,8 @@ def test_who_drives_the_writing_neuron() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_null_space_neuron_is_the_loudest(seed: int) -> None:
+    as_is = null_space_neuron(neuron=9, seed=seed)
+    assert describe(landed.volume(as_is.trace(), as_is.target).top(1)[0]) == describe(as_is.writes[0])
     planted = null_space_neuron(neuron=9, seed=seed)
     trace = planted.trace(EVERYTHING)
     (write,) = planted.writes

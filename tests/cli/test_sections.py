@@ -98,6 +98,8 @@ def test_effects_are_the_measures_of_each_value_alone(model: landed.Model, docum
             nmae = np.abs(mine - theirs).sum() / np.abs(theirs).sum()
             assert found[name][part]["nmae"] == pytest.approx(nmae, rel=1e-3)
             assert found[name][part]["correlation"] == pytest.approx(np.corrcoef(mine, theirs)[0, 1], abs=1e-3)
+    assert document["effects"]["against"] == document["against"]
+    assert document["effects"]["volume_of"] == "logit difference"
     loud = document["effects"]["volume"]
     assert [row["score"] for row in loud] == sorted((row["score"] for row in loud), reverse=True)
 
@@ -108,7 +110,12 @@ def test_tables_fit_a_narrow_terminal(account: Account) -> None:
         console.print(section_report(account))
         printed = console.file.getvalue()
         assert "…" not in printed and max(map(len, printed.splitlines())) <= width
-        for shown in ("by source token", "random bases", "Writes that act through σ", "Logit lens"):
+        for shown in (
+            "by source token",
+            "random bases",
+            "Writes that act on the logit difference through σ",
+            "Logit lens",
+        ):
             assert shown in printed
 
 
@@ -124,7 +131,12 @@ def test_the_dataset_holds_it_all_and_comes_back(account: Account, document: dic
     settled = dataset["coordinates.settled"].sel(fraction=0.9).item()
     assert settled == document["coordinate_detail"]["settled"]["for_90"]
     assert list(dataset["source_token"].values[0]) == document["tokens"]
-    assert dataset.attrs == {"model": "bundled", "prompt": PROMPT, "target": " are", "against": " is"}
+    assert dataset.attrs["model"] == "bundled" and dataset.attrs["prompt"] == PROMPT
+    for name in ("target", "against"):
+        assert {"id": dataset.attrs[f"{name}_id"], "text": dataset.attrs[name]} == document[name]
+    assert json.loads(dataset.attrs["config"]) == account.config.to_dict()
+    nmae = document["effects"]["landed_against_direct"]["log-probability"]["neurons"]["nmae"]
+    assert dataset["effects.log-probability.neurons.nmae"].item() == pytest.approx(nmae)
     save_result(dataset, tmp_path / "run.nc")
     assert load_result(tmp_path / "run.nc").identical(dataset)
 
