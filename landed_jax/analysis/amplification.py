@@ -12,7 +12,12 @@ from landed_jax.trace import Trace
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Amplification:
-    """|γ_k|/σ at every read site, kept as its two factors, with its order statistics over coordinates."""
+    """|γ_k|/σ at every read site, kept as its two factors, with its order statistics over coordinates.
+
+    Attributes:
+        sigma, gamma: the factors.
+        minimum, median, maximum: of |γ_k|/σ over the coordinates k.
+    """
 
     sigma: Float[Array, "site batch position"]
     gamma: Float[Array, "site d_model"]
@@ -28,7 +33,14 @@ class Amplification:
 def amplification(trace: Trace) -> Amplification:
     """The amplification at every read site and recorded position.
 
-    σ divides all coordinates alike, so the order statistics are those of |γ|, divided by σ.
+    σ divides all coordinates alike, so the order statistics are those of |γ|, divided by σ. In units of one over the
+    stream's; coordinate by coordinate, whatever is written there (`write_amplification` weighs by what is).
+
+    Raises:
+        LandedError: for a trace without σ and γ.
+
+    References:
+        Zhang & Sennrich, Root Mean Square Layer Normalization, 2019 (the norm whose γ/σ this is).
 
     >>> from landed_jax import ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)

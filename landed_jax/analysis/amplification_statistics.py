@@ -82,6 +82,10 @@ def amplification_statistics(trace: Trace, *, delimiters: Delimiters | None = No
     Raises:
         LandedError: for a trace without weights or the needed sites, and what `position_classes` refuses.
 
+    References:
+        Sun et al., Massive Activations in Large Language Models, 2024 (why first tokens and delimiters stand apart:
+        where the stream is massive, σ is large and everything else is heard faintly).
+
     >>> from landed_jax import ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))

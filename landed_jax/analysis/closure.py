@@ -17,7 +17,14 @@ def closure_error(trace: Trace) -> Float[Array, "site batch position"]:
     """``max_k |Σ_u land(w_u, s) − RMSNorm_s(x)| / max_k |RMSNorm_s(x)|`` at every read site.
 
     In exact arithmetic it is 0. It is the error bar of `land` at each site. Record `NORMED` beside `WRITES`. Edits of
-    whole writes, of the stream a norm reads or of what it puts out break the sum, and show here.
+    whole writes, of the stream a norm reads or of what it puts out break the sum, and show here. No unit: it is
+    relative to the largest coordinate that is heard.
+
+    Raises:
+        LandedError: for a trace without weights or without the needed sites.
+
+    References:
+        Elhage et al., A Mathematical Framework for Transformer Circuits, 2021 (the stream as a sum of writes).
 
     >>> from landed_jax import NORMED, WRITES, ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)

@@ -89,6 +89,10 @@ def check_coordinates(
         LandedError: unless exactly one of `fraction` and `count` is given; for a fraction outside 0 to 1, a negative
             count, and what `attribute` refuses.
 
+    References:
+        Kovaleva et al., BERT Busters: Outlier Dimensions that Disrupt Transformers, 2021 (coordinates of a norm's
+        output taken away, to see what they carry).
+
     >>> from landed_jax import ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))

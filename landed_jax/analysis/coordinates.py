@@ -130,6 +130,9 @@ def coordinates(
     Raises:
         LandedError: as `attribute` does.
 
+    References:
+        Equation: logit = Σ_k (x_k γ_k / σ) W_U[t, k].
+
     >>> from landed_jax import ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))

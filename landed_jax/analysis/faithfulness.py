@@ -97,6 +97,9 @@ def faithfulness(
     difference (``against=``), for which the two agree best. Writes that come after the read's site are left out; the
     embedding and the biases too.
 
+    Raises:
+        LandedError: as `attribute` does.
+
     References:
         Syed, Rager & Conmy, Attribution Patching Outperforms Automated Circuit Discovery, 2023 (linear estimates of
         effects held against measured ones).

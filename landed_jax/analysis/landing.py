@@ -28,6 +28,9 @@ def land(trace: Trace, writes: Sequence[Write], *, site: str) -> Float[Array, "w
     Raises:
         LandedError: for a site before a write, or a write that is not there.
 
+    References:
+        Zhang & Sennrich, Root Mean Square Layer Normalization, 2019 (the norm; σ held fixed it is linear in the write).
+
     >>> from landed_jax import ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))

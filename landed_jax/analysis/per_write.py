@@ -15,6 +15,11 @@ class PerWrite:
     """One number for every write to the stream, at each recorded position.
 
     The biases are 0 in a model that has none.
+
+    Attributes:
+        embedding: the token embedding's.
+        heads, neurons: each head's and each neuron's.
+        attn_bias, mlp_bias: those of the output biases ``b_O`` and ``b_down``.
     """
 
     embedding: Float[Array, "batch position"]

@@ -131,6 +131,9 @@ def read_neuron(trace: Trace, layer: int, index: int, part: Literal["gate", "up"
     Raises:
         LandedError: for a neuron that is not there, or a trace without `RESIDUALS`.
 
+    References:
+        Shazeer, GLU Variants Improve Transformer, 2020 (the gate and up products of a gated MLP).
+
     >>> from landed_jax import RESIDUALS, WRITES, ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
@@ -157,6 +160,9 @@ def read_head(
 
     Raises:
         LandedError: for a head that is not there, or a trace without `RESIDUALS`.
+
+    References:
+        Elhage et al., A Mathematical Framework for Transformer Circuits, 2021 (what a head's QK and OV circuits read).
 
     >>> from landed_jax import RESIDUALS, WRITES, ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)

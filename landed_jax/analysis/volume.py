@@ -46,6 +46,9 @@ def sigma_shares(trace: Trace, *, site: str | None = None) -> PerWrite:
     Raises:
         LandedError: for a site that is not there, a trace without weights or without the needed sites.
 
+    References:
+        Equation: σ_s² = mean(x_s²) + ε with x_s = Σ w, so Σ_w ⟨w, x_s⟩ / d = σ_s² − ε.
+
     >>> from landed_jax import RESIDUALS, WRITES, ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))

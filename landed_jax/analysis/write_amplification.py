@@ -46,6 +46,9 @@ def write_amplification(trace: Trace, definition: WriteDefinition) -> PerWrite:
     Raises:
         LandedError: for another definition, or a trace without weights or the needed sites.
 
+    References:
+        Zhang & Sennrich, Root Mean Square Layer Normalization, 2019 (the norm whose γ/σ this is).
+
     >>> from landed_jax import ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
