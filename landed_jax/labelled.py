@@ -285,7 +285,8 @@ def _context(result: Any, trace: Trace | None) -> _Context:
     def first(kind: type, otherwise: Any) -> Any:
         return next((value for value in own if isinstance(value, kind)), otherwise)
 
-    at = getattr(result, "at", None if trace is None else trace.at)
+    # An array's own `at` is another thing.
+    at = result.at if any(field.name == "at" for field in fields) else None if trace is None else trace.at
     tokens = first(Tokens, None if trace is None else trace.tokens)
     if at is not None and not is_concrete(at):
         raise LandedError("Under jit or vmap a result has no values yet: label what comes out.")
