@@ -37,11 +37,13 @@ class Texts(Vocabulary):
         return TEXTS[token]
 
 
+run = jax.jit(landed.forward, static_argnames=("config", "record"))
+
+
 @functools.cache
 def traced() -> Trace:
     """Two prompts, of 5 and 3 tokens, recorded at columns 1 (padding in the second) and 4."""
     params, tokens = random_params(SMALL), random_tokens(SMALL)
-    run = jax.jit(landed.forward, static_argnames=("config", "record"))
     _, trace = run(params, tokens, SMALL, record=WRITES | RESIDUALS | SOURCES | NORMED, at=jnp.array([1, 4]))
     return trace.bind(params, Texts())
 
@@ -390,7 +392,7 @@ def test_what_has_no_names_is_refused() -> None:
     with pytest.raises(LandedError, match="Under jit"):
         jax.jit(lambda result: to_xarray(result) and 0)(made("Coordinates"))
     tokens = Tokens.from_lists([[1, 2, 3]] * 3)
-    _, other = landed.forward(random_params(SMALL), tokens, SMALL, at=[0, 1])
+    _, other = run(random_params(SMALL), tokens, SMALL, at=jnp.array([0, 1]))
     with pytest.raises(LandedError, match="another trace"):
         to_xarray(made("Coordinates"), other)
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import landed_jax as landed
@@ -73,12 +73,14 @@ def check_closure(config: ModelConfig, seed: int, lengths: tuple[int, ...], dtyp
 shapes = st.lists(st.integers(1, 5), min_size=1, max_size=2).map(tuple)
 
 
+@settings(max_examples=10)  # each is another model, and compiles
 @given(configs(), st.integers(0, 99), shapes)
 def test_closure_at_every_read_site_float64(config: ModelConfig, seed: int, lengths: tuple[int, ...]) -> None:
     with jax.enable_x64(True):
         check_closure(config, seed, lengths, "float64", 1e-11)
 
 
+@settings(max_examples=10)  # each is another model, and compiles
 @given(configs(), st.integers(0, 99), shapes)
 def test_closure_at_every_read_site_float32(config: ModelConfig, seed: int, lengths: tuple[int, ...]) -> None:
     params, tokens = random_params(config, seed), random_tokens(config, seed, lengths)
