@@ -6,14 +6,10 @@ from pathlib import Path
 # Read when JAX and torch are first imported, so they come before both. Compiling is most of what these tests do: the
 # machine code is not optimised and comes from the plainer emitters, which take 0.6 of the time (XLA's own passes all
 # run). Passive: torch's spinning threads starve xdist's other process.
-FLAGS = (
-    "--xla_force_host_platform_device_count=8",
-    "--xla_backend_optimization_level=0",
-    "--xla_cpu_use_fusion_emitters=false",
-    "--xla_cpu_parallel_codegen_split_count=1",
+os.environ["XLA_FLAGS"] = (
+    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 " + os.environ.get("XLA_FLAGS", "")
 )
-if FLAGS[0] not in os.environ.get("XLA_FLAGS", ""):  # a worker of xdist has them from the process that started it
-    os.environ["XLA_FLAGS"] = " ".join((*FLAGS, os.environ.get("XLA_FLAGS", "")))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
