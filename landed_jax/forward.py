@@ -12,7 +12,7 @@ from landed_jax.nn.functions import attention_mask
 from landed_jax.nn.modules import Decoder
 from landed_jax.nn.rotary import rotary_table
 from landed_jax.nn.sites import OUTSIDE_LAYERS, WRITES, Site
-from landed_jax.nn.tap import Context, Edit, Plan
+from landed_jax.nn.tap import Context, Edit, Observer, Plan
 from landed_jax.numerics import compute_dtype, highest_precision
 from landed_jax.parameters import Params, is_stacked
 from landed_jax.tokens import Tokens, as_tokens, columns
@@ -28,6 +28,7 @@ def forward(
     record: Iterable[Site] = WRITES,
     at: int | Sequence[int] | Int[Array, " recorded"] | None = None,
     edits: Mapping[Site, Edit] | None = None,
+    observers: Mapping[str, Observer] | None = None,
     dtype: Any = None,
 ) -> tuple[Float[Array, "batch recorded vocab"], Trace]:
     """Run the model and record what was asked for.
@@ -46,6 +47,9 @@ def forward(
             final norm on, values hold only the positions `at`. An edit of z, a, q, k, v or the pattern leaves the
             account of the logits exact; one of a whole write, a residual, a σ or a normed stream changes what the
             writes sum to, and shows in the closure error. A residual is edited as its norm reads it.
+        observers: functions of one layer's `LayerWrites` (at the positions `at`, as edited) to any pytree of arrays.
+            They are compiled into the layer loop, so that what they take from is gone when the next layer runs; what
+            they give is in ``trace.observed`` by their name, with a leading layer axis.
         dtype: float32 or float64; by default JAX's default float.
 
     Returns:
@@ -53,22 +57,31 @@ def forward(
 
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> from landed_jax.parameters import init_params
-    >>> logits, trace = forward(init_params(config, jax.random.key(0)), jnp.array([[1, 5, 7]]), config)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> logits, trace = forward(params, jnp.array([[1, 5, 7]]), config)
     >>> logits.shape, trace[Site.NEURON].shape, trace.sigma.shape
     ((1, 3, 11), (2, 1, 3, 12), (5, 1, 3))
+    >>> loudest = {"loudest": lambda writes: jax.lax.top_k(jnp.abs(writes.a), 2)[1]}
+    >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config, record=(), observers=loudest)
+    >>> trace.observed["loudest"].shape
+    (2, 1, 3, 2)
     """
     tokens = as_tokens(tokens)
     at = None if at is None else columns(at, tokens.ids.shape[1])
     dtype = compute_dtype(dtype)
-    plan = Plan(frozenset(map(Site, record)), tuple((Site(s), e) for s, e in (edits or {}).items()))
+    edited = tuple((Site(s), e) for s, e in (edits or {}).items())
+    plan = Plan(frozenset(map(Site, record)), edited, tuple((observers or {}).items()))
     cos, sin = rotary_table(config.rope, config.head_dim, config.max_positions, tokens.positions, dtype)
     context = Context(cos, sin, attention_mask(tokens.mask, config.sliding_window), at)
     decoder = Decoder(config, plan, is_stacked(params))
-    logits, state = decoder.apply({"params": params}, tokens.ids, context, dtype, mutable=["intermediates"])
+    logits, state = decoder.apply({"params": params}, tokens.ids, context, dtype, mutable=["intermediates", "observed"])
     sown = _collect(state.get("intermediates") or {}, plan.record, config.n_layers)
+    layers = (state.get("observed") or {}).get("layers", {})
+    if "0" in layers:  # one subtree a layer
+        layers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(layers[str(i)] for i in range(config.n_layers)))
     if at is None:
         at = jnp.arange(tokens.ids.shape[1])
-    return logits, Trace(tokens, at, sown, config=config)
+    return logits, Trace(tokens, at, sown, config=config, observed=dict(layers))
 
 
 def _collect(intermediates: Mapping[str, Any], record: frozenset[Site], n_layers: int) -> dict[str, jax.Array]:

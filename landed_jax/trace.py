@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ class Trace:
         logits: ``[batch, position, vocab]``, where the trace was asked to keep them.
         params: the weights, once the trace is bound to them; the analyses need them.
         vocabulary: the tokenizer's view of ids, once bound; targets given as text need it.
+        observed: what each observer of the pass kept, by its name, with a leading layer axis.
     """
 
     tokens: Tokens
@@ -35,6 +37,7 @@ class Trace:
     sown: dict[str, jax.Array]
     logits: jax.Array | None = None
     params: Params | None = None
+    observed: dict[str, Any] = dataclasses.field(default_factory=dict, kw_only=True)
     config: ModelConfig = dataclasses.field(metadata={"static": True}, kw_only=True)
     vocabulary: Vocabulary | None = dataclasses.field(default=None, metadata={"static": True}, kw_only=True)
 
@@ -96,6 +99,8 @@ class Trace:
 
     def select(self, position: int) -> "Trace":
         """The same trace at one recorded position (a column of the tokens; negative: from the end).
+
+        What observers kept stays as it is.
 
         Raises:
             LandedError: if that position was not recorded.

@@ -10,7 +10,9 @@ from landed_jax.analysis.per_write import PerWrite
 from landed_jax.analysis.projections import only_before, over_layers, squared_norms
 from landed_jax.analysis.reads import residual_at, sigma_at
 from landed_jax.nn.functions import linear
+from landed_jax.nn.layer_writes import LayerWrites, PerLayerWrite
 from landed_jax.nn.sites import Site
+from landed_jax.numerics import left_broadcast
 from landed_jax.parameters import Params
 from landed_jax.trace import Trace
 
@@ -92,51 +94,112 @@ def rescaling(trace: Trace, site: str, with_stream: PerWrite) -> PerWrite:
     norms = only_before(squared_norms(trace), config, site)
     change = with_stream.map(lambda wx, ww, s: _change(wx, ww, s, config.d_model), norms, sigma)
     floor = config.norm_eps / jnp.square(sigma)
+    of_layers = PerLayerWrite(change.heads, change.neurons, change.attn_bias, change.mlp_bias)
 
-    def from_vector(write: Float[Array, "_ _ d_model"]) -> Float[Array, "batch position"]:
-        left = jnp.mean(jnp.square(x - write), axis=-1) / jnp.square(sigma) + floor
-        return jax.lax.rsqrt(left) - 1
+    def layer(part: Params, index: jax.Array, z: jax.Array, a: jax.Array, change: PerLayerWrite) -> PerLayerWrite:
+        return _from_vectors(LayerWrites.of(index, part, z, a), change, x, sigma, floor)
 
-    def one(delta: Float[Array, "batch position"], write: Float[Array, "_ _ d_model"]) -> jax.Array:
-        return jnp.where(delta < NEARLY_NOTHING_LEFT - 1, from_vector(write), _rescale(delta, floor))
+    def mended() -> PerLayerWrite:
+        stacks = (jnp.arange(config.n_layers), trace[Site.HEAD], trace[Site.NEURON], of_layers)
+        return over_layers(layer, trace.weights()["layers"], *stacks)
+
+    # One condition for all layers: one a layer would take twice as long to compile.
+    layers = jax.lax.cond(_little_left(of_layers), mended, lambda: _closed(of_layers, floor))
+    embedding = _from_vector_if_little(change.embedding, trace[Site.EMBEDDING], x, sigma, floor)
+    return PerWrite.of(embedding, layers)
+
+
+def layer_rescaling(
+    writes: LayerWrites,
+    with_stream: PerLayerWrite,
+    stream: Float[Array, "batch position d_model"],
+    sigma: Float[Array, "batch position"],
+    eps: float,
+) -> PerLayerWrite:
+    """`rescaling` of one layer's writes, inside the layer loop.
+
+    Args:
+        with_stream: ``⟨w, x⟩`` for the layer's writes.
+        stream, sigma: x and σ at the read site.
+    """
+    d_model = stream.shape[-1]
+    change = with_stream.map(lambda wx, ww, s: _change(wx, ww, s, d_model), writes.squared_norms(), sigma)
+    floor = eps / jnp.square(sigma)
+
+    def mended() -> PerLayerWrite:
+        return _from_vectors(writes, change, stream, sigma, floor)
+
+    return jax.lax.cond(_little_left(change), mended, lambda: _closed(change, floor))
+
+
+def embedding_rescaling(
+    embedding: Float[Array, "batch position d_model"],
+    stream: Float[Array, "batch position d_model"],
+    sigma: Float[Array, "batch position"],
+    eps: float,
+) -> Float[Array, "batch position"]:
+    """`rescaling` of the embedding."""
+    products = (jnp.sum(embedding * other, axis=-1) for other in (stream, embedding))
+    change = _change(*products, sigma, stream.shape[-1])
+    return _from_vector_if_little(change, embedding, stream, sigma, eps / jnp.square(sigma))
+
+
+def _little_left(change: PerLayerWrite) -> jax.Array:
+    """Whether any write is nearly the whole stream."""
+    return jnp.stack([jnp.min(delta) for delta in jax.tree.leaves(change)]).min() < NEARLY_NOTHING_LEFT - 1
+
+
+def _closed(change: PerLayerWrite, floor: Float[Array, "batch position"]) -> PerLayerWrite:
+    """The closed form, for one layer or for all of them stacked."""
+    heads, neurons = (_rescale(d, left_broadcast(floor[..., None], d)) for d in (change.heads, change.neurons))
+    biases = (_rescale(d, left_broadcast(floor, d)) for d in (change.attn_bias, change.mlp_bias))
+    return PerLayerWrite(heads, neurons, *biases)
+
+
+def _from_vectors(
+    writes: LayerWrites, change: PerLayerWrite, stream: jax.Array, sigma: jax.Array, floor: jax.Array
+) -> PerLayerWrite:
+    """The closed form, but from the vectors for the biases, the head and the neuron that leave little behind."""
+    z, a = writes.z, writes.a
 
     def many(delta: Float[Array, "batch position n"], make: Callable[[jax.Array], jax.Array]) -> jax.Array:
         index = jnp.argmin(delta, axis=-1)
         here = jax.nn.one_hot(index, delta.shape[-1], dtype=bool) & (delta < NEARLY_NOTHING_LEFT - 1)
-        return jnp.where(here, from_vector(make(index))[..., None], _rescale(delta, floor[..., None]))
+        vector = _from_vector(make(index), stream, sigma, floor)
+        return jnp.where(here, vector[..., None], _rescale(delta, floor[..., None]))
 
-    def layer(
-        part: Params, z: jax.Array, a: jax.Array, heads: jax.Array, neurons: jax.Array, *biases: jax.Array
-    ) -> tuple[jax.Array, ...]:
-        W_O, W_down = part["attn"]["W_O"], part["mlp"]["W_down"]
+    def head(index: jax.Array) -> jax.Array:
+        alone = z * jax.nn.one_hot(index, z.shape[2], dtype=z.dtype)[..., None]
+        return linear(alone.reshape(*z.shape[:2], -1), writes.W_O.reshape(writes.W_O.shape[0], -1))
 
-        def head(index: jax.Array) -> jax.Array:
-            alone = z * jax.nn.one_hot(index, z.shape[2], dtype=z.dtype)[..., None]
-            return linear(alone.reshape(*z.shape[:2], -1), W_O.reshape(W_O.shape[0], -1))
+    def neuron(index: jax.Array) -> jax.Array:
+        column = jnp.moveaxis(jnp.take(writes.W_down, index, axis=1), 0, -1).astype(a.dtype)
+        return column * jnp.take_along_axis(a, index[..., None], axis=-1)
 
-        def neuron(index: jax.Array) -> jax.Array:
-            column = jnp.moveaxis(jnp.take(W_down, index, axis=1), 0, -1).astype(a.dtype)
-            return column * jnp.take_along_axis(a, index[..., None], axis=-1)
+    def bias(delta: jax.Array, leaf: jax.Array | None) -> jax.Array:
+        if leaf is None:
+            return jnp.zeros_like(delta)
+        return _from_vector_if_little(delta, leaf.astype(stream.dtype)[None, None], stream, sigma, floor)
 
-        def bias(delta: jax.Array, leaf: jax.Array | None) -> jax.Array:
-            return jnp.zeros_like(delta) if leaf is None else one(delta, leaf.astype(x.dtype)[None, None])
+    return PerLayerWrite(
+        many(change.heads, head),
+        many(change.neurons, neuron),
+        bias(change.attn_bias, writes.b_O),
+        bias(change.mlp_bias, writes.b_down),
+    )
 
-        leaves = part["attn"].get("b_O"), part["mlp"].get("b_down")
-        return many(heads, head), many(neurons, neuron), *(map(bias, biases, leaves))
 
-    changes = (change.heads, change.neurons, change.attn_bias, change.mlp_bias)
+def _from_vector_if_little(
+    delta: jax.Array, write: jax.Array, stream: jax.Array, sigma: jax.Array, floor: jax.Array
+) -> jax.Array:
+    vector = _from_vector(write, stream, sigma, floor)
+    return jnp.where(delta < NEARLY_NOTHING_LEFT - 1, vector, _rescale(delta, floor))
 
-    def mended() -> tuple[jax.Array, ...]:
-        return over_layers(layer, trace.weights()["layers"], trace[Site.HEAD], trace[Site.NEURON], *changes)
 
-    def closed() -> tuple[jax.Array, ...]:
-        lost = change.map(_rescale, floor)
-        return lost.heads, lost.neurons, lost.attn_bias, lost.mlp_bias
-
-    # One condition for all layers: one a layer would take twice as long to compile.
-    least = jnp.stack([jnp.min(delta) for delta in changes]).min()
-    layers = jax.lax.cond(least < NEARLY_NOTHING_LEFT - 1, mended, closed)
-    return PerWrite(one(change.embedding, trace[Site.EMBEDDING]), *layers)
+def _from_vector(write: jax.Array, stream: jax.Array, sigma: jax.Array, floor: jax.Array) -> jax.Array:
+    """σ/σ′ − 1 with σ′ of the stream less the write."""
+    left = jnp.mean(jnp.square(stream - write), axis=-1) / jnp.square(sigma) + floor
+    return jax.lax.rsqrt(left) - 1
 
 
 def _change(wx: jax.Array, ww: jax.Array, sigma: jax.Array, d_model: int) -> jax.Array:

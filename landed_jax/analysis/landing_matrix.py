@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from landed_jax.analysis.per_write import PerWrite
-from landed_jax.analysis.projections import contract_output, inner_products, over_layers
+from landed_jax.analysis.projections import inner_products, over_layers
 from landed_jax.analysis.reads import read_vector
 from landed_jax.analysis.writes import Write, describe, next_site
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
-from landed_jax.nn.functions import linear, scale_stream
+from landed_jax.nn.functions import contract_output, linear, scale_stream
 from landed_jax.nn.sites import NORMED, RESIDUALS, Site
 from landed_jax.numerics import highest_precision, left_broadcast, safe_root
 from landed_jax.parameters import Params

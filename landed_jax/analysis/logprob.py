@@ -14,12 +14,12 @@ from landed_jax.analysis.attribution import attribute
 from landed_jax.analysis.effects import rescaling
 from landed_jax.analysis.faithfulness import Faithfulness, compare
 from landed_jax.analysis.per_write import PerWrite
-from landed_jax.analysis.projections import contract_output, inner_products, over_layers
+from landed_jax.analysis.projections import inner_products, over_layers
 from landed_jax.analysis.reads import Read, gamma_at, read_logit, residual_at, sigma_at
 from landed_jax.analysis.targets import Target
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
-from landed_jax.nn.functions import linear
+from landed_jax.nn.functions import contract_output, linear
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import highest_precision
 from landed_jax.parameters import Params, unembedding

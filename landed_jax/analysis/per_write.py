@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from landed_jax.nn.layer_writes import PerLayerWrite
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class PerWrite:
     neurons: Float[Array, "layer batch position neuron"]
     attn_bias: Float[Array, "layer batch position"]
     mlp_bias: Float[Array, "layer batch position"]
+
+    @classmethod
+    def of(cls, embedding: Float[Array, "batch position"], layers: PerLayerWrite) -> "PerWrite":
+        """From the embedding's number and those of all layers, stacked."""
+        return cls(embedding, layers.heads, layers.neurons, layers.attn_bias, layers.mlp_bias)
 
     @property
     def bias(self) -> Float[Array, "batch position"]:

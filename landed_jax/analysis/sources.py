@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.projections import contract_output, over_layers
+from landed_jax.analysis.projections import over_layers
 from landed_jax.analysis.reads import Read, chosen_read, gamma_at, sigma_at
 from landed_jax.analysis.targets import Target
+from landed_jax.nn.functions import contract_output
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import highest_precision, left_broadcast
 from landed_jax.parameters import Params

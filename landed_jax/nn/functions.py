@@ -31,6 +31,13 @@ def linear(x: Float[Array, "*batch d_in"], weight: Float[Array, "d_out d_in"]) -
     return jax.lax.dot_general(x, weight.astype(x.dtype), (((x.ndim - 1,), (1,)), ((), ())))
 
 
+def contract_output(
+    vector: Float[Array, "*batch d_model"], weight: Float[Array, "d_model d_in"]
+) -> Float[Array, "*batch d_in"]:
+    """``⟨W[:, j], vector⟩`` for every column j: a vector seen from the inputs of an output matrix."""
+    return jax.lax.dot_general(vector, weight.astype(vector.dtype), (((vector.ndim - 1,), (0,)), ((), ())))
+
+
 def rotate(
     x: Float[Array, "batch position head head_dim"],
     cos: Float[Array, "batch position half"],

@@ -17,7 +17,7 @@ from landed_jax.nn.functions import (
     scale_stream,
 )
 from landed_jax.nn.sites import Site
-from landed_jax.nn.tap import Context, Plan, select_positions, tap
+from landed_jax.nn.tap import Context, Plan, observe, select_positions, tap
 from landed_jax.parameters import LEAVES
 
 
@@ -57,10 +57,10 @@ class RMSNorm(_Part):
 
 
 class Attention(_Part):
-    """Grouped-query attention with rotary embedding; a head's write is ``z_h W_O[h]``."""
+    """Grouped-query attention with rotary embedding; a head's write is ``z_h W_O[h]``. Gives all of it, and z."""
 
     @nn.compact
-    def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> jax.Array:
+    def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, jax.Array]:
         d_model = self.config.d_model
 
         def project(name: str) -> jax.Array:
@@ -74,21 +74,21 @@ class Attention(_Part):
         pattern = self.tap("pattern", attention_pattern(q, k, context.visible), layer, context)
         z = self.tap("head", mix_values(pattern, v), layer, context)
         write = linear(z.reshape(*x.shape[:2], -1), self.leaf("attn/W_O").reshape(d_model, -1))
-        return self.tap("attn_write", self.add_bias(write, "attn/b_O"), layer, context)
+        return self.tap("attn_write", self.add_bias(write, "attn/b_O"), layer, context), z
 
 
 class MLP(_Part):
-    """Gated MLP; a neuron's write is ``a_j W_down[j]``."""
+    """Gated MLP; a neuron's write is ``a_j W_down[j]``. Gives all of it, and a."""
 
     @nn.compact
-    def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> jax.Array:
+    def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, jax.Array]:
         gate = self.add_bias(linear(x, self.leaf("mlp/W_gate")), "mlp/b_gate")
         up = self.add_bias(linear(x, self.leaf("mlp/W_up")), "mlp/b_up")
         gate = self.tap("gate", gate, layer, context)
         up = self.tap("up", up, layer, context)
         a = self.tap("neuron", ACTIVATIONS[self.config.activation](gate) * up, layer, context)
         write = self.add_bias(linear(a, self.leaf("mlp/W_down")), "mlp/b_down")
-        return self.tap("mlp_write", write, layer, context)
+        return self.tap("mlp_write", write, layer, context), a
 
 
 class Block(_Part):
@@ -97,10 +97,12 @@ class Block(_Part):
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, None]:
         normed = RMSNorm(self.config, self.plan, "attn", name="attn_norm")(x, layer, context)
-        x = x + Attention(self.config, self.plan, name="attn")(normed, layer, context)
+        write, z = Attention(self.config, self.plan, name="attn")(normed, layer, context)
+        x = x + write
         normed = RMSNorm(self.config, self.plan, "mlp", name="mlp_norm")(x, layer, context)
-        x = x + MLP(self.config, self.plan, name="mlp")(normed, layer, context)
-        return x, None
+        write, a = MLP(self.config, self.plan, name="mlp")(normed, layer, context)
+        observe(self, self.plan, layer, z, a, context.at)
+        return x + write, None
 
 
 class UnrolledLayers(_Part):
@@ -148,7 +150,7 @@ class Decoder(_Part):
         if self.stacked:
             layers = nn.scan(
                 Block,
-                variable_axes={"params": 0, "intermediates": 0},
+                variable_axes={"params": 0, "intermediates": 0, "observed": 0},
                 split_rngs={"params": True},
                 in_axes=(0, nn.broadcast),  # pyright: ignore[reportArgumentType]  (Flax types it as int)
                 length=self.config.n_layers,

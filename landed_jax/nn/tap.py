@@ -2,24 +2,30 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.sites import AXES, Site
 
 Edit = Callable[[jax.Array, jax.Array | None], jax.Array]
 """``edit(value, layer)`` gives the value that the model goes on with; `layer` is a scalar, None outside layers."""
 
 
+Observer = Callable[[LayerWrites], Any]
+"""``observer(writes)`` looks at one layer's writes, as edited, and gives any pytree of arrays to keep."""
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What to record and what to edit. Static: it decides what is compiled."""
+    """What to record, what to edit, and who looks at the writes. Static: it decides what is compiled."""
 
     record: frozenset[Site] = frozenset()
     edits: tuple[tuple[Site, Edit], ...] = ()
+    observers: tuple[tuple[str, Observer], ...] = ()
 
 
 class Context(NamedTuple):
@@ -53,5 +59,19 @@ def tap(
             value = edit(value, layer)
     if site in plan.record:
         recorded = select_positions(value, AXES[site], at)
-        module.sow("intermediates", site.value, recorded, reduce_fn=lambda _, new: new, init_fn=lambda: recorded)
+        _sow(module, "intermediates", site.value, recorded)
     return value
+
+
+def observe(module: nn.Module, plan: Plan, layer: jax.Array, z: jax.Array, a: jax.Array, at: jax.Array | None) -> None:
+    """Keep what each observer makes of one layer's writes at the recorded positions; `module` owns the layer."""
+    if not plan.observers:
+        return
+    z, a = (select_positions(value, AXES[site], at) for site, value in ((Site.HEAD, z), (Site.NEURON, a)))
+    writes = LayerWrites.of(layer, module.variables["params"], z, a)
+    for name, observer in plan.observers:
+        _sow(module, "observed", name, observer(writes))
+
+
+def _sow(module: nn.Module, collection: str, name: str, value: Any) -> None:
+    module.sow(collection, name, value, reduce_fn=lambda _, new: new, init_fn=lambda: value)
