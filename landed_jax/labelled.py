@@ -95,7 +95,8 @@ def to_xarray(
     if not bare and (isinstance(result, Trace | type) or not dataclasses.is_dataclass(result)):
         raise LandedError(f"A {type(result).__name__} is not the result of an analysis, so its axes have no names.")
     context = _context(result, trace)
-    leaves, attrs = [], {"result": "array" if bare else type(result).__name__}
+    leaves: list[_Leaf] = []
+    attrs: dict[str, Any] = {"result": "array" if bare else type(result).__name__}
     for name, kind, value in [("value", ("array", "*axes"), result)] if bare else _walk(result, "", derived):
         if kind is not None:
             leaves.append(_leaf(name, kind, value, axes, context, derived))
@@ -285,8 +286,8 @@ def _context(result: Any, trace: Trace | None) -> _Context:
     def first(kind: type, otherwise: Any) -> Any:
         return next((value for value in own if isinstance(value, kind)), otherwise)
 
-    # An array's own `at` is another thing.
-    at = result.at if any(field.name == "at" for field in fields) else None if trace is None else trace.at
+    otherwise = None if trace is None else trace.at
+    at = getattr(result, "at", otherwise) if fields else otherwise  # an array's own `at` is another thing
     tokens = first(Tokens, None if trace is None else trace.tokens)
     if at is not None and not is_concrete(at):
         raise LandedError("Under jit or vmap a result has no values yet: label what comes out.")
