@@ -22,9 +22,21 @@ from landed_jax.analysis.outliers import Outliers, outliers
 from landed_jax.analysis.per_write import PerWrite
 from landed_jax.analysis.position_classes import POSITION_CLASSES, delimiter_ids, position_classes
 from landed_jax.analysis.reads import Read, read_head, read_logit, read_neuron, read_vector
+from landed_jax.analysis.reductions import (
+    LayerShares,
+    LayerSums,
+    Reduction,
+    TopWrites,
+    everything,
+    histogram,
+    layer_sums,
+    top_per_position,
+    top_writes,
+)
 from landed_jax.analysis.result import Attribution
 from landed_jax.analysis.rotations import RotatedCounts, rotated_counts
 from landed_jax.analysis.sources import attribute_by_source
+from landed_jax.analysis.streaming import StreamedAttribution, attribute_streaming
 from landed_jax.analysis.table import WriteRow, WriteTable
 from landed_jax.analysis.token_contributions import TokenContributions, token_contributions
 from landed_jax.analysis.volume import Volume, WeakDirections, sigma_shares, volume, weak_directions
@@ -34,8 +46,9 @@ from landed_jax.config import ModelConfig, RopeConfig
 from landed_jax.errors import LandedError
 from landed_jax.forward import forward
 from landed_jax.labelled import load_result, save_result, to_table, to_xarray
-from landed_jax.memory import trace_bytes
+from landed_jax.memory import attribution_bytes, choose_passes, trace_bytes
 from landed_jax.model import Model, convert, load
+from landed_jax.nn.layer_writes import LayerWrites, PerLayerWrite
 from landed_jax.nn.sites import NORMED, RESIDUALS, SOURCES, WRITES, Site
 from landed_jax.parameters import count_parameters, init_params
 from landed_jax.tokens import Tokens
@@ -58,20 +71,27 @@ __all__ = [
     "GroupEffect",
     "LandedError",
     "LandingMatrix",
+    "LayerShares",
+    "LayerSums",
+    "LayerWrites",
     "LogProbability",
     "LogitLens",
     "Model",
     "ModelConfig",
     "Operations",
     "Outliers",
+    "PerLayerWrite",
     "PerWrite",
     "Read",
+    "Reduction",
     "ResidualGrowth",
     "RopeConfig",
     "RotatedCounts",
     "Site",
+    "StreamedAttribution",
     "TokenContributions",
     "Tokens",
+    "TopWrites",
     "Trace",
     "Volume",
     "WeakDirections",
@@ -84,19 +104,25 @@ __all__ = [
     "attribute",
     "attribute_by_source",
     "attribute_log_probability",
+    "attribute_streaming",
+    "attribution_bytes",
     "check_coordinates",
+    "choose_passes",
     "closure_error",
     "convert",
     "coordinates",
     "count_parameters",
     "delimiter_ids",
+    "everything",
     "faithfulness",
     "forward",
     "group_effect",
+    "histogram",
     "init_params",
     "land",
     "landing_matrix",
     "layer_group",
+    "layer_sums",
     "lens_top_tokens",
     "load",
     "load_result",
@@ -116,6 +142,8 @@ __all__ = [
     "to_table",
     "to_xarray",
     "token_contributions",
+    "top_per_position",
+    "top_writes",
     "trace_bytes",
     "volume",
     "weak_directions",

@@ -76,12 +76,12 @@ def forward(
     decoder = Decoder(config, plan, is_stacked(params))
     logits, state = decoder.apply({"params": params}, tokens.ids, context, dtype, mutable=["intermediates", "observed"])
     sown = _collect(state.get("intermediates") or {}, plan.record, config.n_layers)
-    layers = (state.get("observed") or {}).get("layers", {})
+    layers: dict[str, Any] = dict((state.get("observed") or {}).get("layers") or {})
     if "0" in layers:  # one subtree a layer
         layers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(layers[str(i)] for i in range(config.n_layers)))
     if at is None:
         at = jnp.arange(tokens.ids.shape[1])
-    return logits, Trace(tokens, at, sown, config=config, observed=dict(layers))
+    return logits, Trace(tokens, at, sown, config=config, observed=layers)
 
 
 def _collect(intermediates: Mapping[str, Any], record: frozenset[Site], n_layers: int) -> dict[str, jax.Array]:

@@ -1,5 +1,6 @@
 """What a call will need, from shapes alone: nothing is read, nothing is run."""
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -39,3 +40,43 @@ def trace_bytes(
 
     logits, trace = jax.eval_shape(run, abstract_params(config), ids, at)
     return {name: leaf.size * leaf.dtype.itemsize for name, leaf in {**trace.sown, "logits": logits}.items()}
+
+
+def attribution_bytes(
+    config: ModelConfig, *, batch: int = 1, length: int, positions: int | None = None, dtype: Any = None
+) -> dict[int, int]:
+    """Bytes that `attribute_streaming` keeps beside the forward pass, by its number of passes.
+
+    One pass keeps every layer's factors and shares one layer's at a time; two passes keep one layer's alone. What a
+    reduction keeps comes on top in both.
+
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=9, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> needed = attribution_bytes(config, length=3, dtype="float32")
+    >>> needed[1] - needed[2] == 8 * 3 * (4 * 4 + 12) * 4  # the factors of 8 layers more
+    True
+    """
+    kept = trace_bytes(
+        config, batch=batch, length=length, positions=positions, record={Site.HEAD, Site.NEURON}, dtype=dtype
+    )
+    factors = kept[Site.HEAD] + kept[Site.NEURON]
+    one_layer = factors // config.n_layers
+    return {1: factors + one_layer, 2: 2 * one_layer}
+
+
+def choose_passes(
+    config: ModelConfig, *, batch: int = 1, length: int, positions: int | None = None, dtype: Any = None
+) -> int:
+    """One pass if what it keeps (`attribution_bytes`) fits into a quarter of the device's memory, else two.
+
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> choose_passes(config, length=3), choose_passes(config, batch=10**6, length=10**6)
+    (1, 2)
+    """
+    needed = attribution_bytes(config, batch=batch, length=length, positions=positions, dtype=dtype)
+    return 1 if needed[1] <= device_memory() // 4 else 2
+
+
+def device_memory() -> int:
+    """Bytes of memory of the default device: an accelerator's own, or the machine's."""
+    stats = jax.devices()[0].memory_stats() or {}
+    return int(stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

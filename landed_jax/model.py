@@ -6,13 +6,17 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh
 
+from landed_jax.analysis.reductions import Reduction
+from landed_jax.analysis.streaming import StreamedAttribution, attribute_streaming
+from landed_jax.analysis.targets import Target
 from landed_jax.bundle import BUNDLED
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
@@ -107,6 +111,62 @@ class Model:
         )
         return dataclasses.replace(trace, logits=logits).bind(self.params, self.vocabulary)
 
+    def attribute_streaming(
+        self,
+        tokens: Prompts,
+        reduction: Reduction,
+        target: Target | None = None,
+        against: Target | None = None,
+        *,
+        centred: bool = False,
+        effects: bool = False,
+        at: int | Sequence[int] | jax.Array | None = None,
+        edits: Mapping[Site, Edit] | None = None,
+        dtype: Any = None,
+        passes: Literal[1, 2] | None = None,
+    ) -> StreamedAttribution:
+        """Every write's share of every position's logit, reduced layer by layer as the model runs; jitted.
+
+        See `landed_jax.attribute_streaming`; targets may be text here.
+
+        Raises:
+            LandedError: as `trace` and `attribute` do.
+
+        >>> from landed_jax import top_writes
+        >>> model = load()
+        >>> found = model.attribute_streaming("The Colosseum is in the city of", top_writes(3), effects=True)
+        >>> found.reduced.landed.shape, found.value.shape
+        ((3,), (1, 8))
+        """
+        tokens = self._as_tokens(tokens)
+        return _jitted_streaming(
+            self.params,
+            tokens,
+            None if target is None else self._target(target),
+            None if against is None else self._target(against),
+            None if at is None else columns(at, tokens.ids.shape[1]),
+            config=self.config,
+            reduction=reduction,
+            centred=centred,
+            effects=effects,
+            edits=tuple((Site(site), edit) for site, edit in (edits or {}).items()),
+            dtype=compute_dtype(dtype),
+            passes=passes,
+        )
+
+    def _target(self, target: Target) -> jax.Array:
+        """Ids from text or ids, checked where they are known."""
+        texts = [target] if isinstance(target, str) else target if isinstance(target, Sequence) else ()
+        if texts and all(isinstance(text, str) for text in texts):
+            if self.vocabulary is None:
+                raise LandedError(f"The model {self.source!r} has no tokenizer, so a target must be a token id.")
+            ids = [self.vocabulary.token_id(text) for text in texts]
+            return jnp.asarray(ids[0] if isinstance(target, str) else ids)
+        ids = jnp.asarray(target)
+        if not isinstance(ids, Tracer) and ids.size and jnp.issubdtype(ids.dtype, jnp.integer):
+            self._checked([int(ids.min()), int(ids.max())])
+        return ids
+
     def save(self, dst: str | os.PathLike[str]) -> None:
         """Write the model as a native folder, which `load` opens fast.
 
@@ -152,6 +212,22 @@ def _jitted_forward(
     dtype: Any,
 ) -> tuple[jax.Array, Trace]:
     return forward(params, tokens, config, record=record, at=at, edits=dict(edits), dtype=dtype)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "reduction", "centred", "effects", "edits", "dtype", "passes"))
+def _jitted_streaming(
+    params: Params,
+    tokens: Tokens,
+    target: jax.Array | None,
+    against: jax.Array | None,
+    at: jax.Array | None,
+    *,
+    config: ModelConfig,
+    reduction: Reduction,
+    edits: tuple[tuple[Site, Edit], ...],
+    **how: Any,
+) -> StreamedAttribution:
+    return attribute_streaming(params, tokens, config, reduction, target, against, at=at, edits=dict(edits), **how)
 
 
 def _is_list(value: Any) -> bool:

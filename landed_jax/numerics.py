@@ -66,6 +66,33 @@ def safe_root(square: jax.Array) -> jax.Array:
     return jnp.where(there, jnp.sqrt(jnp.where(there, square, 1)), 0)
 
 
+def after(value: jax.Array, done: Any) -> jax.Array:
+    """The same value, in a program that has `done` before it.
+
+    XLA is free to compute in any order, and on CPU to drop an optimization barrier; whoever wants `done` finished (and
+    what it was made of gone) before the value is used needs a dependency that XLA cannot see through: no size is
+    negative. Under ``vmap`` over `done` alone the value stays one.
+
+    >>> after(jnp.array([1.0, 2.0]), {"any": jnp.array(3), "tree": jnp.array([jnp.nan])})
+    Array([1., 2.], dtype=float32)
+    """
+    sizes = [_size(leaf) for leaf in map(jax.lax.stop_gradient, jax.tree.leaves(done)) if leaf.size]
+    for size in sizes:
+        value = jnp.where(size < 0, jnp.zeros_like(value), value)
+    return value
+
+
+@jax.custom_batching.custom_vmap
+def _size(leaf: jax.Array) -> jax.Array:
+    """The largest size of an array, 0 or more: of all batches together under ``vmap``, as it only says *when*."""
+    return jnp.max(jnp.abs(leaf.astype(jnp.float32)))
+
+
+@_size.def_vmap
+def _size_of_all(axis_size: int, in_batched: list[bool], leaf: jax.Array) -> tuple[jax.Array, bool]:
+    return _size(leaf), False
+
+
 def is_concrete(value: Any) -> bool:
     """Whether a value is known now, and not a tracer of ``jit``, ``vmap`` or ``grad``: only then can it be checked."""
     return not isinstance(value, Tracer)

@@ -139,8 +139,8 @@ def embedding_rescaling(
     eps: float,
 ) -> Float[Array, "batch position"]:
     """`rescaling` of the embedding."""
-    products = (jnp.sum(embedding * other, axis=-1) for other in (stream, embedding))
-    change = _change(*products, sigma, stream.shape[-1])
+    with_stream, norm = (jnp.sum(embedding * other, axis=-1) for other in (stream, embedding))
+    change = _change(with_stream, norm, sigma, stream.shape[-1])
     return _from_vector_if_little(change, embedding, stream, sigma, eps / jnp.square(sigma))
 
 

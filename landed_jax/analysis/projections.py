@@ -11,18 +11,28 @@ from landed_jax.analysis.per_write import PerWrite
 from landed_jax.config import ModelConfig
 from landed_jax.nn.layer_writes import LayerWrites, PerLayerWrite
 from landed_jax.nn.sites import Site
+from landed_jax.numerics import after
 from landed_jax.parameters import Params
 from landed_jax.trace import Trace, layers_before
 
 
-def over_layers(function: Callable[..., Any], layers: Params, *stacks: Any) -> Any:
+def over_layers(function: Callable[..., Any], layers: Params, *stacks: Any, in_turn: bool = False) -> Any:
     """``function(layer parameters, layer's slice of each stack)`` for every layer, the results stacked.
 
-    Holds for both ways of keeping parameters; one layer's intermediate values are alive at a time.
+    Holds for both ways of keeping parameters.
+
+    Args:
+        in_turn: make sure that one layer's intermediate values are gone when the next layer's are made (XLA may else
+            run all layers side by side, where they are held apart): worth it where results are small.
     """
     if "attn" in layers:
         return jax.lax.map(lambda slices: function(*slices), (layers, *stacks))
-    results = [function(layers[str(i)], *jax.tree.map(lambda leaf, i=i: leaf[i], stacks)) for i in range(len(layers))]
+    results = []
+    for i in range(len(layers)):
+        slices = jax.tree.map(lambda leaf, i=i: leaf[i], stacks)
+        if in_turn and results:
+            slices = jax.tree.map(lambda leaf: after(leaf, results[-1]), slices)
+        results.append(function(layers[str(i)], *slices))
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 
 

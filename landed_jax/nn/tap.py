@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.sites import AXES, Site
+from landed_jax.numerics import after
 
 Edit = Callable[[jax.Array, jax.Array | None], jax.Array]
 """``edit(value, layer)`` gives the value that the model goes on with; `layer` is a scalar, None outside layers."""
@@ -63,14 +64,28 @@ def tap(
     return value
 
 
-def observe(module: nn.Module, plan: Plan, layer: jax.Array, z: jax.Array, a: jax.Array, at: jax.Array | None) -> None:
-    """Keep what each observer makes of one layer's writes at the recorded positions; `module` owns the layer."""
+def observe(
+    module: nn.Module,
+    plan: Plan,
+    x: jax.Array,
+    layer: jax.Array,
+    z: jax.Array,
+    a: jax.Array,
+    at: jax.Array | None,
+) -> jax.Array:
+    """Keep what each observer makes of one layer's writes at the recorded positions; `module` owns the layer.
+
+    Gives the stream x back, which the next layer is to go on with.
+    """
     if not plan.observers:
-        return
+        return x
     z, a = (select_positions(value, AXES[site], at) for site, value in ((Site.HEAD, z), (Site.NEURON, a)))
     writes = LayerWrites.of(layer, module.variables["params"], z, a)
-    for name, observer in plan.observers:
-        _sow(module, "observed", name, observer(writes))
+    kept = {name: observer(writes) for name, observer in plan.observers}
+    for name, value in kept.items():
+        _sow(module, "observed", name, value)
+    # Else XLA may put the observers off to the end, and keep every layer's factors till then.
+    return after(x, kept)
 
 
 def _sow(module: nn.Module, collection: str, name: str, value: Any) -> None:

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from landed_jax.config import ModelConfig
-from landed_jax.memory import trace_bytes
+from landed_jax.memory import attribution_bytes, choose_passes, trace_bytes
 from landed_jax.nn.sites import SOURCES, WRITES
 from landed_jax.parameters import count_parameters
 from landed_jax.trace import read_sites
@@ -43,16 +43,24 @@ def _biases(config: ModelConfig) -> str:
 
 
 def trace_facts(config: ModelConfig, *, batch: int, length: int) -> list[tuple[str, str]]:
-    """What a trace of all positions keeps, of one position, and with the split by source token."""
+    """What a trace of all positions keeps, of one position, and by source token; what an attribution needs."""
     whole = trace_bytes(config, batch=batch, length=length)
     rows = [(name, human_bytes(size)) for name, size in sorted(whole.items(), key=lambda item: -item[1])[:5]]
     one = trace_bytes(config, batch=batch, length=length, positions=1)
     sources = trace_bytes(config, batch=batch, length=length, record=WRITES | SOURCES)
+    needed = attribution_bytes(config, batch=batch, length=length)
+    chosen = choose_passes(config, batch=batch, length=length)
+    ways = ((1, "one pass"), (2, "two passes"))
+
+    def mark(passes: int) -> str:
+        return " (chosen here)" if passes == chosen else ""
+
     return [
         *rows,
         ("all positions", human_bytes(sum(whole.values()))),
         ("all positions, by source token", human_bytes(sum(sources.values()))),
         ("one position", human_bytes(sum(one.values()))),
+        *((f"attribution in {name}", f"{human_bytes(needed[n])} beside the forward pass{mark(n)}") for n, name in ways),
     ]
 
 

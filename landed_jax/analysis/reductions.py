@@ -1,0 +1,195 @@
+"""What to keep of every write's shares, layer by layer, so that the whole of them never exists at once."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from landed_jax.errors import LandedError
+from landed_jax.nn.layer_writes import PerLayerWrite
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LayerShares:
+    """The shares of one layer's writes in a value: what a `Reduction` sees.
+
+    Attributes:
+        layer: which layer, a scalar.
+        landed: landed contributions, in units of the value.
+        direct_effect, sigma_share: None unless they were asked for.
+        real: False on padding.
+    """
+
+    layer: Int[Array, ""]
+    landed: PerLayerWrite
+    direct_effect: PerLayerWrite | None
+    sigma_share: PerLayerWrite | None
+    real: Bool[Array, "batch position"]
+
+
+def _as_it_is(stacked: Any) -> Any:
+    return stacked
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A pure function of one layer's `LayerShares`, and one of its results of all layers, stacked.
+
+    Hashable, so that it can be a static argument of ``jit``: use functions that live at the top of a module (or
+    ``functools.partial`` of one), as a lambda made anew compiles anew.
+    """
+
+    layer: Callable[[LayerShares], Any]
+    finish: Callable[[Any], Any] = _as_it_is
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TopWrites:
+    """Writes with the largest ``|landed|``, largest first; heads and neurons.
+
+    Attributes:
+        landed: landed contributions; 0 where there were not as many writes at real tokens.
+        direct_effect, sigma_share: of the same writes; None unless they were asked for.
+        is_neuron: whether it is a neuron's, not a head's.
+        layer, index: which.
+        batch, position: whose: the prompt, and the place among the recorded positions.
+    """
+
+    landed: Float[Array, "*lead rank"]
+    direct_effect: Float[Array, "*lead rank"] | None
+    sigma_share: Float[Array, "*lead rank"] | None
+    is_neuron: Bool[Array, "*lead rank"]
+    layer: Int[Array, "*lead rank"]
+    index: Int[Array, "*lead rank"]
+    batch: Int[Array, "*lead rank"]
+    position: Int[Array, "*lead rank"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LayerSums:
+    """Each head's landed contribution, and the neurons' only in sum: net, and the sum of sizes (gross)."""
+
+    heads: Float[Array, "layer batch position head"]
+    mlp_net: Float[Array, "layer batch position"]
+    mlp_gross: Float[Array, "layer batch position"]
+
+
+def everything() -> Reduction:
+    """Keep all: ``[layer, batch, position, d_ff]`` numbers, which are as many as the factors themselves."""
+    return Reduction(_as_it_is)
+
+
+def layer_sums() -> Reduction:
+    """Keep each head's landed contribution and each layer's neurons in sum: see `LayerSums`."""
+    return Reduction(_sums)
+
+
+def top_writes(n: int) -> Reduction:
+    """Keep the `n` largest writes over all layers and all real positions of all prompts: see `TopWrites`.
+
+    Raises:
+        LandedError: for fewer than one.
+    """
+    return Reduction(partial(_top_of_all, _checked(n)), partial(_merge, n, 0))
+
+
+def top_per_position(n: int) -> Reduction:
+    """Keep the `n` largest writes at each position, ``[batch, position, rank]``: see `TopWrites`.
+
+    Raises:
+        LandedError: for fewer than one.
+    """
+    return Reduction(partial(_top_of_each, _checked(n)), partial(_merge, n, 2))
+
+
+def histogram(edges: tuple[float, ...]) -> Reduction:
+    """Count landed contributions at real positions in bins: ``{"heads", "neurons"}``, each ``[layer, bin]``.
+
+    Args:
+        edges: ascending; ``len(edges) + 1`` bins, the first below ``edges[0]``, the last from ``edges[-1]`` on.
+
+    Raises:
+        LandedError: for edges that do not ascend.
+    """
+    edges = tuple(map(float, edges))
+    if not edges or any(low >= high for low, high in itertools.pairwise(edges)):
+        raise LandedError(f"The edges of a histogram ascend, and there is at least one: not {edges}.")
+    return Reduction(partial(_histogram, edges))
+
+
+def _checked(n: int) -> int:
+    if n < 1:
+        raise LandedError(f"The number of writes to keep is at least 1, not {n}.")
+    return n
+
+
+def _sums(shares: LayerShares) -> LayerSums:
+    neurons = shares.landed.neurons
+    return LayerSums(shares.landed.heads, jnp.sum(neurons, axis=-1), jnp.sum(jnp.abs(neurons), axis=-1))
+
+
+def _histogram(edges: tuple[float, ...], shares: LayerShares) -> dict[str, Int[Array, " bin"]]:
+    def count(values: Float[Array, "batch position part"]) -> Int[Array, " bin"]:
+        bins = jnp.asarray(edges, values.dtype)
+        place = jnp.searchsorted(bins, values.ravel(), side="right")
+        kept = jnp.broadcast_to(shares.real[..., None], values.shape).ravel()
+        return jnp.zeros(len(edges) + 1, jnp.int32).at[place].add(kept.astype(jnp.int32))
+
+    return {"heads": count(shares.landed.heads), "neurons": count(shares.landed.neurons)}
+
+
+def _top_of_all(n: int, shares: LayerShares) -> TopWrites:
+    heads, neurons = shares.landed.heads, shares.landed.neurons
+    values = jnp.concatenate([heads, neurons], axis=-1)
+    size = jnp.where(shares.real[..., None], jnp.abs(values), -1).ravel()
+    _, place = jax.lax.top_k(size, min(n, size.size))
+    b, p, u = jnp.unravel_index(place, values.shape)
+    return _picked(shares, b, p, u, size[place] >= 0)
+
+
+def _top_of_each(n: int, shares: LayerShares) -> TopWrites:
+    values = jnp.concatenate([shares.landed.heads, shares.landed.neurons], axis=-1)
+    _, u = jax.lax.top_k(jnp.abs(values), min(n, values.shape[-1]))
+    b = jnp.broadcast_to(jnp.arange(u.shape[0], dtype=u.dtype)[:, None, None], u.shape)
+    p = jnp.broadcast_to(jnp.arange(u.shape[1], dtype=u.dtype)[None, :, None], u.shape)
+    return _picked(shares, b, p, u, shares.real[..., None] & jnp.ones(u.shape, bool))
+
+
+def _picked(shares: LayerShares, b: jax.Array, p: jax.Array, u: jax.Array, there: jax.Array) -> TopWrites:
+    """The numbers of chosen writes; heads are counted before neurons."""
+    n_heads = shares.landed.heads.shape[-1]
+    is_neuron = u >= n_heads
+    index = jnp.where(is_neuron, u - n_heads, u)
+
+    def pick(part: PerLayerWrite | None) -> jax.Array | None:
+        if part is None:
+            return None
+        head = part.heads[b, p, jnp.where(is_neuron, 0, index)]
+        neuron = part.neurons[b, p, jnp.where(is_neuron, index, 0)]
+        return jnp.where(there, jnp.where(is_neuron, neuron, head), 0)
+
+    landed = pick(shares.landed)
+    assert landed is not None
+    effect, share = pick(shares.direct_effect), pick(shares.sigma_share)
+    layer = jnp.broadcast_to(jnp.asarray(shares.layer, u.dtype), u.shape)
+    return TopWrites(landed, effect, share, is_neuron, layer, index, b, p)
+
+
+def _merge(n: int, lead: int, stacked: TopWrites) -> TopWrites:
+    """The largest of all layers' largest: equal ones in the order of their layers."""
+
+    def flat(leaf: jax.Array) -> jax.Array:
+        moved = jnp.moveaxis(leaf, 0, lead)
+        return moved.reshape(*moved.shape[:lead], -1)
+
+    every = jax.tree.map(flat, stacked)
+    _, place = jax.lax.top_k(jnp.abs(every.landed), min(n, every.landed.shape[-1]))
+    return jax.tree.map(lambda leaf: jnp.take_along_axis(leaf, place, axis=-1), every)

@@ -1,0 +1,200 @@
+"""Every write's share of every position's value, reduced inside the layer loop: two ways to the same numbers."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from landed_jax.analysis.effects import embedding_rescaling, layer_rescaling, sigma_share
+from landed_jax.analysis.projections import over_layers
+from landed_jax.analysis.reads import Read, read_logit
+from landed_jax.analysis.reductions import LayerShares, Reduction
+from landed_jax.config import ModelConfig
+from landed_jax.errors import LandedError
+from landed_jax.forward import forward
+from landed_jax.memory import choose_passes
+from landed_jax.nn.layer_writes import LayerWrites
+from landed_jax.nn.sites import Site
+from landed_jax.nn.tap import Edit
+from landed_jax.numerics import after, highest_precision, left_broadcast
+from landed_jax.parameters import Params
+from landed_jax.tokens import Tokens, as_tokens, columns
+from landed_jax.trace import Trace
+
+ENDS = frozenset({Site.EMBEDDING, Site.FINAL_RESIDUAL, Site.FINAL_SIGMA, Site.FINAL_GAMMA, Site.FINAL_NORMED})
+FACTORS = frozenset({Site.HEAD, Site.NEURON})
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class StreamedAttribution:
+    """What a reduction kept of an attribution, with the sums that show it closes.
+
+    Attributes:
+        reduced: what the `Reduction` gave.
+        embedding: the embedding's landed contribution.
+        embedding_effect, embedding_share: its direct effect and σ share; None unless asked for.
+        attn, mlp: each layer's landed contribution, all heads (neurons) and the bias together.
+        value: the model's own logit, difference or centred logit.
+        total: ``embedding + Σ attn + Σ mlp``.
+        closure_error: ``|total − value|``, in units of the value.
+        target, against: ids ``[batch, position]``.
+        at: ``[position]``, the columns that were looked at.
+        passes: 1 or 2, how it was computed.
+    """
+
+    reduced: Any
+    embedding: Float[Array, "batch position"]
+    embedding_effect: Float[Array, "batch position"] | None
+    embedding_share: Float[Array, "batch position"] | None
+    attn: Float[Array, "layer batch position"]
+    mlp: Float[Array, "layer batch position"]
+    value: Float[Array, "batch position"]
+    total: Float[Array, "batch position"]
+    closure_error: Float[Array, "batch position"]
+    target: Int[Array, "batch position"] | None
+    against: Int[Array, "batch position"] | None
+    tokens: Tokens
+    at: Int[Array, " position"]
+    passes: int = dataclasses.field(metadata={"static": True})
+    config: ModelConfig = dataclasses.field(metadata={"static": True})
+
+
+@highest_precision
+def attribute_streaming(
+    params: Params,
+    tokens: Tokens | Int[Array, "batch position"],
+    config: ModelConfig,
+    reduction: Reduction,
+    target: int | Int[Array, "..."] | None = None,
+    against: int | Int[Array, "..."] | None = None,
+    *,
+    centred: bool = False,
+    effects: bool = False,
+    at: int | Sequence[int] | Int[Array, " recorded"] | None = None,
+    edits: Mapping[Site, Edit] | None = None,
+    dtype: Any = None,
+    passes: Literal[1, 2] | None = None,
+) -> StreamedAttribution:
+    """Run the model and attribute each position's logit to every head and neuron, keeping only what is asked for.
+
+    The same numbers as `attribute`, in one of two ways. *One pass* keeps the factors of all layers (z and a) and
+    contracts them afterwards. *Two passes*: the first finds σ and the targets; the second runs the layers again and
+    contracts inside the layer loop, so that one layer's shares are alive at a time. Both agree to rounding.
+
+    Pure: call it under ``jit`` with `config`, `reduction` and the keywords but `at` static (`Model.attribute_streaming`
+    does). ``vmap`` over targets shares the passes.
+
+    Args:
+        params, tokens, config, at, edits, dtype: as for `forward`.
+        reduction: what to keep: `top_writes`, `top_per_position`, `layer_sums`, `histogram`, `everything`, or yours.
+        target, against, centred: as for `attribute`, ids only.
+        effects: also direct effects and σ shares.
+        passes: 1 or 2; by default one if `attribution_bytes` says that what it keeps fits into a quarter of the
+            device's memory (`choose_passes`).
+
+    Raises:
+        LandedError: for another number of passes, and what `forward` and `attribute` refuse.
+
+    References:
+        Elhage et al., A Mathematical Framework for Transformer Circuits, 2021 (direct logit attribution). Chen et al.,
+        Training Deep Nets with Sublinear Memory Cost, 2016 (computing again instead of keeping).
+
+    >>> from landed_jax import init_params, top_writes
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> found = attribute_streaming(params, jnp.array([[1, 5, 7]]), config, top_writes(5))
+    >>> found.reduced.landed.shape, bool(found.closure_error.max() < 1e-5)
+    ((5,), True)
+    """
+    tokens = as_tokens(tokens)
+    if passes not in (None, 1, 2):
+        raise LandedError(f"An attribution takes 1 or 2 passes, not {passes}.")
+    batch, length = tokens.ids.shape
+    positions = length if at is None else columns(at, length).size
+    chosen = passes or choose_passes(config, batch=batch, length=length, positions=positions, dtype=dtype)
+    record = ENDS | FACTORS if chosen == 1 else ENDS
+    logits, trace = forward(params, tokens, config, record=record, at=at, edits=edits, dtype=dtype)
+    trace = dataclasses.replace(trace, logits=logits).bind(params)
+    read = read_logit(trace, target, against, centred=centred)
+    share = _sharing(trace, read, effects)
+
+    def reduce(writes: LayerWrites) -> tuple[Any, jax.Array, jax.Array]:
+        shares = share(writes)
+        return reduction.layer(shares), shares.landed.attn, shares.landed.mlp
+
+    if chosen == 1:
+
+        def layer(part: Params, index: jax.Array, z: jax.Array, a: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
+            return reduce(LayerWrites.of(index, part, z, a))
+
+        stacks = (jnp.arange(config.n_layers), trace[Site.HEAD], trace[Site.NEURON])
+        reduced, attn, mlp = over_layers(layer, params["layers"], *stacks, in_turn=True)
+    else:
+        # Else XLA would see that both passes compute the same, and keep it all for the second.
+        again = dataclasses.replace(tokens, ids=after(tokens.ids, (read.value, trace[Site.FINAL_SIGMA])))
+        _, second = forward(
+            params, again, config, record=(), at=at, edits=edits, observers={"reduced": reduce}, dtype=dtype
+        )
+        reduced, attn, mlp = second.observed["reduced"]
+    embedding, effect, sigma_part = _embedding_share(trace, read, effects)
+    total = embedding + jnp.sum(attn, axis=0) + jnp.sum(mlp, axis=0)
+    return StreamedAttribution(
+        reduced=reduction.finish(reduced),
+        embedding=embedding,
+        embedding_effect=effect,
+        embedding_share=sigma_part,
+        attn=attn,
+        mlp=mlp,
+        value=read.value,
+        total=total,
+        closure_error=jnp.abs(total - read.value),
+        target=read.target,
+        against=read.against,
+        tokens=tokens,
+        at=trace.at,
+        passes=chosen,
+        config=config,
+    )
+
+
+def _sharing(trace: Trace, read: Read, effects: bool) -> Callable[[LayerWrites], LayerShares]:
+    """From one layer's writes to their shares in the read's value."""
+    stream, sigma = trace[Site.FINAL_RESIDUAL], trace[Site.FINAL_SIGMA]
+    of_read = read.vector * left_broadcast(trace[Site.FINAL_GAMMA], read.vector)
+    real, config = trace.tokens.mask[:, trace.at], trace.config
+
+    def share(writes: LayerWrites) -> LayerShares:
+        # Not before the layer's own turn, as these products alone wait for nothing: all layers' would be kept.
+        vector, x = (after(value, writes.z) for value in (of_read, stream))
+        if not effects:
+            landed = writes.inner_products(vector).map(jnp.divide, sigma)
+            return LayerShares(writes.layer, landed, None, None, real)
+        if vector.shape == x.shape:  # both with one product
+            products = jax.vmap(writes.inner_products)(jnp.stack([vector, x]))
+            with_vector, with_stream = (jax.tree.map(lambda leaf, i=i: leaf[i], products) for i in range(2))
+        else:
+            with_vector, with_stream = writes.inner_products(vector), writes.inner_products(x)
+        landed = with_vector.map(jnp.divide, sigma)
+        lost = layer_rescaling(writes, with_stream, x, sigma, config.norm_eps)
+        effect = landed.map(lambda mine, value, lost: mine + (mine - value) * lost, read.value, lost)
+        part = with_stream.map(lambda wx, s: sigma_share(wx, s, config.d_model), sigma)
+        return LayerShares(writes.layer, landed, effect, part, real)
+
+    return share
+
+
+def _embedding_share(trace: Trace, read: Read, effects: bool) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+    """The embedding's landed contribution, direct effect and σ share."""
+    embedding, x, sigma = trace[Site.EMBEDDING], trace[Site.FINAL_RESIDUAL], trace[Site.FINAL_SIGMA]
+    vector = read.vector * left_broadcast(trace[Site.FINAL_GAMMA], read.vector)
+    landed = jnp.sum(embedding * vector, axis=-1) / sigma
+    if not effects:
+        return landed, None, None
+    lost = embedding_rescaling(embedding, x, sigma, trace.config.norm_eps)
+    share = sigma_share(jnp.sum(embedding * x, axis=-1), sigma, trace.config.d_model)
+    return landed, landed + (landed - read.value) * lost, share

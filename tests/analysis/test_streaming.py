@@ -1,0 +1,253 @@
+"""Attribution inside the layer loop: both ways give what `attribute` gives, and a reduction gives NumPy's answer."""
+
+import dataclasses
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import landed_jax as landed
+from landed_jax import LandedError, Model, Reduction, Site, Tokens
+from landed_jax.analysis.per_write import PerWrite
+from landed_jax.memory import trace_bytes
+from landed_jax.nn.layer_writes import PerLayerWrite
+from landed_jax.parameters import stack_layers
+from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
+
+ARGUMENTS = {
+    "top": {},
+    "difference": {"target": 1, "against": 2},
+    "one a prompt": {"target": jnp.array([1, 3])},
+    "centred": {"target": 1, "centred": True},
+}
+ALL = landed.everything()
+
+
+@cache
+def model(name: str, dtype: str = "float32", stacked: bool = False) -> Model:
+    params = random_params(CONFIGS[name], dtype=jnp.dtype(dtype))
+    return Model(CONFIGS[name], stack_layers(params) if stacked else params)
+
+
+def numbers(part: PerWrite | PerLayerWrite) -> list[np.ndarray]:
+    return [np.asarray(getattr(part, kind)) for kind in ("heads", "neurons", "attn_bias", "mlp_bias")]
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "stacked", "asked"),
+    [*(("small", False, asked) for asked in ARGUMENTS), ("biased", True, "top"), ("windowed", False, "difference")],
+)
+def test_both_ways_give_what_attribute_gives(name: str, stacked: bool, asked: str, passes: int, x64: None) -> None:
+    whole, tokens = model(name, "float64", stacked), random_tokens(CONFIGS[name])
+    found = whole.attribute_streaming(tokens, ALL, **ARGUMENTS[asked], effects=True, passes=passes)
+    expected = landed.attribute(whole.trace(tokens), **ARGUMENTS[asked])
+    assert found.passes == passes and expected.direct_effect is not None and expected.sigma_share is not None
+    for mine, theirs in (
+        (found.reduced.landed, expected.landed),
+        (found.reduced.direct_effect, expected.direct_effect),
+        (found.reduced.sigma_share, expected.sigma_share),
+    ):
+        for x, y in zip(numbers(mine), numbers(theirs), strict=True):
+            np.testing.assert_allclose(x, y, atol=1e-12)
+    np.testing.assert_allclose(found.embedding, expected.landed.embedding, atol=1e-12)
+    np.testing.assert_allclose(found.embedding_effect, expected.direct_effect.embedding, atol=1e-12)
+    np.testing.assert_allclose(found.embedding_share, expected.sigma_share.embedding, atol=1e-12)
+    np.testing.assert_allclose(found.value, expected.value, atol=1e-12)
+    np.testing.assert_array_equal(found.target, expected.target)
+    assert float(found.closure_error.max()) < 1e-11
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_chosen_positions_edits_and_weights_in_bfloat16(passes: int) -> None:
+    params = random_params(BIASED, dtype=jnp.bfloat16)
+    narrow, tokens = Model(BIASED, params), random_tokens(BIASED)
+    edits = {Site.NEURON: _halve}
+    found = narrow.attribute_streaming(tokens, ALL, 2, at=[-1, 2], edits=edits, passes=passes)
+    expected = landed.attribute(narrow.trace(tokens, at=[-1, 2], edits=edits), 2)
+    for x, y in zip(numbers(found.reduced.landed), numbers(expected.landed), strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-6)
+    assert found.at.tolist() == [4, 2] and float(found.closure_error.max()) < 1e-5
+
+
+def _halve(value: jax.Array, layer: jax.Array | None) -> jax.Array:
+    return value / 2
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_a_write_that_is_nearly_the_stream_keeps_its_digits(passes: int) -> None:
+    params = random_params(SMALL)
+    first = params["layers"]["0"]["mlp"]
+    first["W_down"] = first["W_down"].at[:, 3].multiply(1e3)
+    loud, tokens = Model(SMALL, params), jnp.array([[1, 5, 7]])
+    found = loud.attribute_streaming(tokens, ALL, 1, effects=True, passes=passes).reduced
+    expected = landed.attribute(loud.trace(tokens), 1)
+    np.testing.assert_allclose(found.direct_effect.neurons, expected.direct_effect.neurons, rtol=1e-4, atol=1e-5)
+    assert np.abs(expected.sigma_share.neurons[0, :, :, 3]).max() > 0.99
+
+
+def ranked(whole: landed.Attribution, mask: np.ndarray, n: int) -> list[tuple]:
+    """NumPy's n largest of everything at real tokens: (landed, is_neuron, layer, index, batch, position)."""
+    rows = []
+    for is_neuron, part in ((False, whole.landed.heads), (True, whole.landed.neurons)):
+        for (layer, b, p, i), value in np.ndenumerate(np.asarray(part)):
+            if mask[b, p]:
+                rows.append((float(value), is_neuron, layer, i, b, p))
+    return sorted(rows, key=lambda row: -abs(row[0]))[:n]
+
+
+@pytest.mark.parametrize("n", [1, 7, 10_000])
+def test_top_writes_are_the_largest_of_all(n: int) -> None:
+    whole, tokens = model("small"), random_tokens(SMALL)
+    shares = landed.attribute(whole.trace(tokens), 1)
+    expected = ranked(shares, np.asarray(tokens.mask), n)
+    for passes in (1, 2):
+        top = whole.attribute_streaming(tokens, landed.top_writes(n), 1, effects=True, passes=passes).reduced
+        assert top.landed.size == min(n, 2 * 2 * 5 * 14)
+        rows = list(zip(*(leaf.tolist() for leaf in _names(top)), strict=True))[: len(expected)]
+        values = {row[1:]: row[0] for row in ranked(shares, np.asarray(tokens.mask), 10_000)}
+        assert len({row[1:] for row in rows}) == len(rows)
+        np.testing.assert_allclose([values[row[1:]] for row in rows], [row[0] for row in rows], rtol=1e-5, atol=1e-6)
+        sizes = [[abs(row[0]) for row in table] for table in (rows, expected)]
+        np.testing.assert_allclose(*sizes, rtol=1e-5, atol=1e-6)  # equal sizes stand in either order
+        assert not np.any(top.landed[len(expected) :])  # no padding among them
+        for rank in range(min(n, 7)):
+            _, is_neuron, *place = rows[rank]
+            layer, index, b, p = place
+            kind = "neurons" if is_neuron else "heads"
+            for mine, theirs in ((top.direct_effect, shares.direct_effect), (top.sigma_share, shares.sigma_share)):
+                assert mine[rank] == pytest.approx(float(getattr(theirs, kind)[layer, b, p, index]), abs=1e-5)
+
+
+def _names(top: landed.TopWrites) -> list[jax.Array]:
+    return [top.landed, top.is_neuron, top.layer, top.index, top.batch, top.position]
+
+
+def test_top_per_position_is_each_positions_own() -> None:
+    whole, tokens = model("small"), random_tokens(SMALL)
+    shares = landed.attribute(whole.trace(tokens), 1)
+    top = whole.attribute_streaming(tokens, landed.top_per_position(6), 1, passes=2).reduced
+    for b, p in np.argwhere(np.asarray(tokens.mask)):
+        alone = np.zeros_like(tokens.mask)
+        alone[b, p] = True
+        rows = list(zip(*(leaf[b, p].tolist() for leaf in _names(top)), strict=True))
+        assert [row[1:] for row in rows] == [row[1:] for row in ranked(shares, alone, 6)]
+    assert not np.any(top.landed[~np.asarray(tokens.mask)])
+
+
+def test_sums_and_histograms_are_numpys() -> None:
+    whole, tokens = model("biased"), random_tokens(BIASED)
+    shares = landed.attribute(whole.trace(tokens), 1)
+    sums = whole.attribute_streaming(tokens, landed.layer_sums(), 1, passes=2).reduced
+    np.testing.assert_allclose(sums.heads, shares.landed.heads, atol=1e-6)
+    np.testing.assert_allclose(sums.mlp_net, shares.landed.neurons.sum(-1), atol=1e-6)
+    np.testing.assert_allclose(sums.mlp_gross, np.abs(shares.landed.neurons).sum(-1), atol=1e-6)
+    edges = (-0.1, 0.0, 0.05)
+    counted = whole.attribute_streaming(tokens, landed.histogram(edges), 1, passes=2).reduced
+    for kind in ("heads", "neurons"):
+        values = np.asarray(getattr(shares.landed, kind))[:, np.asarray(tokens.mask)]
+        for layer in range(BIASED.n_layers):
+            expected, _ = np.histogram(values[layer], [-np.inf, *edges, np.inf])
+            assert counted[kind][layer].tolist() == expected.tolist()
+
+
+def test_one_token_and_unequal_lengths() -> None:
+    whole = model("small")
+    for passes in (1, 2):
+        both = whole.attribute_streaming([[1, 5, 7], [3]], landed.top_per_position(3), 4, passes=passes)
+        alone = whole.attribute_streaming([[3]], landed.top_per_position(3), 4, passes=passes)
+        for x, y in zip(_names(both.reduced)[:4], _names(alone.reduced)[:4], strict=True):
+            np.testing.assert_allclose(x[1, -1], y[0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_under_jit_vmap_over_targets_and_grad(passes: int, x64: None) -> None:
+    params, ids = random_params(SMALL, dtype=jnp.float64), jnp.array([[1, 5, 7]])
+
+    def value(params: dict, target: jax.Array) -> jax.Array:
+        found = landed.attribute_streaming(
+            params, ids, SMALL, landed.layer_sums(), target, effects=True, dtype="float64", passes=passes
+        )
+        return found.reduced.heads[0, 0, -1, 1] + found.mlp[1, 0, -1]
+
+    targets = jnp.arange(4)
+    many = jax.jit(jax.vmap(value, in_axes=(None, 0)))(params, targets)
+    np.testing.assert_allclose(many, [value(params, target) for target in targets], atol=1e-12)
+    random = np.random.default_rng(0)
+    step = jax.tree.map(lambda leaf: jnp.asarray(random.standard_normal(leaf.shape)), params)
+    slopes = jax.jit(jax.grad(value))(params, targets[1])
+    slope = sum(jnp.sum(g * s) for g, s in zip(jax.tree.leaves(slopes), jax.tree.leaves(step), strict=True))
+    moved = jax.jit(lambda h: value(jax.tree.map(lambda v, s: v + h * s, params, step), targets[1]))
+    np.testing.assert_allclose(slope, (moved(1e-6) - moved(-1e-6)) / 2e-6, rtol=1e-6)
+
+
+def test_two_passes_keep_one_layer_at_a_time() -> None:
+    # Wide and deep enough for the factors to outweigh all else; the compiler's own account of the memory it needs.
+    config = dataclasses.replace(SMALL, d_ff=256, n_layers=8, d_model=16)
+    params = jax.eval_shape(lambda: random_params(config))
+    ids = jax.ShapeDtypeStruct((1, 128), jnp.int32)
+
+    def needed(passes: int) -> int:
+        run = jax.jit(lambda p, i: landed.attribute_streaming(p, i, config, landed.top_writes(10), passes=passes))
+        return run.lower(params, ids).compile().memory_analysis().temp_size_in_bytes
+
+    def plain() -> int:
+        run = jax.jit(lambda p, i: landed.forward(p, i, config, record=())[0])
+        return run.lower(params, ids).compile().memory_analysis().temp_size_in_bytes
+
+    predicted = landed.attribution_bytes(config, length=128)
+    assert predicted[1] > 4 * predicted[2]
+    saved = needed(1) - needed(2)
+    factors = sum(trace_bytes(config, length=128, record={Site.NEURON, Site.HEAD})[site] for site in ("neuron", "head"))
+    assert saved > 0.6 * factors
+    assert needed(2) < plain() + 3 * predicted[2]
+
+
+def test_the_choice_follows_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = landed.attribution_bytes(SMALL, length=5)
+    for memory, passes in ((4 * needed[1], 1), (4 * needed[1] - 4, 2)):
+        monkeypatch.setattr("landed_jax.memory.device_memory", lambda memory=memory: memory)
+        assert landed.choose_passes(SMALL, length=5) == passes
+        found = landed.attribute_streaming(random_params(SMALL), jnp.ones((1, 5), int), SMALL, landed.layer_sums())
+        assert found.passes == passes
+
+
+def test_what_cannot_be_is_refused() -> None:
+    whole = model("small")
+    for make in (lambda: landed.top_writes(0), lambda: landed.top_per_position(-1)):
+        with pytest.raises(LandedError, match="at least 1"):
+            make()
+    for edges in ((), (1.0, 1.0), (2.0, 1.0)):
+        with pytest.raises(LandedError, match="ascend"):
+            landed.histogram(edges)
+    with pytest.raises(LandedError, match="1 or 2 passes"):
+        whole.attribute_streaming([[1, 2]], ALL, passes=3)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(LandedError, match="no token 99"):
+        whole.attribute_streaming([[1, 2]], ALL, 99)
+    with pytest.raises(LandedError, match="no tokenizer"):
+        whole.attribute_streaming([[1, 2]], ALL, " Rome")
+
+
+def test_a_reduction_of_ones_own_and_its_observer(usual_promotion: None) -> None:
+    whole, tokens = model("small"), Tokens.from_lists([[1, 5, 7]])
+    mine = whole.attribute_streaming(tokens, Reduction(_loudest_head), 1, passes=2).reduced
+    heads = np.asarray(landed.attribute(whole.trace(tokens), 1).landed.heads)
+    np.testing.assert_array_equal(mine, np.abs(heads).argmax(-1))
+    _, trace = landed.forward(whole.params, tokens, SMALL, record=(), observers={"norms": _norms})
+    every = landed.forward(whole.params, tokens, SMALL)[1].bind(whole.params)
+    heads = [
+        [float(jnp.linalg.norm(landed.write_vector(every, landed.Write("head", layer, h)))) for h in range(4)]
+        for layer in range(2)
+    ]
+    np.testing.assert_allclose(np.sqrt(trace.observed["norms"][:, 0, -1]), heads, rtol=1e-5)
+    assert not trace.sown
+
+
+def _loudest_head(shares: landed.LayerShares) -> jax.Array:
+    return jnp.argmax(jnp.abs(shares.landed.heads), axis=-1)
+
+
+def _norms(writes: landed.LayerWrites) -> jax.Array:
+    return writes.squared_norms().heads
