@@ -43,7 +43,7 @@ class Tokens:
         for row, prompt in enumerate(prompts):
             ids[row, length - len(prompt) :] = prompt
             mask[row, length - len(prompt) :] = True
-        return cls(jnp.asarray(ids), jnp.asarray(mask))
+        return cls(*jax.device_put((ids, mask)))  # jnp.asarray would compile a program for each shape
 
     def bucketed(self) -> "Tokens":
         """The same prompts with more padding on the left, up to a `bucket_length`.
@@ -56,7 +56,7 @@ class Tokens:
         """
         length = self.ids.shape[-1]
         more = ((0, 0), (bucket_length(length) - length, 0))
-        return Tokens(jnp.asarray(np.pad(self.ids, more)), jnp.asarray(np.pad(self.mask, more)))
+        return Tokens(*jax.device_put((np.pad(self.ids, more), np.pad(self.mask, more))))
 
     @property
     def positions(self) -> Int[Array, "batch position"]:
@@ -110,5 +110,5 @@ def columns(at: int | Sequence[int] | Int[Array, " n"], length: int) -> Int[Arra
             raise LandedError(
                 f"at={at!r} is out of range: the prompts have {length} columns, from 0 or from -{length}."
             )
-        return jnp.asarray(np.mod(wanted, length).astype(np.int32))
+        return jax.device_put(np.mod(wanted, length).astype(np.int32))
     return jnp.mod(jnp.atleast_1d(jnp.asarray(at, jnp.int32)), length)
