@@ -59,7 +59,9 @@ def hits(process: subprocess.Popen[str]) -> int:
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys\nfrom landed_jax.cli.main import _status\nassert _status(['--help']) == 0\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"jax", "numpy", "flax", "rich", "transformers", "landed_jax.model"} & set(done.stdout.splitlines()[-1].split())
+    assert not {"jax", "numpy", "flax", "rich", "transformers", "landed_jax.model"} & set(
+        done.stdout.splitlines()[-1].split()
+    )
 
 
 def test_names_are_the_public_ones_whatever_is_imported_first() -> None:
