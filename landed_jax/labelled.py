@@ -299,7 +299,7 @@ def _context(result: Any, trace: Trace | None) -> _Context:
     )
 
 
-def _shape_of(annotation: Any) -> str | None:
+def shape_of(annotation: Any) -> str | None:
     """The shape that a jaxtyping annotation names, also one that may be None."""
     return next((kind.dim_str for kind in (annotation, *get_args(annotation)) if hasattr(kind, "dim_str")), None)
 
@@ -308,7 +308,7 @@ def _walk(part: Any, prefix: str, derived: bool) -> Iterator[tuple[str, tuple[st
     """Each value by its path: an array with its class and shape, or with None what belongs into the attributes."""
     owner = type(part).__name__
     for field in dataclasses.fields(part):
-        name, value, shape = f"{prefix}{field.name}", getattr(part, field.name), _shape_of(field.type)
+        name, value, shape = f"{prefix}{field.name}", getattr(part, field.name), shape_of(field.type)
         if value is None or isinstance(value, Tokens | ModelConfig | Vocabulary) or name == "at":
             continue
         if shape is not None:
@@ -320,14 +320,14 @@ def _walk(part: Any, prefix: str, derived: bool) -> Iterator[tuple[str, tuple[st
     for name, member in vars(type(part)).items():
         if not isinstance(member, property) or member.fget is None or name.startswith("_"):
             continue
-        shape = _shape_of(member.fget.__annotations__.get("return"))
+        shape = shape_of(member.fget.__annotations__.get("return"))
         if shape is not None and (derived or name.endswith("closure_error")):
             yield f"{prefix}{name}", (owner, shape), getattr(part, name)
 
 
 def _holds_arrays(part: Any) -> bool:
     return any(
-        _shape_of(field.type) is not None
+        shape_of(field.type) is not None
         or (dataclasses.is_dataclass(value := getattr(part, field.name)) and _holds_arrays(value))
         for field in dataclasses.fields(part)
     )

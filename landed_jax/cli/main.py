@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from landed_jax.cli.cache import use_cache
 from landed_jax.cli.convert import convert
 from landed_jax.cli.info import info
 from landed_jax.cli.run import run
@@ -16,8 +17,16 @@ from landed_jax.errors import LandedError
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="landed-jax", prog_name="landed")
-def commands() -> None:
-    """Landed writes: which heads and neurons pointed a language model at a token, exactly."""
+@click.option("--no-cache", is_flag=True, help="Keep no compiled programs between runs, and use none.")
+def commands(no_cache: bool) -> None:
+    """Landed writes: which heads and neurons pointed a language model at a token, exactly.
+
+    Compiled programs are kept in the user's cache folder, or in the folder that LANDED_CACHE_DIR names.
+    """
+    if no_cache:
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
+    else:
+        use_cache(os.environ)
 
 
 for command in (run, convert, verify, info, testbed):

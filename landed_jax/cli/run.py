@@ -63,16 +63,15 @@ def run(
     check_json_target(json_target)
     text = _piped_prompt() if prompt is None else prompt
 
-    from landed_jax.labelled import check_result_path, save_result
-
     if out is not None:
+        from landed_jax.labelled import check_result_path
+
         check_result_path(out)
         if json_target is not None and Path(json_target).resolve() == Path(out).resolve():
             raise LandedError("--json and --out name the same file: give each its own.")
 
     from landed_jax.model import load
     from landed_jax.report.account import account_for
-    from landed_jax.report.dataset import run_dataset
     from landed_jax.report.document import run_document
     from landed_jax.report.section_tables import section_report
     from landed_jax.report.tables import print_report, run_report
@@ -81,10 +80,16 @@ def run(
         opened = load(model, progress=report)
     chosen = {"by_source": by_source, "effects": effects, "coordinates": coordinates, "lens": lens}
     sections = frozenset(name for name, wanted in chosen.items() if wanted)
-    account = account_for(opened, text, target=target, against=against, position=position, sections=sections)
+    # Programs are compiled for a few lengths only, and kept: the next prompt of about this length finds them.
+    account = account_for(
+        opened, text, target=target, against=against, position=position, sections=sections, bucketed=True
+    )
     for warning in account.warnings:
         click.echo(f"landed: {warning}", err=True)
     if out is not None:
+        from landed_jax.labelled import save_result
+        from landed_jax.report.dataset import run_dataset
+
         save_result(run_dataset(account), out)
     if json_target is not None:
         write_json(run_document(account, top), json_target)

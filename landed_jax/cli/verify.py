@@ -1,7 +1,6 @@
 """`landed verify`: parity with transformers."""
 
 import click
-import numpy as np
 
 from landed_jax.cli.progress import progress_bar
 from landed_jax.errors import LandedError
@@ -25,6 +24,8 @@ def verify(model: str, hf_folder: str, length: int, seed: int) -> int:
     difference at each position and the first module that differs; exits with 1 if one does. Needs torch.
     """
     from pathlib import Path
+
+    import numpy as np
 
     from landed_jax.model import load
     from landed_jax.parity.ladder import LADDER_SITES, TOLERANCE, climb

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from landed_jax.errors import LandedError
+from landed_jax.jsonfile import read_json_object
 from landed_jax.vocabulary import Vocabulary
 
 _VOCABULARY_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -27,9 +28,29 @@ def load_vocabulary(folder: Path) -> Vocabulary | None:
         return None
     # Without torch, transformers says on import that models are not available; here they never are asked for.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    from transformers import AutoTokenizer
+    if _names_the_plain_class(folder):
+        from transformers import PreTrainedTokenizerFast as Tokenizer
+    else:
+        from transformers import AutoTokenizer as Tokenizer
 
     try:
-        return Vocabulary(AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
+        return Vocabulary(Tokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
     except Exception as error:  # the tokenizers raise their own types, some of them bare Exception
         raise LandedError(f"The tokenizer in {folder} cannot be read: {error}") from error
+
+
+def _names_the_plain_class(folder: Path) -> bool:
+    """Whether the folder says itself that `tokenizer.json` is the whole tokenizer, as Llama 3's do.
+
+    `AutoTokenizer` would come to the same class, but imports torch on the way where it is installed, which takes longer
+    than everything else that a run imports. Where there is anything else to weigh, it decides.
+    """
+    if not (folder / "tokenizer.json").is_file() or (folder / "tekken.json").exists():
+        return False
+    try:
+        settings = read_json_object(folder / "tokenizer_config.json")
+    except LandedError:
+        return False
+    return settings.get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend") and (
+        "auto_map" not in settings
+    )

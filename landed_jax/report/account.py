@@ -14,6 +14,7 @@ from landed_jax.analysis.result import Attribution
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
 from landed_jax.nn.sites import RESIDUALS, SOURCES, WRITES, Site
+from landed_jax.report.padding import without_padding
 from landed_jax.report.sections import PERCENTS, SECTIONS, look_closer
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
@@ -34,7 +35,7 @@ class Account:
         layer_effects: ``[layer, 2]``, the direct effects of the whole attention write and of the whole MLP write.
         coordinate_counts: for each of `PERCENTS`, the fewest coordinates that reach that part of the value.
         sections: what was asked for beside, by its name in `SECTIONS`.
-        trace: at that position.
+        trace: the tokens, the column, the config and the vocabulary, and no values.
         warnings: sentences for stderr.
     """
 
@@ -71,6 +72,7 @@ def account_for(
     against: str | None = None,
     position: int = -1,
     sections: frozenset[str] = frozenset(),
+    bucketed: bool = False,
 ) -> Account:
     """Trace a prompt at one position and attribute the target's logit, or its difference to `against`.
 
@@ -78,6 +80,8 @@ def account_for(
         target, against: a token's text, or ``#ID``; the default target is the most likely next token.
         position: a column of the tokens; negative from the end.
         sections: what else to find out, of `SECTIONS`.
+        bucketed: compute with the prompt padded (`Tokens.bucketed`), so that prompts of about the same length share
+            their compiled programs. The account shows nothing of the padding.
 
     Raises:
         LandedError: for a text that is not one token, a position outside the prompt, or a model without a tokenizer.
@@ -94,18 +98,22 @@ def account_for(
     if ids[0] is not None and ids[0] == ids[1]:
         raise LandedError("--target and --against are the same token: their difference is 0.")
     tokens = model.encode(prompt)
-    if not -tokens.ids.shape[1] <= position < tokens.ids.shape[1]:
-        raise LandedError(f"Position {position} is outside the prompt, which has {tokens.ids.shape[1]} tokens.")
+    length = tokens.ids.shape[1]
+    if not -length <= position < length:
+        raise LandedError(f"Position {position} is outside the prompt, which has {length} tokens.")
+    computed = tokens.bucketed() if bucketed else tokens
+    padding = computed.ids.shape[1] - length
     record = WRITES | SOURCES | {Site.ATTN_WRITE, Site.MLP_WRITE} | (RESIDUALS if "lens" in sections else frozenset())
-    trace = model.trace(tokens, record=record, at=[position])
+    trace = model.trace(computed, record=record, at=[position % length + padding])
     # Out of JAX in one go: indexing device arrays one by one would compile a program for each.
-    found = jax.device_get(_find_out(trace, *ids))
+    found = without_padding(jax.device_get(_find_out(trace, *ids)), padding)
     closer = {}
     if sections:
         runner_up = None if found[1] is None else found[1].against
         shares = found[0]
-        closer = jax.device_get(look_closer(trace, shares.target, shares.against, sections, runner_up))
-    length, limit = int(tokens.ids.shape[1]), trace.config.max_positions
+        closer = look_closer(trace, shares.target, shares.against, sections, runner_up)
+        closer = without_padding(jax.device_get(closer), padding)
+    limit = trace.config.max_positions
     warnings = []
     if length > limit:
         warnings.append(f"the prompt has {length} tokens, more than the {limit} this model was made for")
@@ -115,7 +123,7 @@ def account_for(
     return Account(
         model=model.source,
         prompt=prompt,
-        position=int(trace.at[0]),
+        position=position % length,
         token_ids=np.asarray(tokens.ids)[0].tolist(),
         config=trace.config,
         vocabulary=model.vocabulary,
@@ -124,7 +132,7 @@ def account_for(
         layer_effects=found[3],
         coordinate_counts=dict(zip(PERCENTS, (int(n[0, 0]) for n in found[2]), strict=True)),
         sections={name: closer[name] for name in SECTIONS if name in closer},
-        trace=trace,
+        trace=Trace(tokens, found[0].at, {}, config=trace.config, vocabulary=trace.vocabulary),
         warnings=tuple(warnings),
     )
 

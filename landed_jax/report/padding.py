@@ -1,0 +1,49 @@
+"""Results of a prompt that was padded on the left, as they would be without the padding."""
+
+import dataclasses
+from typing import TypeVar
+
+import numpy as np
+
+from landed_jax.labelled import shape_of
+from landed_jax.tokens import Tokens
+
+R = TypeVar("R")
+
+
+def without_padding(result: R, padding: int) -> R:
+    """A result with the first `padding` columns gone from its tokens, its columns and its axes named ``source``.
+
+    Args:
+        result: a result of an analysis, as NumPy arrays, whose recorded positions are not padding.
+        padding: how many columns of padding stand before every prompt.
+
+    >>> without_padding(Tokens(np.array([[0, 0, 7]]), np.array([[False, False, True]])), 2)
+    Tokens(ids=array([[7]]), mask=array([[ True]]))
+    """
+    if isinstance(result, Tokens):
+        return type(result)(result.ids[:, padding:], result.mask[:, padding:])
+    if isinstance(result, dict):
+        return type(result)({name: without_padding(part, padding) for name, part in result.items()})
+    if isinstance(result, tuple):
+        return type(result)([without_padding(part, padding) for part in result])
+    if not dataclasses.is_dataclass(result) or isinstance(result, type):
+        return result
+    changed = {}
+    for field in dataclasses.fields(result):
+        value = getattr(result, field.name)
+        if value is None:
+            continue
+        if field.name in ("at", "attended"):
+            # A head that brings nothing from anywhere is said to attend to the first column, and -1 means none.
+            changed[field.name] = np.where(value < 0, value, np.maximum(np.asarray(value) - padding, 0))
+        elif "source" in (axes := (shape_of(field.type) or "").split()):
+            changed[field.name] = np.asarray(value)[(..., slice(padding, None), *_after("source", axes))]
+        elif not field.metadata.get("static"):
+            changed[field.name] = without_padding(value, padding)
+    return dataclasses.replace(result, **changed)
+
+
+def _after(axis: str, axes: list[str]) -> list[slice]:
+    """All of every axis behind one."""
+    return [slice(None)] * (len(axes) - 1 - axes.index(axis))
