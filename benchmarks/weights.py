@@ -5,7 +5,6 @@ import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from landed_jax import ModelConfig
@@ -26,6 +25,7 @@ class Weights:
     def __init__(self, config: ModelConfig, *, stacked: bool | None = None, seed: int = 0) -> None:
         self.config = config
         self.seed = seed
+        self.bridge: Any = None  # TransformerLens's view of it, once made
         self.stacked = jax.default_backend() != "cpu" if stacked is None else stacked
 
     @functools.cached_property
@@ -46,7 +46,7 @@ class Weights:
     def params(self) -> Params:
         """This package's parameters."""
         leaves = (
-            (place.path, jnp.asarray(self.tensors[place.name].reshape(place.leaf.shape(self.config))))
+            (place.path, jax.device_put(self.tensors[place.name].reshape(place.leaf.shape(self.config))))
             for place in tensor_places(self.config)
         )
         params = build_tree(leaves)
@@ -54,6 +54,10 @@ class Weights:
 
     @functools.cached_property
     def torch_model(self) -> Any:
+        """The model of `transformers` that the torch contestants share."""
+        return self.new_torch_model()
+
+    def new_torch_model(self) -> Any:
         """The model of `transformers`, on the GPU where torch has one.
 
         Raises:
