@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.environment import cores, machine
 from benchmarks.page import render
-from benchmarks.results import Measured, Section, Sections, as_json, read, write_whole
+from benchmarks.results import Measured, Section, as_json, read, write_whole
 from benchmarks.shapes import SIZES, shape
 
 HERE = Path(__file__).parent

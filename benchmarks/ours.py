@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import jax
@@ -51,7 +50,7 @@ def _attributed(params: Params, ids: jax.Array, config: ModelConfig, *, at: list
 
 def compiled(function: Program, params: Params, ids: np.ndarray, config: ModelConfig) -> jax.stages.Compiled:
     """The function as one program for prompts of this length, ready to run."""
-    return jax.jit(partial(function, config=config)).lower(params, ids).compile()
+    return jax.jit(lambda params, ids: function(params, ids, config)).lower(params, ids).compile()
 
 
 def needs(program: jax.stages.Compiled) -> int | None:

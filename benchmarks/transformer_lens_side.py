@@ -119,11 +119,10 @@ def all_in_a_stack(bridge: Any, ids: Any, deadline: float) -> dict[str, Any]:
     logits, cache = bridge.run_with_cache(ids, names_filter=_kept)
     tokens = logits.argmax(-1)
     parts = []
-    for stack in (cache.stack_head_results(-1, apply_ln=True), cache.stack_neuron_results(-1, apply_ln=True)):
-        parts.append(cache.logit_attrs(stack, tokens)[:, 0])
-        del stack
-    embedding = cache.apply_ln_to_stack(cache["hook_embed"][None])
-    parts.append(cache.logit_attrs(embedding, tokens)[:, 0])
+    # `logit_attrs` divides by σ itself. One stack at a time: each is large.
+    for stack in (cache.stack_head_results, cache.stack_neuron_results):
+        parts.append(cache.logit_attrs(stack(-1), tokens)[:, 0])
+    parts.append(cache.logit_attrs(cache["hook_embed"][None], tokens)[:, 0])
     return _gathered(list(torch.cat(parts).T), logits)
 
 

@@ -69,7 +69,7 @@ class Weights:
         config = LlamaConfig(**config_to_hf(self.config))
         config._attn_implementation = "sdpa"
         with torch.device("meta"):  # nothing is allocated and nothing is initialised
-            model = LlamaForCausalLM(config)
+            model: Any = LlamaForCausalLM(config)
         model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in self.tensors.items()}, assign=True)
         model.model.rotary_emb = type(model.model.rotary_emb)(config)  # its table is in no checkpoint
         return model.eval().requires_grad_(False).to(torch_device())
