@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from benchmarks import memory, scaling, timing
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.environment import cores, machine
 from benchmarks.page import render
@@ -23,16 +24,14 @@ def run(arguments: Sequence[str]) -> int:
     _use_all_cores()
     stacked = {"stacked": True, "subtrees": False}.get(options.layout)
     if options.peak:
-        from benchmarks.memory import peak_row
-
-        row = peak_row(options.only[0], options.sizes[0], options.lengths[0], stacked=stacked)
+        row = memory.peak_row(options.only[0], options.sizes[0], options.lengths[0], stacked=stacked)
         print(json.dumps(dataclasses.asdict(row)))
         return 0
     out: Path = options.out
     store: Path = options.json or out.with_suffix(".json")
     sections = read(store)
     command = shlex.join(["python", "-m", "benchmarks", *arguments])
-    for name in ("memory", "scaling") if options.memory and options.scaling else (_pass(options),):
+    for name in [name for name in ("memory", "scaling") if getattr(options, name)] or ["timing"]:
         section = sections[name] = Section(command, machine(), 0 if name == "memory" else options.repeats)
         for rows in _rows(name, options, stacked):
             section.rows += rows
@@ -45,29 +44,17 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _pass(options: argparse.Namespace) -> str:
-    return "memory" if options.memory else "scaling" if options.scaling else "timing"
-
-
 def _rows(name: str, options: argparse.Namespace, stacked: bool | None) -> Iterable[list[Measured]]:
     if name == "memory":
-        from benchmarks import memory
-
         return memory.measure(options.sizes, options.lengths, options.only, stacked=stacked)
     if name == "scaling":
-        from benchmarks import scaling
-
         return scaling.measure(options.scaling_size, options.repeats, stacked=stacked)
-    from benchmarks import timing
-
     return timing.measure(options.sizes, options.lengths, options.only, options.repeats, stacked=stacked)
 
 
 def _draw(section: Section, path: Path) -> None:
-    from benchmarks.scaling import draw
-
     try:
-        draw(section, path)
+        scaling.draw(section, path)
     except ImportError:
         print("No figure: matplotlib is not installed (pip install '.[bench]').", file=sys.stderr)
 

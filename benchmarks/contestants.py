@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
 from benchmarks import ours, transformer_lens_side
 from benchmarks.shapes import prompt
-from benchmarks.torch_hooks import attribute_with_hooks
 from benchmarks.weights import Weights, torch_device
 
 
@@ -59,7 +59,7 @@ def ours_builder(function: ours.Program) -> Builder:
     """A function ``(params, ids, config) -> arrays``, compiled ahead of time as one program."""
 
     def build(weights: Weights, length: int) -> Prepared:
-        params, ids = weights.params, prompt(weights.config, length)
+        params, ids = weights.params, jax.device_put(prompt(weights.config, length))
         start = time.perf_counter()
         program = ours.compiled(function, params, ids, weights.config)
         took = time.perf_counter() - start
@@ -91,6 +91,12 @@ def torch_builder(function: Callable[[Any, Any], Any]) -> Builder:
     return build
 
 
+def _hooked(model: Any, ids: Any, *, last: bool) -> Any:
+    from benchmarks.torch_hooks import attribute_with_hooks  # imports torch, which need not be there
+
+    return attribute_with_hooks(model, ids, last=last)
+
+
 def lens_builder(function: transformer_lens_side.Analysis, needs: transformer_lens_side.Needs) -> Builder:
     """A TransformerLens analysis, refused where its estimate says that the memory is not there."""
 
@@ -119,10 +125,10 @@ CONTESTANTS: dict[str, Contestant] = {
         torch_builder(lambda model, ids: model(ids, use_cache=False, logits_to_keep=1).logits),
     ),
     "hooks-last": Contestant(
-        "torch hooks, last position", torch_builder(lambda model, ids: attribute_with_hooks(model, ids, last=True))
+        "torch hooks, last position", torch_builder(lambda model, ids: _hooked(model, ids, last=True))
     ),
     "hooks-all": Contestant(
-        "torch hooks, all positions", torch_builder(lambda model, ids: attribute_with_hooks(model, ids, last=False))
+        "torch hooks, all positions", torch_builder(lambda model, ids: _hooked(model, ids, last=False))
     ),
     "lens-last": Contestant(
         "TransformerLens, last position",

@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import jax
+
+from benchmarks.contestants import CONTESTANTS, Prepared, Unavailable
 from benchmarks.results import Measured
-
-if TYPE_CHECKING:  # only the process that measures loads the libraries
-    from benchmarks.contestants import Prepared
+from benchmarks.shapes import shape
+from benchmarks.transformer_lens_side import OverBudget
+from benchmarks.weights import Weights
 
 WARM = 8  # tokens of the call that loads the libraries' code
 
@@ -46,11 +48,6 @@ def _in_a_process(name: str, size: str, length: int, stacked: bool | None) -> Me
 
 def peak_row(name: str, size: str, length: int, *, stacked: bool | None = None) -> Measured:
     """What one contestant adds to this process, which must be fresh."""
-    from benchmarks.contestants import CONTESTANTS, Unavailable
-    from benchmarks.shapes import shape
-    from benchmarks.transformer_lens_side import OverBudget
-    from benchmarks.weights import Weights
-
     row = Measured(name, size, length)
     weights = Weights(shape(size), stacked=stacked)
     try:
@@ -62,9 +59,7 @@ def peak_row(name: str, size: str, length: int, *, stacked: bool | None = None) 
     return row
 
 
-def _peak(prepared: "Prepared") -> int | None:
-    import jax
-
+def _peak(prepared: Prepared) -> int | None:
     if jax.default_backend() != "cpu":
         return _peak_on_gpu(prepared)
     gc.collect()
@@ -77,7 +72,7 @@ def _peak(prepared: "Prepared") -> int | None:
     return _status("VmHWM") - before
 
 
-def _peak_on_gpu(prepared: "Prepared") -> int | None:
+def _peak_on_gpu(prepared: Prepared) -> int | None:
     # XLA's allocator keeps no mark that could be set back, but the compiler has its own account.
     if prepared.program_bytes is not None:
         return prepared.program_bytes

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 import landed_jax as landed
 from landed_jax import ModelConfig
@@ -48,7 +47,7 @@ def _attributed(params: Params, ids: jax.Array, config: ModelConfig, *, at: list
     return {**found, "direct_effect": shares.direct_effect, "sigma_share": shares.sigma_share} if effects else found
 
 
-def compiled(function: Program, params: Params, ids: np.ndarray, config: ModelConfig) -> jax.stages.Compiled:
+def compiled(function: Program, params: Params, ids: jax.Array, config: ModelConfig) -> jax.stages.Compiled:
     """The function as one program for prompts of this length, ready to run."""
     return jax.jit(lambda params, ids: function(params, ids, config)).lower(params, ids).compile()
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks import timing
 from benchmarks.arithmetic import flops
 from benchmarks.results import Measured, Section
 from benchmarks.shapes import SIZES, shape
@@ -18,8 +19,6 @@ COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#aa3377")
 def measure(size: str, repeats: int, *, stacked: bool | None = None) -> Iterator[list[Measured]]:
     """The rows of one length, then of one depth, after another. `size` is that of the lengths, and of the depths less
     some layers."""
-    from benchmarks import timing
-
     layers = SIZES[size].n_layers
     yield from timing.measure([size], LENGTHS, NAMES, repeats, stacked=stacked)
     shallower = [f"{size}/{depth}" for depth in DEPTHS if depth < layers]
@@ -51,7 +50,10 @@ def draw(section: Section, path: Path) -> None:
     panels[0].minorticks_off()
     _panel(panels[1], section, by_depth, lambda row: shape(row.size).n_layers)
     panels[1].set(xlabel="layers", ylim=(0, None), title=f"{size}, {LENGTH} tokens, by depth")
-    panels[0].legend(title="points: measured; lines: operations counted", fontsize=8, title_fontsize=8)
+    panels[1].set_xticks(sorted({shape(row.size).n_layers for row in by_depth}))
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.suptitle("points: measured; lines: operations counted, at the plain forward pass's rate", fontsize=9)
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=8)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -97,7 +98,7 @@ def test_the_shapes_have_the_sizes_that_their_names_say() -> None:
 def test_every_own_program_has_its_operations_counted() -> None:
     # XLA's own count of the compiled forward pass; ours leaves out what is no product.
     weights = Weights(TINY)
-    program = ours.compiled(ours.forward, weights.params, prompt(TINY, 16), TINY)
+    program = ours.compiled(ours.forward, weights.params, jax.device_put(prompt(TINY, 16)), TINY)
     analysis = program.cost_analysis()
     assert isinstance(analysis, dict)
     assert forward_flops(TINY, 16) == pytest.approx(analysis["flops"], rel=0.25)
