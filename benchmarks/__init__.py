@@ -1,0 +1,1 @@
+"""Cost and memory beside plain torch, hand-written hooks and TransformerLens: ``python -m benchmarks``."""

@@ -1,0 +1,47 @@
+"""How many operations and bytes each contestant's work takes, from the shapes alone."""
+
+from landed_jax import ModelConfig
+from landed_jax.parameters import count_parameters
+
+
+def forward_flops(config: ModelConfig, length: int, *, logits: int | None = None) -> int:
+    """A forward pass: its products, the attention's full square, and the logits of `logits` positions (default all)."""
+    d, heads, keys = config.d_model, config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
+    products = 2 * length * d * (2 * heads + 2 * keys + 3 * config.d_ff)
+    attention = 4 * length * length * heads
+    return config.n_layers * (products + attention) + 2 * (length if logits is None else logits) * d * config.vocab_size
+
+
+def projection_flops(config: ModelConfig, positions: int) -> int:
+    """One product of a vector a position with every layer's output matrices."""
+    return 2 * positions * config.d_model * config.n_layers * (config.n_heads * config.head_dim + config.d_ff)
+
+
+def norm_flops(config: ModelConfig, positions: int) -> int:
+    """Every write's squared norm: a Gram matrix a head, and each neuron's column."""
+    heads = config.n_heads * config.head_dim
+    gram = 2 * heads * config.head_dim * (config.d_model + positions)
+    return config.n_layers * (gram + 2 * config.d_model * config.d_ff)
+
+
+def flops(name: str, config: ModelConfig, length: int) -> int | None:
+    """The operations of a contestant; None for one that does otherwise than this counts."""
+    whole, short = forward_flops(config, length), forward_flops(config, length, logits=1)
+    every = projection_flops(config, length)
+    counts = {
+        "forward": whole,
+        "forward-last": short,
+        "last": short + projection_flops(config, 1),
+        "all": whole + every,
+        "effects": whole + 2 * every + norm_flops(config, length),
+    }
+    side, _, what = name.partition("-")
+    return counts.get(what) if side in ("ours", "torch", "hooks") else None
+
+
+def bytes_moved(name: str, config: ModelConfig, length: int) -> int:
+    """The least traffic: every weight read once, and the results written once."""
+    shares = config.n_layers * (config.n_heads + config.d_ff)
+    results = {"all": length * shares, "effects": 3 * length * shares, "last": shares}
+    what = name.partition("-")[2]
+    return 4 * (count_parameters(config) + results.get(what, length * config.vocab_size))

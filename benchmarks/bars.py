@@ -1,0 +1,42 @@
+"""What the package promises of its own cost, each promise a ratio that must not be exceeded."""
+
+from dataclasses import dataclass
+
+from benchmarks.results import Section
+
+
+@dataclass(frozen=True)
+class Bar:
+    """`one` takes at most `limit` times what `other` takes; at all sizes and lengths unless some are named."""
+
+    one: str
+    other: str
+    limit: float
+    sizes: tuple[str, ...] = ()
+    lengths: tuple[int, ...] = ()
+
+    def covers(self, size: str, length: int) -> bool:
+        return (not self.sizes or size in self.sizes) and (not self.lengths or length in self.lengths)
+
+
+BARS = (
+    Bar("ours-forward", "torch-forward", 1.0, ("125M", "1.1B"), (32, 128, 512)),
+    Bar("ours-last", "ours-forward", 1.10),
+    # The stricter one: the same logits computed, of the last position alone.
+    Bar("ours-last", "ours-forward-last", 1.10),
+    Bar("ours-all", "ours-forward", 1.35),
+    Bar("ours-effects", "ours-forward", 1.65),
+    Bar("ours-last", "hooks-last", 1.0),
+    Bar("ours-all", "hooks-all", 1.0),
+)
+
+
+def judged(section: Section) -> list[tuple[Bar, str, int, float]]:
+    """Every bar at every size and length where both sides were measured, with the ratio found."""
+    found = []
+    for bar in BARS:
+        for size, length in section.settings():
+            ratio = section.ratio(bar.one, bar.other, size, length)
+            if bar.covers(size, length) and ratio is not None:
+                found.append((bar, size, length, ratio))
+    return found

@@ -1,0 +1,69 @@
+"""What must be set before JAX and torch are imported, and what the machine is."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import re
+from pathlib import Path
+
+PACKAGES = ("jax", "jaxlib", "flax", "torch", "transformers", "transformer-lens", "numpy")
+
+
+def prepare() -> None:
+    """Set the environment; call it before JAX and torch are imported.
+
+    The threads of torch's OpenMP spin between calls by default, and would starve the contestants that run next.
+    """
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # On a GPU JAX would take most of the memory at once, and leave torch none.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_bytes() -> int:
+    """Memory that could be had now without swapping; 0 where the system does not say."""
+    return _meminfo("MemAvailable")
+
+
+def machine() -> dict[str, str]:
+    """The processor, its memory, the devices, the versions and the date."""
+    import jax
+
+    facts = {
+        "processor": _processor(),
+        "cores": str(cores()),
+        "memory": f"{_meminfo('MemTotal') / 2**30:.1f} GiB",
+        "device": f"{jax.default_backend()} ({jax.devices()[0].device_kind})",
+        "python": platform.python_version(),
+    }
+    for package in PACKAGES:
+        facts[package] = _version(package)
+    return {**facts, "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    found = re.search(r"model name\s*: (.*)", _text("/proc/cpuinfo"))
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def _meminfo(field: str) -> int:
+    found = re.search(rf"{field}:\s*(\d+) kB", _text("/proc/meminfo"))
+    return int(found[1]) * 1024 if found else 0
+
+
+def _text(file: str) -> str:
+    path = Path(file)
+    return path.read_text(encoding="utf-8") if path.exists() else ""

@@ -1,0 +1,91 @@
+"""Peak memory above the weights: one fresh process for each contestant, size and length."""
+
+import contextlib
+import ctypes
+import gc
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import jax
+
+from benchmarks.contestants import CONTESTANTS, Prepared, Unavailable
+from benchmarks.results import Measured
+from benchmarks.shapes import shape
+from benchmarks.transformer_lens_side import OverBudget
+from benchmarks.weights import Weights
+
+WARM = 8  # tokens of the call that loads the libraries' code
+
+
+def measure(
+    sizes: Sequence[str], lengths: Sequence[int], names: Sequence[str], *, stacked: bool | None = None
+) -> Iterator[list[Measured]]:
+    """The rows of one size and length after another."""
+    for size in sizes:
+        for length in lengths:
+            yield [_in_a_process(name, size, length, stacked) for name in names]
+
+
+def _in_a_process(name: str, size: str, length: int, stacked: bool | None) -> Measured:
+    layout = [] if stacked is None else ["--layout", "stacked" if stacked else "subtrees"]
+    arguments = ["--sizes", size, "--lengths", str(length), "--only", name, *layout, "--peak"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        check=False,
+    )
+    if done.returncode:
+        # A negative status is a signal: -9 is the kernel's answer to too much memory.
+        return Measured(name, size, length, note=f"ended with status {done.returncode}")
+    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def peak_row(name: str, size: str, length: int, *, stacked: bool | None = None) -> Measured:
+    """What one contestant adds to this process, which must be fresh."""
+    row = Measured(name, size, length)
+    weights = Weights(shape(size), stacked=stacked)
+    try:
+        prepared = CONTESTANTS[name].build(weights, length)
+        CONTESTANTS[name].build(weights, WARM).run()
+        row.peak_bytes = _peak(prepared)
+    except (Unavailable, OverBudget) as error:
+        row.note = str(error)
+    return row
+
+
+def _peak(prepared: Prepared) -> int | None:
+    if jax.default_backend() != "cpu":
+        return _peak_on_gpu(prepared)
+    gc.collect()
+    # What compiling left free must not serve the run unseen.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the high-water mark starts anew
+    prepared.run()
+    return _status("VmHWM") - before
+
+
+def _peak_on_gpu(prepared: Prepared) -> int | None:
+    # XLA's allocator keeps no mark that could be set back, but the compiler has its own account.
+    if prepared.program_bytes is not None:
+        return prepared.program_bytes
+    import torch
+
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    prepared.run()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def _status(field: str) -> int:
+    found = re.search(rf"{field}:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    if found is None:
+        raise OSError(f"/proc/self/status has no {field}: the peak is measured on Linux only")
+    return int(found[1]) * 1024

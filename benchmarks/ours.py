@@ -1,0 +1,63 @@
+"""This package's programs: each a function ``(params, ids, config) -> arrays``, compiled whole."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+import landed_jax as landed
+from landed_jax import ModelConfig
+from landed_jax.parameters import Params
+
+Arrays = Mapping[str, Any]
+Program = Callable[[Params, jax.Array, ModelConfig], Arrays]
+
+
+def forward(params: Params, ids: jax.Array, config: ModelConfig) -> Arrays:
+    """Logits of every position, nothing recorded."""
+    return {"logits": landed.forward(params, ids, config, record=frozenset())[0]}
+
+
+def forward_last(params: Params, ids: jax.Array, config: ModelConfig) -> Arrays:
+    """Logits of the last position, nothing recorded."""
+    return {"logits": landed.forward(params, ids, config, record=frozenset(), at=[-1])[0]}
+
+
+def last(params: Params, ids: jax.Array, config: ModelConfig) -> Arrays:
+    """Every write's share of the last position's top logit."""
+    return _attributed(params, ids, config, at=[-1], effects=False)
+
+
+def all_positions(params: Params, ids: jax.Array, config: ModelConfig) -> Arrays:
+    """Every write's share of each position's own top logit."""
+    return _attributed(params, ids, config, at=None, effects=False)
+
+
+def all_positions_with_effects(params: Params, ids: jax.Array, config: ModelConfig) -> Arrays:
+    """The same with direct effects and σ shares."""
+    return _attributed(params, ids, config, at=None, effects=True)
+
+
+def _attributed(params: Params, ids: jax.Array, config: ModelConfig, *, at: list[int] | None, effects: bool) -> Arrays:
+    logits, trace = landed.forward(params, ids, config, at=at)
+    trace = dataclasses.replace(trace.bind(params), logits=logits)  # as `Model.trace` gives it
+    shares = landed.attribute(trace, effects=effects)
+    found = {"landed": shares.landed, "value": shares.value, "closure_error": shares.closure_error}
+    return {**found, "direct_effect": shares.direct_effect, "sigma_share": shares.sigma_share} if effects else found
+
+
+def compiled(function: Program, params: Params, ids: jax.Array, config: ModelConfig) -> jax.stages.Compiled:
+    """The function as one program for prompts of this length, ready to run."""
+    return jax.jit(lambda params, ids: function(params, ids, config)).lower(params, ids).compile()
+
+
+def needs(program: jax.stages.Compiled) -> int | None:
+    """The bytes of a program's results and of what it holds meanwhile, where the compiler says so."""
+    analysis = program.memory_analysis()
+    return None if analysis is None else analysis.temp_size_in_bytes + analysis.output_size_in_bytes
+
+
+def finished(result: Any) -> Any:
+    """The same, computed."""
+    return jax.block_until_ready(result)

@@ -1,0 +1,95 @@
+"""What a run found, kept as JSON beside the page, so that a later pass adds to it and a killed one leaves it whole."""
+
+import dataclasses
+import json
+import os
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Measured:
+    """One contestant at one size and length.
+
+    Attributes:
+        seconds: of each round.
+        note: why there are none, or fewer.
+        peak_bytes: memory above the weights, where that is what was measured.
+    """
+
+    contestant: str
+    size: str
+    length: int
+    seconds: list[float] = field(default_factory=list)
+    compile_s: float | None = None
+    closure_error: float | None = None
+    largest_value: float | None = None
+    note: str = ""
+    peak_bytes: int | None = None
+
+    @property
+    def median(self) -> float | None:
+        return statistics.median(self.seconds) if self.seconds else None
+
+
+@dataclass
+class Section:
+    """One pass: the timed rounds, the memory, or the scaling."""
+
+    command: str
+    machine: dict[str, str]
+    repeats: int
+    rows: list[Measured] = field(default_factory=list)
+
+    def find(self, contestant: str, size: str, length: int) -> Measured | None:
+        """That row, if it was measured."""
+        for row in self.rows:
+            if (row.contestant, row.size, row.length) == (contestant, size, length):
+                return row
+        return None
+
+    def ratio(self, one: str, other: str, size: str, length: int) -> float | None:
+        """The median over rounds of one contestant's time over another's in the same round."""
+        rows = self.find(one, size, length), self.find(other, size, length)
+        if rows[0] is None or rows[1] is None:
+            return None
+        # One that sat rounds out has fewer.
+        paired = [a / b for a, b in zip(rows[0].seconds, rows[1].seconds, strict=False)]
+        return statistics.median(paired) if paired else None
+
+    def settings(self) -> list[tuple[str, int]]:
+        """Every size and length, in the order measured."""
+        return list(dict.fromkeys((row.size, row.length) for row in self.rows))
+
+    def contestants(self) -> list[str]:
+        """Every contestant, in the order measured."""
+        return list(dict.fromkeys(row.contestant for row in self.rows))
+
+
+Sections = dict[str, Section]
+
+
+def read(path: Path) -> Sections:
+    """The sections of earlier passes; none where there is no file."""
+    if not path.exists():
+        return {}
+    found: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        name: Section(**{**values, "rows": [Measured(**row) for row in values["rows"]]})
+        for name, values in found.items()
+    }
+
+
+def as_json(sections: Sections) -> str:
+    return json.dumps({name: dataclasses.asdict(section) for name, section in sections.items()}, indent=1) + "\n"
+
+
+def write_whole(texts: Iterable[tuple[Path, str]]) -> None:
+    """Write each file so that a killed run leaves the old one or the new one."""
+    for path, text in texts:
+        part = path.with_name(path.name + ".part")
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)

@@ -1,0 +1,61 @@
+"""The timed rounds: every contestant once a round, so that what the machine does meanwhile meets all of them."""
+
+import gc
+import time
+from collections.abc import Iterator, Sequence
+
+from benchmarks.contestants import CONTESTANTS, Prepared, Unavailable, closure_of
+from benchmarks.results import Measured
+from benchmarks.shapes import shape
+from benchmarks.transformer_lens_side import OverBudget
+from benchmarks.weights import Weights
+
+ROUNDS_S = 120.0  # a contestant whose rounds would take longer sits the later ones out
+
+
+def measure(
+    sizes: Sequence[str], lengths: Sequence[int], names: Sequence[str], repeats: int, *, stacked: bool | None = None
+) -> Iterator[list[Measured]]:
+    """The rows of one size and length after another."""
+    for size in sizes:
+        weights = Weights(shape(size), stacked=stacked)
+        for length in lengths:
+            yield rounds(weights, size, length, names, repeats)
+        del weights
+        gc.collect()
+
+
+def rounds(weights: Weights, size: str, length: int, names: Sequence[str], repeats: int) -> list[Measured]:
+    """Every contestant made ready and run once, then the rounds."""
+    ready: dict[str, Prepared] = {}
+    rows = {name: Measured(name, size, length) for name in names}
+    takes: dict[str, float] = {}
+    for name, row in rows.items():
+        try:
+            prepared = CONTESTANTS[name].build(weights, length)
+            row.compile_s = prepared.compile_s
+            takes[name], result = _timed(prepared)
+        except (Unavailable, OverBudget) as error:
+            row.note = str(error)
+            continue
+        closure = closure_of(result)
+        del result
+        if closure is not None:
+            row.closure_error, row.largest_value = closure
+        ready[name] = prepared
+    for turn in range(repeats):
+        # There and back, so that nobody always runs after the same other.
+        for name in list(ready) if turn % 2 == 0 else list(ready)[::-1]:
+            if turn == 0 or takes[name] * (turn + 1) <= ROUNDS_S:
+                try:
+                    rows[name].seconds.append(_timed(ready[name])[0])
+                except OverBudget as error:
+                    rows[name].note = str(error)
+                    ready.pop(name)
+    return list(rows.values())
+
+
+def _timed(prepared: Prepared) -> tuple[float, object]:
+    start = time.perf_counter()
+    result = prepared.run()
+    return time.perf_counter() - start, result

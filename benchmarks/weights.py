@@ -1,0 +1,89 @@
+"""One set of random weights, seen by both sides: NumPy owns them, torch and JAX look at the same memory on a CPU."""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+from landed_jax import ModelConfig
+from landed_jax.hf.table import tensor_places
+from landed_jax.hf.writer import config_to_hf
+from landed_jax.parameters import Params, build_tree, stack_layers
+
+ALIGNMENT = 64  # XLA on a CPU copies an array that does not start at such a multiple
+
+
+class Weights:
+    """Random weights of one shape, made when first used.
+
+    Args:
+        stacked: hold JAX's layers under one leading axis; by default as `landed_jax.load` does on this device.
+    """
+
+    def __init__(self, config: ModelConfig, *, stacked: bool | None = None, seed: int = 0) -> None:
+        self.config = config
+        self.seed = seed
+        self.bridge: Any = None  # TransformerLens's view of it, once made
+        self.stacked = jax.default_backend() != "cpu" if stacked is None else stacked
+
+    @functools.cached_property
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The checkpoint's tensors, by name."""
+        random = np.random.default_rng(self.seed)
+        found = {}
+        for place in tensor_places(self.config):
+            tensor = _aligned(place.entry.shape(self.config))
+            random.standard_normal(dtype=np.float32, out=tensor)
+            # Gains away from 1, so that one that is left out shows; streams of about the same size in every model.
+            tensor *= 0.1 if place.leaf.init == "ones" else tensor.shape[-1] ** -0.5
+            tensor += 1 if place.leaf.init == "ones" else 0
+            found[place.name] = tensor
+        return found
+
+    @functools.cached_property
+    def params(self) -> Params:
+        """This package's parameters."""
+        leaves = (
+            (place.path, jax.device_put(self.tensors[place.name].reshape(place.leaf.shape(self.config))))
+            for place in tensor_places(self.config)
+        )
+        params = build_tree(leaves)
+        return stack_layers(params) if self.stacked else params
+
+    @functools.cached_property
+    def torch_model(self) -> Any:
+        """The model of `transformers` that the torch contestants share."""
+        return self.new_torch_model()
+
+    def new_torch_model(self) -> Any:
+        """The model of `transformers`, on the GPU where torch has one.
+
+        Raises:
+            ImportError: where torch is not installed.
+        """
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        config = LlamaConfig(**config_to_hf(self.config))
+        config._attn_implementation = "sdpa"
+        with torch.device("meta"):  # nothing is allocated and nothing is initialised
+            model: Any = LlamaForCausalLM(config)
+        model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in self.tensors.items()}, assign=True)
+        model.model.rotary_emb = type(model.model.rotary_emb)(config)  # its table is in no checkpoint
+        return model.eval().requires_grad_(False).to(torch_device())
+
+
+def torch_device() -> str:
+    """``cuda`` where JAX too runs on an accelerator and torch has one."""
+    import torch
+
+    return "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
+
+
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    size = 4 * math.prod(shape)
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size].view(np.float32).reshape(shape)

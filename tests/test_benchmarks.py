@@ -1,0 +1,105 @@
+"""The benchmarks compare like with like, and their page says what was found. No timing is judged here."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks import ours, results, scaling
+from benchmarks.arithmetic import flops, forward_flops
+from benchmarks.contestants import CONTESTANTS, Builder, Contestant, Prepared, Unavailable
+from benchmarks.page import render
+from benchmarks.results import Measured, Section, as_json, write_whole
+from benchmarks.shapes import SIZES, prompt, shape
+from benchmarks.timing import rounds
+from benchmarks.weights import Weights
+from landed_jax import ModelConfig
+from landed_jax.parameters import count_parameters
+
+TINY = ModelConfig(vocab_size=61, d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=44)
+LENGTH = 6
+
+
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    return Weights(TINY)
+
+
+def near(found: object, expected: object) -> None:
+    expected = np.asarray(expected)
+    np.testing.assert_allclose(np.asarray(found), expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
+
+
+@pytest.mark.parametrize("which", ["last", "all"])
+def test_the_hooks_make_the_same_contributions_as_we_do(weights: Weights, which: str) -> None:
+    mine, theirs = (CONTESTANTS[f"{side}-{which}"].build(weights, LENGTH).run() for side in ("ours", "hooks"))
+    near(theirs["value"], mine["value"][0])
+    near(theirs["embedding"], mine["landed"].embedding[0])
+    near(np.stack(theirs["heads"]), mine["landed"].heads[:, 0])
+    near(np.stack(theirs["neurons"]), mine["landed"].neurons[:, 0])
+    for closure in (mine["closure_error"], theirs["closure_error"]):
+        assert float(closure.max()) < 1e-5
+
+
+def test_both_sides_run_the_same_model(weights: Weights) -> None:
+    mine, theirs = (CONTESTANTS[f"{side}-forward"].build(weights, LENGTH).run() for side in ("ours", "torch"))
+    near(theirs, mine["logits"])
+    leaf = weights.params["layers"]["1"]["mlp"]["W_down"]
+    assert leaf.unsafe_buffer_pointer() == weights.tensors["model.layers.1.mlp.down_proj.weight"].ctypes.data
+
+
+def test_rounds_leave_a_row_for_everyone_and_the_page_shows_it(
+    weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(weights: Weights, length: int) -> Prepared:
+        raise Unavailable("not installed")
+
+    def builder(value: float) -> Builder:
+        return lambda weights, length: Prepared(lambda: {"closure_error": np.zeros(1), "value": np.full(1, value)})
+
+    monkeypatch.setitem(CONTESTANTS, "lens-all", Contestant("absent", absent))
+    for name in ("ours-forward", "ours-all", "hooks-all"):
+        monkeypatch.setitem(CONTESTANTS, name, Contestant(name, builder(2.0)))
+    rows = rounds(weights, "5M", LENGTH, ["ours-forward", "ours-all", "hooks-all", "lens-all"], 3)
+    assert [len(row.seconds) for row in rows] == [3, 3, 3, 0]
+    assert rows[0].largest_value == 2
+    section = Section("python -m benchmarks", {"device": "gpu (NVIDIA H200)"}, 3, rows)
+    page = render({"timing": section, "memory": Section("python -m benchmarks --memory", {}, 0, [rows[3]])})
+    assert "| lens-all | 5M | 6 | not installed |" in page
+    assert "ours-all / ours-forward ≤ 1.35" in page
+    assert "### Of the roofline" in page
+
+
+def test_bars_ratios_and_files(tmp_path: Path) -> None:
+    rows = [
+        Measured("ours-forward", "5M", 8, [1.0, 2.0, 4.0]),
+        Measured("ours-last", "5M", 8, [1.0, 2.4, 4.8]),
+        Measured("ours-all", "5M", 8, [1.2, 2.4], closure_error=1e-6, largest_value=4.0),
+    ]
+    section = Section("python -m benchmarks", {"cores": "2"}, 3, rows)
+    assert section.ratio("ours-last", "ours-forward", "5M", 8) == pytest.approx(1.2)
+    page = render({"timing": section})
+    assert "| ours-last / ours-forward ≤ 1.10 | 5M | 8 | 1.20 | **no** |" in page
+    assert "| ours-all / ours-forward ≤ 1.35 | 5M | 8 | 1.20 | yes |" in page
+    assert "| ours-all | 2.5e-07 |" in page
+    write_whole([(tmp_path / "RESULTS.json", as_json({"timing": section}))])
+    assert results.read(tmp_path / "RESULTS.json") == {"timing": section}
+    assert [path.name for path in tmp_path.iterdir()] == ["RESULTS.json"]
+
+
+def test_the_shapes_have_the_sizes_that_their_names_say() -> None:
+    counts = [count_parameters(config) / 1e6 for config in SIZES.values()]
+    assert counts == pytest.approx([5, 125, 1100], rel=0.1)
+    assert shape("125M/4").n_layers == 4
+    assert prompt(TINY, 7).shape == (1, 7)
+
+
+def test_every_own_program_has_its_operations_counted() -> None:
+    # XLA's own count of the compiled forward pass; ours leaves out what is no product.
+    weights = Weights(TINY)
+    program = ours.compiled(ours.forward, weights.params, jax.device_put(prompt(TINY, 16)), TINY)
+    analysis = program.cost_analysis()
+    assert isinstance(analysis, dict)
+    assert forward_flops(TINY, 16) == pytest.approx(analysis["flops"], rel=0.25)
+    assert all(flops(name, TINY, 16) for name in scaling.NAMES)
