@@ -34,6 +34,8 @@ def flops(name: str, config: ModelConfig, length: int) -> int | None:
         "last": short + projection_flops(config, 1),
         "all": whole + every,
         "effects": whole + 2 * every + norm_flops(config, length),
+        "top-1": whole + every,
+        "top-2": whole + short + every,
     }
     side, _, what = name.partition("-")
     return counts.get(what) if side in ("ours", "torch", "hooks") else None

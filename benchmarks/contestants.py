@@ -119,6 +119,8 @@ CONTESTANTS: dict[str, Contestant] = {
     "ours-last": Contestant("last position", ours_builder(ours.last)),
     "ours-all": Contestant("all positions", ours_builder(ours.all_positions)),
     "ours-effects": Contestant("all positions, with effects", ours_builder(ours.all_positions_with_effects)),
+    "ours-top-1": Contestant("top 1,000 writes, one pass", ours_builder(ours.top_in_one_pass)),
+    "ours-top-2": Contestant("top 1,000 writes, two passes", ours_builder(ours.top_in_two_passes)),
     "torch-forward": Contestant("torch forward", torch_builder(lambda model, ids: model(ids, use_cache=False).logits)),
     "torch-forward-last": Contestant(
         "torch forward, last position's logits",

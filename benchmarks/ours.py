@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
@@ -37,6 +37,21 @@ def all_positions(params: Params, ids: jax.Array, config: ModelConfig) -> Arrays
 def all_positions_with_effects(params: Params, ids: jax.Array, config: ModelConfig) -> Arrays:
     """The same with direct effects and σ shares."""
     return _attributed(params, ids, config, at=None, effects=True)
+
+
+def top_in_one_pass(params: Params, ids: jax.Array, config: ModelConfig) -> Arrays:
+    """The 1,000 largest of every write's shares at all positions; the factors are kept."""
+    return _streamed(params, ids, config, 1)
+
+
+def top_in_two_passes(params: Params, ids: jax.Array, config: ModelConfig) -> Arrays:
+    """The same; the layers are run again instead."""
+    return _streamed(params, ids, config, 2)
+
+
+def _streamed(params: Params, ids: jax.Array, config: ModelConfig, passes: Literal[1, 2]) -> Arrays:
+    found = landed.attribute_streaming(params, ids, config, landed.top_writes(1000), passes=passes)
+    return {"top": found.reduced, "value": found.value, "closure_error": found.closure_error}
 
 
 def _attributed(params: Params, ids: jax.Array, config: ModelConfig, *, at: list[int] | None, effects: bool) -> Arrays:
