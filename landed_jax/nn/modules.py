@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from landed_jax.config import ModelConfig
 from landed_jax.nn.functions import (
     ACTIVATIONS,
+    attend,
     attention_pattern,
     linear,
     mix_values,
@@ -71,8 +72,12 @@ class Attention(_Part):
         q = self.tap("query", rotate(project("Q"), context.cos, context.sin), layer, context)
         k = self.tap("key", rotate(project("K"), context.cos, context.sin), layer, context)
         v = self.tap("value", project("V"), layer, context)
-        pattern = self.tap("pattern", attention_pattern(q, k, context.visible), layer, context)
-        z = self.tap("head", mix_values(pattern, v), layer, context)
+        if self.plan.touches(Site.PATTERN):
+            pattern = self.tap("pattern", attention_pattern(q, k, context.visible), layer, context)
+            z = mix_values(pattern, v)
+        else:
+            z = attend(q, k, v, context.visible)
+        z = self.tap("head", z, layer, context)
         write = linear(z.reshape(*x.shape[:2], -1), self.leaf("attn/W_O").reshape(d_model, -1))
         return self.tap("attn_write", self.add_bias(write, "attn/b_O"), layer, context), z
 

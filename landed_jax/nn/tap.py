@@ -28,6 +28,10 @@ class Plan:
     edits: tuple[tuple[Site, Edit], ...] = ()
     observers: tuple[tuple[str, Observer], ...] = ()
 
+    def touches(self, site: Site) -> bool:
+        """Whether anything is to see the value at a site."""
+        return site in self.record or any(edited == site for edited, _ in self.edits)
+
 
 class Context(NamedTuple):
     """What every layer shares.
@@ -77,6 +81,9 @@ def observe(
 
     Gives the stream x back, which the next layer is to go on with.
     """
+    if at is not None and plan.record:
+        # Else XLA may pick the positions out at the end, and keep every layer's values at all of them till then.
+        x = after(x, module.variables.get("intermediates", {}))
     if not plan.observers:
         return x
     z, a = (select_positions(value, AXES[site], at) for site, value in ((Site.HEAD, z), (Site.NEURON, a)))

@@ -1,0 +1,51 @@
+"""The pure functions of the decoder, where they take another way for other sizes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from landed_jax.nn.functions import (
+    FEW_ROWS,
+    attend,
+    attention_mask,
+    attention_pattern,
+    contract_output,
+    linear,
+    mix_values,
+)
+
+
+@pytest.mark.parametrize("rows", [(1,), (3, 5), (FEW_ROWS,), (FEW_ROWS + 1,), (2, FEW_ROWS)])
+def test_products_are_numpys_for_few_rows_and_many(rows: tuple[int, ...], x64: None) -> None:
+    random = np.random.default_rng(0)
+    x, weight = random.standard_normal((*rows, 6)), random.standard_normal((9, 6))
+    np.testing.assert_allclose(linear(jnp.asarray(x), jnp.asarray(weight)), x @ weight.T, atol=1e-12)
+    np.testing.assert_allclose(contract_output(jnp.asarray(x), jnp.asarray(weight.T)), x @ weight.T, atol=1e-12)
+    narrow = linear(jnp.asarray(x, jnp.float32), jnp.asarray(weight, jnp.bfloat16))
+    assert narrow.dtype == jnp.float32
+    mapped = jax.vmap(linear, in_axes=(0, None))(jnp.asarray(x), jnp.asarray(weight))
+    np.testing.assert_allclose(mapped, x @ weight.T, atol=1e-12)
+    slope = jax.grad(lambda w: jnp.sum(linear(jnp.asarray(x), w) ** 2))(jnp.asarray(weight))
+    flat = x.reshape(-1, 6)
+    np.testing.assert_allclose(slope, 2 * (flat @ weight.T).T @ flat, atol=1e-9)
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 130, 700])
+@pytest.mark.parametrize("window", [None, 3])
+def test_attention_in_blocks_is_attention(length: int, window: int | None, x64: None) -> None:
+    random = np.random.default_rng(0)
+    q = jnp.asarray(random.standard_normal((2, length, 4, 6)))
+    k, v = (jnp.asarray(random.standard_normal((2, length, 2, 6))) for _ in range(2))
+    mask = np.ones((2, length), bool)
+    mask[1, : length // 2] = False  # left padding, longer than a block
+    visible = attention_mask(jnp.asarray(mask), window)
+    pattern = attention_pattern(q, k, visible)
+    scores = np.einsum("bqhd,bkhd->bhqk", q, np.repeat(k, 2, axis=2)) / 6**0.5
+    scores = np.where(np.asarray(visible)[:, None], scores, -np.inf)
+    expected = np.exp(scores - scores.max(-1, keepdims=True))
+    expected /= expected.sum(-1, keepdims=True)
+    np.testing.assert_allclose(pattern, expected, atol=1e-12)
+    z = np.einsum("bhqk,bkhd->bqhd", expected, np.repeat(v, 2, axis=2))
+    np.testing.assert_allclose(mix_values(pattern, v), z, atol=1e-12)
+    np.testing.assert_allclose(attend(q, k, v, visible), z, atol=1e-12)
