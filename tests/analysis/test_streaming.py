@@ -185,7 +185,7 @@ def test_under_jit_vmap_over_targets_and_grad(passes: int, x64: None) -> None:
 
 def test_two_passes_keep_one_layer_at_a_time() -> None:
     # Wide and deep enough for the factors to outweigh all else; the compiler's own account of the memory it needs.
-    config = dataclasses.replace(SMALL, d_ff=256, n_layers=8, d_model=16)
+    config = dataclasses.replace(SMALL, d_ff=512, n_layers=16, d_model=16)
     params = jax.eval_shape(lambda: random_params(config))
     ids = jax.ShapeDtypeStruct((1, 128), jnp.int32)
 
