@@ -33,8 +33,8 @@ def forward(
 ) -> tuple[Float[Array, "batch recorded vocab"], Trace]:
     """Run the model and record what was asked for.
 
-    Pure: it works under ``jit`` (with `config`, `record`, `edits` and `dtype` static), ``vmap``, ``grad`` and
-    sharding (on a mesh with automatic axes). A site that is not recorded costs nothing.
+    Pure: it works under ``jit`` (with `config`, `record`, `edits`, `observers` and `dtype` static), ``vmap``, ``grad``
+    and sharding (on a mesh with automatic axes). A site that is not recorded costs nothing.
 
     Args:
         params: the weights, in any float type; they are cast as they are used.
@@ -76,12 +76,15 @@ def forward(
     decoder = Decoder(config, plan, is_stacked(params))
     logits, state = decoder.apply({"params": params}, tokens.ids, context, dtype, mutable=["intermediates", "observed"])
     sown = _collect(state.get("intermediates") or {}, plan.record, config.n_layers)
-    layers: dict[str, Any] = dict((state.get("observed") or {}).get("layers") or {})
-    if "0" in layers:  # one subtree a layer
-        layers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(layers[str(i)] for i in range(config.n_layers)))
+    kept: Any = (state.get("observed") or {}).get("layers") or {}
+    if kept and not is_stacked(params):
+        each = [kept[str(i)]["by_name"] for i in range(config.n_layers)]
+        observed = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    else:
+        observed = kept.get("by_name", {})
     if at is None:
         at = jnp.arange(tokens.ids.shape[1])
-    return logits, Trace(tokens, at, sown, config=config, observed=layers)
+    return logits, Trace(tokens, at, sown, config=config, observed=dict(observed))
 
 
 def _collect(intermediates: Mapping[str, Any], record: frozenset[Site], n_layers: int) -> dict[str, jax.Array]:

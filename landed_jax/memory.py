@@ -43,16 +43,22 @@ def trace_bytes(
 
 
 def attribution_bytes(
-    config: ModelConfig, *, batch: int = 1, length: int, positions: int | None = None, dtype: Any = None
+    config: ModelConfig,
+    *,
+    batch: int = 1,
+    length: int,
+    positions: int | None = None,
+    effects: bool = False,
+    dtype: Any = None,
 ) -> dict[int, int]:
-    """Bytes that `attribute_streaming` keeps beside the forward pass, by its number of passes.
+    """Bytes, about, that `attribute_streaming` needs beside the forward pass, by its number of passes.
 
-    One pass keeps every layer's factors and shares one layer's at a time; two passes keep one layer's alone. What a
-    reduction keeps comes on top in both.
+    One pass keeps every layer's factors and shares one layer's at a time; two passes keep one layer's factors and
+    shares alone, a few arrays of the size of its neurons. What a reduction keeps comes on top in both.
 
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=9, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> needed = attribution_bytes(config, length=3, dtype="float32")
-    >>> needed[1] - needed[2] == 8 * 3 * (4 * 4 + 12) * 4  # the factors of 8 layers more
+    >>> needed[1] - needed[2] == 6 * 3 * (4 * 4 + 12) * 4  # the factors of 9 layers, less what one layer takes
     True
     """
     kept = trace_bytes(
@@ -60,11 +66,17 @@ def attribution_bytes(
     )
     factors = kept[Site.HEAD] + kept[Site.NEURON]
     one_layer = factors // config.n_layers
-    return {1: factors + one_layer, 2: 2 * one_layer}
+    return {1: factors + (4 if effects else 1) * one_layer, 2: (6 if effects else 4) * one_layer}
 
 
 def choose_passes(
-    config: ModelConfig, *, batch: int = 1, length: int, positions: int | None = None, dtype: Any = None
+    config: ModelConfig,
+    *,
+    batch: int = 1,
+    length: int,
+    positions: int | None = None,
+    effects: bool = False,
+    dtype: Any = None,
 ) -> int:
     """One pass if what it keeps (`attribution_bytes`) fits into a quarter of the device's memory, else two.
 
@@ -72,11 +84,11 @@ def choose_passes(
     >>> choose_passes(config, length=3), choose_passes(config, batch=10**6, length=10**6)
     (1, 2)
     """
-    needed = attribution_bytes(config, batch=batch, length=length, positions=positions, dtype=dtype)
+    needed = attribution_bytes(config, batch=batch, length=length, positions=positions, effects=effects, dtype=dtype)
     return 1 if needed[1] <= device_memory() // 4 else 2
 
 
 def device_memory() -> int:
     """Bytes of memory of the default device: an accelerator's own, or the machine's."""
-    stats = jax.devices()[0].memory_stats() or {}
+    stats = jax.local_devices()[0].memory_stats() or {}
     return int(stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -29,7 +29,7 @@ from landed_jax.hf.tokenizer import load_vocabulary
 from landed_jax.jsonfile import read_json_object
 from landed_jax.native import is_native, load_native, read_manifest, save_native
 from landed_jax.nn.sites import WRITES, Site
-from landed_jax.nn.tap import Edit
+from landed_jax.nn.tap import Edit, Observer
 from landed_jax.numerics import compute_dtype
 from landed_jax.parameters import Params
 from landed_jax.tokens import Tokens, as_tokens, columns
@@ -84,6 +84,7 @@ class Model:
         record: Iterable[Site] = WRITES,
         at: int | Sequence[int] | jax.Array | None = None,
         edits: Mapping[Site, Edit] | None = None,
+        observers: Mapping[str, Observer] | None = None,
         dtype: Any = None,
     ) -> Trace:
         """One jitted forward pass, recorded, with its logits and bound to the weights.
@@ -94,6 +95,8 @@ class Model:
             at: the columns to record and to compute logits for, from the left or (negative) from the right; by
                 default all. Another choice of as many columns does not compile again.
             edits: for a site, ``edit(value, layer) -> value``; see `forward`.
+            observers: functions of one layer's writes, whose results are in ``trace.observed``; see `forward`. One
+                that is made anew compiles anew.
             dtype: float32 or float64; by default JAX's default float.
 
         Raises:
@@ -107,6 +110,7 @@ class Model:
             config=self.config,
             record=frozenset(map(Site, record)),
             edits=tuple((Site(site), edit) for site, edit in (edits or {}).items()),
+            observers=tuple((observers or {}).items()),
             dtype=compute_dtype(dtype),
         )
         return dataclasses.replace(trace, logits=logits).bind(self.params, self.vocabulary)
@@ -162,10 +166,11 @@ class Model:
                 raise LandedError(f"The model {self.source!r} has no tokenizer, so a target must be a token id.")
             ids = [self.vocabulary.token_id(text) for text in texts]
             return jnp.asarray(ids[0] if isinstance(target, str) else ids)
-        ids = jnp.asarray(target)
-        if not isinstance(ids, Tracer) and ids.size and jnp.issubdtype(ids.dtype, jnp.integer):
-            self._checked([int(ids.min()), int(ids.max())])
-        return ids
+        if not isinstance(target, Tracer):
+            ids = np.asarray(target)
+            if ids.size and np.issubdtype(ids.dtype, np.integer):
+                self._checked([int(ids.min()), int(ids.max())])
+        return jnp.asarray(target)
 
     def save(self, dst: str | os.PathLike[str]) -> None:
         """Write the model as a native folder, which `load` opens fast.
@@ -200,7 +205,7 @@ class Model:
         return ids
 
 
-@functools.partial(jax.jit, static_argnames=("config", "record", "edits", "dtype"))
+@functools.partial(jax.jit, static_argnames=("config", "record", "edits", "observers", "dtype"))
 def _jitted_forward(
     params: Params,
     tokens: Tokens,
@@ -209,9 +214,12 @@ def _jitted_forward(
     config: ModelConfig,
     record: frozenset[Site],
     edits: tuple[tuple[Site, Edit], ...],
+    observers: tuple[tuple[str, Observer], ...],
     dtype: Any,
 ) -> tuple[jax.Array, Trace]:
-    return forward(params, tokens, config, record=record, at=at, edits=dict(edits), dtype=dtype)
+    return forward(
+        params, tokens, config, record=record, at=at, edits=dict(edits), observers=dict(observers), dtype=dtype
+    )
 
 
 @functools.partial(jax.jit, static_argnames=("config", "reduction", "centred", "effects", "edits", "dtype", "passes"))

@@ -70,27 +70,29 @@ def after(value: jax.Array, done: Any) -> jax.Array:
     """The same value, in a program that has `done` before it.
 
     XLA is free to compute in any order, and on CPU to drop an optimization barrier; whoever wants `done` finished (and
-    what it was made of gone) before the value is used needs a dependency that XLA cannot see through: no size is
-    negative. Under ``vmap`` over `done` alone the value stays one.
+    what it was made of gone) before the value is used needs a dependency that XLA does not see through: nothing is
+    below −∞. Under ``vmap`` over `done` alone the value stays one.
 
     >>> after(jnp.array([1.0, 2.0]), {"any": jnp.array(3), "tree": jnp.array([jnp.nan])})
     Array([1., 2.], dtype=float32)
     """
-    sizes = [_size(leaf) for leaf in map(jax.lax.stop_gradient, jax.tree.leaves(done)) if leaf.size]
-    for size in sizes:
-        value = jnp.where(size < 0, jnp.zeros_like(value), value)
+    leaves = [leaf for leaf in map(jnp.asarray, jax.tree.leaves(done)) if leaf.size]
+    for leaf in leaves:
+        if not jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+            never = _largest(jax.lax.stop_gradient(leaf)) < -jnp.inf
+            value = jnp.where(never, jnp.zeros_like(value), value)
     return value
 
 
 @jax.custom_batching.custom_vmap
-def _size(leaf: jax.Array) -> jax.Array:
-    """The largest size of an array, 0 or more: of all batches together under ``vmap``, as it only says *when*."""
-    return jnp.max(jnp.abs(leaf.astype(jnp.float32)))
+def _largest(leaf: jax.Array) -> jax.Array:
+    """The largest number of an array: of all batches together under ``vmap``, as it only says *when*."""
+    return jnp.max(jnp.real(leaf).astype(jnp.float32))
 
 
-@_size.def_vmap
-def _size_of_all(axis_size: int, in_batched: list[bool], leaf: jax.Array) -> tuple[jax.Array, bool]:
-    return _size(leaf), False
+@_largest.def_vmap
+def _largest_of_all(axis_size: int, in_batched: list[bool], leaf: jax.Array) -> tuple[jax.Array, bool]:
+    return _largest(leaf) if leaf.size else jnp.zeros(()), False
 
 
 def is_concrete(value: Any) -> bool:

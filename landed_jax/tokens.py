@@ -110,5 +110,5 @@ def columns(at: int | Sequence[int] | Int[Array, " n"], length: int) -> Int[Arra
             raise LandedError(
                 f"at={at!r} is out of range: the prompts have {length} columns, from 0 or from -{length}."
             )
-        return jax.device_put(np.mod(wanted, length).astype(np.int32))
+        return jax.device_put(np.mod(wanted.astype(np.int64), length).astype(np.int32))
     return jnp.mod(jnp.atleast_1d(jnp.asarray(at, jnp.int32)), length)

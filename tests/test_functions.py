@@ -31,8 +31,7 @@ def test_products_are_numpys_for_few_rows_and_many(rows: tuple[int, ...], x64: N
     np.testing.assert_allclose(slope, 2 * (flat @ weight.T).T @ flat, atol=1e-9)
 
 
-@pytest.mark.parametrize("length", [1, 63, 64, 65, 130, 700])
-@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize(("length", "window"), [(1, None), (64, 3), (65, None), (130, 3), (600, None)])
 def test_attention_in_blocks_is_attention(length: int, window: int | None, x64: None) -> None:
     random = np.random.default_rng(0)
     q = jnp.asarray(random.standard_normal((2, length, 4, 6)))
@@ -48,4 +47,4 @@ def test_attention_in_blocks_is_attention(length: int, window: int | None, x64: 
     np.testing.assert_allclose(pattern, expected, atol=1e-12)
     z = np.einsum("bhqk,bkhd->bqhd", expected, np.repeat(v, 2, axis=2))
     np.testing.assert_allclose(mix_values(pattern, v), z, atol=1e-12)
-    np.testing.assert_allclose(attend(q, k, v, visible), z, atol=1e-12)
+    np.testing.assert_allclose(jax.jit(attend)(q, k, v, visible), z, atol=1e-12)

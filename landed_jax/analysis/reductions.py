@@ -1,9 +1,10 @@
 """What to keep of every write's shares, layer by layer, so that the whole of them never exists at once."""
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -41,8 +42,8 @@ def _as_it_is(stacked: Any) -> Any:
 class Reduction:
     """A pure function of one layer's `LayerShares`, and one of its results of all layers, stacked.
 
-    Hashable, so that it can be a static argument of ``jit``: use functions that live at the top of a module (or
-    ``functools.partial`` of one), as a lambda made anew compiles anew.
+    Hashable, so that it can be a static argument of ``jit``: use functions that live at the top of a module, as a
+    lambda (or a ``functools.partial``) made anew compiles anew.
     """
 
     layer: Callable[[LayerShares], Any]
@@ -52,10 +53,11 @@ class Reduction:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TopWrites:
-    """Writes with the largest ``|landed|``, largest first; heads and neurons.
+    """Writes with the largest ``|landed|``, largest first; heads and neurons. What is not a number stands first.
 
     Attributes:
-        landed: landed contributions; 0 where there were not as many writes at real tokens.
+        landed: landed contributions.
+        there: False (and all numbers 0) where there were not as many writes at real tokens.
         direct_effect, sigma_share: of the same writes; None unless they were asked for.
         is_neuron: whether it is a neuron's, not a head's.
         layer, index: which.
@@ -63,6 +65,7 @@ class TopWrites:
     """
 
     landed: Float[Array, "*lead rank"]
+    there: Bool[Array, "*lead rank"]
     direct_effect: Float[Array, "*lead rank"] | None
     sigma_share: Float[Array, "*lead rank"] | None
     is_neuron: Bool[Array, "*lead rank"]
@@ -82,16 +85,19 @@ class LayerSums:
     mlp_gross: Float[Array, "layer batch position"]
 
 
+@cache
 def everything() -> Reduction:
     """Keep all: ``[layer, batch, position, d_ff]`` numbers, which are as many as the factors themselves."""
     return Reduction(_as_it_is)
 
 
+@cache
 def layer_sums() -> Reduction:
     """Keep each head's landed contribution and each layer's neurons in sum: see `LayerSums`."""
     return Reduction(_sums)
 
 
+@cache  # the same reduction each time, or each would compile anew
 def top_writes(n: int) -> Reduction:
     """Keep the `n` largest writes over all layers and all real positions of all prompts: see `TopWrites`.
 
@@ -101,6 +107,7 @@ def top_writes(n: int) -> Reduction:
     return Reduction(partial(_top_of_all, _checked(n)), partial(_merge, n, 0))
 
 
+@cache
 def top_per_position(n: int) -> Reduction:
     """Keep the `n` largest writes at each position, ``[batch, position, rank]``: see `TopWrites`.
 
@@ -110,24 +117,27 @@ def top_per_position(n: int) -> Reduction:
     return Reduction(partial(_top_of_each, _checked(n)), partial(_merge, n, 2))
 
 
+@cache
 def histogram(edges: tuple[float, ...]) -> Reduction:
     """Count landed contributions at real positions in bins: ``{"heads", "neurons"}``, each ``[layer, bin]``.
 
+    What is not a number is in no bin.
+
     Args:
-        edges: ascending; ``len(edges) + 1`` bins, the first below ``edges[0]``, the last from ``edges[-1]`` on.
+        edges: a tuple, ascending; ``len(edges) + 1`` bins: below ``edges[0]`` first, from ``edges[-1]`` on last.
 
     Raises:
         LandedError: for edges that do not ascend.
     """
     edges = tuple(map(float, edges))
-    if not edges or any(low >= high for low, high in itertools.pairwise(edges)):
+    if not edges or not all(low < high for low, high in itertools.pairwise((-math.inf, *edges, math.inf))):
         raise LandedError(f"The edges of a histogram ascend, and there is at least one: not {edges}.")
     return Reduction(partial(_histogram, edges))
 
 
 def _checked(n: int) -> int:
-    if n < 1:
-        raise LandedError(f"The number of writes to keep is at least 1, not {n}.")
+    if not isinstance(n, int) or n < 1:
+        raise LandedError(f"The number of writes to keep is a whole number and at least 1, not {n}.")
     return n
 
 
@@ -140,7 +150,7 @@ def _histogram(edges: tuple[float, ...], shares: LayerShares) -> dict[str, Int[A
     def count(values: Float[Array, "batch position part"]) -> Int[Array, " bin"]:
         bins = jnp.asarray(edges, values.dtype)
         place = jnp.searchsorted(bins, values.ravel(), side="right")
-        kept = jnp.broadcast_to(shares.real[..., None], values.shape).ravel()
+        kept = (shares.real[..., None] & ~jnp.isnan(values)).ravel()
         return jnp.zeros(len(edges) + 1, jnp.int32).at[place].add(kept.astype(jnp.int32))
 
     return {"heads": count(shares.landed.heads), "neurons": count(shares.landed.neurons)}
@@ -149,10 +159,12 @@ def _histogram(edges: tuple[float, ...], shares: LayerShares) -> dict[str, Int[A
 def _top_of_all(n: int, shares: LayerShares) -> TopWrites:
     heads, neurons = shares.landed.heads, shares.landed.neurons
     values = jnp.concatenate([heads, neurons], axis=-1)
-    size = jnp.where(shares.real[..., None], jnp.abs(values), -1).ravel()
-    _, place = jax.lax.top_k(size, min(n, size.size))
-    b, p, u = jnp.unravel_index(place, values.shape)
-    return _picked(shares, b, p, u, size[place] >= 0)
+    # Prompt by prompt: places in all of them together can be beyond 32 bits.
+    size = jnp.where(shares.real[..., None], jnp.abs(values), -1).reshape(len(values), -1)
+    _, place = jax.lax.top_k(size, min(n, size.shape[1]))
+    p, u = place // values.shape[2], place % values.shape[2]
+    b = jnp.broadcast_to(jnp.arange(len(values), dtype=place.dtype)[:, None], place.shape)
+    return jax.tree.map(jnp.ravel, _picked(shares, b, p, u))
 
 
 def _top_of_each(n: int, shares: LayerShares) -> TopWrites:
@@ -160,12 +172,12 @@ def _top_of_each(n: int, shares: LayerShares) -> TopWrites:
     _, u = jax.lax.top_k(jnp.abs(values), min(n, values.shape[-1]))
     b = jnp.broadcast_to(jnp.arange(u.shape[0], dtype=u.dtype)[:, None, None], u.shape)
     p = jnp.broadcast_to(jnp.arange(u.shape[1], dtype=u.dtype)[None, :, None], u.shape)
-    return _picked(shares, b, p, u, shares.real[..., None] & jnp.ones(u.shape, bool))
+    return _picked(shares, b, p, u)
 
 
-def _picked(shares: LayerShares, b: jax.Array, p: jax.Array, u: jax.Array, there: jax.Array) -> TopWrites:
+def _picked(shares: LayerShares, b: jax.Array, p: jax.Array, u: jax.Array) -> TopWrites:
     """The numbers of chosen writes; heads are counted before neurons."""
-    n_heads = shares.landed.heads.shape[-1]
+    n_heads, there = shares.landed.heads.shape[-1], shares.real[b, p]
     is_neuron = u >= n_heads
     index = jnp.where(is_neuron, u - n_heads, u)
 
@@ -180,7 +192,7 @@ def _picked(shares: LayerShares, b: jax.Array, p: jax.Array, u: jax.Array, there
     assert landed is not None
     effect, share = pick(shares.direct_effect), pick(shares.sigma_share)
     layer = jnp.broadcast_to(jnp.asarray(shares.layer, u.dtype), u.shape)
-    return TopWrites(landed, effect, share, is_neuron, layer, index, b, p)
+    return TopWrites(landed, there, effect, share, is_neuron, layer, index, b, p)
 
 
 def _merge(n: int, lead: int, stacked: TopWrites) -> TopWrites:
@@ -191,5 +203,6 @@ def _merge(n: int, lead: int, stacked: TopWrites) -> TopWrites:
         return moved.reshape(*moved.shape[:lead], -1)
 
     every = jax.tree.map(flat, stacked)
-    _, place = jax.lax.top_k(jnp.abs(every.landed), min(n, every.landed.shape[-1]))
+    size = jnp.where(every.there, jnp.abs(every.landed), -1)
+    _, place = jax.lax.top_k(size, min(n, size.shape[-1]))
     return jax.tree.map(lambda leaf: jnp.take_along_axis(leaf, place, axis=-1), every)

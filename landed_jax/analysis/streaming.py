@@ -107,7 +107,8 @@ def attribute_streaming(
     >>> from landed_jax import init_params, top_writes
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
-    >>> found = attribute_streaming(params, jnp.array([[1, 5, 7]]), config, top_writes(5))
+    >>> run = jax.jit(lambda params, ids: attribute_streaming(params, ids, config, top_writes(5)))
+    >>> found = run(params, jnp.array([[1, 5, 7]]))
     >>> found.reduced.landed.shape, bool(found.closure_error.max() < 1e-5)
     ((5,), True)
     """
@@ -116,7 +117,9 @@ def attribute_streaming(
         raise LandedError(f"An attribution takes 1 or 2 passes, not {passes}.")
     batch, length = tokens.ids.shape
     positions = length if at is None else columns(at, length).size
-    chosen = passes or choose_passes(config, batch=batch, length=length, positions=positions, dtype=dtype)
+    chosen = passes or choose_passes(
+        config, batch=batch, length=length, positions=positions, effects=effects, dtype=dtype
+    )
     record = ENDS | FACTORS if chosen == 1 else ENDS
     logits, trace = forward(params, tokens, config, record=record, at=at, edits=edits, dtype=dtype)
     trace = dataclasses.replace(trace, logits=logits).bind(params)
@@ -125,7 +128,7 @@ def attribute_streaming(
 
     def reduce(writes: LayerWrites) -> tuple[Any, jax.Array, jax.Array]:
         shares = share(writes)
-        return reduction.layer(shares), shares.landed.attn, shares.landed.mlp
+        return jax.tree.map(jnp.asarray, reduction.layer(shares)), shares.landed.attn, shares.landed.mlp
 
     if chosen == 1:
 

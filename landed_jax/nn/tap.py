@@ -88,9 +88,8 @@ def observe(
         return x
     z, a = (select_positions(value, AXES[site], at) for site, value in ((Site.HEAD, z), (Site.NEURON, a)))
     writes = LayerWrites.of(layer, module.variables["params"], z, a)
-    kept = {name: observer(writes) for name, observer in plan.observers}
-    for name, value in kept.items():
-        _sow(module, "observed", name, value)
+    kept = jax.tree.map(jnp.asarray, {name: observer(writes) for name, observer in plan.observers})
+    _sow(module, "observed", "by_name", kept)  # together: a name of the user's could be a part's
     # Else XLA may put the observers off to the end, and keep every layer's factors till then.
     return after(x, kept)
 

@@ -13,6 +13,7 @@ from landed_jax import LandedError, Model, Reduction, Site, Tokens
 from landed_jax.analysis.per_write import PerWrite
 from landed_jax.memory import trace_bytes
 from landed_jax.nn.layer_writes import PerLayerWrite
+from landed_jax.numerics import after
 from landed_jax.parameters import stack_layers
 from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
 
@@ -112,7 +113,8 @@ def test_top_writes_are_the_largest_of_all(n: int) -> None:
         np.testing.assert_allclose([values[row[1:]] for row in rows], [row[0] for row in rows], rtol=1e-5, atol=1e-6)
         sizes = [[abs(row[0]) for row in table] for table in (rows, expected)]
         np.testing.assert_allclose(*sizes, rtol=1e-5, atol=1e-6)  # equal sizes stand in either order
-        assert not np.any(top.landed[len(expected) :])  # no padding among them
+        assert top.there.tolist() == [rank < len(expected) for rank in range(top.landed.size)]  # no padding first
+        assert not np.any(top.landed[len(expected) :])
         for rank in range(min(n, 7)):
             _, is_neuron, *place = rows[rank]
             layer, index, b, p = place
@@ -135,6 +137,7 @@ def test_top_per_position_is_each_positions_own() -> None:
         rows = list(zip(*(leaf[b, p].tolist() for leaf in _names(top)), strict=True))
         assert [row[1:] for row in rows] == [row[1:] for row in ranked(shares, alone, 6)]
     assert not np.any(top.landed[~np.asarray(tokens.mask)])
+    np.testing.assert_array_equal(top.there, np.broadcast_to(tokens.mask[..., None], top.there.shape))
 
 
 def test_sums_and_histograms_are_numpys() -> None:
@@ -202,30 +205,31 @@ def test_two_passes_keep_one_layer_at_a_time() -> None:
     saved = needed(1) - needed(2)
     factors = sum(trace_bytes(config, length=128, record={Site.NEURON, Site.HEAD})[site] for site in ("neuron", "head"))
     assert saved > 0.6 * factors
-    assert needed(2) < plain() + 3 * predicted[2]
+    assert needed(2) < plain() + 2 * predicted[2]
 
 
 def test_the_choice_follows_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    needed = landed.attribution_bytes(SMALL, length=5)
+    params, ids, needed = random_params(SMALL), jnp.ones((1, 5), int), landed.attribution_bytes(SMALL, length=5)
     for memory, passes in ((4 * needed[1], 1), (4 * needed[1] - 4, 2)):
         monkeypatch.setattr("landed_jax.memory.device_memory", lambda memory=memory: memory)
         assert landed.choose_passes(SMALL, length=5) == passes
-        found = landed.attribute_streaming(random_params(SMALL), jnp.ones((1, 5), int), SMALL, landed.layer_sums())
+        found = jax.eval_shape(lambda: landed.attribute_streaming(params, ids, SMALL, landed.layer_sums()))
         assert found.passes == passes
 
 
 def test_what_cannot_be_is_refused() -> None:
     whole = model("small")
-    for make in (lambda: landed.top_writes(0), lambda: landed.top_per_position(-1)):
+    for make in (lambda: landed.top_writes(0), lambda: landed.top_per_position(-1), lambda: landed.top_writes(2.5)):
         with pytest.raises(LandedError, match="at least 1"):
             make()
-    for edges in ((), (1.0, 1.0), (2.0, 1.0)):
+    for edges in ((), (1.0, 1.0), (2.0, 1.0), (float("nan"),)):
         with pytest.raises(LandedError, match="ascend"):
             landed.histogram(edges)
     with pytest.raises(LandedError, match="1 or 2 passes"):
         whole.attribute_streaming([[1, 2]], ALL, passes=3)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(LandedError, match="no token 99"):
-        whole.attribute_streaming([[1, 2]], ALL, 99)
+    for target in (99, 2**40):
+        with pytest.raises(LandedError, match=f"no token {target}"):
+            whole.attribute_streaming([[1, 2]], ALL, target)
     with pytest.raises(LandedError, match="no tokenizer"):
         whole.attribute_streaming([[1, 2]], ALL, " Rome")
 
@@ -235,8 +239,7 @@ def test_a_reduction_of_ones_own_and_its_observer(usual_promotion: None) -> None
     mine = whole.attribute_streaming(tokens, Reduction(_loudest_head), 1, passes=2).reduced
     heads = np.asarray(landed.attribute(whole.trace(tokens), 1).landed.heads)
     np.testing.assert_array_equal(mine, np.abs(heads).argmax(-1))
-    _, trace = landed.forward(whole.params, tokens, SMALL, record=(), observers={"norms": _norms})
-    every = landed.forward(whole.params, tokens, SMALL)[1].bind(whole.params)
+    trace, every = whole.trace(tokens, record=(), observers={"norms": _norms}), whole.trace(tokens)
     heads = [
         [float(jnp.linalg.norm(landed.write_vector(every, landed.Write("head", layer, h)))) for h in range(4)]
         for layer in range(2)
@@ -251,3 +254,50 @@ def _loudest_head(shares: landed.LayerShares) -> jax.Array:
 
 def _norms(writes: landed.LayerWrites) -> jax.Array:
     return writes.squared_norms().heads
+
+
+def test_equal_reductions_are_one_and_compile_once() -> None:
+    for make in (lambda: landed.top_writes(3), lambda: landed.top_per_position(3), lambda: landed.histogram((0.0,))):
+        assert make() is make()
+
+
+def test_what_is_not_a_number_is_not_hidden() -> None:
+    params = random_params(SMALL)
+    params["embed"]["W_E"] = params["embed"]["W_E"].at[0].set(jnp.nan)
+    broken = Model(SMALL, params)
+    top = broken.attribute_streaming([[0, 1, 2], [1, 2, 3]], landed.top_writes(500), 1, passes=1).reduced
+    parts = broken.attribute_streaming([[0, 1, 2], [1, 2, 3]], landed.histogram((0.0,)), 1, passes=1).reduced
+    assert np.isnan(top.landed[0]) and top.there.all()
+    good = np.asarray(top.batch) == 1
+    assert np.isfinite(top.landed[good]).all() and good.sum() == 3 * 2 * 14
+    assert int(parts["neurons"].sum()) == 3 * 2 * 10
+
+
+@pytest.mark.parametrize("hold", [lambda params: params, stack_layers], ids=["subtrees", "stacked"])
+def test_observers_may_have_any_name_and_give_plain_numbers(hold) -> None:
+    names = ("0", "attn", "mlp_norm", "by_name")
+    trace = Model(SMALL, hold(random_params(SMALL))).trace(
+        [[1, 5]], record=(), at=np.array([-1], np.int8), observers=dict.fromkeys(names, _one)
+    )
+    assert set(trace.observed) == set(names)
+    for found in trace.observed.values():
+        assert found["one"].tolist() == [1.0, 1.0] and found["layer"].tolist() == [0, 1]
+    assert trace.at.tolist() == [1]
+
+
+def _one(writes: landed.LayerWrites) -> dict:
+    return {"one": 1.0, "layer": writes.layer}
+
+
+@pytest.mark.parametrize("shape", [(), (1, 1), (5,)])
+@pytest.mark.parametrize("dtype", ["float32", "int32", "bool"])
+def test_the_order_is_one_that_the_compiler_keeps(shape: tuple[int, ...], dtype: str) -> None:
+    @jax.jit
+    def tied(value: jax.Array, x: jax.Array) -> jax.Array:
+        return after(value, jnp.abs(x) if dtype != "bool" else x)
+
+    value, x = jnp.arange(3.0), jnp.ones(shape, dtype)
+    assert "compare" in tied.lower(value, x).compile().as_text()
+    np.testing.assert_array_equal(tied(value, x), value)
+    for odd in (-jnp.inf, jnp.inf, jnp.nan):
+        np.testing.assert_array_equal(after(value, jnp.full(shape, odd)), value)
