@@ -5,8 +5,9 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks import memory, scaling, timing
 from benchmarks.contestants import CONTESTANTS
@@ -77,13 +78,12 @@ def _say(rows: Iterable[Measured]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    listed = lambda kind: lambda text: [kind(part) for part in text.split(",")]  # noqa: E731
     parser.add_argument(
-        "--sizes", type=listed(_size), default=[*SIZES], help=f"of {', '.join(SIZES)}; 125M/4: 4 layers"
+        "--sizes", type=_listed(_size), default=[*SIZES], help=f"of {', '.join(SIZES)}; 125M/4: 4 layers"
     )
-    parser.add_argument("--lengths", type=listed(_count), default=[32, 128, 512, 2048], help="tokens")
+    parser.add_argument("--lengths", type=_listed(_count), default=[32, 128, 512, 2048], help="tokens")
     parser.add_argument("--repeats", type=_count, default=7, help="rounds")
-    parser.add_argument("--only", type=listed(_contestant), default=[*CONTESTANTS], help=", ".join(CONTESTANTS))
+    parser.add_argument("--only", type=_listed(_contestant), default=[*CONTESTANTS], help=", ".join(CONTESTANTS))
     parser.add_argument("--layout", choices=["stacked", "subtrees"], help="our layers; by default as load() does here")
     parser.add_argument("--memory", action="store_true", help="peak memory, in place of time")
     parser.add_argument("--scaling", action="store_true", help="cost by length and depth, in place of time; a figure")
@@ -92,6 +92,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, help="the numbers; by default beside the page")
     parser.add_argument("--peak", action="store_true", help=argparse.SUPPRESS)  # one process of --memory
     return parser
+
+
+def _listed(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    return lambda text: [kind(part) for part in text.split(",")]
 
 
 def _size(text: str) -> str:

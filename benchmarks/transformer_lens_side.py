@@ -1,5 +1,6 @@
 """The same question put to TransformerLens (4.x), by its own API, as far as that gets."""
 
+import importlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -43,8 +44,7 @@ def prepared_bridge(weights: Weights, length: int, needs: Needs) -> Any:
         ImportError: where it is not installed.
         MemoryError: where the estimate is more than there is.
     """
-    import transformer_lens  # pyright: ignore[reportMissingImports]  # noqa: F401
-
+    importlib.import_module("transformer_lens")  # whether it is there at all, before any memory is taken
     made = weights.bridge
     # Folding makes the weights anew, and for a moment both are there.
     own = 0 if made else 8 * count_parameters(weights.config)

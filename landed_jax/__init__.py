@@ -9,7 +9,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from landed_jax.public import *  # noqa: F403
+    # Type checkers and editors see the public names here, as `__getattr__` gives them; nothing is imported when run.
+    from landed_jax.public import *  # noqa: F403  (public.__all__ lists what this brings)
 
 __version__ = "0.1.0"
 
