@@ -33,7 +33,8 @@ def flops(name: str, config: ModelConfig, length: int) -> int | None:
         "forward-last": short,
         "last": short + projection_flops(config, 1),
         "all": whole + every,
-        "effects": whole + 2 * every + norm_flops(config, length),
+        "effects": whole + 2 * every,
+        "effects-anew": whole + 2 * every + norm_flops(config, length),
         "top-1": whole + every,
         "top-2": whole + short + every,
     }

@@ -55,15 +55,20 @@ def closure_of(result: Any) -> tuple[float, float] | None:
     return largest("closure_error"), largest("value")
 
 
-def ours_builder(function: ours.Program) -> Builder:
-    """A function ``(params, ids, config) -> arrays``, compiled ahead of time as one program."""
+def ours_builder(function: ours.Program, *, norms: bool = False) -> Builder:
+    """A function ``(params, ids, config) -> arrays``, compiled ahead of time as one program.
+
+    Args:
+        norms: give it the weights' norms too, which are not part of the time.
+    """
 
     def build(weights: Weights, length: int) -> Prepared:
         params, ids = weights.params, jax.device_put(prompt(weights.config, length))
+        others = [weights.norms] if norms else []
         start = time.perf_counter()
-        program = ours.compiled(function, params, ids, weights.config)
+        program = ours.compiled(function, params, ids, weights.config, *others)
         took = time.perf_counter() - start
-        return Prepared(lambda: ours.finished(program(params, ids)), took, ours.needs(program))
+        return Prepared(lambda: ours.finished(program(params, ids, *others)), took, ours.needs(program))
 
     return build
 
@@ -118,7 +123,12 @@ CONTESTANTS: dict[str, Contestant] = {
     "ours-forward-last": Contestant("forward, last position's logits", ours_builder(ours.forward_last)),
     "ours-last": Contestant("last position", ours_builder(ours.last)),
     "ours-all": Contestant("all positions", ours_builder(ours.all_positions)),
-    "ours-effects": Contestant("all positions, with effects", ours_builder(ours.all_positions_with_effects)),
+    "ours-effects": Contestant(
+        "all positions, with effects", ours_builder(ours.all_positions_with_effects_and_norms, norms=True)
+    ),
+    "ours-effects-anew": Contestant(
+        "all positions, with effects, norms made anew", ours_builder(ours.all_positions_with_effects)
+    ),
     "ours-top-1": Contestant("top 1,000 writes, one pass", ours_builder(ours.top_in_one_pass)),
     "ours-top-2": Contestant("top 1,000 writes, two passes", ours_builder(ours.top_in_two_passes)),
     "torch-forward": Contestant("torch forward", torch_builder(lambda model, ids: model(ids, use_cache=False).logits)),

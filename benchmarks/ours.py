@@ -1,17 +1,16 @@
-"""This package's programs: each a function ``(params, ids, config) -> arrays``, compiled whole."""
+"""This package's programs: each a function ``(params, ids, config, …) -> arrays``, compiled whole."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
 
 import landed_jax as landed
-from landed_jax import ModelConfig
+from landed_jax import ModelConfig, OutputNorms
 from landed_jax.parameters import Params
 
 Arrays = Mapping[str, Any]
-Program = Callable[[Params, jax.Array, ModelConfig], Arrays]
+Program = Callable[..., Arrays]
 
 
 def forward(params: Params, ids: jax.Array, config: ModelConfig) -> Arrays:
@@ -39,6 +38,13 @@ def all_positions_with_effects(params: Params, ids: jax.Array, config: ModelConf
     return _attributed(params, ids, config, at=None, effects=True)
 
 
+def all_positions_with_effects_and_norms(
+    params: Params, ids: jax.Array, config: ModelConfig, norms: OutputNorms
+) -> Arrays:
+    """The same, the weights' norms made before."""
+    return _attributed(params, ids, config, at=None, effects=True, norms=norms)
+
+
 def top_in_one_pass(params: Params, ids: jax.Array, config: ModelConfig) -> Arrays:
     """The 1,000 largest of every write's shares at all positions; the factors are kept."""
     return _streamed(params, ids, config, 1)
@@ -54,17 +60,27 @@ def _streamed(params: Params, ids: jax.Array, config: ModelConfig, passes: Liter
     return {"top": found.reduced, "value": found.value, "closure_error": found.closure_error}
 
 
-def _attributed(params: Params, ids: jax.Array, config: ModelConfig, *, at: list[int] | None, effects: bool) -> Arrays:
-    logits, trace = landed.forward(params, ids, config, at=at)
-    trace = dataclasses.replace(trace.bind(params), logits=logits)  # as `Model.trace` gives it
-    shares = landed.attribute(trace, effects=effects)
+def _attributed(
+    params: Params,
+    ids: jax.Array,
+    config: ModelConfig,
+    *,
+    at: list[int] | None,
+    effects: bool,
+    norms: OutputNorms | None = None,
+) -> Arrays:
+    _, trace = landed.forward(params, ids, config, at=at)
+    shares = landed.attribute(trace.bind(params), effects=effects, norms=norms)
     found = {"landed": shares.landed, "value": shares.value, "closure_error": shares.closure_error}
     return {**found, "direct_effect": shares.direct_effect, "sigma_share": shares.sigma_share} if effects else found
 
 
-def compiled(function: Program, params: Params, ids: jax.Array, config: ModelConfig) -> jax.stages.Compiled:
-    """The function as one program for prompts of this length, ready to run."""
-    return jax.jit(lambda params, ids: function(params, ids, config)).lower(params, ids).compile()
+def compiled(
+    function: Program, params: Params, ids: jax.Array, config: ModelConfig, *others: Any
+) -> jax.stages.Compiled:
+    """The function as one program for prompts of this length, ready to run on ``(params, ids, *others)``."""
+    program = jax.jit(lambda params, ids, *others: function(params, ids, config, *others))
+    return program.lower(params, ids, *others).compile()
 
 
 def needs(program: jax.stages.Compiled) -> int | None:

@@ -23,7 +23,8 @@ def render(sections: Sections) -> str:
         "Every ratio is the median over rounds of one time over another of the same round. `ours-…` is this package, "
         "`torch-…` is `transformers`, `hooks-…` the hand-written [torch hooks](torch_hooks.py), `lens-…` "
         "TransformerLens. `…-last` attributes the last position's own top token, `…-all` each position's own; "
-        "`ours-effects` adds direct effects and σ shares, `lens-stack` asks for the full stack of writes. "
+        "`ours-effects` adds direct effects and σ shares, with `output_norms` made before, `ours-effects-anew` makes "
+        "them in the call; `lens-stack` asks for the full stack of writes. "
         "All models are random, float32, one prompt; see [`shapes.py`](shapes.py).",
     ]
     for name, write in (("timing", _timing), ("memory", _memory), ("scaling", _scaling)):

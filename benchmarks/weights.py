@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from landed_jax import ModelConfig
+from landed_jax import ModelConfig, OutputNorms, output_norms
 from landed_jax.hf.table import tensor_places
 from landed_jax.hf.writer import config_to_hf
 from landed_jax.parameters import Params, build_tree, stack_layers
@@ -51,6 +51,11 @@ class Weights:
         )
         params = build_tree(leaves)
         return stack_layers(params) if self.stacked else params
+
+    @functools.cached_property
+    def norms(self) -> OutputNorms:
+        """What the parameters alone give to the norms of writes."""
+        return jax.block_until_ready(output_norms(self.params))
 
     @functools.cached_property
     def torch_model(self) -> Any:

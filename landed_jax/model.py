@@ -28,6 +28,7 @@ from landed_jax.hf.reader import Progress, read_params
 from landed_jax.hf.tokenizer import load_vocabulary
 from landed_jax.jsonfile import read_json_object
 from landed_jax.native import is_native, load_native, read_manifest, save_native
+from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.sites import WRITES, Site
 from landed_jax.nn.tap import Edit, Observer
 from landed_jax.numerics import compute_dtype
@@ -128,6 +129,7 @@ class Model:
         edits: Mapping[Site, Edit] | None = None,
         dtype: Any = None,
         passes: Literal[1, 2] | None = None,
+        norms: OutputNorms | None = None,
     ) -> StreamedAttribution:
         """Every write's share of every position's logit, reduced layer by layer as the model runs; jitted.
 
@@ -149,6 +151,7 @@ class Model:
             None if target is None else self._target(target),
             None if against is None else self._target(against),
             None if at is None else columns(at, tokens.ids.shape[1]),
+            norms,
             config=self.config,
             reduction=reduction,
             centred=centred,
@@ -229,13 +232,16 @@ def _jitted_streaming(
     target: jax.Array | None,
     against: jax.Array | None,
     at: jax.Array | None,
+    norms: OutputNorms | None,
     *,
     config: ModelConfig,
     reduction: Reduction,
     edits: tuple[tuple[Site, Edit], ...],
     **how: Any,
 ) -> StreamedAttribution:
-    return attribute_streaming(params, tokens, config, reduction, target, against, at=at, edits=dict(edits), **how)
+    return attribute_streaming(
+        params, tokens, config, reduction, target, against, at=at, edits=dict(edits), norms=norms, **how
+    )
 
 
 def _is_list(value: Any) -> bool:

@@ -21,6 +21,7 @@ from landed_jax.analysis.operations import Operations, operations
 from landed_jax.analysis.outliers import Outliers, outliers
 from landed_jax.analysis.per_write import PerWrite
 from landed_jax.analysis.position_classes import POSITION_CLASSES, delimiter_ids, position_classes
+from landed_jax.analysis.projections import output_norms
 from landed_jax.analysis.reads import Read, read_head, read_logit, read_neuron, read_vector
 from landed_jax.analysis.reductions import (
     LayerShares,
@@ -49,6 +50,7 @@ from landed_jax.labelled import load_result, save_result, to_table, to_xarray
 from landed_jax.memory import attribution_bytes, choose_passes, trace_bytes
 from landed_jax.model import Model, convert, load
 from landed_jax.nn.layer_writes import LayerWrites, PerLayerWrite
+from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.sites import NORMED, RESIDUALS, SOURCES, WRITES, Site
 from landed_jax.parameters import count_parameters, init_params
 from landed_jax.tokens import Tokens
@@ -78,6 +80,7 @@ __all__ = [
     "ModelConfig",
     "Operations",
     "Outliers",
+    "OutputNorms",
     "PerLayerWrite",
     "PerWrite",
     "Read",
@@ -127,6 +130,7 @@ __all__ = [
     "logit_lens",
     "operations",
     "outliers",
+    "output_norms",
     "position_classes",
     "read_head",
     "read_logit",

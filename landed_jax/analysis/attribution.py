@@ -9,11 +9,12 @@ import jax.numpy as jnp
 from landed_jax.analysis.amplification import amplification
 from landed_jax.analysis.effects import rescaling, sigma_share
 from landed_jax.analysis.per_write import PerWrite
-from landed_jax.analysis.projections import inner_products, only_before, over_layers
+from landed_jax.analysis.projections import inner_products_with, only_before, over_layers
 from landed_jax.analysis.reads import Read, chosen_read, gamma_at, residual_at, sigma_at
 from landed_jax.analysis.result import Attribution
 from landed_jax.analysis.sources import split_layer
 from landed_jax.analysis.targets import Target
+from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import highest_precision, left_broadcast
 from landed_jax.trace import Trace, layers_before
@@ -28,6 +29,7 @@ def attribute(
     centred: bool = False,
     read: Read | None = None,
     effects: bool = True,
+    norms: OutputNorms | None = None,
 ) -> Attribution:
     """Split a logit, or anything else that reads the stream, exactly over the writes before it.
 
@@ -46,6 +48,8 @@ def attribute(
             site contribute 0.
         effects: also the direct effects and σ shares at the read's site (one more product with each output matrix; at
             sites before the final norm the trace needs `RESIDUALS`).
+        norms: `output_norms` of the same weights: the part of the direct effects that is the same for every prompt.
+            By default it is made here, each time anew.
 
     Raises:
         LandedError: for a trace without weights or without the needed sites, a text that is not one token, an id out
@@ -63,26 +67,32 @@ def attribute(
     True
     """
     read = chosen_read(trace, target, against, centred, read)
-    return _attribute(dataclasses.replace(trace, logits=None), read, effects)
+    return _attribute(dataclasses.replace(trace, logits=None), read, norms, effects)
 
 
-@partial(jax.jit, static_argnums=2)
-def _attribute(trace: Trace, read: Read, effects: bool) -> Attribution:
+@partial(jax.jit, static_argnums=3)
+def _attribute(trace: Trace, read: Read, norms: OutputNorms | None, effects: bool) -> Attribution:
     config, sigma = trace.config, sigma_at(trace, read.site)
     vector = read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
 
     def heard(products: PerWrite) -> PerWrite:
         return only_before(products, config, read.site)
 
-    landed = heard(inner_products(trace, vector)).map(lambda product, s: product / s, sigma)
+    # σ divides the vectors, which are smaller than the shares, unless one vector stands for all positions.
+    each = vector.shape[:2] == sigma.shape
+    vectors = [vector / sigma[..., None] if each else vector]
+    if effects:
+        vectors.append(residual_at(trace, read.site))
+    products = [heard(product) for product in inner_products_with(trace, vectors)]
+    landed = products[0] if each else products[0].map(jnp.divide, sigma)
     effect = share = None
     if effects:
-        with_stream = heard(inner_products(trace, residual_at(trace, read.site)))
+        with_stream = products[1]
         share = with_stream.map(lambda wx, s: sigma_share(wx, s, config.d_model), sigma)
         effect = landed.map(
             lambda mine, value, lost: mine + (mine - value) * lost,
             read.value - read.offset,
-            rescaling(trace, read.site, with_stream),
+            rescaling(trace, read.site, with_stream, norms),
         )
     total = landed.total() + read.offset
     return Attribution(

@@ -122,7 +122,7 @@ def check_coordinates(
     W_U = unembedding(trace.weights()) if of_tokens else None
 
     def reading(stream: jax.Array) -> Reading:
-        value = jnp.sum(stream * read.vector, axis=-1) + read.offset
+        value = jnp.vecdot(stream, read.vector) + read.offset
         if W_U is None or read.target is None:
             return Reading(value, None, None, None)
         logits = linear(stream, W_U)

@@ -11,6 +11,7 @@ from landed_jax.analysis.projections import only_before, over_layers, squared_no
 from landed_jax.analysis.reads import residual_at, sigma_at
 from landed_jax.nn.functions import linear
 from landed_jax.nn.layer_writes import LayerWrites, PerLayerWrite
+from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import left_broadcast
 from landed_jax.parameters import Params
@@ -32,8 +33,8 @@ def direct_effect(
     """Logit minus the logit without the write, in closed form.
 
     Without w the stream's scale is σ′² = σ² − 2⟨w,x⟩/d + ⟨w,w⟩/d, and the logit is (value − landed) σ/σ′. With
-    δ = σ′²/σ² − 1 the effect is landed (1+δ)^−½ + value (1 − (1+δ)^−½), written with log1p and expm1 because δ is
-    tiny for most writes. σ′² is never below ε, as for a stream that the write makes up alone.
+    δ = σ′²/σ² − 1 the effect is landed (1+δ)^−½ + value (1 − (1+δ)^−½), written so that no digits are lost where δ is
+    tiny, as for most writes. σ′² is never below ε, as for a stream that the write makes up alone.
 
     Where little is left of the stream, δ is near −1 and the error of σ′² is that of σ²: relative to what is left it
     grows as σ²/σ′². `rescaling` mends that where the write can be made as a vector.
@@ -73,7 +74,7 @@ def sigma_share(
     return write_dot_stream / (d_model * jnp.square(sigma))
 
 
-def rescaling(trace: Trace, site: str, with_stream: PerWrite) -> PerWrite:
+def rescaling(trace: Trace, site: str, with_stream: PerWrite, norms: OutputNorms | None = None) -> PerWrite:
     """``σ/σ′ − 1`` for every write before a read site, σ′ being the scale without the write; 0 for later writes.
 
     A value that the site's norm hears is (value − landed) · (1 + rescaling) without the write.
@@ -86,13 +87,14 @@ def rescaling(trace: Trace, site: str, with_stream: PerWrite) -> PerWrite:
 
     Args:
         with_stream: ``⟨w_u, x⟩`` for the writes before the site, 0 for later ones.
+        norms: `output_norms` of the weights, where they were made before.
 
     Raises:
         LandedError: for a trace without weights, or a site before the final norm without `RESIDUALS`.
     """
     config, x, sigma = trace.config, residual_at(trace, site), sigma_at(trace, site)
-    norms = only_before(squared_norms(trace), config, site)
-    change = with_stream.map(lambda wx, ww, s: _change(wx, ww, s, config.d_model), norms, sigma)
+    of_writes = only_before(squared_norms(trace, norms), config, site)
+    change = with_stream.map(lambda wx, ww, s: _change(wx, ww, s, config.d_model), of_writes, sigma)
     floor = config.norm_eps / jnp.square(sigma)
     of_layers = PerLayerWrite(change.heads, change.neurons, change.attn_bias, change.mlp_bias)
 
@@ -139,7 +141,7 @@ def embedding_rescaling(
     eps: float,
 ) -> Float[Array, "batch position"]:
     """`rescaling` of the embedding."""
-    with_stream, norm = (jnp.sum(embedding * other, axis=-1) for other in (stream, embedding))
+    with_stream, norm = (jnp.vecdot(embedding, other) for other in (stream, embedding))
     change = _change(with_stream, norm, sigma, stream.shape[-1])
     return _from_vector_if_little(change, embedding, stream, sigma, eps / jnp.square(sigma))
 
@@ -209,6 +211,7 @@ def _change(wx: jax.Array, ww: jax.Array, sigma: jax.Array, d_model: int) -> jax
 
 def _rescale(delta: jax.Array, floor: jax.Array) -> jax.Array:
     """σ/σ′ − 1 = (1+δ)^−½ − 1, with 1+δ at least ε/σ²."""
-    # Near δ = −1 it is 1 + δ that float subtraction gives exactly; log1p would make of a rounded −1 an infinity.
-    left = jnp.log(jnp.maximum(1 + delta, floor))
-    return jnp.expm1(-0.5 * jnp.where(delta > -0.5, jnp.log1p(jnp.maximum(delta, -0.5)), left))
+    # 1/s − 1 = (1 − s²) / (s + s²) with s² = 1 + δ, so that a tiny δ keeps its digits.
+    left = jnp.maximum(1 + delta, floor)
+    lost = jnp.where(1 + delta > floor, -delta, 1 - floor)
+    return lost / (jnp.sqrt(left) + left)

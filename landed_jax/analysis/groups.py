@@ -166,10 +166,10 @@ def _group_effect(trace: Trace, group: PerWrite, read: Read) -> GroupEffect:
     x = residual_at(trace, read.site)
 
     def along(stream: Float[Array, "batch position d_model"]) -> Float[Array, "batch position"]:
-        return jnp.sum(stream * vector, axis=-1)
+        return jnp.vecdot(stream, vector)
 
     landed, rest = along(removed) / sigma, along(kept) / sigma
-    products = jnp.sum(removed * x, axis=-1), jnp.sum(jnp.square(removed), axis=-1)
+    products = jnp.vecdot(removed, x), jnp.sum(jnp.square(removed), axis=-1)
     closed = mediated_effect(landed, value, *products, sigma, config.d_model, config.norm_eps)
     # x − w has lost its digits where the group is nearly the whole stream; the sum of what stays has not.
     without, difference = rms_sigma(kept, config.norm_eps), rms_sigma(x - removed, config.norm_eps)

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from landed_jax.analysis.targets import Target, token_ids
+from landed_jax.analysis.top_token import top_token
 from landed_jax.errors import LandedError
-from landed_jax.nn.functions import linear, scale_stream
+from landed_jax.nn.functions import scale_stream
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import highest_precision
 from landed_jax.parameters import Params, is_stacked, unembedding
@@ -51,7 +52,8 @@ def read_logit(
     """A logit, a difference of two, or a logit less the mean over the vocabulary, read at the final norm.
 
     Args:
-        trace: bound to its weights.
+        trace: bound to its weights. Without logits of its own (as `forward` gives it) none are made but those asked
+            for: the vocabulary is only looked through for each position's top token, a few positions at a time.
         target: a token's text or id; one a prompt ``[batch]``; or one id a recorded position ``[batch, position]``. By
             default each position's own most likely next token.
         against: a second token, likewise: the value is then the logit difference target − against.
@@ -74,20 +76,32 @@ def read_logit(
         raise LandedError("A logit difference is centred already: give against= or centred=True, not both.")
     normed = trace[Site.FINAL_NORMED]
     W_U = unembedding(trace.weights())
-    logits = trace.logits if trace.logits is not None else linear(normed, W_U)
-    ids = jnp.argmax(logits, axis=-1) if target is None else token_ids(trace, target)
-    vector = jnp.take(W_U, ids, axis=0).astype(normed.dtype)
+    logits = trace.logits
+
+    def rows(ids: jax.Array) -> jax.Array:
+        return jnp.take(W_U, ids, axis=0).astype(normed.dtype)
+
+    def logit(ids: jax.Array) -> jax.Array:
+        return jnp.vecdot(normed, rows(ids)) if logits is None else _pick(logits, ids)
+
+    if target is not None:
+        ids = token_ids(trace, target)
+    else:
+        ids = top_token(normed, W_U) if logits is None else jnp.argmax(logits, axis=-1)
+    vector = rows(ids)
     ids = jnp.broadcast_to(ids, normed.shape[:2])
-    value = _pick(logits, ids)
+    value = logit(ids)
     other, name = None, "logit"
     if against is not None:
         other = token_ids(trace, against)
-        vector = vector - jnp.take(W_U, other, axis=0).astype(normed.dtype)
+        vector = vector - rows(other)
         other = jnp.broadcast_to(other, normed.shape[:2])
-        value, name = value - _pick(logits, other), "logit difference"
+        value, name = value - logit(other), "logit difference"
     if centred:
-        vector = vector - jnp.mean(W_U, axis=0, dtype=normed.dtype)[None, None]
-        value, name = value - jnp.mean(logits, axis=-1), "centred logit"
+        mean = jnp.mean(W_U, axis=0, dtype=normed.dtype)[None, None]
+        vector = vector - mean
+        value = value - (jnp.vecdot(normed, mean) if logits is None else jnp.mean(logits, axis=-1))
+        name = "centred logit"
     return Read(vector, value, jnp.zeros((1, 1), normed.dtype), ids, other, "final", name)
 
 
@@ -118,7 +132,7 @@ def read_vector(trace: Trace, vector: Float[Array, "..."], *, site: str, name: s
             f"not {list(jnp.shape(vector))}."
         )
     offset = jnp.zeros((1, 1), normed.dtype)
-    return Read(wide, jnp.sum(normed * wide, axis=-1), offset, site=site, name=name)
+    return Read(wide, jnp.vecdot(normed, wide), offset, site=site, name=name)
 
 
 @highest_precision

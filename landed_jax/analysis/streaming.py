@@ -18,6 +18,7 @@ from landed_jax.errors import LandedError
 from landed_jax.forward import forward
 from landed_jax.memory import choose_passes
 from landed_jax.nn.layer_writes import LayerWrites
+from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.sites import Site
 from landed_jax.nn.tap import Edit
 from landed_jax.numerics import after, highest_precision, left_broadcast
@@ -79,6 +80,7 @@ def attribute_streaming(
     edits: Mapping[Site, Edit] | None = None,
     dtype: Any = None,
     passes: Literal[1, 2] | None = None,
+    norms: OutputNorms | None = None,
 ) -> StreamedAttribution:
     """Run the model and attribute each position's logit to every head and neuron, keeping only what is asked for.
 
@@ -96,6 +98,7 @@ def attribute_streaming(
         effects: also direct effects and σ shares.
         passes: 1 or 2; by default one if `attribution_bytes` says that what it keeps fits into a quarter of the
             device's memory (`choose_passes`).
+        norms: as for `attribute`.
 
     Raises:
         LandedError: for another number of passes, and what `forward` and `attribute` refuse.
@@ -121,10 +124,10 @@ def attribute_streaming(
         config, batch=batch, length=length, positions=positions, effects=effects, dtype=dtype
     )
     record = ENDS | FACTORS if chosen == 1 else ENDS
-    logits, trace = forward(params, tokens, config, record=record, at=at, edits=edits, dtype=dtype)
-    trace = dataclasses.replace(trace, logits=logits).bind(params)
+    _, trace = forward(params, tokens, config, record=record, at=at, edits=edits, dtype=dtype)
+    trace = trace.bind(params)
     read = read_logit(trace, target, against, centred=centred)
-    share = _sharing(trace, read, effects)
+    share = _sharing(trace, read, effects, norms)
 
     def reduce(writes: LayerWrites) -> tuple[Any, jax.Array, jax.Array]:
         shares = share(writes)
@@ -165,24 +168,26 @@ def attribute_streaming(
     )
 
 
-def _sharing(trace: Trace, read: Read, effects: bool) -> Callable[[LayerWrites], LayerShares]:
+def _sharing(
+    trace: Trace, read: Read, effects: bool, norms: OutputNorms | None
+) -> Callable[[LayerWrites], LayerShares]:
     """From one layer's writes to their shares in the read's value."""
     stream, sigma = trace[Site.FINAL_RESIDUAL], trace[Site.FINAL_SIGMA]
     of_read = read.vector * left_broadcast(trace[Site.FINAL_GAMMA], read.vector)
+    # σ divides the vectors, which are smaller than the shares, unless one vector stands for all positions.
+    each = of_read.shape[:2] == sigma.shape
+    of_read = of_read / sigma[..., None] if each else of_read
     real, config = trace.tokens.mask[:, trace.at], trace.config
 
     def share(writes: LayerWrites) -> LayerShares:
         # Not before the layer's own turn, as these products alone wait for nothing: all layers' would be kept.
         vector, x = (after(value, writes.z) for value in (of_read, stream))
+        products = writes.inner_products_with((vector, x) if effects else (vector,))
+        landed = products[0] if each else products[0].map(jnp.divide, sigma)
         if not effects:
-            landed = writes.inner_products(vector).map(jnp.divide, sigma)
             return LayerShares(writes.layer, landed, None, None, real)
-        if vector.shape == x.shape:  # both with one product
-            products = jax.vmap(writes.inner_products)(jnp.stack([vector, x]))
-            with_vector, with_stream = (jax.tree.map(lambda leaf, i=i: leaf[i], products) for i in range(2))
-        else:
-            with_vector, with_stream = writes.inner_products(vector), writes.inner_products(x)
-        landed = with_vector.map(jnp.divide, sigma)
+        with_stream = products[1]
+        writes = dataclasses.replace(writes, norms=jax.tree.map(lambda leaf: leaf[writes.layer], norms))
         lost = layer_rescaling(writes, with_stream, x, sigma, config.norm_eps)
         effect = landed.map(lambda mine, value, lost: mine + (mine - value) * lost, read.value, lost)
         part = with_stream.map(lambda wx, s: sigma_share(wx, s, config.d_model), sigma)
@@ -195,9 +200,9 @@ def _embedding_share(trace: Trace, read: Read, effects: bool) -> tuple[jax.Array
     """The embedding's landed contribution, direct effect and σ share."""
     embedding, x, sigma = trace[Site.EMBEDDING], trace[Site.FINAL_RESIDUAL], trace[Site.FINAL_SIGMA]
     vector = read.vector * left_broadcast(trace[Site.FINAL_GAMMA], read.vector)
-    landed = jnp.sum(embedding * vector, axis=-1) / sigma
+    landed = jnp.vecdot(embedding, vector) / sigma
     if not effects:
         return landed, None, None
     lost = embedding_rescaling(embedding, x, sigma, trace.config.norm_eps)
-    share = sigma_share(jnp.sum(embedding * x, axis=-1), sigma, trace.config.d_model)
+    share = sigma_share(jnp.vecdot(embedding, x), sigma, trace.config.d_model)
     return landed, landed + (landed - read.value) * lost, share

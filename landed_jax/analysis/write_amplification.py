@@ -138,7 +138,7 @@ def _head_sums(
 
     def one(weight: Float[Array, " d_model"]) -> Float[Array, "batch position head"]:
         gram = jnp.einsum("mhi,mhj->hij", W_O * weight[:, None, None], W_O)
-        return jnp.sum(z * jnp.einsum("bphi,hij->bphj", z, gram), axis=-1)
+        return jnp.vecdot(z, jnp.einsum("bphi,hij->bphj", z, gram))
 
     return jnp.stack([one(weight) for weight in weights])
 

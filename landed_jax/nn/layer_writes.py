@@ -1,5 +1,6 @@
 """What one layer writes, held as the factors that its writes are made of: no write is ever built."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from landed_jax.nn.functions import contract_output
+from landed_jax.nn.functions import FEW_ROWS, contract_output, linear
+from landed_jax.nn.output_norms import OutputNorms, column_norms, head_grams
 
 
 @jax.tree_util.register_dataclass
@@ -55,6 +57,7 @@ class LayerWrites:
         a: the neurons' activations.
         W_O, W_down: the output matrices, outputs first, in their own float type.
         b_O, b_down: the output biases; None in a model without them.
+        norms: what the weights alone give to the writes' norms, where somebody made it before.
     """
 
     layer: Int[Array, ""]
@@ -64,12 +67,13 @@ class LayerWrites:
     W_down: Float[Array, "d_model neuron"]
     b_O: Float[Array, " d_model"] | None
     b_down: Float[Array, " d_model"] | None
+    norms: OutputNorms | None = None
 
     @classmethod
-    def of(cls, layer: Any, part: Any, z: jax.Array, a: jax.Array) -> "LayerWrites":
+    def of(cls, layer: Any, part: Any, z: jax.Array, a: jax.Array, norms: OutputNorms | None = None) -> "LayerWrites":
         """From one layer's parameters and its factors."""
         attn, mlp = part["attn"], part["mlp"]
-        return cls(layer, z, a, attn["W_O"], mlp["W_down"], attn.get("b_O"), mlp.get("b_down"))
+        return cls(layer, z, a, attn["W_O"], mlp["W_down"], attn.get("b_O"), mlp.get("b_down"), norms)
 
     def inner_products(self, vector: Float[Array, "_ _ d_model"]) -> PerLayerWrite:
         """``⟨w, vector⟩`` for every write of the layer: one product of the size of ``W_O`` and one of ``W_down``.
@@ -77,41 +81,61 @@ class LayerWrites:
         Args:
             vector: one a position; axes of size 1 stand for "the same for all", and then cost a single product.
         """
+        return self.inner_products_with((vector,))[0]
+
+    def inner_products_with(self, vectors: Sequence[Float[Array, "_ _ d_model"]]) -> list[PerLayerWrite]:
+        """`inner_products` with each of several vectors; those of one shape read the output matrices once."""
+        if len(vectors) > 1 and all(vector.shape == vectors[0].shape for vector in vectors):
+            heads, neurons = self._seen_from(jnp.concatenate(vectors, axis=1))
+            parts = (jnp.split(seen, len(vectors), axis=1) for seen in (heads, neurons))
+            seen = zip(*parts, strict=True)
+        else:
+            seen = map(self._seen_from, vectors)
+        return [
+            PerLayerWrite(
+                heads=jnp.vecdot(self.z, at_heads),
+                neurons=self.a * at_neurons,
+                attn_bias=self._constant(self.b_O, vector),
+                mlp_bias=self._constant(self.b_down, vector),
+            )
+            for vector, (at_heads, at_neurons) in zip(vectors, seen, strict=True)
+        ]
+
+    def _seen_from(self, vector: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """A vector as each head's and each neuron's factor meets it."""
         W_O = self.W_O
         at_heads = contract_output(vector, W_O.reshape(W_O.shape[0], -1)).reshape(*vector.shape[:2], *W_O.shape[1:])
-        return PerLayerWrite(
-            heads=jnp.sum(self.z * at_heads, axis=-1),
-            neurons=self.a * contract_output(vector, self.W_down),
-            attn_bias=self._constant(self._bias(self.b_O, vector), vector),
-            mlp_bias=self._constant(self._bias(self.b_down, vector), vector),
-        )
+        return at_heads, contract_output(vector, self.W_down)
 
     def squared_norms(self) -> PerLayerWrite:
         """``⟨w, w⟩`` for every write of the layer.
 
-        A head's comes from the Gram matrix ``W_O[h]ᵀ W_O[h]`` where there are more positions than head coordinates,
-        else from the write itself, whichever is less work.
+        A neuron's is its squared activation times that of its column; a head's comes from its Gram matrix
+        ``W_O[h]ᵀ W_O[h]``. Both are in `norms`, or are made here; but a few positions' heads are written out, which is
+        less work than Gram matrices.
         """
-        z, a = self.z, self.a
-        columns = jnp.sum(jnp.square(self.W_down.astype(a.dtype)), axis=0)
-        b_O, b_down = self._bias(self.b_O, z), self._bias(self.b_down, z)
+        a = self.a
+        columns = column_norms(self.W_down.astype(a.dtype)) if self.norms is None else self.norms.neurons
         return PerLayerWrite(
-            heads=_head_norms(z, self.W_O.astype(z.dtype)),
+            heads=self._head_norms(),
             neurons=jnp.square(a) * columns[None, None],
-            attn_bias=jnp.broadcast_to(jnp.sum(jnp.square(b_O)), z.shape[:2]),
-            mlp_bias=jnp.broadcast_to(jnp.sum(jnp.square(b_down)), z.shape[:2]),
+            attn_bias=self._constant(self.b_O, None),
+            mlp_bias=self._constant(self.b_down, None),
         )
 
-    def _bias(self, bias: jax.Array | None, like: jax.Array) -> jax.Array:
-        return jnp.zeros(self.W_down.shape[:1], like.dtype) if bias is None else bias.astype(like.dtype)
+    def _head_norms(self) -> Float[Array, "batch position head"]:
+        z, heads = self.z, self.z.shape[2]
+        if self.norms is None and z.size <= FEW_ROWS * z.shape[3]:
+            alone = z[:, :, None] * jnp.eye(heads, dtype=z.dtype)[None, None, :, :, None]
+            written = linear(alone.reshape(*z.shape[:3], -1), self.W_O.reshape(self.W_O.shape[0], -1))
+            return jnp.sum(jnp.square(written), axis=-1)
+        gram = head_grams(self.W_O.astype(z.dtype)) if self.norms is None else self.norms.heads
+        return jnp.vecdot(z, jnp.einsum("bphi,hij->bphj", z, gram))
 
-    def _constant(self, bias: jax.Array, vector: jax.Array) -> jax.Array:
-        return jnp.broadcast_to(vector @ bias, self.z.shape[:2])
-
-
-def _head_norms(z: Float[Array, "batch position head head_dim"], W_O: jax.Array) -> Float[Array, "batch position head"]:
-    batch, position, _, head_dim = z.shape
-    if batch * position < head_dim:
-        return jnp.sum(jnp.square(jnp.einsum("bphk,mhk->bphm", z, W_O)), axis=-1)
-    gram = jnp.einsum("mhi,mhj->hij", W_O, W_O)
-    return jnp.sum(z * jnp.einsum("bphi,hij->bphj", z, gram), axis=-1)
+    def _constant(self, bias: jax.Array | None, vector: jax.Array | None) -> jax.Array:
+        """A bias's product with a vector, or with itself, at every position."""
+        shape, dtype = self.z.shape[:2], self.z.dtype
+        if bias is None:
+            return jnp.zeros(shape, dtype)
+        bias = bias.astype(dtype)
+        return jnp.broadcast_to((bias if vector is None else vector) @ bias, shape)

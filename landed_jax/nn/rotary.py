@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -71,4 +72,6 @@ def rotary_table(
     length = jnp.max(positions, axis=-1) + 1
     frequency = rotary_frequencies(rope, head_dim, max_positions, length, dtype)
     angle = positions.astype(dtype)[:, :, None] * frequency[:, None, :]
-    return jnp.cos(angle) * rope.attention_factor, jnp.sin(angle) * rope.attention_factor
+    table = jnp.cos(angle) * rope.attention_factor, jnp.sin(angle) * rope.attention_factor
+    # Held, or XLA would compute cosines and sines again at every head of every layer.
+    return jax.lax.optimization_barrier(table)

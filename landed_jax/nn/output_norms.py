@@ -1,0 +1,60 @@
+"""What the weights alone give to the norms of writes: made once, it serves every prompt."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class OutputNorms:
+    """One layer's inner products of output weights with themselves; with a leading axis, those of all layers.
+
+    Attributes:
+        heads: the Gram matrix ``W_O[h]ᵀ W_O[h]`` of each head.
+        neurons: the squared norm of each column of ``W_down``.
+        attn_bias, mlp_bias: the squared norms of ``b_O`` and ``b_down``, 0 in a model without them.
+    """
+
+    heads: Float[Array, "*layer head head_dim head_dim"]
+    neurons: Float[Array, "*layer neuron"]
+    attn_bias: Float[Array, "*layer"]
+    mlp_bias: Float[Array, "*layer"]
+
+
+def head_grams(W_O: Float[Array, "d_model head head_dim"]) -> Float[Array, "head head_dim head_dim"]:
+    """``W_O[h]ᵀ W_O[h]`` of each head."""
+    if jax.default_backend() != "cpu":
+        return jnp.einsum("mhi,mhj->hij", W_O, W_O)
+    # XLA on CPU would first transpose the whole matrix, which takes twice as long as all products.
+    rows, heads, head_dim = W_O.shape
+    flat = W_O.reshape(rows, -1)
+
+    def one(head: jax.Array) -> jax.Array:
+        own = jax.lax.dynamic_slice_in_dim(flat, head * head_dim, head_dim, axis=1)
+        return own.T @ own
+
+    return jax.lax.map(one, jnp.arange(heads))
+
+
+def column_norms(W_down: Float[Array, "d_model neuron"]) -> Float[Array, " neuron"]:
+    """The squared norm of each column."""
+    return jnp.einsum("mf,mf->f", W_down, W_down)
+
+
+def layer_norms(part: Any, dtype: Any) -> OutputNorms:
+    """`OutputNorms` of one layer's parameters."""
+    attn, mlp = part["attn"], part["mlp"]
+
+    def bias(leaf: jax.Array | None) -> jax.Array:
+        return jnp.zeros((), dtype) if leaf is None else jnp.sum(jnp.square(leaf.astype(dtype)))
+
+    return OutputNorms(
+        head_grams(attn["W_O"].astype(dtype)),
+        column_norms(mlp["W_down"].astype(dtype)),
+        bias(attn.get("b_O")),
+        bias(mlp.get("b_down")),
+    )
