@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import gc
 import json
+import os
 import re
 import subprocess
 import sys
@@ -37,6 +38,8 @@ def _in_a_process(name: str, size: str, length: int, stacked: bool | None) -> Me
         [sys.executable, "-m", "benchmarks", *arguments],
         stdout=subprocess.PIPE,
         text=True,
+        # One heap: what the allocator keeps back for each of a process's threads is chance, up to 100 MiB of it.
+        env={**os.environ, "MALLOC_ARENA_MAX": "1"},
         cwd=Path(__file__).parents[1],
         check=False,
     )

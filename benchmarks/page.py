@@ -71,7 +71,8 @@ def _timing(section: Section) -> list[str]:
 def _memory(section: Section) -> list[str]:
     return [
         *_heading("Peak memory above the weights, MiB", section),
-        "Each figure is of a process of its own, its program compiled and its libraries warm. On an accelerator it is "
+        "Each figure is of a process of its own, its program compiled and its libraries warm, with one heap "
+        "(`MALLOC_ARENA_MAX=1`). On an accelerator it is "
         "the compiled program's own account (results and temporaries).",
         _grid(section, lambda row: row.note or _number(row.peak_bytes and row.peak_bytes / 2**20, "{:,.0f}")),
     ]

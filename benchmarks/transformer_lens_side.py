@@ -15,7 +15,7 @@ from landed_jax.parameters import count_parameters
 Analysis = Callable[[Any, Any, float], dict[str, Any]]
 Needs = Callable[[ModelConfig, int], int]
 
-BUDGET_S = 120.0  # one call may take this long
+BUDGET_S = 45.0  # one call may take this long
 KEPT = ("hook_z", "mlp.hook_post", "ln_final.hook_scale", "hook_embed")  # its cache holds every hook otherwise
 
 

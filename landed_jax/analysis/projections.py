@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from landed_jax.analysis.per_write import PerWrite
 from landed_jax.config import ModelConfig
-from landed_jax.nn.layer_writes import LayerWrites
+from landed_jax.nn.layer_writes import LayerWrites, PerLayerWrite
 from landed_jax.nn.output_norms import OutputNorms, layer_norms
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import after, compute_dtype, highest_precision
@@ -57,14 +57,17 @@ def only_before(values: PerWrite, config: ModelConfig, site: str) -> PerWrite:
     )
 
 
-def from_layers(trace: Trace, function: Callable[[LayerWrites], Any], norms: OutputNorms | None = None) -> Any:
-    """``function`` of every layer's writes, with a leading layer axis."""
+def from_layers(
+    trace: Trace, function: Callable[[LayerWrites], Any], norms: OutputNorms | None = None, *, in_turn: bool = False
+) -> Any:
+    """``function`` of every layer's writes, with a leading layer axis; `in_turn` as for `over_layers`."""
 
     def layer(part: Params, index: jax.Array, z: jax.Array, a: jax.Array, norms: OutputNorms | None) -> Any:
         return function(LayerWrites.of(index, part, z, a, norms))
 
     index = jnp.arange(trace.config.n_layers)
-    return over_layers(layer, trace.weights()["layers"], index, trace[Site.HEAD], trace[Site.NEURON], norms)
+    stacks = index, trace[Site.HEAD], trace[Site.NEURON], norms
+    return over_layers(layer, trace.weights()["layers"], *stacks, in_turn=in_turn)
 
 
 def inner_products(trace: Trace, vector: Float[Array, "batch position d_model"]) -> PerWrite:
@@ -81,7 +84,12 @@ def inner_products(trace: Trace, vector: Float[Array, "batch position d_model"])
 
 def inner_products_with(trace: Trace, vectors: Sequence[Float[Array, "_ _ d_model"]]) -> list[PerWrite]:
     """`inner_products` with each of several vectors; those of one shape read the output matrices once."""
-    layers = from_layers(trace, lambda writes: writes.inner_products_with(vectors))
+
+    def layer(writes: LayerWrites) -> list[PerLayerWrite]:
+        # The products wait for nothing but the vectors: all layers' would be made at once, and held.
+        return writes.inner_products_with([after(vector, writes.layer) for vector in vectors])
+
+    layers = from_layers(trace, layer, in_turn=True)
     return [
         PerWrite.of(jnp.vecdot(trace[Site.EMBEDDING], vector), of_layers)
         for vector, of_layers in zip(vectors, layers, strict=True)
