@@ -84,6 +84,25 @@ def after(value: jax.Array, done: Any) -> jax.Array:
     return value
 
 
+def made_once(function: Callable[[jax.Array], Any], value: jax.Array) -> Any:
+    """``function(value)``, computed in one place and kept, however many take it.
+
+    XLA on CPU computes what looks cheap again at each of its uses, and holds what it is made of till the last of them;
+    it does not look into a condition. (Under ``vmap`` a condition is a choice, and this does nothing.)
+
+    >>> made_once(jnp.cumsum, jnp.array([1.0, 2.0]))
+    Array([1., 3.], dtype=float32)
+    """
+    if jax.default_backend() != "cpu" or not value.size:
+        return function(value)
+    never = jax.lax.stop_gradient(value).ravel()[0] < -jnp.inf
+
+    def nothing(value: jax.Array) -> Any:
+        return jax.tree.map(lambda leaf: 0 * leaf, function(value))
+
+    return jax.lax.cond(never, nothing, function, value)
+
+
 @jax.custom_batching.custom_vmap
 def _largest(leaf: jax.Array) -> jax.Array:
     """The largest number of an array: of all batches together under ``vmap``, as it only says *when*."""

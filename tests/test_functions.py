@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from landed_jax.forward import forward
 from landed_jax.nn.functions import (
     FEW_ROWS,
     attend,
@@ -14,6 +15,7 @@ from landed_jax.nn.functions import (
     linear,
     mix_values,
 )
+from tests.models import SMALL, random_params
 
 
 @pytest.mark.parametrize("rows", [(1,), (3, 5), (FEW_ROWS,), (FEW_ROWS + 1,), (2, FEW_ROWS)])
@@ -48,3 +50,20 @@ def test_attention_in_blocks_is_attention(length: int, window: int | None, x64: 
     z = np.einsum("bhqk,bkhd->bqhd", expected, np.repeat(v, 2, axis=2))
     np.testing.assert_allclose(mix_values(pattern, v), z, atol=1e-12)
     np.testing.assert_allclose(jax.jit(attend)(q, k, v, visible), z, atol=1e-12)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="how XLA multiplies on CPU")
+def test_the_compiler_leaves_the_contraction_as_it_is() -> None:
+    # Turned round, the same product takes twice as long; nothing but the program's text shows it.
+    shapes = jax.ShapeDtypeStruct((1, 32, 256), jnp.float32), jax.ShapeDtypeStruct((256, 512), jnp.float32)
+    program = jax.jit(contract_output).lower(*shapes).compile().as_text()
+    assert program is not None
+    products = [line for line in program.splitlines() if " dot(" in line]
+    assert len(products) == 1 and "lhs_contracting_dims={0}" in products[0]
+
+
+def test_cosines_are_computed_once() -> None:
+    shapes = jax.eval_shape(lambda: random_params(SMALL)), jax.ShapeDtypeStruct((1, 32), jnp.int32)
+    program = jax.jit(lambda params, ids: forward(params, ids, SMALL)).lower(*shapes).compile().as_text()
+    # Once, and in the branch that is never taken: not at the queries and keys of each layer.
+    assert program is not None and program.count(" cosine(") == 2

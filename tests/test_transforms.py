@@ -20,6 +20,9 @@ FUNCTIONS: dict[str, Callable[[Trace], jax.Array]] = {
     "forward": lambda trace: trace[landed.Site.FINAL_NORMED],
     "attribute": lambda trace: landed.attribute(trace, target=4, against=2).landed.neurons.sum(0),
     "direct_effect": lambda trace: landed.attribute(trace, target=4, centred=True).direct_effect.heads.sum(0),
+    "output_norms": lambda trace: landed.attribute(
+        trace, target=4, norms=landed.output_norms(trace.weights(), trace[landed.Site.EMBEDDING].dtype)
+    ).direct_effect.neurons.sum(0),
     "sigma_share": lambda trace: landed.attribute(trace, target=4).sigma_share.neurons.sum(0),
     "attribute_by_source": lambda trace: landed.attribute_by_source(trace, target=4).sum(0),
     "land": lambda trace: landed.land(trace, [HEAD, NEURON], site="next")[None],

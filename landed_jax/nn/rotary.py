@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from landed_jax.config import RopeConfig
+from landed_jax.numerics import made_once
 
 
 def _plain(theta: float, head_dim: int) -> np.ndarray:
@@ -72,6 +73,9 @@ def rotary_table(
     length = jnp.max(positions, axis=-1) + 1
     frequency = rotary_frequencies(rope, head_dim, max_positions, length, dtype)
     angle = positions.astype(dtype)[:, :, None] * frequency[:, None, :]
-    table = jnp.cos(angle) * rope.attention_factor, jnp.sin(angle) * rope.attention_factor
-    # Held, or XLA would compute cosines and sines again at every head of every layer.
-    return jax.lax.optimization_barrier(table)
+
+    def table(angle: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jnp.cos(angle) * rope.attention_factor, jnp.sin(angle) * rope.attention_factor
+
+    # Else cosines and sines are computed again at every head of every layer.
+    return made_once(table, angle)

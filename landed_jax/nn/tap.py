@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.sites import AXES, Site
-from landed_jax.numerics import after
+from landed_jax.numerics import after, made_once
 
 Edit = Callable[[jax.Array, jax.Array | None], jax.Array]
 """``edit(value, layer)`` gives the value that the model goes on with; `layer` is a scalar, None outside layers."""
@@ -52,7 +52,8 @@ def select_positions(value: jax.Array, axes: tuple[str, ...], at: jax.Array | No
     """Keep the positions `at` of a value, where it has a position axis."""
     if at is None or "position" not in axes:
         return value
-    return jnp.take(value, at, axis=axes.index("position"))
+    # Else XLA makes them anew for each of their uses, and keeps what they are made of, at all positions, till the last.
+    return made_once(lambda whole: jnp.take(whole, at, axis=axes.index("position")), value)
 
 
 def tap(

@@ -1,0 +1,37 @@
+"""What attribution holds while it runs, by the compiler's own account."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import landed_jax as landed
+from landed_jax import ModelConfig
+from tests.models import random_params
+
+CONFIG = ModelConfig(vocab_size=13, d_model=16, n_layers=12, n_heads=2, n_kv_heads=2, head_dim=4, d_ff=512)
+LENGTH = 64
+FACTORS = CONFIG.n_layers * LENGTH * CONFIG.d_ff * 4
+
+
+def held(at: list[int] | None) -> int:
+    """Bytes of the temporary values of one attribution."""
+
+    def run(params: dict, ids: jax.Array) -> Any:
+        _, trace = landed.forward(params, ids, CONFIG, at=at)
+        return landed.attribute(trace.bind(params), effects=False).landed.neurons
+
+    params = jax.eval_shape(lambda: random_params(CONFIG))
+    needs = jax.jit(run).lower(params, jax.ShapeDtypeStruct((1, LENGTH), jnp.int32)).compile().memory_analysis()
+    assert needs is not None
+    return needs.temp_size_in_bytes
+
+
+def test_the_contractions_hold_one_layers_products() -> None:
+    # The factors, of which each product takes its factor's place; all layers' products at once would be as much again.
+    assert held(None) < 1.7 * FACTORS
+
+
+def test_one_position_holds_one_layer() -> None:
+    # Gate, up and activations of one layer; what the picked rows are made of must not wait for the last layer.
+    assert held([-1]) < 6 * FACTORS / CONFIG.n_layers

@@ -1,0 +1,69 @@
+"""The norms of writes: NumPy's, made of the weights' part once or anew."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import landed_jax as landed
+from landed_jax.analysis.projections import squared_norms
+from landed_jax.parameters import stack_layers
+from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
+
+
+@pytest.mark.parametrize("hold", [lambda params: params, stack_layers], ids=["subtrees", "stacked"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_they_are_numpys(name: str, hold, x64: None) -> None:
+    config = CONFIGS[name]
+    params = random_params(config, dtype=jnp.float64)
+    norms = landed.output_norms(hold(params))
+    for i in range(config.n_layers):
+        attn, mlp = params["layers"][str(i)]["attn"], params["layers"][str(i)]["mlp"]
+        W_O = np.asarray(attn["W_O"])
+        for h in range(config.n_heads):
+            np.testing.assert_allclose(norms.heads[i, h], W_O[:, h].T @ W_O[:, h], atol=1e-13)
+        np.testing.assert_allclose(norms.neurons[i], (np.asarray(mlp["W_down"]) ** 2).sum(0), atol=1e-13)
+        for leaf, found in ((attn.get("b_O"), norms.attn_bias), (mlp.get("b_down"), norms.mlp_bias)):
+            np.testing.assert_allclose(found[i], 0 if leaf is None else (np.asarray(leaf) ** 2).sum(), atol=1e-13)
+
+
+# Few positions' heads are written out, many positions' go by Gram matrices.
+@pytest.mark.parametrize("lengths", [(1,), (5, 3), (60, 50)])
+@pytest.mark.parametrize("made", [False, True], ids=["anew", "before"])
+def test_squared_norms_are_those_of_the_vectors(made: bool, lengths: tuple[int, ...], x64: None) -> None:
+    params = random_params(BIASED, dtype=jnp.float64)
+    _, trace = landed.forward(params, random_tokens(BIASED, lengths=lengths), BIASED)
+    found = squared_norms(trace.bind(params), landed.output_norms(params) if made else None)
+    for i in range(BIASED.n_layers):
+        attn, mlp = params["layers"][str(i)]["attn"], params["layers"][str(i)]["mlp"]
+        heads = np.einsum("bphk,mhk->bphm", trace[landed.Site.HEAD][i], attn["W_O"])
+        neurons = np.einsum("bpj,mj->bpjm", trace[landed.Site.NEURON][i], mlp["W_down"])
+        np.testing.assert_allclose(found.heads[i], (heads**2).sum(-1), atol=1e-11)
+        np.testing.assert_allclose(found.neurons[i], (neurons**2).sum(-1), atol=1e-11)
+        np.testing.assert_allclose(found.attn_bias[i], (np.asarray(attn["b_O"]) ** 2).sum(), atol=1e-12)
+        np.testing.assert_allclose(found.mlp_bias[i], (np.asarray(mlp["b_down"]) ** 2).sum(), atol=1e-12)
+
+
+def test_effects_are_the_same_with_norms_made_before(x64: None) -> None:
+    for config in CONFIGS.values():
+        params, tokens = random_params(config, dtype=jnp.float64), random_tokens(config)
+        model, norms = landed.Model(config, params), landed.output_norms(params)
+        expected = landed.attribute(model.trace(tokens))
+        found = landed.attribute(model.trace(tokens), norms=norms)
+        ways: tuple[Literal[1, 2], ...] = (1, 2)
+        streamed = [
+            model.attribute_streaming(tokens, landed.everything(), effects=True, norms=norms, passes=passes)
+            for passes in ways
+        ]
+        assert found.direct_effect is not None and expected.direct_effect is not None
+        for effect in (found.direct_effect, *(each.reduced.direct_effect for each in streamed)):
+            np.testing.assert_allclose(effect.heads, expected.direct_effect.heads, atol=1e-12)
+            np.testing.assert_allclose(effect.neurons, expected.direct_effect.neurons, atol=1e-12)
+            np.testing.assert_allclose(effect.mlp_bias, expected.direct_effect.mlp_bias, atol=1e-12)
+
+
+def test_weights_in_bfloat16_give_float32() -> None:
+    norms = landed.output_norms(random_params(SMALL, dtype=jnp.bfloat16))
+    assert {leaf.dtype for leaf in jax.tree.leaves(norms)} == {jnp.dtype("float32")}

@@ -1,0 +1,54 @@
+"""The top token without all logits: NumPy's argmax, and the same attribution as from the logits."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import landed_jax as landed
+from landed_jax.analysis.top_token import ROWS, TOGETHER, top_token
+from tests.models import CONFIGS, random_params, random_tokens
+
+# one group, a prime beyond it, groups of a divisor, whole groups
+VOCABULARIES = (7, TOGETHER + 1, 3 * 101, 4 * TOGETHER)
+
+
+@pytest.mark.parametrize("vocabulary", VOCABULARIES)
+@pytest.mark.parametrize("shape", [(1, 1), (1, ROWS), (1, 2 * ROWS + 3), (3, 100), (ROWS + 2, 2)])
+def test_it_is_numpys_argmax(shape: tuple[int, int], vocabulary: int) -> None:
+    random = np.random.default_rng(0)
+    # Small whole numbers: every product is exact, and many tokens are equal.
+    normed, W_U = random.integers(-2, 3, (*shape, 3)), random.integers(-2, 3, (vocabulary, 3))
+    found = top_token(jnp.asarray(normed, jnp.float32), jnp.asarray(W_U, jnp.bfloat16))
+    np.testing.assert_array_equal(found, np.argmax(normed @ W_U.T, axis=-1))
+
+
+@pytest.mark.parametrize("vocabulary", VOCABULARIES)
+def test_what_is_not_a_number_shows(vocabulary: int) -> None:
+    W_U = np.ones((vocabulary, 3), np.float32)
+    W_U[vocabulary // 2] = np.nan
+    assert top_token(jnp.ones((1, 2, 3)), jnp.asarray(W_U)).tolist() == [[vocabulary // 2] * 2]
+
+
+def test_under_vmap_and_never_all_logits() -> None:
+    random = np.random.default_rng(0)
+    normed, W_U = random.standard_normal((4, 2, 80, 8)), random.standard_normal((512, 8))
+    mapped = jax.vmap(top_token, in_axes=(0, None))(jnp.asarray(normed), jnp.asarray(W_U))
+    np.testing.assert_array_equal(mapped, np.argmax(normed @ W_U.T, axis=-1))
+    shapes = jax.ShapeDtypeStruct((1, 16 * ROWS, 8), jnp.float32), jax.ShapeDtypeStruct((512, 8), jnp.float32)
+    needs = jax.jit(top_token).lower(*shapes).compile().memory_analysis()
+    assert needs is not None
+    assert needs.temp_size_in_bytes < 16 * ROWS * 512 * 4 / 4
+
+
+@pytest.mark.parametrize("asked", [{}, {"target": 1, "against": 2}, {"target": 1, "centred": True}], ids=str)
+def test_a_trace_without_logits_reads_the_same(asked: dict, x64: None) -> None:
+    for config in CONFIGS.values():
+        params, tokens = random_params(config, dtype=jnp.float64), random_tokens(config)
+        with_logits = landed.Model(config, params).trace(tokens)
+        _, trace = landed.forward(params, tokens, config)
+        assert trace.logits is None and with_logits.logits is not None
+        found, expected = landed.read_logit(trace.bind(params), **asked), landed.read_logit(with_logits, **asked)
+        np.testing.assert_array_equal(found.target, expected.target)
+        np.testing.assert_allclose(found.value, expected.value, atol=1e-12)
+        np.testing.assert_allclose(found.vector, expected.vector, atol=1e-12)
