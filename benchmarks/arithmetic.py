@@ -17,10 +17,9 @@ def projection_flops(config: ModelConfig, positions: int) -> int:
     return 2 * positions * config.d_model * config.n_layers * (config.n_heads * config.head_dim + config.d_ff)
 
 
-def norm_flops(config: ModelConfig, positions: int) -> int:
-    """Every write's squared norm: a Gram matrix a head, and each neuron's column."""
-    heads = config.n_heads * config.head_dim
-    gram = 2 * heads * config.head_dim * (config.d_model + positions)
+def norm_flops(config: ModelConfig) -> int:
+    """The weights' part of every write's squared norm: a Gram matrix a head, and each neuron's column."""
+    gram = 2 * config.n_heads * config.head_dim**2 * config.d_model
     return config.n_layers * (gram + 2 * config.d_model * config.d_ff)
 
 
@@ -28,13 +27,14 @@ def flops(name: str, config: ModelConfig, length: int) -> int | None:
     """The operations of a contestant; None for one that does otherwise than this counts."""
     whole, short = forward_flops(config, length), forward_flops(config, length, logits=1)
     every = projection_flops(config, length)
+    heads = 2 * length * config.n_layers * config.n_heads * config.head_dim**2  # their norms, by Gram matrices
     counts = {
         "forward": whole,
         "forward-last": short,
         "last": short + projection_flops(config, 1),
         "all": whole + every,
-        "effects": whole + 2 * every,
-        "effects-anew": whole + 2 * every + norm_flops(config, length),
+        "effects": whole + 2 * every + heads,
+        "effects-anew": whole + 2 * every + heads + norm_flops(config),
         "top-1": whole + every,
         "top-2": whole + short + every,
     }
@@ -45,6 +45,7 @@ def flops(name: str, config: ModelConfig, length: int) -> int | None:
 def bytes_moved(name: str, config: ModelConfig, length: int) -> int:
     """The least traffic: every weight read once, and the results written once."""
     shares = config.n_layers * (config.n_heads + config.d_ff)
-    results = {"all": length * shares, "effects": 3 * length * shares, "last": shares}
+    effects = 3 * length * shares
+    results = {"all": length * shares, "effects": effects, "effects-anew": effects, "last": shares}
     what = name.partition("-")[2]
     return 4 * (count_parameters(config) + results.get(what, length * config.vocab_size))

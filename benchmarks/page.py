@@ -35,7 +35,7 @@ def render(sections: Sections) -> str:
 
 def _heading(title: str, section: Section) -> list[str]:
     facts = "; ".join(f"{name} {value}" for name, value in section.machine.items())
-    rounds = f" Rounds: {section.repeats}." if section.repeats else ""
+    rounds = f" Rounds: {section.repeats} or more." if section.repeats else ""
     return [f"## {title}", f"`{section.command}`", f"{facts}.{rounds}"]
 
 

@@ -88,12 +88,13 @@ def made_once(function: Callable[[jax.Array], Any], value: jax.Array) -> Any:
     """``function(value)``, computed in one place and kept, however many take it.
 
     XLA on CPU computes what looks cheap again at each of its uses, and holds what it is made of till the last of them;
-    it does not look into a condition. (Under ``vmap`` a condition is a choice, and this does nothing.)
+    it does not look into a condition. (Under ``vmap`` a condition is a choice, and it may again; outside of ``jit``
+    there is nothing to do.)
 
     >>> made_once(jnp.cumsum, jnp.array([1.0, 2.0]))
     Array([1., 3.], dtype=float32)
     """
-    if jax.default_backend() != "cpu" or not value.size:
+    if jax.default_backend() != "cpu" or is_concrete(value) or not value.size:
         return function(value)
     never = jax.lax.stop_gradient(value).ravel()[0] < -jnp.inf
 

@@ -62,6 +62,7 @@ def test_the_compiler_leaves_the_contraction_as_it_is() -> None:
     assert len(products) == 1 and "lhs_contracting_dims={0}" in products[0]
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="how XLA fuses on CPU")
 def test_cosines_are_computed_once() -> None:
     shapes = jax.eval_shape(lambda: random_params(SMALL)), jax.ShapeDtypeStruct((1, 32), jnp.int32)
     program = jax.jit(lambda params, ids: forward(params, ids, SMALL)).lower(*shapes).compile().as_text()

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from landed_jax.analysis.amplification import amplification
 from landed_jax.analysis.effects import rescaling, sigma_share
 from landed_jax.analysis.per_write import PerWrite
-from landed_jax.analysis.projections import inner_products_with, only_before, over_layers
+from landed_jax.analysis.projections import check_norms, inner_products_with, only_before, over_layers
 from landed_jax.analysis.reads import Read, chosen_read, gamma_at, residual_at, sigma_at
 from landed_jax.analysis.result import Attribution
 from landed_jax.analysis.sources import split_layer
@@ -47,7 +47,7 @@ def attribute(
         read: instead of a logit, another read: `read_neuron`, `read_head`, `read_vector`. Writes that come after its
             site contribute 0.
         effects: also the direct effects and σ shares at the read's site (one more product with each output matrix; at
-            sites before the final norm the trace needs `RESIDUALS`).
+            sites before the final norm the trace needs `RESIDUALS`), and norms of the output weights.
         norms: `output_norms` of the same weights: the part of the direct effects that is the same for every prompt.
             By default it is made here, each time anew.
 
@@ -67,6 +67,7 @@ def attribute(
     True
     """
     read = chosen_read(trace, target, against, centred, read)
+    check_norms(norms, trace)
     return _attribute(dataclasses.replace(trace, logits=None), read, norms, effects)
 
 

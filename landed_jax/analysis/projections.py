@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from landed_jax.analysis.per_write import PerWrite
 from landed_jax.config import ModelConfig
+from landed_jax.errors import LandedError
 from landed_jax.nn.layer_writes import LayerWrites, PerLayerWrite
 from landed_jax.nn.output_norms import OutputNorms, layer_norms
 from landed_jax.nn.sites import Site
@@ -25,7 +26,7 @@ def over_layers(function: Callable[..., Any], layers: Params, *stacks: Any, in_t
 
     Args:
         in_turn: make sure that one layer's intermediate values are gone when the next layer's are made (XLA may else
-            run all layers side by side, where they are held apart): worth it where results are small.
+            run all layers side by side, where they are held apart). Each result is read once more for it.
     """
     if "attn" in layers:
         return jax.lax.map(lambda slices: function(*slices), (layers, *stacks))
@@ -106,12 +107,12 @@ def squared_norms(trace: Trace, norms: OutputNorms | None = None) -> PerWrite:
 def output_norms(params: Params, dtype: Any = None) -> OutputNorms:
     """What the weights alone give to the norms of writes, for direct effects: the same for every prompt.
 
-    Make it once where many prompts follow each other, and pass it as ``norms=``: it takes about as long as a direct
-    effect at 32 tokens, and ``layers · (heads · head_dim² + d_ff)`` numbers.
+    Make it once where many prompts follow each other, and pass it as ``norms=``: on a CPU it takes about as long as a
+    forward pass of 32 tokens, and ``layers · (heads · head_dim² + d_ff)`` numbers.
 
     Args:
         params: the weights, in any float type.
-        dtype: float32 or float64; by default JAX's default float.
+        dtype: float32 or float64, that of the traces; by default JAX's default float.
 
     >>> from landed_jax import ModelConfig, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
@@ -125,3 +126,18 @@ def output_norms(params: Params, dtype: Any = None) -> OutputNorms:
 @partial(jax.jit, static_argnums=1)
 def _output_norms(params: Params, dtype: Any) -> OutputNorms:
     return over_layers(lambda part: layer_norms(part, dtype), params["layers"])
+
+
+def check_norms(norms: OutputNorms | None, trace: Trace) -> None:
+    """Refuse norms that cannot be those of a trace's weights.
+
+    Raises:
+        LandedError: for another float type or other shapes.
+    """
+    config, dtype = trace.config, trace[Site.EMBEDDING].dtype
+    shape = (config.n_layers, config.d_ff)
+    if norms is not None and (norms.neurons.shape != shape or norms.neurons.dtype != dtype):
+        raise LandedError(
+            f"These output_norms are of {norms.neurons.dtype} and of neurons {list(norms.neurons.shape)}, the trace of "
+            f"{dtype} and {list(shape)}: make them with output_norms(params, {str(dtype)!r}) of the same weights."
+        )

@@ -81,27 +81,24 @@ def read_logit(
     def rows(ids: jax.Array) -> jax.Array:
         return jnp.take(W_U, ids, axis=0).astype(normed.dtype)
 
-    def logit(ids: jax.Array) -> jax.Array:
-        return jnp.vecdot(normed, rows(ids)) if logits is None else _pick(logits, ids)
-
     if target is not None:
         ids = token_ids(trace, target)
     else:
         ids = top_token(normed, W_U) if logits is None else jnp.argmax(logits, axis=-1)
-    vector = rows(ids)
-    ids = jnp.broadcast_to(ids, normed.shape[:2])
-    value = logit(ids)
-    other, name = None, "logit"
+    vector, other, name = rows(ids), None, "logit"
     if against is not None:
-        other = token_ids(trace, against)
+        other, name = token_ids(trace, against), "logit difference"
         vector = vector - rows(other)
         other = jnp.broadcast_to(other, normed.shape[:2])
-        value, name = value - logit(other), "logit difference"
     if centred:
-        mean = jnp.mean(W_U, axis=0, dtype=normed.dtype)[None, None]
-        vector = vector - mean
-        value = value - (jnp.vecdot(normed, mean) if logits is None else jnp.mean(logits, axis=-1))
-        name = "centred logit"
+        vector, name = vector - jnp.mean(W_U, axis=0, dtype=normed.dtype)[None, None], "centred logit"
+    ids = jnp.broadcast_to(ids, normed.shape[:2])
+    if logits is None:
+        value = jnp.vecdot(normed, vector)
+    else:
+        value = _pick(logits, ids)
+        value = value if other is None else value - _pick(logits, other)
+        value = value - jnp.mean(logits, axis=-1) if centred else value
     return Read(vector, value, jnp.zeros((1, 1), normed.dtype), ids, other, "final", name)
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from landed_jax.analysis.effects import embedding_rescaling, layer_rescaling, sigma_share
-from landed_jax.analysis.projections import over_layers
+from landed_jax.analysis.projections import check_norms, over_layers
 from landed_jax.analysis.reads import Read, read_logit
 from landed_jax.analysis.reductions import LayerShares, Reduction
 from landed_jax.config import ModelConfig
@@ -124,8 +124,8 @@ def attribute_streaming(
         config, batch=batch, length=length, positions=positions, effects=effects, dtype=dtype
     )
     record = ENDS | FACTORS if chosen == 1 else ENDS
-    _, trace = forward(params, tokens, config, record=record, at=at, edits=edits, dtype=dtype)
-    trace = trace.bind(params)
+    trace = forward(params, tokens, config, record=record, at=at, edits=edits, dtype=dtype)[1].bind(params)
+    check_norms(norms, trace)
     read = read_logit(trace, target, against, centred=centred)
     share = _sharing(trace, read, effects, norms)
 

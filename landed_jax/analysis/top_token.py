@@ -23,12 +23,13 @@ def top_token(
     [[1]]
     """
     batch, length, d_model = normed.shape
+    W_U = W_U.astype(normed.dtype)
     step = max(ROWS // max(batch, 1), 1)
     whole = length // step * step
 
     def block(rows: Float[Array, "batch step d_model"]) -> Int[Array, "batch step"]:
         flat = rows.reshape(-1, d_model)
-        logits = jax.lax.dot_general(W_U.astype(rows.dtype), flat, (((1,), (1,)), ((), ())))
+        logits = jax.lax.dot_general(W_U, flat, (((1,), (1,)), ((), ())))
         return _largest_row(jax.lax.optimization_barrier(logits)).reshape(batch, -1)
 
     if length <= step:

@@ -1,5 +1,6 @@
 """What one layer writes, held as the factors that its writes are made of: no write is ever built."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from landed_jax.nn.functions import FEW_ROWS, contract_output, linear
+from landed_jax.nn.functions import contract_output, linear
 from landed_jax.nn.output_norms import OutputNorms, column_norms, head_grams
 
 
@@ -84,8 +85,12 @@ class LayerWrites:
         return self.inner_products_with((vector,))[0]
 
     def inner_products_with(self, vectors: Sequence[Float[Array, "_ _ d_model"]]) -> list[PerLayerWrite]:
-        """`inner_products` with each of several vectors; those of one shape read the output matrices once."""
-        if len(vectors) > 1 and all(vector.shape == vectors[0].shape for vector in vectors):
+        """`inner_products` with each of several vectors; those of one shape read the output matrices once.
+
+        But a single row goes alone: it may be a target that somebody maps over, and the others must not be.
+        """
+        alike = len({vector.shape for vector in vectors}) == 1
+        if len(vectors) > 1 and alike and vectors[0].size > vectors[0].shape[-1]:
             heads, neurons = self._seen_from(jnp.concatenate(vectors, axis=1))
             parts = (jnp.split(seen, len(vectors), axis=1) for seen in (heads, neurons))
             seen = zip(*parts, strict=True)
@@ -111,8 +116,8 @@ class LayerWrites:
         """``⟨w, w⟩`` for every write of the layer.
 
         A neuron's is its squared activation times that of its column; a head's comes from its Gram matrix
-        ``W_O[h]ᵀ W_O[h]``. Both are in `norms`, or are made here; but a few positions' heads are written out, which is
-        less work than Gram matrices.
+        ``W_O[h]ᵀ W_O[h]``. Both are in `norms`, or are made here; but the heads of a position or two are written out,
+        which is less work than Gram matrices.
         """
         a = self.a
         columns = column_norms(self.W_down.astype(a.dtype)) if self.norms is None else self.norms.neurons
@@ -125,8 +130,8 @@ class LayerWrites:
 
     def _head_norms(self) -> Float[Array, "batch position head"]:
         z, heads = self.z, self.z.shape[2]
-        if self.norms is None and z.size <= FEW_ROWS * z.shape[3]:
-            alone = z[:, :, None] * jnp.eye(heads, dtype=z.dtype)[None, None, :, :, None]
+        if self.norms is None and math.prod(z.shape[:3]) <= z.shape[3]:
+            alone = jnp.where(jnp.eye(heads, dtype=bool)[None, None, :, :, None], z[:, :, None], 0)
             written = linear(alone.reshape(*z.shape[:3], -1), self.W_O.reshape(self.W_O.shape[0], -1))
             return jnp.sum(jnp.square(written), axis=-1)
         gram = head_grams(self.W_O.astype(z.dtype)) if self.norms is None else self.norms.heads

@@ -16,13 +16,10 @@ class OutputNorms:
     Attributes:
         heads: the Gram matrix ``W_O[h]ᵀ W_O[h]`` of each head.
         neurons: the squared norm of each column of ``W_down``.
-        attn_bias, mlp_bias: the squared norms of ``b_O`` and ``b_down``, 0 in a model without them.
     """
 
     heads: Float[Array, "*layer head head_dim head_dim"]
     neurons: Float[Array, "*layer neuron"]
-    attn_bias: Float[Array, "*layer"]
-    mlp_bias: Float[Array, "*layer"]
 
 
 def head_grams(W_O: Float[Array, "d_model head head_dim"]) -> Float[Array, "head head_dim head_dim"]:
@@ -47,14 +44,5 @@ def column_norms(W_down: Float[Array, "d_model neuron"]) -> Float[Array, " neuro
 
 def layer_norms(part: Any, dtype: Any) -> OutputNorms:
     """`OutputNorms` of one layer's parameters."""
-    attn, mlp = part["attn"], part["mlp"]
-
-    def bias(leaf: jax.Array | None) -> jax.Array:
-        return jnp.zeros((), dtype) if leaf is None else jnp.sum(jnp.square(leaf.astype(dtype)))
-
-    return OutputNorms(
-        head_grams(attn["W_O"].astype(dtype)),
-        column_norms(mlp["W_down"].astype(dtype)),
-        bias(attn.get("b_O")),
-        bias(mlp.get("b_down")),
-    )
+    W_O, W_down = part["attn"]["W_O"], part["mlp"]["W_down"]
+    return OutputNorms(head_grams(W_O.astype(dtype)), column_norms(W_down.astype(dtype)))

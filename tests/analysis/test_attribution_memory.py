@@ -4,11 +4,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 import landed_jax as landed
 from landed_jax import ModelConfig
 from tests.models import random_params
 
+pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="how XLA schedules on CPU")
 CONFIG = ModelConfig(vocab_size=13, d_model=16, n_layers=12, n_heads=2, n_kv_heads=2, head_dim=4, d_ff=512)
 LENGTH = 64
 FACTORS = CONFIG.n_layers * LENGTH * CONFIG.d_ff * 4
