@@ -1,8 +1,8 @@
 """What a call will need, from shapes alone: nothing is read, nothing is run."""
 
 import os
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -69,22 +69,15 @@ def attribution_bytes(
     return {1: factors + (4 if effects else 1) * one_layer, 2: (6 if effects else 4) * one_layer}
 
 
-def choose_passes(
-    config: ModelConfig,
-    *,
-    batch: int = 1,
-    length: int,
-    positions: int | None = None,
-    effects: bool = False,
-    dtype: Any = None,
-) -> int:
-    """One pass if what it keeps (`attribution_bytes`) fits into a quarter of the device's memory, else two.
+def choose_passes(needed: Mapping[int, int]) -> Literal[1, 2]:
+    """One pass if what it keeps fits into a quarter of the device's memory, else two.
 
-    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
-    >>> choose_passes(config, length=3), choose_passes(config, batch=10**6, length=10**6)
+    Args:
+        needed: `attribution_bytes`, by the number of passes.
+
+    >>> choose_passes({1: 4096, 2: 1024}), choose_passes({1: 2**60, 2: 1024})
     (1, 2)
     """
-    needed = attribution_bytes(config, batch=batch, length=length, positions=positions, effects=effects, dtype=dtype)
     return 1 if needed[1] <= device_memory() // 4 else 2
 
 

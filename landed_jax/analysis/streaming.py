@@ -16,7 +16,7 @@ from landed_jax.analysis.reductions import LayerShares, Reduction
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
 from landed_jax.forward import forward
-from landed_jax.memory import choose_passes
+from landed_jax.memory import attribution_bytes, choose_passes
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.sites import Site
@@ -121,7 +121,7 @@ def attribute_streaming(
     batch, length = tokens.ids.shape
     positions = length if at is None else columns(at, length).size
     chosen = passes or choose_passes(
-        config, batch=batch, length=length, positions=positions, effects=effects, dtype=dtype
+        attribution_bytes(config, batch=batch, length=length, positions=positions, effects=effects, dtype=dtype)
     )
     record = ENDS | FACTORS if chosen == 1 else ENDS
     trace = forward(params, tokens, config, record=record, at=at, edits=edits, dtype=dtype)[1].bind(params)

@@ -22,17 +22,22 @@ class OutputNorms:
     neurons: Float[Array, "*layer neuron"]
 
 
-def head_grams(W_O: Float[Array, "d_model head head_dim"]) -> Float[Array, "head head_dim head_dim"]:
-    """``W_O[h]ᵀ W_O[h]`` of each head."""
+def head_grams(
+    W_O: Float[Array, "d_model head head_dim"], weight: Float[Array, " d_model"] | None = None
+) -> Float[Array, "head head_dim head_dim"]:
+    """``W_O[h]ᵀ W_O[h]`` of each head, or ``W_O[h]ᵀ diag(weight) W_O[h]``."""
+    weighted = W_O if weight is None else W_O * weight[:, None, None]
     if jax.default_backend() != "cpu":
-        return jnp.einsum("mhi,mhj->hij", W_O, W_O)
+        return jnp.einsum("mhi,mhj->hij", weighted, W_O)
     # XLA on CPU would first transpose the whole matrix, which takes twice as long as all products.
     rows, heads, head_dim = W_O.shape
-    flat = W_O.reshape(rows, -1)
 
     def one(head: jax.Array) -> jax.Array:
-        own = jax.lax.dynamic_slice_in_dim(flat, head * head_dim, head_dim, axis=1)
-        return own.T @ own
+        mine, own = (
+            jax.lax.dynamic_slice_in_dim(matrix.reshape(rows, -1), head * head_dim, head_dim, axis=1)
+            for matrix in (weighted, W_O)
+        )
+        return mine.T @ own
 
     return jax.lax.map(one, jnp.arange(heads))
 

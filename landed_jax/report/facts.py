@@ -49,7 +49,7 @@ def trace_facts(config: ModelConfig, *, batch: int, length: int) -> list[tuple[s
     one = trace_bytes(config, batch=batch, length=length, positions=1)
     sources = trace_bytes(config, batch=batch, length=length, record=WRITES | SOURCES)
     needed = attribution_bytes(config, batch=batch, length=length)
-    chosen = choose_passes(config, batch=batch, length=length)
+    chosen = choose_passes(needed)
     ways = ((1, "one pass"), (2, "two passes"))
 
     def mark(passes: int) -> str:

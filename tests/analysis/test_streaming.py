@@ -212,7 +212,7 @@ def test_the_choice_follows_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     params, ids, needed = random_params(SMALL), jnp.ones((1, 5), int), landed.attribution_bytes(SMALL, length=5)
     for memory, passes in ((4 * needed[1], 1), (4 * needed[1] - 4, 2)):
         monkeypatch.setattr("landed_jax.memory.device_memory", lambda memory=memory: memory)
-        assert landed.choose_passes(SMALL, length=5) == passes
+        assert landed.choose_passes(needed) == passes
         found = jax.eval_shape(lambda: landed.attribute_streaming(params, ids, SMALL, landed.layer_sums()))
         assert found.passes == passes
 
