@@ -14,7 +14,7 @@ SMALL = ModelConfig(vocab_size=13, d_model=12, n_layers=2, n_heads=4, n_kv_heads
 BIASED = ModelConfig(
     vocab_size=17,
     d_model=10,
-    n_layers=3,
+    n_layers=2,
     n_heads=3,
     n_kv_heads=1,
     head_dim=6,

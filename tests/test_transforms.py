@@ -33,40 +33,35 @@ FUNCTIONS: dict[str, Callable[[Trace], jax.Array]] = {
 }
 
 
-def apply(name: str, params: dict, ids: jax.Array) -> jax.Array:
-    _, trace = landed.forward(params, ids, SMALL, record=WRITES | SOURCES | NORMED)
-    return FUNCTIONS[name](trace.bind(params))
+def traced(params: dict, ids: jax.Array) -> Trace:
+    _, trace = landed.forward(params, ids, SMALL, record=WRITES | SOURCES | NORMED | landed.RESIDUALS)
+    return trace.bind(params)
 
 
-@pytest.mark.parametrize("name", [*FUNCTIONS])
-def test_jit_vmap_and_shard_map_equal_the_plain_call(name: str) -> None:
-    params, ids = random_params(SMALL), jnp.asarray(PROMPTS)
-    # `land` and `write_vector` name a prompt of the batch, so there each prompt is a batch of its own.
-    plain = jnp.concatenate([apply(name, params, ids[row : row + 1]) for row in range(4)])
-    mapped = jax.jit(jax.vmap(lambda row: apply(name, params, row[None])))(ids)[:, 0]
-    np.testing.assert_allclose(mapped, plain, atol=2e-5, rtol=1e-4)
-    mesh = Mesh(np.array(jax.devices()[:4]), ("data",))
-    cut, whole = PartitionSpec("data"), PartitionSpec()
-    sharded = jax.jit(
-        jax.shard_map(lambda p, rows: apply(name, p, rows), mesh=mesh, in_specs=(whole, cut), out_specs=cut)
-    )(params, ids)
-    np.testing.assert_allclose(sharded, plain, atol=2e-5, rtol=1e-4)
+def slopes(params: dict, ids: jax.Array, weights: dict[str, jax.Array], step: dict) -> dict[str, jax.Array]:
+    """Each function's weighted sum, how it changes along a step: all gradients in one program, as compiling is the
+    cost."""
+    found, backward = jax.vjp(lambda p: {name: made(traced(p, ids)) for name, made in FUNCTIONS.items()}, params)
+    each = {
+        name: jnp.stack([weights[name] if other == name else jnp.zeros_like(leaf) for other in FUNCTIONS])
+        for name, leaf in found.items()
+    }
+    (gradients,) = jax.vmap(backward)(each)
+    along = jax.tree.map(lambda g, s: jnp.sum(g * s[None], axis=range(1, g.ndim)), gradients, step)
+    return dict(zip(FUNCTIONS, sum(jax.tree.leaves(along)), strict=True))
 
 
-@pytest.mark.parametrize("name", [*FUNCTIONS])
-def test_grad_matches_finite_differences(name: str, x64: None) -> None:
+def test_grad_matches_finite_differences(x64: None) -> None:
     params, ids = random_params(SMALL, dtype=jnp.float64), jnp.asarray(PROMPTS[:1])
     random = np.random.default_rng(0)
     step = jax.tree.map(lambda leaf: jnp.asarray(random.standard_normal(leaf.shape)), params)
-    weights = jnp.asarray(random.standard_normal(jax.eval_shape(lambda p: apply(name, p, ids), params).shape))
-    reduced = jax.jit(lambda p: jnp.sum(weights * apply(name, p, ids)))
-    slope = sum(
-        jnp.sum(g * s)
-        for g, s in zip(jax.tree.leaves(jax.jit(jax.grad(reduced))(params)), jax.tree.leaves(step), strict=True)
-    )
-    ahead, behind = (reduced(jax.tree.map(lambda v, s, h=h: v + h * s, params, step)) for h in (1e-6, -1e-6))
-    assert abs(slope) > 1e-6
-    np.testing.assert_allclose(slope, (ahead - behind) / 2e-6, rtol=1e-5)
+    values = jax.jit(lambda p: {name: made(traced(p, ids)) for name, made in FUNCTIONS.items()})
+    weights = {name: jnp.asarray(random.standard_normal(leaf.shape)) for name, leaf in values(params).items()}
+    ahead, behind = (values(jax.tree.map(lambda v, s, h=h: v + h * s, params, step)) for h in (1e-6, -1e-6))
+    for name, slope in jax.jit(slopes)(params, ids, weights, step).items():
+        assert abs(slope) > 1e-6, name
+        expected = float(jnp.sum(weights[name] * (ahead[name] - behind[name])) / 2e-6)
+        np.testing.assert_allclose(slope, expected, rtol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("hold", [lambda params: params, stack_layers], ids=["subtrees", "stacked"])
@@ -89,16 +84,16 @@ def test_closure_error_under_jit_vmap_and_shard_map(hold: Callable[[dict], dict]
 
 
 def analyses(params: dict, ids: jax.Array) -> dict[str, jax.Array]:
-    """A number of every other analysis, ``[batch, …]``: one program for all of them, as compiling is the cost."""
-    _, trace = landed.forward(params, ids, SMALL, record=WRITES | SOURCES | landed.RESIDUALS)
-    trace = trace.bind(params)
+    """A number of every analysis, ``[batch, …]``: one program for all of them, as compiling is the cost."""
+    trace = traced(params, ids)
     probe = jnp.linspace(-1, 1, SMALL.d_model)
     matrix = landed.landing_matrix(trace, probe)
     lens = landed.logit_lens(trace, 4)
     work = landed.operations(trace, 4, 2)
     growth = landed.residual_growth(trace)
     classes = landed.position_classes(trace, delimiters=(3,))
-    found = {
+    return {
+        **{name: made(trace) for name, made in FUNCTIONS.items()},
         "read_neuron": landed.attribute(trace, read=landed.read_neuron(trace, 1, 5, "up")).landed.heads[0],
         "read_head": landed.attribute(trace, read=landed.read_head(trace, 1, 2, "key", probe[:4])).landed.embedding,
         "read_vector": landed.attribute(trace, read=landed.read_vector(trace, probe, site="1.mlp")).landed.neurons[0],
@@ -124,12 +119,12 @@ def analyses(params: dict, ids: jax.Array) -> dict[str, jax.Array]:
             (len(ids), 5, 3),
         ),
     }
-    return found
 
 
-def test_every_other_analysis_under_jit_vmap_and_shard_map() -> None:
+def test_every_analysis_under_jit_vmap_and_shard_map() -> None:
     params, ids = random_params(SMALL), jnp.asarray(PROMPTS)
     one = jax.jit(analyses)
+    # `land` and `write_vector` name a prompt of the batch, so there each prompt is a batch of its own.
     plain = [one(params, ids[row : row + 1]) for row in range(4)]
     mapped = jax.jit(jax.vmap(lambda row: analyses(params, row[None])))(ids)
     mesh = Mesh(np.array(jax.devices()[:4]), ("data",))

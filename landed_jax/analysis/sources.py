@@ -1,5 +1,7 @@
 """Each head's landed contribution, split over the tokens that it attends to."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -56,6 +58,11 @@ def attribute_by_source(
     (2, 1, 3, 4, 3)
     """
     read = chosen_read(trace, target, against, centred, read)
+    return _by_source(dataclasses.replace(trace, logits=None), read)
+
+
+@jax.jit
+def _by_source(trace: Trace, read: Read) -> Float[Array, "layer batch position head source"]:
     vector = read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
     before = jnp.arange(trace.config.n_layers) < layers_before(trace.config, read.site)[0]
 

@@ -78,7 +78,7 @@ def test_a_group_of_one_is_that_writes_direct_effect(arguments: dict, x64: None)
     for write, expected in (
         (Write("embedding"), effects.embedding),
         (Write("head", 1, 2), effects.heads[1, ..., 2]),
-        (Write("neuron", 2, 6), effects.neurons[2, ..., 6]),
+        (Write("neuron", 1, 6), effects.neurons[1, ..., 6]),
         (Write("attn_bias", 1), effects.attn_bias[1]),
         (Write("mlp_bias", 0), effects.mlp_bias[0]),
     ):

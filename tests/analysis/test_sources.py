@@ -118,7 +118,7 @@ def test_a_prompt_of_one_token_takes_all_from_itself() -> None:
     params = random_params(BIASED)
     _, trace = run(params, jnp.array([[3]]), BIASED, record=RECORD)
     found = pictured(trace.bind(params))
-    assert found.layers.shape == (3, 1, 1, 1)
+    assert found.layers.shape == (BIASED.n_layers, 1, 1, 1)
     np.testing.assert_allclose(found.layers[..., 0], found.heads, atol=1e-5)
 
 

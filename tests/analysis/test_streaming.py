@@ -177,18 +177,19 @@ def test_under_jit_vmap_over_targets_and_grad(passes: int, x64: None) -> None:
 
     targets = jnp.arange(4)
     many = jax.jit(jax.vmap(value, in_axes=(None, 0)))(params, targets)
-    np.testing.assert_allclose(many, [value(params, target) for target in targets], atol=1e-12)
+    one = jax.jit(value)
+    np.testing.assert_allclose(many, [one(params, target) for target in targets], atol=1e-12)
     random = np.random.default_rng(0)
     step = jax.tree.map(lambda leaf: jnp.asarray(random.standard_normal(leaf.shape)), params)
     slopes = jax.jit(jax.grad(value))(params, targets[1])
     slope = sum(jnp.sum(g * s) for g, s in zip(jax.tree.leaves(slopes), jax.tree.leaves(step), strict=True))
-    moved = jax.jit(lambda h: value(jax.tree.map(lambda v, s: v + h * s, params, step), targets[1]))
-    np.testing.assert_allclose(slope, (moved(1e-6) - moved(-1e-6)) / 2e-6, rtol=1e-6)
+    ahead, behind = (one(jax.tree.map(lambda v, s, h=h: v + h * s, params, step), targets[1]) for h in (1e-6, -1e-6))
+    np.testing.assert_allclose(slope, (ahead - behind) / 2e-6, rtol=1e-6)
 
 
 def test_two_passes_keep_one_layer_at_a_time() -> None:
     # Wide and deep enough for the factors to outweigh all else; the compiler's own account of the memory it needs.
-    config = dataclasses.replace(SMALL, d_ff=512, n_layers=16, d_model=16)
+    config = dataclasses.replace(SMALL, d_ff=512, n_layers=12, d_model=16)
     params = jax.eval_shape(lambda: random_params(config))
     ids = jax.ShapeDtypeStruct((1, 128), jnp.int32)
 
@@ -201,11 +202,11 @@ def test_two_passes_keep_one_layer_at_a_time() -> None:
         return run.lower(params, ids).compile().memory_analysis().temp_size_in_bytes
 
     predicted = landed.attribution_bytes(config, length=128)
-    assert predicted[1] > 4 * predicted[2]
-    saved = needed(1) - needed(2)
+    assert predicted[1] > 3 * predicted[2]
+    one_pass, two_passes = needed(1), needed(2)
     factors = sum(trace_bytes(config, length=128, record={Site.NEURON, Site.HEAD})[site] for site in ("neuron", "head"))
-    assert saved > 0.6 * factors
-    assert needed(2) < plain() + 2 * predicted[2]
+    assert one_pass - two_passes > 0.6 * factors
+    assert two_passes < plain() + 2 * predicted[2]
 
 
 def test_the_choice_follows_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
