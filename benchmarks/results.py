@@ -61,8 +61,9 @@ class Section:
         return statistics.median(paired) if paired else None
 
     def settings(self) -> list[tuple[str, int]]:
-        """Every size and length, in the order measured."""
-        return list(dict.fromkeys((row.size, row.length) for row in self.rows))
+        """Every size in the order measured, with its lengths, shortest first."""
+        sizes = list(dict.fromkeys(row.size for row in self.rows))
+        return sorted({(row.size, row.length) for row in self.rows}, key=lambda each: (sizes.index(each[0]), each[1]))
 
     def contestants(self) -> list[str]:
         """Every contestant, in the order measured."""

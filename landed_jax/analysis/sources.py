@@ -1,7 +1,5 @@
 """Each head's landed contribution, split over the tokens that it attends to."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -58,17 +56,15 @@ def attribute_by_source(
     (2, 1, 3, 4, 3)
     """
     read = chosen_read(trace, target, against, centred, read)
-    return _by_source(dataclasses.replace(trace, logits=None), read)
+    vector = read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
+    heard, sigma = layers_before(trace.config, read.site)[0], sigma_at(trace, read.site)
+    return _by_source(trace.weights()["layers"], trace[Site.PATTERN], trace[Site.VALUE], vector, sigma, heard)
 
 
 @jax.jit
-def _by_source(trace: Trace, read: Read) -> Float[Array, "layer batch position head source"]:
-    vector = read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
-    before = jnp.arange(trace.config.n_layers) < layers_before(trace.config, read.site)[0]
-
-    def layer(part: Params, pattern: jax.Array, value: jax.Array) -> jax.Array:
-        return split_layer(part, pattern, value, vector)
-
-    split = over_layers(layer, trace.weights()["layers"], trace[Site.PATTERN], trace[Site.VALUE])
-    split = jnp.where(before[:, None, None, None, None], split, 0)
-    return split / sigma_at(trace, read.site)[None, :, :, None, None]
+def _by_source(
+    layers: Params, pattern: jax.Array, value: jax.Array, vector: jax.Array, sigma: jax.Array, heard: int | jax.Array
+) -> jax.Array:
+    split = over_layers(lambda *layer: split_layer(*layer, vector), layers, pattern, value)
+    before = jnp.arange(len(split)) < heard
+    return jnp.where(before[:, None, None, None, None], split, 0) / sigma[None, :, :, None, None]

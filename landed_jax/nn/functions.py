@@ -92,12 +92,17 @@ def attention_pattern(
     visible: Bool[Array, "batch position source"],
 ) -> Float[Array, "batch head position source"]:
     """Softmax of scaled query–key products; head h uses key head h // (heads / key heads) (Ainslie et al. 2023)."""
+    return jax.nn.softmax(_scores(q, k, visible), axis=-1)
+
+
+def _scores(q: jax.Array, k: jax.Array, visible: jax.Array) -> jax.Array:
+    """``[batch, head, position, source]``, −∞ where a query does not see a key."""
     batch, length, heads, head_dim = q.shape
     sources, kv_heads = k.shape[1:3]
     # The heads of one key head stand below each other, so that each key head takes one product.
     grouped = jnp.moveaxis(q * head_dim**-0.5, 1, 2).reshape(batch, kv_heads, -1, head_dim)
     scores = jnp.einsum("bhqd,bhkd->bhqk", grouped, jnp.moveaxis(k, 1, 2)).reshape(batch, heads, length, sources)
-    return jax.nn.softmax(jnp.where(visible[:, None], scores, -jnp.inf), axis=-1)
+    return jnp.where(visible[:, None], scores, -jnp.inf)
 
 
 def mix_values(
@@ -119,15 +124,18 @@ def attend(
 ) -> Float[Array, "batch position head head_dim"]:
     """`mix_values` of `attention_pattern`, the pattern never made whole: a block of queries after another.
 
-    No query sees a later key, so a block takes the keys up to its own end: nearly half of the work is saved.
+    No query sees a later key, so a block takes the keys up to its own end: nearly half of the work is saved. The
+    softmax's sum divides what was mixed, which is smaller than the pattern (as in Dao et al., FlashAttention, 2022).
     """
     length = q.shape[1]
     size = max(SHORTEST_BLOCK, -(-length // BLOCKS))
     ends = [min(start + size, length) for start in range(0, length, size)]
 
     def block(start: int, end: int) -> jax.Array:
-        pattern = attention_pattern(q[:, start:end], k[:, :end], visible[:, start:end, :end])
-        return mix_values(pattern, v[:, :end])
+        scores = _scores(q[:, start:end], k[:, :end], visible[:, start:end, :end])
+        # Held fixed: the largest score divides out, and so has no slope.
+        weights = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True)))
+        return mix_values(weights, v[:, :end]) / jnp.swapaxes(jnp.sum(weights, axis=-1), 1, 2)[..., None]
 
     return jnp.concatenate([block(start, end) for start, end in zip([0, *ends], ends, strict=False)], axis=1)
 

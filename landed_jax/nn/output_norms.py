@@ -22,22 +22,21 @@ class OutputNorms:
     neurons: Float[Array, "*layer neuron"]
 
 
+@jax.jit
 def head_grams(
     W_O: Float[Array, "d_model head head_dim"], weight: Float[Array, " d_model"] | None = None
 ) -> Float[Array, "head head_dim head_dim"]:
     """``W_O[h]ᵀ W_O[h]`` of each head, or ``W_O[h]ᵀ diag(weight) W_O[h]``."""
-    weighted = W_O if weight is None else W_O * weight[:, None, None]
     if jax.default_backend() != "cpu":
+        weighted = W_O if weight is None else W_O * weight[:, None, None]
         return jnp.einsum("mhi,mhj->hij", weighted, W_O)
     # XLA on CPU would first transpose the whole matrix, which takes twice as long as all products.
     rows, heads, head_dim = W_O.shape
+    flat = W_O.reshape(rows, -1)
 
     def one(head: jax.Array) -> jax.Array:
-        mine, own = (
-            jax.lax.dynamic_slice_in_dim(matrix.reshape(rows, -1), head * head_dim, head_dim, axis=1)
-            for matrix in (weighted, W_O)
-        )
-        return mine.T @ own
+        own = jax.lax.dynamic_slice_in_dim(flat, head * head_dim, head_dim, axis=1)
+        return (own if weight is None else own * weight[:, None]).T @ own
 
     return jax.lax.map(one, jnp.arange(heads))
 

@@ -26,7 +26,7 @@ def model(name: str, stories: Path, dtype: jnp.dtype) -> landed.Model:
 def check(name: str, stories: Path, dtype: jnp.dtype, bar: float) -> None:
     opened = model(name, stories, dtype)
     config = opened.config
-    # Both ways of holding the layers: one program of all of them, and one layer's for all.
+    # In float32 the layers are held as they are loaded, in float64 stacked.
     if dtype == jnp.dtype("float64"):
         opened = landed.Model(config, stack_layers(opened.params), opened.vocabulary, name)
     trace = opened.trace(PROMPTS[name], record=WRITES | RESIDUALS | SOURCES)
