@@ -65,6 +65,9 @@ def attribute_by_source(
 def _by_source(
     layers: Params, pattern: jax.Array, value: jax.Array, vector: jax.Array, sigma: jax.Array, heard: int | jax.Array
 ) -> jax.Array:
-    split = over_layers(lambda *layer: split_layer(*layer, vector), layers, pattern, value)
+    def layer(part: Params, pattern: jax.Array, value: jax.Array) -> jax.Array:
+        return split_layer(part, pattern, value, vector)
+
+    split = over_layers(layer, layers, pattern, value)
     before = jnp.arange(len(split)) < heard
     return jnp.where(before[:, None, None, None, None], split, 0) / sigma[None, :, :, None, None]
