@@ -210,7 +210,8 @@ def save_result(dataset: "xarray.Dataset", path: str | os.PathLike[str]) -> None
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        # What HDF5, h5netcdf and xarray raise for what a file cannot hold; NotImplementedError: a type without a form.
+        # What HDF5, h5netcdf and xarray raise for what a file cannot hold; NotImplementedError is
+        # xarray's, for a MultiIndex.
         if isinstance(error, OSError | ValueError | TypeError | NotImplementedError | ArithmeticError):
             raise LandedError(f"{path} cannot be written: {error}") from error
         raise

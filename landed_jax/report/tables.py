@@ -101,6 +101,7 @@ def writes_table(account: Account, top: int) -> Table:
         "landed: σ held fixed; all writes sum to the value\n"
         "direct effect: what removing the write takes away, σ recomputed\n"
         "from token: the source with the largest part\n"
+        "σ share: the write's part of σ²\n"
         "|γ|/σ: the median amplification at the next landing"
     )
     return table

@@ -190,7 +190,7 @@ def test_under_jit_vmap_over_targets_and_grad(passes: int, x64: None) -> None:
 
 def test_two_passes_keep_one_layer_at_a_time() -> None:
     # Wide and deep enough for the factors to outweigh all else; the compiler's own account of the memory it needs.
-    config = dataclasses.replace(SMALL, d_ff=512, n_layers=12, d_model=16)
+    config = dataclasses.replace(SMALL, d_ff=512, n_layers=16, d_model=16)
     params = jax.eval_shape(lambda: random_params(config))
     ids = jax.ShapeDtypeStruct((1, 128), jnp.int32)
 
@@ -203,7 +203,7 @@ def test_two_passes_keep_one_layer_at_a_time() -> None:
         return run.lower(params, ids).compile().memory_analysis().temp_size_in_bytes
 
     predicted = landed.attribution_bytes(config, length=128)
-    assert predicted[1] > 3 * predicted[2]
+    assert predicted[1] > 4 * predicted[2]
     one_pass, two_passes = needed(1), needed(2)
     factors = sum(trace_bytes(config, length=128, record={Site.NEURON, Site.HEAD})[site] for site in ("neuron", "head"))
     assert one_pass - two_passes > 0.6 * factors
