@@ -7,7 +7,7 @@ import pytest
 from landed_jax.cli.main import _status
 from landed_jax.testbed.language import TASKS, conditions
 from landed_jax.testbed.training import Recipe
-from tests.testbed.test_training import TINY
+from tests.testbed.tiny import TINY
 
 
 def test_show_prints_matched_pairs(capsys: pytest.CaptureFixture[str]) -> None:
