@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks import ours, transformer_lens_side
+from benchmarks import ours, products, transformer_lens_side
 from benchmarks.shapes import prompt
 from benchmarks.weights import Weights, torch_device
 
@@ -142,6 +142,10 @@ CONTESTANTS: dict[str, Contestant] = {
     "hooks-all": Contestant(
         "torch hooks, all positions", torch_builder(lambda model, ids: _hooked(model, ids, last=False))
     ),
+    "ours-products": Contestant("forward's products alone", ours_builder(products.forward_products)),
+    "torch-products": Contestant("torch forward's products alone", torch_builder(products.torch_forward_products)),
+    "ours-projections": Contestant("attribution's products alone", ours_builder(products.projections)),
+    "torch-projections": Contestant("attribution's products alone, torch", torch_builder(products.torch_projections)),
     "lens-last": Contestant(
         "TransformerLens, last position",
         lens_builder(transformer_lens_side.last, transformer_lens_side.needs_projected),

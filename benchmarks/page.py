@@ -13,6 +13,8 @@ RIVALS = (
     ("ours-forward-last", "torch-forward-last"),
     ("ours-last", "hooks-last"),
     ("ours-all", "hooks-all"),
+    ("ours-products", "torch-products"),
+    ("ours-projections", "torch-projections"),
 )
 
 
@@ -24,7 +26,8 @@ def render(sections: Sections) -> str:
         "`torch-…` is `transformers`, `hooks-…` the hand-written [torch hooks](torch_hooks.py), `lens-…` "
         "TransformerLens. `…-last` attributes the last position's own top token, `…-all` each position's own; "
         "`ours-effects` adds direct effects and σ shares, with `output_norms` made before, `ours-effects-anew` makes "
-        "them in the call; `lens-stack` asks for the full stack of writes. "
+        "them in the call; `lens-stack` asks for the full stack of writes; `…-products` are the products of a forward "
+        "pass with its weights and nothing else, `…-projections` those that an attribution adds, in either library. "
         "All models are random, float32, one prompt; see [`shapes.py`](shapes.py).",
     ]
     for name, write in (("timing", _timing), ("memory", _memory), ("scaling", _scaling)):
