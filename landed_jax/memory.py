@@ -1,6 +1,5 @@
 """What a call will need, from shapes alone: nothing is read, nothing is run."""
 
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 
 from landed_jax.config import ModelConfig
 from landed_jax.forward import forward
+from landed_jax.hostmemory import host_memory
 from landed_jax.nn.sites import WRITES, Site
 from landed_jax.parameters import abstract_params
 
@@ -82,6 +82,6 @@ def choose_passes(needed: Mapping[int, int]) -> Literal[1, 2]:
 
 
 def device_memory() -> int:
-    """Bytes of memory of the default device: an accelerator's own, or the machine's."""
+    """Bytes of memory of the default device: an accelerator's own, or what this process may use of the machine's."""
     stats = jax.local_devices()[0].memory_stats() or {}
-    return int(stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return int(stats.get("bytes_limit") or host_memory())

@@ -1,0 +1,44 @@
+"""How much memory this process may use on its machine."""
+
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
+
+
+def host_memory() -> int:
+    """Bytes of the machine's memory, or of the part that a container or a batch system leaves to this process."""
+    import psutil  # here, as few calls need it
+
+    return min([psutil.virtual_memory().total, *cgroup_limits()])
+
+
+def cgroup_limits(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> list[int]:
+    """The limits, in bytes, of this process's control groups and of all groups above; none where there is no Linux.
+
+    References:
+        Linux kernel documentation: cgroup-v2 (memory.max), cgroup-v1/memory (memory.limit_in_bytes).
+    """
+    try:
+        lines = membership.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":
+            root, name = cgroups, "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = cgroups / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        parts = [part for part in group.split("/") if part not in ("", "..")]
+        # Inside a container the path may be the host's: then the root's own file is the one that is there.
+        for depth in range(len(parts) + 1):
+            try:
+                text = root.joinpath(*parts[:depth], name).read_text(encoding="ascii").strip()
+            except OSError:
+                continue
+            if text.isdecimal():  # or "max"
+                found.append(int(text))
+    return found
