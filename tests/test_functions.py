@@ -33,8 +33,12 @@ def test_products_are_numpys_for_few_rows_and_many(rows: tuple[int, ...], x64: N
     np.testing.assert_allclose(slope, 2 * (flat @ weight.T).T @ flat, atol=1e-9)
 
 
+@pytest.mark.parametrize("in_turn", [False, True], ids=["all heads at once", "key heads in turn"])
 @pytest.mark.parametrize(("length", "window"), [(1, None), (64, 3), (65, None), (130, 3), (600, None)])
-def test_attention_in_blocks_is_attention(length: int, window: int | None, x64: None) -> None:
+def test_attention_in_blocks_is_attention(
+    length: int, window: int | None, in_turn: bool, x64: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landed_jax.nn.functions.LARGE_SCORES", 0 if in_turn else 2**40)
     random = np.random.default_rng(0)
     q = jnp.asarray(random.standard_normal((2, length, 4, 6)))
     k, v = (jnp.asarray(random.standard_normal((2, length, 2, 6))) for _ in range(2))
@@ -49,7 +53,30 @@ def test_attention_in_blocks_is_attention(length: int, window: int | None, x64: 
     np.testing.assert_allclose(pattern, expected, atol=1e-12)
     z = np.einsum("bhqk,bkhd->bqhd", expected, np.repeat(v, 2, axis=2))
     np.testing.assert_allclose(mix_values(pattern, v), z, atol=1e-12)
-    np.testing.assert_allclose(jax.jit(attend)(q, k, v, visible), z, atol=1e-12)
+    # A function of its own, as a jitted one is kept from one setting to the next.
+    blocks = jax.jit(lambda q, k, v: attend(q, k, v, visible))
+    np.testing.assert_allclose(blocks(q, k, v), z, atol=1e-12)
+
+
+def test_key_heads_in_turn_under_vmap_and_grad(x64: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    q = jnp.asarray(random.standard_normal((2, 70, 4, 6)))
+    k, v = (jnp.asarray(random.standard_normal((2, 70, 2, 6))) for _ in range(2))
+    visible = attention_mask(jnp.ones((2, 70), bool))
+    weight = jnp.asarray(random.standard_normal(q.shape))
+
+    def value(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+        mixed = jax.vmap(lambda *one: attend(*(x[None] for x in one))[0])(q, k, v, visible)
+        return jnp.sum(weight * mixed), mixed
+
+    def whole(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+        return jnp.sum(weight * mix_values(attention_pattern(q, k, visible), v))
+
+    monkeypatch.setattr("landed_jax.nn.functions.LARGE_SCORES", 0)
+    slopes, mixed = jax.jit(jax.grad(value, argnums=(0, 1, 2), has_aux=True))(q, k, v)
+    np.testing.assert_allclose(mixed, mix_values(attention_pattern(q, k, visible), v), atol=1e-12)
+    for found, expected in zip(slopes, jax.grad(whole, argnums=(0, 1, 2))(q, k, v), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-11)
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="how XLA multiplies on CPU")
