@@ -153,9 +153,13 @@ def _mixed_in_turn(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array)
     """The same, one key head after another: fewer scores at a time."""
     batch, length, heads, head_dim = q.shape
     kv_heads = k.shape[2]
-    grouped = jnp.moveaxis(q.reshape(batch, length, kv_heads, heads // kv_heads, head_dim), 2, 0)
+    queries = jnp.moveaxis(q.reshape(batch, length, kv_heads, heads // kv_heads, head_dim), 2, 0)
     keys, values = (jnp.moveaxis(x, 2, 0)[:, :, :, None] for x in (k, v))
-    mixed = jax.lax.map(lambda head: _mixed(*head, visible), (grouped, keys, values))
+
+    def one(part: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        return _mixed(part[0], part[1], part[2], visible)
+
+    mixed = jax.lax.map(one, (queries, keys, values))
     return jnp.moveaxis(mixed, 0, 2).reshape(q.shape)
 
 
