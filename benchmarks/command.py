@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
             section.command = f"{before.command}; {command}"
             section.repeats = min(section.repeats, before.repeats)
         for rows in _rows(name, options, stacked):
-            section.rows += rows
+            section.rows = sorted(section.rows + rows, key=lambda row: [*SIZES].index(row.size.partition("/")[0]))
             _say(rows)
             # After every size and length: a killed run leaves whole files.
             write_whole([(store, as_json(sections)), (out, render(sections))])

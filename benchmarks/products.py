@@ -6,9 +6,11 @@ import jax
 
 from landed_jax import ModelConfig
 from landed_jax.nn.functions import contract_output, linear
+from landed_jax.numerics import highest_precision
 from landed_jax.parameters import Params, unembedding, unstack_layers
 
 
+@highest_precision
 def forward_products(params: Params, ids: jax.Array, config: ModelConfig) -> dict[str, Any]:
     """A forward pass's products, one after another, with nothing between them that takes time."""
     stream = params["embed"]["W_E"][ids[0]]
@@ -21,6 +23,7 @@ def forward_products(params: Params, ids: jax.Array, config: ModelConfig) -> dic
     return {"logits": linear(stream, unembedding(params))}
 
 
+@highest_precision
 def projections(params: Params, ids: jax.Array, config: ModelConfig) -> dict[str, Any]:
     """A vector a position seen through every layer's output matrices: what an attribution adds to a forward pass."""
     vector = params["embed"]["W_E"][ids[0]]
@@ -53,5 +56,6 @@ def torch_projections(model: Any, ids: Any) -> dict[str, Any]:
 
 
 def _layers(params: Params, config: ModelConfig) -> list[Params]:
+    """Each layer's parameters; those of a stack are sliced out, which is then part of the time."""
     layers = unstack_layers(params)["layers"]
     return [layers[str(i)] for i in range(config.n_layers)]

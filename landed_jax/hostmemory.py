@@ -1,5 +1,6 @@
 """How much memory this process may use on its machine."""
 
+import os
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -16,24 +17,29 @@ def host_memory() -> int:
 def cgroup_limits(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> list[int]:
     """The limits, in bytes, of this process's control groups and of all groups above; none where there is no Linux.
 
+    Looks where systemd and containers mount them: ``/sys/fs/cgroup``, and ``memory`` there for version 1.
+
     References:
         Linux kernel documentation: cgroup-v2 (memory.max), cgroup-v1/memory (memory.limit_in_bytes).
     """
     try:
-        lines = membership.read_text(encoding="utf-8").splitlines()
+        lines = os.fsdecode(membership.read_bytes()).split("\n")
     except OSError:
         return []
     found = []
     for line in lines:
-        _, controllers, group = line.split(":", 2)
+        _, _, rest = line.partition(":")
+        controllers, colon, group = rest.partition(":")
+        if not colon:
+            continue
         if controllers == "":
             root, name = cgroups, "memory.max"
         elif "memory" in controllers.split(","):
             root, name = cgroups / "memory", "memory.limit_in_bytes"
         else:
             continue
-        parts = [part for part in group.split("/") if part not in ("", "..")]
         # Inside a container the path may be the host's: then the root's own file is the one that is there.
+        parts = [] if ".." in group.split("/") else group.strip("/").split("/")
         for depth in range(len(parts) + 1):
             try:
                 text = root.joinpath(*parts[:depth], name).read_text(encoding="ascii").strip()

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, PartitionSpec
 
 from landed_jax.forward import forward
 from landed_jax.nn.functions import (
@@ -55,14 +56,15 @@ def test_attention_in_blocks_is_attention(
     np.testing.assert_allclose(mix_values(pattern, v), z, atol=1e-12)
     # A function of its own, as a jitted one is kept from one setting to the next.
     blocks = jax.jit(lambda q, k, v: attend(q, k, v, visible))
+    assert ("scan" in str(jax.make_jaxpr(blocks)(q, k, v))) == (in_turn and jax.default_backend() == "cpu")
     np.testing.assert_allclose(blocks(q, k, v), z, atol=1e-12)
 
 
-def test_key_heads_in_turn_under_vmap_and_grad(x64: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_heads_in_turn_under_vmap_grad_and_shard_map(x64: None, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     q = jnp.asarray(random.standard_normal((2, 70, 4, 6)))
     k, v = (jnp.asarray(random.standard_normal((2, 70, 2, 6))) for _ in range(2))
-    visible = attention_mask(jnp.ones((2, 70), bool))
+    visible = attention_mask(jnp.arange(70)[None] >= jnp.array([[0], [66]]))  # left padding, longer than a block
     weight = jnp.asarray(random.standard_normal(q.shape))
 
     def value(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -77,6 +79,9 @@ def test_key_heads_in_turn_under_vmap_and_grad(x64: None, monkeypatch: pytest.Mo
     np.testing.assert_allclose(mixed, mix_values(attention_pattern(q, k, visible), v), atol=1e-12)
     for found, expected in zip(slopes, jax.grad(whole, argnums=(0, 1, 2))(q, k, v), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-11)
+    mesh, rows = Mesh(np.array(jax.devices()[:2]), ("data",)), PartitionSpec("data")
+    cut = jax.shard_map(attend, mesh=mesh, in_specs=rows, out_specs=rows)
+    np.testing.assert_allclose(jax.jit(cut)(q, k, v, visible), mixed, atol=1e-12)
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="how XLA multiplies on CPU")

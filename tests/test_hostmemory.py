@@ -24,7 +24,9 @@ def groups(tmp_path: Path, membership: str, files: dict[str, str]) -> list[int]:
         ("0::/job/step\n", {"job/memory.max": "4096\n", "job/step/memory.max": "max\n"}, [4096]),
         ("0::/job/step\n", {"job/memory.max": "4096\n", "job/step/memory.max": "1024\n"}, [1024, 4096]),
         ("0::/\n", {"memory.max": "8192\n"}, [8192]),  # a container with a namespace of its own
-        ("0::/../host:1/path\n", {"memory.max": "8192\n"}, [8192]),
+        ("0::/../host:1/path\n", {"memory.max": "8192\n", "host:1/memory.max": "16\n"}, [8192]),
+        ("0::/a\x0cb:c\n", {"a\x0cb:c/memory.max": "32\n"}, [32]),
+        ("a line of another kind\n1:\n0::/\n", {"memory.max": "64\n"}, [64]),
         (
             "5:cpuset,memory:/docker/1\n3:pids:/docker/1\n0::/\n",
             {"memory/memory.limit_in_bytes": "9223372036854771712\n", "memory/docker/1/memory.limit_in_bytes": "512\n"},
@@ -33,7 +35,17 @@ def groups(tmp_path: Path, membership: str, files: dict[str, str]) -> list[int]:
         ("0::/\n", {"memory.current": "1\n"}, []),
         ("", {}, []),
     ],
-    ids=["v2", "v2 nested", "own namespace", "outside the namespace", "v1", "no limit", "no groups"],
+    ids=[
+        "v2",
+        "v2 nested",
+        "own namespace",
+        "outside the namespace",
+        "odd name",
+        "odd lines",
+        "v1",
+        "no limit",
+        "no groups",
+    ],
 )
 def test_limits_of_a_group_and_of_those_above_it(
     tmp_path: Path, membership: str, files: dict[str, str], limits: list[int]

@@ -31,8 +31,8 @@ def scale_stream(
 FEW_ROWS = 128
 # At most so many blocks of queries, as each is compiled; and none shorter than this.
 BLOCKS, SHORTEST_BLOCK = 8, 64
-# Bytes of a block's scores above which a CPU goes through the key heads in turn: a tenth less time and half the memory
-# at 2,048 tokens and 5 M parameters. Smaller scores stay in the caches anyway, and would lose a tenth.
+# Bytes of a block's scores above which a CPU goes through the key heads in turn: at 2,048 tokens and 5 M parameters a
+# tenth less time and half the memory for the forward pass. Smaller scores stay in the caches anyway, and lose a tenth.
 LARGE_SCORES = 2**23
 
 
@@ -136,7 +136,8 @@ def attend(
 
     def block(start: int, end: int) -> jax.Array:
         scores = q.dtype.itemsize * q.shape[0] * q.shape[2] * (end - start) * end
-        mixed = _mixed_in_turn if jax.default_backend() == "cpu" and scores > LARGE_SCORES else _mixed
+        in_turn = jax.default_backend() == "cpu" and k.shape[2] > 1 and scores > LARGE_SCORES
+        mixed = _mixed_in_turn if in_turn else _mixed
         return mixed(q[:, start:end], k[:, :end], v[:, :end], visible[:, start:end, :end])
 
     return jnp.concatenate([block(start, end) for start, end in zip([0, *ends], ends, strict=False)], axis=1)

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import landed_jax as landed
-from landed_jax import NORMED, SOURCES, WRITES, LandedError, Tokens, Write
+from landed_jax import NORMED, SOURCES, WRITES, LandedError, Site, Tokens, Write
 from landed_jax.config import ModelConfig, RopeConfig
 from landed_jax.parameters import stack_layers
 from landed_jax.trace import read_sites
@@ -52,32 +52,46 @@ def test_land_at_every_later_site(name: str, stacked: bool, x64: None) -> None:
                     landed.land(trace, [write], site=sites[first - 1])
 
 
-def check_closure(config: ModelConfig, seed: int, lengths: tuple[int, ...], dtype: str, bar: float) -> None:
-    """Landed writes sum to what is heard, but for the rounding of what is summed.
+def size_of_terms(trace: landed.Trace, params: dict) -> np.ndarray:
+    """``[site, batch, position, d_model]``: what is summed at each site, every product taken at its absolute value."""
+    z, a, size = (np.abs(np.asarray(trace[site], float)) for site in (Site.HEAD, Site.NEURON, Site.EMBEDDING))
+    sizes = [size]
+    for i in range(len(z)):
+        part = jax.tree.map(lambda leaf: np.abs(np.asarray(leaf, float)), params["layers"][str(i)])
+        attn, mlp = part["attn"], part["mlp"]
+        sizes.append(sizes[-1] + np.einsum("bphi,dhi->bpd", z[i], attn["W_O"]) + attn.get("b_O", 0))
+        sizes.append(sizes[-1] + a[i] @ mlp["W_down"].T + mlp.get("b_down", 0))
+    gamma, sigma = np.abs(np.asarray(trace.gamma)), np.asarray(trace.sigma)
+    return np.stack(sizes) * gamma[:, None, None] / sigma[..., None]
 
-    Where writes cancel, the sum is small beside its terms and keeps few of their digits: a bound on rounding speaks of
-    the terms (Higham, Accuracy and Stability of Numerical Algorithms, section 4.2).
+
+def check_closure(config: ModelConfig, seed: int, lengths: tuple[int, ...], dtype: str, bar: float) -> np.ndarray:
+    """Landed writes sum to what is heard, but for the rounding of what is summed; returns the closure error.
+
+    Where terms cancel, the sum is small beside them and keeps few of their digits: a bound on rounding speaks of the
+    terms (Higham, Accuracy and Stability of Numerical Algorithms, section 4.2).
     """
     params = random_params(config, seed, dtype)
     tokens = random_tokens(config, seed, lengths)
     trace = traced(config, params, tokens, dtype)
-    error, heard, sigma = np.asarray(closure(trace)), np.asarray(trace.normed), np.asarray(trace.sigma)
+    error, heard = np.asarray(closure(trace)), np.asarray(trace.normed)
     assert error.shape == (2 * config.n_layers + 1, len(lengths), max(lengths))
-    # And independently: the writes made one by one, landed and summed, are what the norm put out. (In float64, as a
-    # float32 model drifts from this one on its way.)
+    rounding = bar * size_of_terms(trace, params).max(-1)
+    np.testing.assert_array_less(error * np.abs(heard).max(-1), rounding + np.finfo(dtype).tiny)
+    if dtype == "float32":  # such a model drifts from the one below on its way
+        return error
+    # And independently: the writes made one by one, landed and summed, are what the norm put out.
     numbers = numpy_forward(params, tokens.ids, tokens.mask, config)
-    for b, p in np.ndindex(error.shape[1:]):
+    for b, p in np.argwhere(np.asarray(tokens.mask)):
         written = every_write(numbers, config, b, p)
         for site in range(config.n_sites):
-            landed_writes = written.vectors[written.sites <= site] * numbers["gamma"][site] / sigma[site, b, p]
-            rounding = bar * max(np.abs(landed_writes).sum(0).max(), np.abs(heard[site, b, p]).max())
-            assert error[site, b, p] * np.abs(heard[site, b, p]).max() <= rounding
-            if dtype == "float64" and tokens.mask[b, p]:
-                expected = landed_writes.sum(0) * sigma[site, b, p] / numbers["sigma"][site, b, p]
-                np.testing.assert_allclose(heard[site, b, p], expected, rtol=0, atol=max(bar, rounding))
+            expected = written.vectors[written.sites <= site].sum(0) * numbers["gamma"][site]
+            expected /= numbers["sigma"][site, b, p]
+            atol = max(10 * bar, 10 * rounding[site, b, p])
+            np.testing.assert_allclose(heard[site, b, p], expected, rtol=0, atol=atol)
+    return error
 
 
-# Of one coordinate: with the seed below its writes cancel to a thousandth of their size.
 CANCELLING = ModelConfig(
     vocab_size=10,
     d_model=1,
@@ -100,14 +114,18 @@ shapes = st.lists(st.integers(1, 5), min_size=1, max_size=2).map(tuple)
 @given(configs(), st.integers(0, 99), shapes)
 def test_closure_at_every_read_site_float64(config: ModelConfig, seed: int, lengths: tuple[int, ...]) -> None:
     with jax.enable_x64(True):
-        check_closure(config, seed, lengths, "float64", 1e-11)
+        check_closure(config, seed, lengths, "float64", 1e-12)
 
 
 @settings(max_examples=10)  # each is another model, and compiles
 @given(configs(), st.integers(0, 99), shapes)
-@example(CANCELLING, 72, (1,))
 def test_closure_at_every_read_site_float32(config: ModelConfig, seed: int, lengths: tuple[int, ...]) -> None:
     check_closure(config, seed, lengths, "float32", 1e-5)
+
+
+def test_closure_where_writes_cancel() -> None:
+    # Of one coordinate: with this seed the stream is thousands of times smaller than what it is the sum of.
+    assert check_closure(CANCELLING, 72, (1, 2), "float32", 1e-5).max() > 1e-5
 
 
 def test_a_source_tokens_write_is_its_part_of_the_head() -> None:
