@@ -39,7 +39,9 @@ def cgroup_limits(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> lis
         else:
             continue
         # Inside a container the path may be the host's: then the root's own file is the one that is there.
-        parts = [] if ".." in group.split("/") else group.strip("/").split("/")
+        parts = [part for part in group.split("/") if part]
+        if ".." in parts:
+            parts = []
         for depth in range(len(parts) + 1):
             try:
                 text = root.joinpath(*parts[:depth], name).read_text(encoding="ascii").strip()
