@@ -31,8 +31,8 @@ def scale_stream(
 FEW_ROWS = 128
 # At most so many blocks of queries, as each is compiled; and none shorter than this.
 BLOCKS, SHORTEST_BLOCK = 8, 64
-# Bytes of a block's scores above which a CPU goes through the key heads in turn: at 2,048 tokens and 5 M parameters a
-# tenth less time and half the memory for the forward pass. Smaller scores stay in the caches anyway, and lose a tenth.
+# Bytes of a block's scores above which a CPU goes through the key heads in turn: at 2,048 tokens and 5 M parameters up to
+# a tenth less time and half the memory for the forward pass. Smaller scores stay in the caches anyway, and lose a tenth.
 LARGE_SCORES = 2**23
 
 
@@ -129,39 +129,37 @@ def attend(
 
     No query sees a later key, so a block takes the keys up to its own end: nearly half of the work is saved. The
     softmax's sum divides what was mixed, which is smaller than the pattern (as in Dao et al., FlashAttention, 2022).
+    Where the scores are large, a CPU goes through the key heads in turn.
     """
-    length = q.shape[1]
-    size = max(SHORTEST_BLOCK, -(-length // BLOCKS))
-    ends = [min(start + size, length) for start in range(0, length, size)]
-
-    def block(start: int, end: int) -> jax.Array:
-        scores = q.dtype.itemsize * q.shape[0] * q.shape[2] * (end - start) * end
-        in_turn = jax.default_backend() == "cpu" and k.shape[2] > 1 and scores > LARGE_SCORES
-        mixed = _mixed_in_turn if in_turn else _mixed
-        return mixed(q[:, start:end], k[:, :end], v[:, :end], visible[:, start:end, :end])
-
-    return jnp.concatenate([block(start, end) for start, end in zip([0, *ends], ends, strict=False)], axis=1)
-
-
-def _mixed(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array) -> jax.Array:
-    scores = _scores(q, k, visible)
-    # Held fixed: the largest score divides out, and so has no slope.
-    weights = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True)))
-    return mix_values(weights, v) / jnp.swapaxes(jnp.sum(weights, axis=-1), 1, 2)[..., None]
-
-
-def _mixed_in_turn(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array) -> jax.Array:
-    """The same, one key head after another: fewer scores at a time."""
     batch, length, heads, head_dim = q.shape
     kv_heads = k.shape[2]
+    scores = q.dtype.itemsize * batch * heads * _block_size(length) * length
+    if jax.default_backend() != "cpu" or kv_heads == 1 or scores <= LARGE_SCORES:
+        return _attend_in_blocks(q, k, v, visible)
     queries = jnp.moveaxis(q.reshape(batch, length, kv_heads, heads // kv_heads, head_dim), 2, 0)
     keys, values = (jnp.moveaxis(x, 2, 0)[:, :, :, None] for x in (k, v))
 
     def one(part: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        return _mixed(part[0], part[1], part[2], visible)
+        return _attend_in_blocks(part[0], part[1], part[2], visible)
 
-    mixed = jax.lax.map(one, (queries, keys, values))
-    return jnp.moveaxis(mixed, 0, 2).reshape(q.shape)
+    return jnp.moveaxis(jax.lax.map(one, (queries, keys, values)), 0, 2).reshape(q.shape)
+
+
+def _block_size(length: int) -> int:
+    return max(SHORTEST_BLOCK, -(-length // BLOCKS))
+
+
+def _attend_in_blocks(q: jax.Array, k: jax.Array, v: jax.Array, visible: jax.Array) -> jax.Array:
+    length, size = q.shape[1], _block_size(q.shape[1])
+    ends = [min(start + size, length) for start in range(0, length, size)]
+
+    def block(start: int, end: int) -> jax.Array:
+        scores = _scores(q[:, start:end], k[:, :end], visible[:, start:end, :end])
+        # Held fixed: the largest score divides out, and so has no slope.
+        weights = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True)))
+        return mix_values(weights, v[:, :end]) / jnp.swapaxes(jnp.sum(weights, axis=-1), 1, 2)[..., None]
+
+    return jnp.concatenate([block(start, end) for start, end in zip([0, *ends], ends, strict=False)], axis=1)
 
 
 ACTIVATIONS: dict[Activation, Callable[[jax.Array], jax.Array]] = {
