@@ -1,6 +1,6 @@
 """Cost against length and against depth, beside what the arithmetic predicts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,16 @@ COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#aa3377")
 
 def measure(size: str, repeats: int, *, stacked: bool | None = None) -> Iterator[list[Measured]]:
     """The rows of one length, then of one depth, after another. `size` is that of the lengths, and of the depths less
-    some layers."""
-    layers = SIZES[size].n_layers
+    some layers; the whole depth is measured once more, as a machine may change its speed meanwhile."""
     yield from timing.measure([size], LENGTHS, NAMES, repeats, stacked=stacked)
-    shallower = [f"{size}/{depth}" for depth in DEPTHS if depth < layers]
-    yield from timing.measure(shallower, [LENGTH], NAMES, repeats, stacked=stacked)
+    cut = [f"{size}/{depth}" for depth in DEPTHS if depth <= SIZES[size].n_layers]
+    yield from timing.measure(cut, [LENGTH], NAMES, repeats, stacked=stacked)
 
 
 def draw(section: Section, path: Path) -> None:
     """Two panels: seconds against length, and against depth; points are measured, lines the count of operations.
 
-    The lines share one rate: that of the plain forward pass at the length where depth is measured.
+    A panel's lines share one rate: that of the plain forward pass, of the longest prompt or of the deepest model.
 
     Raises:
         ImportError: where matplotlib is not installed.
@@ -39,16 +38,16 @@ def draw(section: Section, path: Path) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "landed_jax"  # the same figure from the same numbers
     import matplotlib.pyplot as plt  # pyright: ignore[reportMissingImports]
 
-    size = section.rows[0].size
+    by_depth = [row for row in section.rows if "/" in row.size]
+    by_length = [row for row in section.rows if row not in by_depth]
+    size = by_length[0].size
     figure, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    by_length = [row for row in section.rows if row.size == size]
-    by_depth = [row for row in section.rows if row.length == LENGTH]
-    _panel(panels[0], section, by_length, lambda row: row.length)
+    _panel(panels[0], by_length, lambda row: row.length)
     panels[0].set(xscale="log", yscale="log", xlabel="tokens", ylabel="seconds", title=f"{size}, by length")
     panels[0].set_xticks(sorted({row.length for row in by_length}))
     panels[0].get_xaxis().set_major_formatter("{x:.0f}")
     panels[0].minorticks_off()
-    _panel(panels[1], section, by_depth, lambda row: shape(row.size).n_layers)
+    _panel(panels[1], by_depth, lambda row: shape(row.size).n_layers)
     panels[1].set(xlabel="layers", ylim=(0, None), title=f"{size}, {LENGTH} tokens, by depth")
     panels[1].set_xticks(sorted({shape(row.size).n_layers for row in by_depth}))
     handles, names = panels[0].get_legend_handles_labels()
@@ -58,10 +57,11 @@ def draw(section: Section, path: Path) -> None:
     plt.close(figure)
 
 
-def _panel(panel: Any, section: Section, rows: list[Measured], place: Any) -> None:
-    rate = _rate(section)
+def _panel(panel: Any, rows: list[Measured], place: Callable[[Measured], int]) -> None:
+    rows = sorted((row for row in rows if row.median), key=place)
+    rate = _rate(rows)
     for name, colour in zip(NAMES, COLOURS, strict=True):
-        mine = sorted((row for row in rows if row.contestant == name and row.median), key=place)
+        mine = [row for row in rows if row.contestant == name]
         at = [place(row) for row in mine]
         panel.plot(at, [row.median for row in mine], "o", color=colour, label=name, markersize=4)
         predicted = [flops(name, shape(row.size), row.length) for row in mine]
@@ -69,10 +69,9 @@ def _panel(panel: Any, section: Section, rows: list[Measured], place: Any) -> No
             panel.plot(at, [count / rate for count in predicted if count], color=colour, linewidth=1)
 
 
-def _rate(section: Section) -> float | None:
-    """Operations a second of the plain forward pass; at the length of the depths, or else at the first measured."""
-    rows = [row for row in section.rows if row.contestant == "ours-forward" and row.median]
-    rows.sort(key=lambda row: row.length != LENGTH)
-    if not rows:
-        return None
-    return (flops("ours-forward", shape(rows[0].size), rows[0].length) or 0) / (rows[0].median or 1)
+def _rate(rows: list[Measured]) -> float | None:
+    """Operations a second of the plain forward pass in the last of some rows."""
+    for row in reversed(rows):
+        if row.contestant == "ours-forward" and row.median:
+            return (flops("ours-forward", shape(row.size), row.length) or 0) / row.median
+    return None

@@ -31,8 +31,8 @@ def scale_stream(
 FEW_ROWS = 128
 # At most so many blocks of queries, as each is compiled; and none shorter than this.
 BLOCKS, SHORTEST_BLOCK = 8, 64
-# Bytes of a block's scores above which a CPU goes through the key heads in turn: at 2,048 tokens and 5 M parameters up to
-# a tenth less time and half the memory for the forward pass. Smaller scores stay in the caches anyway, and lose a tenth.
+# Bytes of a block's scores above which a CPU goes through the key heads in turn: at 2,048 tokens and 5 M parameters up
+# to a tenth less time and half the memory for the forward pass. Smaller scores stay in the caches, and lose a tenth.
 LARGE_SCORES = 2**23
 
 
