@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from landed_jax.config import ModelConfig
-from landed_jax.nn.functions import attention_mask
 from landed_jax.nn.modules import Decoder
 from landed_jax.nn.rotary import rotary_table
 from landed_jax.nn.sites import OUTSIDE_LAYERS, WRITES, Site
@@ -72,7 +71,7 @@ def forward(
     edited = tuple((Site(s), e) for s, e in (edits or {}).items())
     plan = Plan(frozenset(map(Site, record)), edited, tuple((observers or {}).items()))
     cos, sin = rotary_table(config.rope, config.head_dim, config.max_positions, tokens.positions, dtype)
-    context = Context(cos, sin, attention_mask(tokens.mask, config.sliding_window), at)
+    context = Context(cos, sin, tokens.mask, at)
     decoder = Decoder(config, plan, is_stacked(params))
     logits, state = decoder.apply({"params": params}, tokens.ids, context, dtype, mutable=["intermediates", "observed"])
     sown = _collect(state.get("intermediates") or {}, plan.record, config.n_layers)

@@ -29,6 +29,7 @@ from jaxtyping import install_import_hook
 
 # Not over the modules that hold dataclass pytrees: JAX rebuilds those with leaves that are not arrays.
 CHECKED = (
+    "nn.attention",
     "nn.functions",
     "nn.rotary",
     "forward",

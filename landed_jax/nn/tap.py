@@ -38,13 +38,13 @@ class Context(NamedTuple):
 
     Attributes:
         cos, sin: ``[batch, position, head_dim / 2]``.
-        visible: ``[batch, position, source]``, whether a query sees a key.
+        mask: ``[batch, position]``, False on padding.
         at: the positions whose values are recorded, or None for all.
     """
 
     cos: jax.Array
     sin: jax.Array
-    visible: jax.Array
+    mask: jax.Array
     at: jax.Array | None
 
 

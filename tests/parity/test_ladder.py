@@ -17,7 +17,6 @@ from transformers import PreTrainedModel
 from landed_jax.config import ModelConfig
 from landed_jax.forward import forward
 from landed_jax.hf.gate import config_from_hf
-from landed_jax.nn.functions import attention_mask
 from landed_jax.nn.modules import MLP, Attention, Block, RMSNorm
 from landed_jax.nn.rotary import rotary_table
 from landed_jax.nn.tap import Context, Plan
@@ -84,7 +83,7 @@ def precision(dtype: str) -> Any:
 
 def context(config: ModelConfig, dtype: str) -> Context:
     cos, sin = rotary_table(config.rope, config.head_dim, config.max_positions, TOKENS.positions, jnp.dtype(dtype))
-    return Context(cos, sin, attention_mask(TOKENS.mask, config.sliding_window), None)
+    return Context(cos, sin, TOKENS.mask, None)
 
 
 def assert_close(ours: Any, theirs: Any, bar: float, where: Any = REAL) -> None:

@@ -1,0 +1,95 @@
+"""Attention in spans, in blocks and by key heads against the same in NumPy, written out."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, PartitionSpec
+
+from landed_jax.nn.attention import attend, attention_mask, attention_pattern, mix_values
+
+HEADS, KEY_HEADS, HEAD_DIM = 4, 2, 6
+# Bytes of the scores of one query at 600 tokens, in float64: what limits the blocks to the fewest queries, and no more.
+LIMITS = {"whole spans": 2**40, "key heads in turn": 2 * 2 * 8 * 75 * 600, "blocks of queries": 0}
+
+
+def random_heads(length: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    random = np.random.default_rng(0)
+    q = jnp.asarray(random.standard_normal((2, length, HEADS, HEAD_DIM)))
+    k, v = (jnp.asarray(random.standard_normal((2, length, KEY_HEADS, HEAD_DIM))) for _ in range(2))
+    return q, k, v
+
+
+def visible_by_hand(mask: np.ndarray, window: int | None) -> np.ndarray:
+    rows, length = mask.shape
+    seen = np.zeros((rows, length, length), bool)
+    for row in range(rows):
+        for query in range(length):
+            for key in range(query + 1):
+                near = window is None or query - key < window
+                seen[row, query, key] = key == query or (mask[row, key] and near)
+    return seen
+
+
+@pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
+@pytest.mark.parametrize(("length", "window"), [(1, None), (64, 3), (65, None), (130, 3), (300, 100), (600, None)])
+def test_attention_is_numpys(
+    length: int, window: int | None, limit: int, x64: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landed_jax.nn.attention.large_scores", lambda: limit)
+    q, k, v = random_heads(length)
+    mask = np.ones((2, length), bool)
+    mask[1, : length // 2] = False  # left padding, longer than a span
+    visible = visible_by_hand(mask, window)
+    np.testing.assert_array_equal(attention_mask(jnp.asarray(mask), window), visible)
+    scores = np.einsum("bqhd,bkhd->bhqk", q, np.repeat(k, HEADS // KEY_HEADS, axis=2)) / HEAD_DIM**0.5
+    scores = np.where(visible[:, None], scores, -np.inf)
+    expected = np.exp(scores - scores.max(-1, keepdims=True))
+    expected /= expected.sum(-1, keepdims=True)
+    pattern = attention_pattern(q, k, jnp.asarray(visible))
+    np.testing.assert_allclose(pattern, expected, atol=1e-12)
+    z = np.einsum("bhqk,bkhd->bqhd", expected, np.repeat(v, HEADS // KEY_HEADS, axis=2))
+    np.testing.assert_allclose(mix_values(pattern, v), z, atol=1e-12)
+    # A function of its own, as a jitted one is kept from one setting to the next.
+    mixed = jax.jit(lambda q, k, v, mask: attend(q, k, v, mask, window))(q, k, v, jnp.asarray(mask))
+    np.testing.assert_allclose(mixed, z, atol=1e-12)
+
+
+def test_long_prompts_go_in_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loops(limit: int) -> int:
+        monkeypatch.setattr("landed_jax.nn.attention.large_scores", lambda: limit)
+        shapes = [jax.ShapeDtypeStruct((2, 300, heads, 8), jnp.float32) for heads in (4, 2, 2)]
+        mask = jax.ShapeDtypeStruct((2, 300), bool)
+        return str(jax.make_jaxpr(lambda *given: attend(*given))(*shapes, mask)).count(" scan[")
+
+    cpu = jax.default_backend() == "cpu"
+    assert loops(2**40) == 0
+    assert loops(2 * 4 * 4 * 64 * 300 - 1) == (1 if cpu else 5)  # the key heads, or blocks of the five spans' queries
+    assert loops(0) == (1 if cpu else 0) + 5
+
+
+@pytest.mark.parametrize("window", [None, 20])
+def test_in_loops_under_vmap_grad_and_shard_map(window: int | None, x64: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v = random_heads(70)
+    mask = jnp.arange(70)[None] >= jnp.array([[0], [66]])  # left padding, longer than a span
+    visible = attention_mask(mask, window)
+    weight = jnp.asarray(np.random.default_rng(1).standard_normal(q.shape))
+
+    def value(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+        mixed = jax.vmap(lambda *one: attend(*(x[None] for x in one), window)[0])(q, k, v, mask)
+        return jnp.sum(weight * mixed), mixed
+
+    def whole(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+        mixed = mix_values(attention_pattern(q, k, visible), v)
+        return jnp.sum(weight * mixed), mixed
+
+    monkeypatch.setattr("landed_jax.nn.attention.large_scores", lambda: 0)
+    (slopes, mixed), (expected_slopes, expected) = (
+        jax.jit(jax.grad(function, argnums=(0, 1, 2), has_aux=True))(q, k, v) for function in (value, whole)
+    )
+    np.testing.assert_allclose(mixed, expected, atol=1e-12)
+    for found, right in zip(slopes, expected_slopes, strict=True):
+        np.testing.assert_allclose(found, right, atol=1e-11)
+    mesh, rows = Mesh(np.array(jax.devices()[:2]), ("data",)), PartitionSpec("data")
+    cut = jax.shard_map(lambda *given: attend(*given, window), mesh=mesh, in_specs=rows, out_specs=rows)
+    np.testing.assert_allclose(jax.jit(cut)(q, k, v, mask), mixed, atol=1e-12)
