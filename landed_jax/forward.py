@@ -11,10 +11,10 @@ from landed_jax.config import ModelConfig
 from landed_jax.nn.modules import Decoder
 from landed_jax.nn.rotary import rotary_table
 from landed_jax.nn.sites import OUTSIDE_LAYERS, WRITES, Site
-from landed_jax.nn.tap import Context, Edit, Observer, Plan
+from landed_jax.nn.tap import Context, Edit, Observer, as_plan
 from landed_jax.numerics import compute_dtype, highest_precision
 from landed_jax.parameters import Params, is_stacked
-from landed_jax.tokens import Tokens, as_tokens, columns
+from landed_jax.tokens import Tokens, as_tokens, check_ids, columns
 from landed_jax.trace import Trace
 
 
@@ -51,6 +51,10 @@ def forward(
             they give is in ``trace.observed`` by their name, with a leading layer axis.
         dtype: float32 or float64; by default JAX's default float.
 
+    Raises:
+        LandedError: for ids or columns out of range (where they are known: not under ``jit``), and arguments that are
+            not of the kinds above.
+
     Returns:
         Logits ``[batch, recorded, vocab]`` and the `Trace`, not yet bound to weights.
 
@@ -66,10 +70,10 @@ def forward(
     (2, 1, 3, 2)
     """
     tokens = as_tokens(tokens)
+    check_ids(tokens, config.vocab_size)
     at = None if at is None else columns(at, tokens.ids.shape[1])
     dtype = compute_dtype(dtype)
-    edited = tuple((Site(s), e) for s, e in (edits or {}).items())
-    plan = Plan(frozenset(map(Site, record)), edited, tuple((observers or {}).items()))
+    plan = as_plan(record, edits, observers)
     cos, sin = rotary_table(config.rope, config.head_dim, config.max_positions, tokens.positions, dtype)
     context = Context(cos, sin, tokens.mask, at)
     decoder = Decoder(config, plan, is_stacked(params))

@@ -192,7 +192,13 @@ def save_result(dataset: "xarray.Dataset", path: str | os.PathLike[str]) -> None
     ...     load_result(Path(folder) / "coordinates.nc").identical(found)
     True
     """
+    import xarray as xr
+
     target = check_result_path(path)
+    if not isinstance(dataset, xr.Dataset):
+        raise LandedError(
+            f"A file holds a Dataset, not a {type(dataset).__name__}: save_result(to_xarray(result), path)."
+        )
     _check_types(dataset)
     marked = dataset.drop_encoding().assign_attrs({_FORMAT: _FORMAT_VERSION})
     # xarray would else declare NaN to mean "missing".

@@ -1,5 +1,6 @@
 """What a call will need, from shapes alone: nothing is read, nothing is run."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -7,10 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from landed_jax.config import ModelConfig
+from landed_jax.errors import LandedError
 from landed_jax.forward import forward
 from landed_jax.hostmemory import host_memory
 from landed_jax.nn.sites import WRITES, Site
-from landed_jax.parameters import abstract_params
+from landed_jax.numerics import is_concrete
+from landed_jax.parameters import Params, abstract_params
 
 
 def trace_bytes(
@@ -28,10 +31,16 @@ def trace_bytes(
         length: tokens a prompt.
         positions: how many of them are recorded; by default all.
 
+    Raises:
+        LandedError: for sizes below 1.
+
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> trace_bytes(config, length=3, dtype="float32")["neuron"]
     288
     """
+    for name, size in (("batch", batch), ("length", length), ("positions", positions)):
+        if size is not None and size < 1:
+            raise LandedError(f"{name}={size} is no number of them: give at least 1.")
     ids = jax.ShapeDtypeStruct((batch, length), jnp.int32)
     at = jax.ShapeDtypeStruct((length if positions is None else positions,), jnp.int32)
 
@@ -69,16 +78,32 @@ def attribution_bytes(
     return {1: factors + (4 if effects else 1) * one_layer, 2: (6 if effects else 4) * one_layer}
 
 
-def choose_passes(needed: Mapping[int, int]) -> Literal[1, 2]:
-    """One pass if what it keeps fits into a quarter of the device's memory, else two.
+def choose_passes(needed: Mapping[int, int], weights: int = 0) -> Literal[1, 2]:
+    """One pass if what it keeps fits into a quarter of what the weights leave of the device's memory, else two.
 
     Args:
         needed: `attribution_bytes`, by the number of passes.
+        weights: `weight_bytes` of the parameters.
 
-    >>> choose_passes({1: 4096, 2: 1024}), choose_passes({1: 2**60, 2: 1024})
-    (1, 2)
+    >>> choose_passes({1: 4096, 2: 1024}), choose_passes({1: 2**60, 2: 1024}), choose_passes({1: 1, 2: 1}, 2**60)
+    (1, 2, 2)
     """
-    return 1 if needed[1] <= device_memory() // 4 else 2
+    return 1 if needed[1] <= (device_memory() - weights) // 4 else 2
+
+
+def weight_bytes(params: Params) -> int:
+    """Bytes of the parameters on one device; under ``jit``, where it cannot be seen how they lie, of all of them.
+
+    >>> weight_bytes({"embed": {"W_E": jnp.zeros((11, 8), "float32")}})
+    352
+    """
+
+    def held(leaf: jax.Array) -> int:
+        sharded = is_concrete(leaf) and isinstance(leaf, jax.Array)
+        shape = leaf.sharding.shard_shape(leaf.shape) if sharded else leaf.shape
+        return math.prod(shape) * leaf.dtype.itemsize
+
+    return sum(map(held, jax.tree.leaves(params)))
 
 
 def device_memory() -> int:

@@ -15,7 +15,7 @@ from jax.core import Tracer
 from jax.sharding import Mesh
 
 from landed_jax.analysis.reductions import Reduction
-from landed_jax.analysis.streaming import StreamedAttribution, attribute_streaming
+from landed_jax.analysis.streaming import StreamedAttribution, attribute_streaming, number_of_passes
 from landed_jax.analysis.targets import Target
 from landed_jax.bundle import BUNDLED
 from landed_jax.config import ModelConfig
@@ -30,10 +30,10 @@ from landed_jax.jsonfile import read_json_object
 from landed_jax.native import is_native, load_native, read_manifest, save_native
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.sites import WRITES, Site
-from landed_jax.nn.tap import Edit, Observer
+from landed_jax.nn.tap import Edit, Observer, Plan, as_plan
 from landed_jax.numerics import compute_dtype
 from landed_jax.parameters import Params
-from landed_jax.tokens import Tokens, as_tokens, columns
+from landed_jax.tokens import Tokens, as_tokens, check_ids, columns
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
 from landed_jax.wholefolder import check_destination
@@ -109,9 +109,7 @@ class Model:
             tokens,
             None if at is None else columns(at, tokens.ids.shape[1]),
             config=self.config,
-            record=frozenset(map(Site, record)),
-            edits=tuple((Site(site), edit) for site, edit in (edits or {}).items()),
-            observers=tuple((observers or {}).items()),
+            plan=as_plan(record, edits, observers),
             dtype=compute_dtype(dtype),
         )
         return dataclasses.replace(trace, logits=logits).bind(self.params, self.vocabulary)
@@ -145,18 +143,21 @@ class Model:
         ((3,), (1, 8))
         """
         tokens = self._as_tokens(tokens)
+        at = None if at is None else columns(at, tokens.ids.shape[1])
+        # Here, where it can be seen how the weights lie on their devices.
+        passes = number_of_passes(self.params, tokens, self.config, passes, at=at, effects=effects, dtype=dtype)
         return _jitted_streaming(
             self.params,
             tokens,
             None if target is None else self._target(target),
             None if against is None else self._target(against),
-            None if at is None else columns(at, tokens.ids.shape[1]),
+            at,
             norms,
             config=self.config,
             reduction=reduction,
             centred=centred,
             effects=effects,
-            edits=tuple((Site(site), edit) for site, edit in (edits or {}).items()),
+            plan=as_plan((), edits, None),
             dtype=compute_dtype(dtype),
             passes=passes,
         )
@@ -189,14 +190,7 @@ class Model:
         elif _is_list(tokens) and all(_is_list(prompt) for prompt in tokens):
             tokens = Tokens.from_lists([self._checked(prompt) for prompt in tokens])
         tokens = as_tokens(tokens)
-        if tokens.ids.ndim != 2 or tokens.ids.shape != tokens.mask.shape:
-            raise LandedError(
-                f"Tokens need ids and a mask of one shape [batch, position], not {list(tokens.ids.shape)} and "
-                f"{list(tokens.mask.shape)}."
-            )
-        if not isinstance(tokens.ids, Tracer):
-            ids = np.asarray(tokens.ids)
-            self._checked([int(ids.min()), int(ids.max())])
+        check_ids(tokens, self.config.vocab_size)
         return tokens
 
     def _checked(self, ids: Sequence[int]) -> Sequence[int]:
@@ -208,24 +202,21 @@ class Model:
         return ids
 
 
-@functools.partial(jax.jit, static_argnames=("config", "record", "edits", "observers", "dtype"))
+@functools.partial(jax.jit, static_argnames=("config", "plan", "dtype"))
 def _jitted_forward(
     params: Params,
     tokens: Tokens,
     at: jax.Array | None,
     *,
     config: ModelConfig,
-    record: frozenset[Site],
-    edits: tuple[tuple[Site, Edit], ...],
-    observers: tuple[tuple[str, Observer], ...],
+    plan: Plan,
     dtype: Any,
 ) -> tuple[jax.Array, Trace]:
-    return forward(
-        params, tokens, config, record=record, at=at, edits=dict(edits), observers=dict(observers), dtype=dtype
-    )
+    edits, observers = dict(plan.edits), dict(plan.observers)
+    return forward(params, tokens, config, record=plan.record, at=at, edits=edits, observers=observers, dtype=dtype)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "reduction", "centred", "effects", "edits", "dtype", "passes"))
+@functools.partial(jax.jit, static_argnames=("config", "reduction", "centred", "effects", "plan", "dtype", "passes"))
 def _jitted_streaming(
     params: Params,
     tokens: Tokens,
@@ -236,11 +227,11 @@ def _jitted_streaming(
     *,
     config: ModelConfig,
     reduction: Reduction,
-    edits: tuple[tuple[Site, Edit], ...],
+    plan: Plan,
     **how: Any,
 ) -> StreamedAttribution:
     return attribute_streaming(
-        params, tokens, config, reduction, target, against, at=at, edits=dict(edits), norms=norms, **how
+        params, tokens, config, reduction, target, against, at=at, edits=dict(plan.edits), norms=norms, **how
     )
 
 

@@ -27,7 +27,10 @@ def compute_dtype(dtype: Any = None) -> jnp.dtype:
     >>> compute_dtype("float32")
     dtype('float32')
     """
-    wanted = jnp.dtype(jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype)
+    try:
+        wanted = jnp.dtype(jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype)
+    except TypeError:
+        raise LandedError(f"dtype {dtype!r} is not one to compute in: use float32 or float64.") from None
     if wanted not in (jnp.dtype("float32"), jnp.dtype("float64")):
         raise LandedError(f"dtype {wanted} is not one to compute in: use float32 or float64.")
     if wanted == jnp.dtype("float64") and not jax.config.read("jax_enable_x64"):
@@ -82,6 +85,40 @@ def after(value: jax.Array, done: Any) -> jax.Array:
             never = _largest(jax.lax.stop_gradient(leaf)) < -jnp.inf
             value = jnp.where(never, jnp.zeros_like(value), value)
     return value
+
+
+def cast_late(weight: jax.Array, like: jax.Array) -> jax.Array:
+    """The weight in the type of `like`, cast when `like` is there and not before.
+
+    A cast waits for nothing, so XLA on CPU makes those of all layers first, and holds a second copy of the model.
+
+    >>> cast_late(jnp.array([1.5], "bfloat16"), jnp.array([1.0]))
+    Array([1.5], dtype=float32)
+    """
+    if weight.dtype == like.dtype or jax.default_backend() != "cpu" or is_concrete(like) or not like.size:
+        return weight.astype(like.dtype)
+    return _cast_after(weight, like[..., 0])
+
+
+@jax.custom_jvp
+def _cast_after(weight: jax.Array, done: jax.Array) -> jax.Array:
+    return _from_bits(after(_bits(weight), done), weight.dtype).astype(done.dtype)
+
+
+@_cast_after.defjvp
+def _cast_after_slope(
+    primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    return _cast_after(*primals), tangents[0].astype(primals[1].dtype)
+
+
+# On CPU XLA knows narrow floats only by casting them, wherever they are touched; whole numbers it leaves.
+def _bits(value: jax.Array) -> jax.Array:
+    return jax.lax.bitcast_convert_type(value, f"uint{8 * value.dtype.itemsize}")
+
+
+def _from_bits(bits: jax.Array, dtype: Any) -> jax.Array:
+    return jax.lax.bitcast_convert_type(bits, dtype)
 
 
 def made_once(function: Callable[[jax.Array], Any], value: jax.Array) -> Any:

@@ -19,14 +19,16 @@ from landed_jax.analysis.lenses import LogitLens, lens_top_tokens, logit_lens
 from landed_jax.analysis.logprob import LogProbability, attribute_log_probability
 from landed_jax.analysis.operations import Operations, operations
 from landed_jax.analysis.outliers import Outliers, outliers
-from landed_jax.analysis.per_write import PerWrite
+from landed_jax.analysis.per_write import PerWrite, PerWriteInLayers
 from landed_jax.analysis.position_classes import POSITION_CLASSES, delimiter_ids, position_classes
 from landed_jax.analysis.projections import output_norms
 from landed_jax.analysis.reads import Read, read_head, read_logit, read_neuron, read_vector
 from landed_jax.analysis.reductions import (
+    Histogram,
     LayerShares,
     LayerSums,
     Reduction,
+    Shares,
     TopWrites,
     everything,
     histogram,
@@ -69,6 +71,7 @@ __all__ = [
     "Coordinates",
     "Faithfulness",
     "GroupEffect",
+    "Histogram",
     "LandedError",
     "LandingMatrix",
     "LayerShares",
@@ -83,11 +86,13 @@ __all__ = [
     "OutputNorms",
     "PerLayerWrite",
     "PerWrite",
+    "PerWriteInLayers",
     "Read",
     "Reduction",
     "ResidualGrowth",
     "RopeConfig",
     "RotatedCounts",
+    "Shares",
     "Site",
     "StreamedAttribution",
     "TokenContributions",

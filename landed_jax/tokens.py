@@ -81,16 +81,39 @@ def as_tokens(tokens: "Tokens | Int[Array, 'batch position']") -> Tokens:
     """A `Tokens`, from itself or from an unpadded ``[batch, position]`` array of ids.
 
     Raises:
-        LandedError: if the array has another rank or is not of whole numbers.
+        LandedError: if the array has another rank or is not of whole numbers, or the mask another shape.
     """
     if isinstance(tokens, Tokens):
+        ids, mask = jnp.shape(tokens.ids), jnp.shape(tokens.mask)
+        if len(ids) != 2 or ids != mask:
+            raise LandedError(
+                f"Tokens need ids and a mask of one shape [batch, position], not {list(ids)} and {list(mask)}."
+            )
         return tokens
-    ids = jnp.asarray(tokens)
-    if ids.ndim != 2 or not jnp.issubdtype(ids.dtype, jnp.integer) or 0 in ids.shape:
-        raise LandedError(
-            f"Token ids must be whole numbers of shape [batch, position], not {ids.dtype} of shape {list(ids.shape)}."
-        )
+    try:
+        ids = jnp.asarray(tokens)
+    except (TypeError, ValueError):
+        raise LandedError("Token ids of unequal lengths need padding and a mask: see Tokens.from_lists.") from None
+    if not jnp.issubdtype(ids.dtype, jnp.integer):
+        raise LandedError(f"Token ids are whole numbers, not {ids.dtype}.")
+    if ids.ndim != 2 or 0 in ids.shape:
+        hint = " (one prompt alone: [ids])" if ids.ndim == 1 and ids.size else ""
+        raise LandedError(f"Token ids have the shape [batch, position]{hint}, not {list(ids.shape)}.")
     return Tokens(ids, jnp.ones(ids.shape, bool))
+
+
+def check_ids(tokens: Tokens, vocab_size: int) -> None:
+    """Refuse ids that the vocabulary does not have; JAX would take another token in silence.
+
+    Raises:
+        LandedError: naming one (under ``jit`` they cannot be checked).
+    """
+    if not is_concrete(tokens.ids):
+        return
+    ids = np.asarray(tokens.ids)
+    for token in (int(ids.min()), int(ids.max())):
+        if not 0 <= token < vocab_size:
+            raise LandedError(f"There is no token {token}: this model's ids run from 0 to {vocab_size - 1}.")
 
 
 def columns(at: int | Sequence[int] | Int[Array, " n"], length: int) -> Int[Array, " n"]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
@@ -76,6 +76,11 @@ class Trace:
         attn, mlp, final = (self[Site(f"{norm}_{kind}")] for norm in ("attn", "mlp", "final"))
         layers = jnp.stack([attn, mlp], axis=1)
         return jnp.concatenate([layers.reshape(-1, *final.shape), final[None]])
+
+    @property
+    def real(self) -> Bool[Array, "batch position"]:
+        """False where a recorded position is padding."""
+        return self.tokens.mask[:, self.at]
 
     @property
     def sigma(self) -> Float[Array, "site batch position"]:

@@ -99,7 +99,7 @@ def rescaling(trace: Trace, site: str, with_stream: PerWrite, norms: OutputNorms
     of_layers = PerLayerWrite(change.heads, change.neurons, change.attn_bias, change.mlp_bias)
 
     def layer(part: Params, index: jax.Array, z: jax.Array, a: jax.Array, change: PerLayerWrite) -> PerLayerWrite:
-        return _from_vectors(LayerWrites.of(index, part, z, a), change, x, sigma, floor)
+        return _from_vectors(LayerWrites.of(index, part, z, a, trace.at, trace.tokens.mask), change, x, sigma, floor)
 
     def mended() -> PerLayerWrite:
         stacks = (jnp.arange(config.n_layers), trace[Site.HEAD], trace[Site.NEURON], of_layers)

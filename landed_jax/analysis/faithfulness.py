@@ -114,7 +114,7 @@ def faithfulness(
     """
     shares = attribute(trace, target, against, centred=centred, read=read)
     assert shares.direct_effect is not None
-    real = trace.tokens.mask[:, trace.at]
+    real = trace.real
     return compare(shares.landed, shares.direct_effect, real, config=trace.config, site=shares.site)
 
 

@@ -141,7 +141,7 @@ def _log_probability(trace: Trace, target: Int[Array, "batch position"], chunk: 
         gradient_value=first_order.value,
         closure_error=first_order.closure_error,
         target=target,
-        real=trace.tokens.mask[:, trace.at],
+        real=trace.real,
         config=trace.config,
     )
 

@@ -54,6 +54,17 @@ class PerWrite:
         return jax.tree.map(function, self, *(o if isinstance(o, PerWrite) else _spread(o) for o in others))
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PerWriteInLayers:
+    """One number for every write of the layers: a `PerWrite` without the embedding's."""
+
+    heads: Float[Array, "layer batch position head"]
+    neurons: Float[Array, "layer batch position neuron"]
+    attn_bias: Float[Array, "layer batch position"]
+    mlp_bias: Float[Array, "layer batch position"]
+
+
 def _spread(value: Float[Array, "batch position"]) -> PerWrite:
     """A number per position, shaped to stand beside every kind of write."""
     wide, layered = value[None, :, :, None], value[None]

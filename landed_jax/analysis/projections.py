@@ -64,7 +64,7 @@ def from_layers(
     """``function`` of every layer's writes, with a leading layer axis; `in_turn` as for `over_layers`."""
 
     def layer(part: Params, index: jax.Array, z: jax.Array, a: jax.Array, norms: OutputNorms | None) -> Any:
-        return function(LayerWrites.of(index, part, z, a, norms))
+        return function(LayerWrites.of(index, part, z, a, trace.at, trace.tokens.mask, norms))
 
     index = jnp.arange(trace.config.n_layers)
     stacks = index, trace[Site.HEAD], trace[Site.NEURON], norms

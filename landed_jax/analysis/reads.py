@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from landed_jax.analysis.targets import Target, token_ids
 from landed_jax.analysis.top_token import top_token
+from landed_jax.analysis.vocabulary_blocks import mean_row
 from landed_jax.errors import LandedError
 from landed_jax.nn.functions import scale_stream
 from landed_jax.nn.sites import Site
@@ -91,7 +92,7 @@ def read_logit(
         vector = vector - rows(other)
         other = jnp.broadcast_to(other, normed.shape[:2])
     if centred:
-        vector, name = vector - jnp.mean(W_U, axis=0, dtype=normed.dtype)[None, None], "centred logit"
+        vector, name = vector - mean_row(W_U, normed.dtype)[None, None], "centred logit"
     ids = jnp.broadcast_to(ids, normed.shape[:2])
     if logits is None:
         value = jnp.vecdot(normed, vector)

@@ -2,17 +2,19 @@
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from landed_jax.analysis.per_write import PerWriteInLayers
 from landed_jax.errors import LandedError
-from landed_jax.nn.layer_writes import PerLayerWrite
+from landed_jax.nn.layer_writes import LayerWrites, PerLayerWrite
 
 
 @jax.tree_util.register_dataclass
@@ -24,14 +26,43 @@ class LayerShares:
         layer: which layer, a scalar.
         landed: landed contributions, in units of the value.
         direct_effect, sigma_share: None unless they were asked for.
-        real: False on padding.
+        writes: what the shares are of: the factors, the output matrices, norms and projections.
     """
 
     layer: Int[Array, ""]
     landed: PerLayerWrite
     direct_effect: PerLayerWrite | None
     sigma_share: PerLayerWrite | None
-    real: Bool[Array, "batch position"]
+    writes: LayerWrites
+
+    @property
+    def real(self) -> Bool[Array, "batch position"]:
+        """False on padding."""
+        return self.writes.real
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Shares:
+    """The shares of all writes of all layers: what `everything` keeps.
+
+    Attributes:
+        landed: landed contributions, in units of the value.
+        direct_effect, sigma_share: None unless they were asked for.
+    """
+
+    landed: PerWriteInLayers
+    direct_effect: PerWriteInLayers | None
+    sigma_share: PerWriteInLayers | None
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Histogram:
+    """How many landed contributions at real positions fall into each bin."""
+
+    heads: Int[Array, "layer bin"]
+    neurons: Int[Array, "layer bin"]
 
 
 def _as_it_is(stacked: Any) -> Any:
@@ -44,10 +75,17 @@ class Reduction:
 
     Hashable, so that it can be a static argument of ``jit``: use functions that live at the top of a module, as a
     lambda (or a ``functools.partial``) made anew compiles anew.
+
+    Raises:
+        LandedError: for what is no function.
     """
 
     layer: Callable[[LayerShares], Any]
     finish: Callable[[Any], Any] = _as_it_is
+
+    def __post_init__(self) -> None:
+        if not callable(self.layer) or not callable(self.finish):
+            raise LandedError(f"A Reduction is made of functions, not of {self.layer!r} and {self.finish!r}.")
 
 
 @jax.tree_util.register_dataclass
@@ -61,7 +99,7 @@ class TopWrites:
         direct_effect, sigma_share: of the same writes; None unless they were asked for.
         is_neuron: whether it is a neuron's, not a head's.
         layer, index: which.
-        batch, position: whose: the prompt, and the place among the recorded positions.
+        batch, position: whose: the prompt, and the column of the tokens.
     """
 
     landed: Float[Array, "*lead rank"]
@@ -87,8 +125,8 @@ class LayerSums:
 
 @cache
 def everything() -> Reduction:
-    """Keep all: ``[layer, batch, position, d_ff]`` numbers, which are as many as the factors themselves."""
-    return Reduction(_as_it_is)
+    """Keep all, see `Shares`: ``[layer, batch, position, d_ff]`` numbers, as many as the factors themselves."""
+    return Reduction(_shares)
 
 
 @cache
@@ -97,48 +135,64 @@ def layer_sums() -> Reduction:
     return Reduction(_sums)
 
 
-@cache  # the same reduction each time, or each would compile anew
 def top_writes(n: int) -> Reduction:
     """Keep the `n` largest writes over all layers and all real positions of all prompts: see `TopWrites`.
 
     Raises:
         LandedError: for fewer than one.
     """
-    return Reduction(partial(_top_of_all, _checked(n)), partial(_merge, n, 0))
+    return _top(_top_of_all, 0, _checked(n))
 
 
-@cache
 def top_per_position(n: int) -> Reduction:
     """Keep the `n` largest writes at each position, ``[batch, position, rank]``: see `TopWrites`.
 
     Raises:
         LandedError: for fewer than one.
     """
-    return Reduction(partial(_top_of_each, _checked(n)), partial(_merge, n, 2))
+    return _top(_top_of_each, 2, _checked(n))
 
 
-@cache
-def histogram(edges: tuple[float, ...]) -> Reduction:
-    """Count landed contributions at real positions in bins: ``{"heads", "neurons"}``, each ``[layer, bin]``.
+def histogram(edges: Sequence[float]) -> Reduction:
+    """Count landed contributions at real positions in bins: see `Histogram`.
 
     What is not a number is in no bin.
 
     Args:
-        edges: a tuple, ascending; ``len(edges) + 1`` bins: below ``edges[0]`` first, from ``edges[-1]`` on last.
+        edges: ascending; ``len(edges) + 1`` bins: below ``edges[0]`` first, from ``edges[-1]`` on last.
 
     Raises:
         LandedError: for edges that do not ascend.
     """
-    edges = tuple(map(float, edges))
-    if not edges or not all(low < high for low, high in itertools.pairwise((-math.inf, *edges, math.inf))):
-        raise LandedError(f"The edges of a histogram ascend, and there is at least one: not {edges}.")
+    bounds = tuple(map(float, edges))
+    if not bounds or not all(low < high for low, high in itertools.pairwise((-math.inf, *bounds, math.inf))):
+        raise LandedError(f"The edges of a histogram ascend, and there is at least one: not {bounds}.")
+    return _counts(bounds)
+
+
+@cache  # the same reduction each time, or each would compile anew
+def _top(of_layer: Callable[[int, LayerShares], TopWrites], lead: int, n: int) -> Reduction:
+    return Reduction(partial(of_layer, n), partial(_merge, n, lead))
+
+
+@cache
+def _counts(edges: tuple[float, ...]) -> Reduction:
     return Reduction(partial(_histogram, edges))
 
 
 def _checked(n: int) -> int:
-    if not isinstance(n, int) or n < 1:
-        raise LandedError(f"The number of writes to keep is a whole number and at least 1, not {n}.")
-    return n
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise LandedError(f"The number of writes to keep is a whole number and at least 1, not {n!r}.")
+    return int(n)
+
+
+def _shares(shares: LayerShares) -> Shares:
+    def keep(part: PerLayerWrite | None) -> PerWriteInLayers | None:
+        return None if part is None else PerWriteInLayers(part.heads, part.neurons, part.attn_bias, part.mlp_bias)
+
+    landed = keep(shares.landed)
+    assert landed is not None
+    return Shares(landed, keep(shares.direct_effect), keep(shares.sigma_share))
 
 
 def _sums(shares: LayerShares) -> LayerSums:
@@ -146,14 +200,14 @@ def _sums(shares: LayerShares) -> LayerSums:
     return LayerSums(shares.landed.heads, jnp.sum(neurons, axis=-1), jnp.sum(jnp.abs(neurons), axis=-1))
 
 
-def _histogram(edges: tuple[float, ...], shares: LayerShares) -> dict[str, Int[Array, " bin"]]:
+def _histogram(edges: tuple[float, ...], shares: LayerShares) -> Histogram:
     def count(values: Float[Array, "batch position part"]) -> Int[Array, " bin"]:
         bins = jnp.asarray(edges, values.dtype)
         place = jnp.searchsorted(bins, values.ravel(), side="right")
         kept = (shares.real[..., None] & ~jnp.isnan(values)).ravel()
         return jnp.zeros(len(edges) + 1, jnp.int32).at[place].add(kept.astype(jnp.int32))
 
-    return {"heads": count(shares.landed.heads), "neurons": count(shares.landed.neurons)}
+    return Histogram(count(shares.landed.heads), count(shares.landed.neurons))
 
 
 def _top_of_all(n: int, shares: LayerShares) -> TopWrites:
@@ -192,7 +246,7 @@ def _picked(shares: LayerShares, b: jax.Array, p: jax.Array, u: jax.Array) -> To
     assert landed is not None
     effect, share = pick(shares.direct_effect), pick(shares.sigma_share)
     layer = jnp.broadcast_to(jnp.asarray(shares.layer, u.dtype), u.shape)
-    return TopWrites(landed, there, effect, share, is_neuron, layer, index, b, p)
+    return TopWrites(landed, there, effect, share, is_neuron, layer, index, b, shares.writes.at[p])
 
 
 def _merge(n: int, lead: int, stacked: TopWrites) -> TopWrites:

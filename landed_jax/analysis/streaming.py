@@ -7,21 +7,23 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from landed_jax.analysis.effects import embedding_rescaling, layer_rescaling, sigma_share
 from landed_jax.analysis.projections import check_norms, over_layers
 from landed_jax.analysis.reads import Read, read_logit
-from landed_jax.analysis.reductions import LayerShares, Reduction
+from landed_jax.analysis.reductions import LayerShares, Reduction, TopWrites
+from landed_jax.analysis.writes import Write
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
 from landed_jax.forward import forward
-from landed_jax.memory import attribution_bytes, choose_passes
+from landed_jax.memory import attribution_bytes, choose_passes, weight_bytes
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.sites import Site
 from landed_jax.nn.tap import Edit
-from landed_jax.numerics import after, highest_precision, left_broadcast
+from landed_jax.numerics import after, highest_precision, is_concrete, left_broadcast
 from landed_jax.parameters import Params
 from landed_jax.tokens import Tokens, as_tokens, columns
 from landed_jax.trace import Trace
@@ -64,6 +66,23 @@ class StreamedAttribution:
     passes: int = dataclasses.field(metadata={"static": True})
     config: ModelConfig = dataclasses.field(metadata={"static": True})
 
+    def writes(self) -> list[Write]:
+        """The names of what `top_writes` or `top_per_position` kept, in their order (each position's after another's).
+
+        With them `write_vector` and `land` make vectors, from a trace that need hold no more than their positions.
+
+        Raises:
+            LandedError: for another reduction, or where the numbers are not known yet: inside ``jit`` or ``vmap``.
+        """
+        top = self.reduced
+        if not isinstance(top, TopWrites):
+            raise LandedError("Only top_writes and top_per_position keep single writes that can be named.")
+        if not is_concrete(top.layer):
+            raise LandedError("The names of writes are not known inside jit or vmap: call writes() on what comes out.")
+        fields = (top.is_neuron, top.layer, top.index, top.batch, top.position)
+        rows = zip(*(np.asarray(field)[np.asarray(top.there)].tolist() for field in fields), strict=True)
+        return [Write("neuron" if is_neuron else "head", *place) for is_neuron, *place in rows]
+
 
 @highest_precision
 def attribute_streaming(
@@ -96,8 +115,8 @@ def attribute_streaming(
         reduction: what to keep: `top_writes`, `top_per_position`, `layer_sums`, `histogram`, `everything`, or yours.
         target, against, centred: as for `attribute`, ids only.
         effects: also direct effects and σ shares.
-        passes: 1 or 2; by default one if `attribution_bytes` says that what it keeps fits into a quarter of the
-            device's memory (`choose_passes`).
+        passes: 1 or 2; by default one if `attribution_bytes` says that what it keeps fits into a quarter of what the
+            weights leave of the device's memory (`choose_passes`).
         norms: as for `attribute`.
 
     Raises:
@@ -116,13 +135,11 @@ def attribute_streaming(
     ((5,), True)
     """
     tokens = as_tokens(tokens)
-    if passes not in (None, 1, 2):
-        raise LandedError(f"An attribution takes 1 or 2 passes, not {passes}.")
-    batch, length = tokens.ids.shape
-    positions = length if at is None else columns(at, length).size
-    chosen = passes or choose_passes(
-        attribution_bytes(config, batch=batch, length=length, positions=positions, effects=effects, dtype=dtype)
-    )
+    if not isinstance(reduction, Reduction):
+        raise LandedError(
+            f"reduction= takes a Reduction, such as top_writes(10) or Reduction(yours), not {reduction!r}."
+        )
+    chosen = number_of_passes(params, tokens, config, passes, at=at, effects=effects, dtype=dtype)
     record = ENDS | FACTORS if chosen == 1 else ENDS
     trace = forward(params, tokens, config, record=record, at=at, edits=edits, dtype=dtype)[1].bind(params)
     check_norms(norms, trace)
@@ -136,7 +153,7 @@ def attribute_streaming(
     if chosen == 1:
 
         def layer(part: Params, index: jax.Array, z: jax.Array, a: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
-            return reduce(LayerWrites.of(index, part, z, a))
+            return reduce(LayerWrites.of(index, part, z, a, trace.at, trace.tokens.mask))
 
         stacks = (jnp.arange(config.n_layers), trace[Site.HEAD], trace[Site.NEURON])
         reduced, attn, mlp = over_layers(layer, params["layers"], *stacks, in_turn=True)
@@ -168,6 +185,31 @@ def attribute_streaming(
     )
 
 
+def number_of_passes(
+    params: Params,
+    tokens: Tokens,
+    config: ModelConfig,
+    passes: Literal[1, 2] | None,
+    *,
+    at: int | Sequence[int] | Int[Array, " recorded"] | None,
+    effects: bool,
+    dtype: Any,
+) -> Literal[1, 2]:
+    """The number that was asked for, or else chosen from the memory that each needs.
+
+    Raises:
+        LandedError: for another number.
+    """
+    if passes is not None:
+        if isinstance(passes, bool) or passes not in (1, 2):
+            raise LandedError(f"An attribution takes 1 or 2 passes, not {passes!r}.")
+        return passes
+    batch, length = tokens.ids.shape
+    positions = length if at is None else columns(at, length).size
+    needed = attribution_bytes(config, batch=batch, length=length, positions=positions, effects=effects, dtype=dtype)
+    return choose_passes(needed, weight_bytes(params))
+
+
 def _sharing(
     trace: Trace, read: Read, effects: bool, norms: OutputNorms | None
 ) -> Callable[[LayerWrites], LayerShares]:
@@ -177,7 +219,7 @@ def _sharing(
     # σ divides the vectors, which are smaller than the shares, unless one vector stands for all positions.
     each = of_read.shape[:2] == sigma.shape
     of_read = of_read / sigma[..., None] if each else of_read
-    real, config = trace.tokens.mask[:, trace.at], trace.config
+    config = trace.config
 
     def share(writes: LayerWrites) -> LayerShares:
         # Not before the layer's own turn, as these products alone wait for nothing: all layers' would be kept.
@@ -185,13 +227,13 @@ def _sharing(
         products = writes.inner_products_with((vector, x) if effects else (vector,))
         landed = products[0] if each else products[0].map(jnp.divide, sigma)
         if not effects:
-            return LayerShares(writes.layer, landed, None, None, real)
+            return LayerShares(writes.layer, landed, None, None, writes)
         with_stream = products[1]
-        writes = dataclasses.replace(writes, norms=jax.tree.map(lambda leaf: leaf[writes.layer], norms))
-        lost = layer_rescaling(writes, with_stream, x, sigma, config.norm_eps)
+        normed = dataclasses.replace(writes, norms=jax.tree.map(lambda leaf: leaf[writes.layer], norms))
+        lost = layer_rescaling(normed, with_stream, x, sigma, config.norm_eps)
         effect = landed.map(lambda mine, value, lost: mine + (mine - value) * lost, read.value, lost)
         part = with_stream.map(lambda wx, s: sigma_share(wx, s, config.d_model), sigma)
-        return LayerShares(writes.layer, landed, effect, part, real)
+        return LayerShares(writes.layer, landed, effect, part, normed)
 
     return share
 

@@ -15,16 +15,20 @@ Examples:
 @click.argument("model", default=BUNDLED)
 @click.option("--length", type=click.IntRange(min=1), default=128, show_default=True, help="Tokens a prompt.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Prompts.")
-def info(model: str, length: int, batch: int) -> None:
-    """The facts of MODEL, its parameter count, and the memory that a trace takes. Reads no weights.
+@click.option("--positions", type=click.IntRange(min=1), help="Positions that an attribution looks at; by default all.")
+def info(model: str, length: int, batch: int, positions: int | None) -> None:
+    """The facts of MODEL, its parameter count, and the memory of a trace and of an attribution. Reads no weights.
 
     Without MODEL, those of the model that comes with the package.
     """
     from landed_jax.model import read_config
-    from landed_jax.report.facts import model_facts, trace_facts
+    from landed_jax.report.facts import attribution_facts, model_facts, trace_facts
     from landed_jax.report.tables import facts_table, print_report
 
     config, weight_dtype = read_config(model)
     print_report(facts_table(model, model_facts(config, weight_dtype)))
     title = f"A trace of {batch} × {length} tokens, in memory"
     print_report(facts_table(title, trace_facts(config, batch=batch, length=length)))
+    title = "Its streamed attribution, beside the forward pass"
+    rows = attribution_facts(config, weight_dtype, batch=batch, length=length, positions=positions)
+    print_report(facts_table(title, rows))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from landed_jax.config import Activation
-from landed_jax.numerics import left_broadcast
+from landed_jax.numerics import cast_late, left_broadcast
 
 
 def rms_sigma(x: Float[Array, "*batch d_model"], eps: float) -> Float[Array, "*batch"]:
@@ -33,7 +33,7 @@ FEW_ROWS = 128
 
 def linear(x: Float[Array, "*batch d_in"], weight: Float[Array, "d_out d_in"]) -> Float[Array, "*batch d_out"]:
     """``x Wᵀ``, with the weight cast to the stream's type as it is used."""
-    weight = weight.astype(x.dtype)
+    weight = cast_late(weight, x)
     if jax.default_backend() != "cpu" or math.prod(x.shape[:-1]) > FEW_ROWS:
         return jax.lax.dot_general(x, weight, (((x.ndim - 1,), (1,)), ((), ())))
     written = jax.lax.dot_general(weight, x, (((1,), (x.ndim - 1,)), ((), ())))
@@ -45,7 +45,7 @@ def contract_output(
     vector: Float[Array, "*batch d_model"], weight: Float[Array, "d_model d_in"]
 ) -> Float[Array, "*batch d_in"]:
     """``⟨W[:, j], vector⟩`` for every column j: a vector seen from the inputs of an output matrix."""
-    weight = weight.astype(vector.dtype)
+    weight = cast_late(weight, vector)
     if jax.default_backend() != "cpu":
         return jax.lax.dot_general(vector, weight, (((vector.ndim - 1,), (0,)), ((), ())))
     # On CPU both are read along their first axis, which takes down to half the time. XLA turns that round again unless

@@ -7,10 +7,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from landed_jax.nn.functions import contract_output, linear
 from landed_jax.nn.output_norms import OutputNorms, column_norms, head_grams
+from landed_jax.numerics import cast_late
 
 
 @jax.tree_util.register_dataclass
@@ -58,6 +59,8 @@ class LayerWrites:
         a: the neurons' activations.
         W_O, W_down: the output matrices, outputs first, in their own float type.
         b_O, b_down: the output biases; None in a model without them.
+        at: the positions' columns in the tokens.
+        real: False on padding, whose factors are numbers too: whoever counts or sums over positions leaves them out.
         norms: what the weights alone give to the writes' norms, where somebody made it before.
     """
 
@@ -68,21 +71,34 @@ class LayerWrites:
     W_down: Float[Array, "d_model neuron"]
     b_O: Float[Array, " d_model"] | None
     b_down: Float[Array, " d_model"] | None
+    at: Int[Array, " position"]
+    real: Bool[Array, "batch position"]
     norms: OutputNorms | None = None
 
     @classmethod
-    def of(cls, layer: Any, part: Any, z: jax.Array, a: jax.Array, norms: OutputNorms | None = None) -> "LayerWrites":
-        """From one layer's parameters and its factors."""
+    def of(
+        cls,
+        layer: Any,
+        part: Any,
+        z: jax.Array,
+        a: jax.Array,
+        at: jax.Array,
+        mask: jax.Array,
+        norms: OutputNorms | None = None,
+    ) -> "LayerWrites":
+        """From one layer's parameters, its factors at the columns `at`, and the whole prompts' mask."""
         attn, mlp = part["attn"], part["mlp"]
-        return cls(layer, z, a, attn["W_O"], mlp["W_down"], attn.get("b_O"), mlp.get("b_down"), norms)
+        real = jnp.take(mask, at, axis=1)
+        return cls(layer, z, a, attn["W_O"], mlp["W_down"], attn.get("b_O"), mlp.get("b_down"), at, real, norms)
 
-    def inner_products(self, vector: Float[Array, "_ _ d_model"]) -> PerLayerWrite:
+    def inner_products(self, vector: Float[Array, "*at d_model"]) -> PerLayerWrite:
         """``⟨w, vector⟩`` for every write of the layer: one product of the size of ``W_O`` and one of ``W_down``.
 
         Args:
-            vector: one a position; axes of size 1 stand for "the same for all", and then cost a single product.
+            vector: ``[d_model]``, or one a position, ``[batch or 1, position or 1, d_model]``: what is the same for
+                all costs a single product.
         """
-        return self.inner_products_with((vector,))[0]
+        return self.inner_products_with((vector.reshape((1,) * (3 - vector.ndim) + vector.shape),))[0]
 
     def inner_products_with(self, vectors: Sequence[Float[Array, "_ _ d_model"]]) -> list[PerLayerWrite]:
         """`inner_products` with each of several vectors; those of one shape read the output matrices once.
@@ -120,7 +136,7 @@ class LayerWrites:
         which is less work than Gram matrices.
         """
         a = self.a
-        columns = column_norms(self.W_down.astype(a.dtype)) if self.norms is None else self.norms.neurons
+        columns = column_norms(cast_late(self.W_down, a)) if self.norms is None else self.norms.neurons
         return PerLayerWrite(
             heads=self._head_norms(),
             neurons=jnp.square(a) * columns[None, None],
@@ -134,7 +150,7 @@ class LayerWrites:
             alone = jnp.where(jnp.eye(heads, dtype=bool)[None, None, :, :, None], z[:, :, None], 0)
             written = linear(alone.reshape(*z.shape[:3], -1), self.W_O.reshape(self.W_O.shape[0], -1))
             return jnp.sum(jnp.square(written), axis=-1)
-        gram = head_grams(self.W_O.astype(z.dtype)) if self.norms is None else self.norms.heads
+        gram = head_grams(cast_late(self.W_O, z)) if self.norms is None else self.norms.heads
         return jnp.vecdot(z, jnp.einsum("bphi,hij->bphj", z, gram))
 
     def _constant(self, bias: jax.Array | None, vector: jax.Array | None) -> jax.Array:

@@ -99,7 +99,7 @@ class Block(_Part):
         x = x + write
         normed = RMSNorm(self.config, self.plan, "mlp", name="mlp_norm")(x, layer, context)
         write, a = MLP(self.config, self.plan, name="mlp")(normed, layer, context)
-        return observe(self, self.plan, x + write, layer, z, a, context.at), None
+        return observe(self, self.plan, x + write, layer, z, a, context), None
 
 
 class UnrolledLayers(_Part):

@@ -1,6 +1,9 @@
 """Every named place in the forward pass, and the axes of the value that passes it."""
 
+from collections.abc import Iterable
 from enum import StrEnum
+
+from landed_jax.errors import LandedError
 
 
 class Site(StrEnum):
@@ -63,6 +66,36 @@ NORMED = frozenset(s for s in Site if s.value.endswith("_normed"))
 SOURCES = frozenset({Site.PATTERN, Site.VALUE})
 WRITES = SCALES | {Site.EMBEDDING, Site.HEAD, Site.NEURON, Site.FINAL_RESIDUAL, Site.FINAL_NORMED}
 GROUPS = {"WRITES": WRITES, "RESIDUALS": RESIDUALS, "NORMED": NORMED, "SOURCES": SOURCES}
+
+
+def as_site(site: object) -> Site:
+    """A `Site`, from itself or its name.
+
+    Raises:
+        LandedError: for what is none.
+
+    >>> as_site("head")
+    <Site.HEAD: 'head'>
+    """
+    try:
+        return Site(site)
+    except ValueError:
+        names = ", ".join(s.value for s in Site)
+        raise LandedError(f"{site!r} is not a site; these are: {names}.") from None
+
+
+def as_sites(record: object) -> frozenset[Site]:
+    """A set of sites, from any collection of them.
+
+    Raises:
+        LandedError: for anything else.
+
+    >>> sorted(as_sites([Site.NEURON, "head"]))
+    [<Site.HEAD: 'head'>, <Site.NEURON: 'neuron'>]
+    """
+    if isinstance(record, str) or not isinstance(record, Iterable):
+        raise LandedError(f"record= takes a set of sites, such as WRITES or {{Site.HEAD}}, not {record!r}.")
+    return frozenset(map(as_site, record))
 
 
 def axes_of(site: Site) -> tuple[str, ...]:

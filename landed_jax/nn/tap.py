@@ -1,15 +1,17 @@
 """The one place through which every named value passes: edited if asked, then recorded if asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from landed_jax.errors import LandedError
 from landed_jax.nn.layer_writes import LayerWrites
-from landed_jax.nn.sites import AXES, Site
+from landed_jax.nn.sites import AXES, Site, as_site, as_sites
 from landed_jax.numerics import after, made_once
 
 Edit = Callable[[jax.Array, jax.Array | None], jax.Array]
@@ -31,6 +33,20 @@ class Plan:
     def touches(self, site: Site) -> bool:
         """Whether anything is to see the value at a site."""
         return site in self.record or any(edited == site for edited, _ in self.edits)
+
+
+def as_plan(record: Any, edits: Any, observers: Any) -> Plan:
+    """A plan of what the user asked for.
+
+    Raises:
+        LandedError: for what is no collection of sites, or no mapping to functions.
+    """
+    for name, given in (("edits", edits), ("observers", observers)):
+        if given is not None and not (isinstance(given, Mapping) and all(map(callable, given.values()))):
+            keys = "sites" if name == "edits" else "names"
+            raise LandedError(f"{name}= takes a dictionary from {keys} to functions, not {given!r}.")
+    edited = tuple((as_site(site), edit) for site, edit in (edits or {}).items())
+    return Plan(as_sites(record), edited, tuple((observers or {}).items()))
 
 
 class Context(NamedTuple):
@@ -62,11 +78,23 @@ def tap(
     """Pass `value` through `site`: the edit first, so that what is recorded is what the model used."""
     for edited_site, edit in plan.edits:
         if edited_site == site:
-            value = edit(value, layer)
+            value = _edited(edit, site, value, layer)
     if site in plan.record:
         recorded = select_positions(value, AXES[site], at)
         _sow(module, "intermediates", site.value, recorded)
     return value
+
+
+def _edited(edit: Edit, site: Site, value: jax.Array, layer: jax.Array | None) -> jax.Array:
+    given: Any = edit(value, layer)
+    if not isinstance(given, jax.Array | np.ndarray) or given.shape != value.shape or given.dtype != value.dtype:
+        is_array = isinstance(given, jax.Array | np.ndarray)
+        found = f"{given.dtype} of shape {list(given.shape)}" if is_array else repr(given)
+        raise LandedError(
+            f"The edit of {site.value} gives {found}, where the model goes on with {value.dtype} of shape "
+            f"{list(value.shape)}."
+        )
+    return jnp.asarray(given)
 
 
 def observe(
@@ -76,19 +104,21 @@ def observe(
     layer: jax.Array,
     z: jax.Array,
     a: jax.Array,
-    at: jax.Array | None,
+    context: Context,
 ) -> jax.Array:
     """Keep what each observer makes of one layer's writes at the recorded positions; `module` owns the layer.
 
     Gives the stream x back, which the next layer is to go on with.
     """
+    at = context.at
     if at is not None and plan.record:
         # Else XLA may pick the positions out at the end, and keep every layer's values at all of them till then.
         x = after(x, module.variables.get("intermediates", {}))
     if not plan.observers:
         return x
     z, a = (select_positions(value, AXES[site], at) for site, value in ((Site.HEAD, z), (Site.NEURON, a)))
-    writes = LayerWrites.of(layer, module.variables["params"], z, a)
+    columns = jnp.arange(z.shape[1]) if at is None else at
+    writes = LayerWrites.of(layer, module.variables["params"], z, a, columns, context.mask)
     kept = jax.tree.map(jnp.asarray, {name: observer(writes) for name, observer in plan.observers})
     _sow(module, "observed", "by_name", kept)  # together: a name of the user's could be a part's
     # Else XLA may put the observers off to the end, and keep every layer's factors till then.

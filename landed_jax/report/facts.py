@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from landed_jax.config import ModelConfig
-from landed_jax.memory import attribution_bytes, choose_passes, trace_bytes
+from landed_jax.memory import attribution_bytes, choose_passes, device_memory, trace_bytes
 from landed_jax.nn.sites import SOURCES, WRITES
 from landed_jax.parameters import count_parameters
 from landed_jax.trace import read_sites
@@ -43,25 +43,31 @@ def _biases(config: ModelConfig) -> str:
 
 
 def trace_facts(config: ModelConfig, *, batch: int, length: int) -> list[tuple[str, str]]:
-    """What a trace of all positions keeps, of one position, and by source token; what an attribution needs."""
+    """What a trace of all positions keeps, of one position, and by source token."""
     whole = trace_bytes(config, batch=batch, length=length)
-    rows = [(name, human_bytes(size)) for name, size in sorted(whole.items(), key=lambda item: -item[1])[:5]]
     one = trace_bytes(config, batch=batch, length=length, positions=1)
     sources = trace_bytes(config, batch=batch, length=length, record=WRITES | SOURCES)
-    needed = attribution_bytes(config, batch=batch, length=length)
-    chosen = choose_passes(needed)
-    ways = ((1, "one pass"), (2, "two passes"))
-
-    def mark(passes: int) -> str:
-        return " (chosen here)" if passes == chosen else ""
-
     return [
-        *rows,
+        *((name, human_bytes(size)) for name, size in sorted(whole.items(), key=lambda item: -item[1])[:5]),
         ("all positions", human_bytes(sum(whole.values()))),
         ("all positions, by source token", human_bytes(sum(sources.values()))),
         ("one position", human_bytes(sum(one.values()))),
-        *((f"attribution in {name}", f"{human_bytes(needed[n])} beside the forward pass{mark(n)}") for n, name in ways),
     ]
+
+
+def attribution_facts(
+    config: ModelConfig, weight_dtype: str | None, *, batch: int, length: int, positions: int | None
+) -> list[tuple[str, str]]:
+    """What `attribute_streaming` needs in each way, and which it would take on this machine."""
+    weights = count_parameters(config) * jnp.dtype(weight_dtype or "float32").itemsize
+    memory = device_memory()
+    rows = [("this device", human_bytes(memory)), ("less the weights", human_bytes(max(memory - weights, 0)))]
+    for effects, asked in ((False, ""), (True, ", with effects")):
+        needed = attribution_bytes(config, batch=batch, length=length, positions=positions, effects=effects)
+        chosen = choose_passes(needed, weights)
+        for passes, name in ((1, "one pass"), (2, "two passes")):
+            rows.append((name + asked, human_bytes(needed[passes]) + (" (chosen here)" if passes == chosen else "")))
+    return rows
 
 
 def human_bytes(size: int) -> str:

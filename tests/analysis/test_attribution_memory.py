@@ -1,5 +1,6 @@
 """What attribution holds while it runs, by the compiler's own account."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -37,3 +38,16 @@ def test_the_contractions_hold_one_layers_products() -> None:
 def test_one_position_holds_one_layer() -> None:
     # Gate, up and activations of one layer; what the picked rows are made of must not wait for the last layer.
     assert held([-1]) < 6 * FACTORS / CONFIG.n_layers
+
+
+def test_memory_does_not_grow_with_the_square_of_the_length() -> None:
+    config = dataclasses.replace(CONFIG, n_layers=2, n_heads=8, n_kv_heads=1, d_ff=32, max_positions=8192)
+    params, ids = jax.eval_shape(lambda: random_params(config)), jax.ShapeDtypeStruct((1, 8192), jnp.int32)
+
+    def run(params: dict, ids: jax.Array) -> Any:
+        found = landed.attribute_streaming(params, ids, config, landed.top_writes(10), passes=2)
+        return found.reduced.landed
+
+    needs = jax.jit(run).lower(params, ids).compile().memory_analysis()
+    assert needs is not None
+    assert needs.temp_size_in_bytes < 8192**2  # the mask alone would be as much, one head's pattern four times that

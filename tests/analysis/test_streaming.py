@@ -10,9 +10,8 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import LandedError, Model, Reduction, Site, Tokens
-from landed_jax.analysis.per_write import PerWrite
+from landed_jax.analysis.per_write import PerWrite, PerWriteInLayers
 from landed_jax.memory import trace_bytes
-from landed_jax.nn.layer_writes import PerLayerWrite
 from landed_jax.numerics import after
 from landed_jax.parameters import stack_layers
 from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
@@ -32,7 +31,7 @@ def model(name: str, dtype: str = "float32", stacked: bool = False) -> Model:
     return Model(CONFIGS[name], stack_layers(params) if stacked else params)
 
 
-def numbers(part: PerWrite | PerLayerWrite) -> list[np.ndarray]:
+def numbers(part: PerWrite | PerWriteInLayers) -> list[np.ndarray]:
     return [np.asarray(getattr(part, kind)) for kind in ("heads", "neurons", "attn_bias", "mlp_bias")]
 
 
@@ -153,7 +152,7 @@ def test_sums_and_histograms_are_numpys() -> None:
         values = np.asarray(getattr(shares.landed, kind))[:, np.asarray(tokens.mask)]
         for layer in range(BIASED.n_layers):
             expected, _ = np.histogram(values[layer], [-np.inf, *edges, np.inf])
-            assert counted[kind][layer].tolist() == expected.tolist()
+            assert getattr(counted, kind)[layer].tolist() == expected.tolist()
 
 
 def test_one_token_and_unequal_lengths() -> None:
@@ -212,9 +211,12 @@ def test_two_passes_keep_one_layer_at_a_time() -> None:
 
 def test_the_choice_follows_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     params, ids, needed = random_params(SMALL), jnp.ones((1, 5), int), landed.attribution_bytes(SMALL, length=5)
+    weights = 4 * landed.count_parameters(SMALL)
     for memory, passes in ((4 * needed[1], 1), (4 * needed[1] - 4, 2)):
         monkeypatch.setattr("landed_jax.memory.device_memory", lambda memory=memory: memory)
         assert landed.choose_passes(needed) == passes
+        assert landed.choose_passes(needed, weights=8) == 2
+        monkeypatch.setattr("landed_jax.memory.device_memory", lambda memory=memory + weights: memory)
         found = jax.eval_shape(lambda: landed.attribute_streaming(params, ids, SMALL, landed.layer_sums()))
         assert found.passes == passes
 
@@ -224,16 +226,65 @@ def test_what_cannot_be_is_refused() -> None:
     for make in (lambda: landed.top_writes(0), lambda: landed.top_per_position(-1), lambda: landed.top_writes(2.5)):
         with pytest.raises(LandedError, match="at least 1"):
             make()
+    with pytest.raises(LandedError, match="not True"):
+        landed.top_writes(True)
+    for wrong in (landed.top_writes, _loudest_head):
+        with pytest.raises(LandedError, match="takes a Reduction, such as"):
+            whole.attribute_streaming([[1, 2]], wrong)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(LandedError, match="made of functions"):
+        Reduction(3)  # pyright: ignore[reportArgumentType]
     for edges in ((), (1.0, 1.0), (2.0, 1.0), (float("nan"),)):
         with pytest.raises(LandedError, match="ascend"):
             landed.histogram(edges)
     with pytest.raises(LandedError, match="1 or 2 passes"):
         whole.attribute_streaming([[1, 2]], ALL, passes=3)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(LandedError, match="1 or 2 passes"):
+        whole.attribute_streaming([[1, 2]], ALL, passes=True)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(LandedError, match="length=0"):
+        landed.attribution_bytes(SMALL, length=0)
     for target in (99, 2**40):
         with pytest.raises(LandedError, match=f"no token {target}"):
             whole.attribute_streaming([[1, 2]], ALL, target)
     with pytest.raises(LandedError, match="no tokenizer"):
         whole.attribute_streaming([[1, 2]], ALL, " Rome")
+
+
+def test_chosen_writes_have_names_and_vectors() -> None:
+    whole, tokens = model("biased"), random_tokens(BIASED)
+    found = whole.attribute_streaming(tokens, landed.top_writes(9), 1, at=[-1, 2])
+    writes = found.writes()
+    assert len(writes) == 9 and {write.position for write in writes} == {2, 4}
+    trace = whole.trace(tokens, at=sorted({write.position for write in writes}))
+    vectors = landed.land(trace, writes, site="final")
+    row = np.asarray(landed.read_logit(trace, 1).vector)[0, 0]
+    np.testing.assert_allclose(vectors @ row, found.reduced.landed, atol=1e-5)
+    # The second prompt's column 1 is padding, so all of its writes are left out.
+    padded = whole.attribute_streaming(tokens, landed.top_per_position(2), 1, at=[1]).writes()
+    assert [write.batch for write in padded] == [0, 0]
+    with pytest.raises(LandedError, match="top_writes"):
+        whole.attribute_streaming(tokens, landed.layer_sums(), 1).writes()
+
+
+def test_observers_and_reductions_know_padding_and_columns() -> None:
+    whole, prompts = model("small"), [[1, 5, 7, 2], [3]]
+    both = whole.trace(prompts, record=(), observers={"count": _positive}).observed["count"]
+    alone = [whole.trace([p], record=(), observers={"count": _positive}).observed["count"][:, 0] for p in prompts]
+    np.testing.assert_array_equal(both, np.stack(alone, axis=1))
+    reduced = whole.attribute_streaming(prompts, Reduction(_seen), 1, at=[-1, 0], passes=2).reduced
+    assert reduced["at"].tolist() == [[3, 0]] * 2 and reduced["real"][0].tolist() == [[True, True], [True, False]]
+    trace = whole.trace(prompts, at=[-1, 0])
+    np.testing.assert_allclose(reduced["a"], trace[Site.NEURON], atol=1e-6)
+    norms = [jnp.linalg.norm(landed.write_vector(trace, landed.Write("neuron", 1, j, 1))) for j in range(3)]
+    np.testing.assert_allclose(np.sqrt(reduced["norms"][1, 1, 0, :3]), norms, rtol=1e-5)
+
+
+def _positive(writes: landed.LayerWrites) -> jax.Array:
+    return jnp.sum((writes.a > 0) & writes.real[..., None], axis=(1, 2))
+
+
+def _seen(shares: landed.LayerShares) -> dict:
+    writes = shares.writes
+    return {"at": writes.at, "real": writes.real, "a": writes.a, "norms": writes.squared_norms().neurons}
 
 
 def test_a_reduction_of_ones_own_and_its_observer(usual_promotion: None) -> None:
@@ -261,6 +312,8 @@ def _norms(writes: landed.LayerWrites) -> jax.Array:
 def test_equal_reductions_are_one_and_compile_once() -> None:
     for make in (lambda: landed.top_writes(3), lambda: landed.top_per_position(3), lambda: landed.histogram((0.0,))):
         assert make() is make()
+    assert landed.top_writes(np.int64(3)) is landed.top_writes(3)
+    assert landed.histogram(np.array([0.0, 1.0])) is landed.histogram([0.0, 1.0])
 
 
 def test_what_is_not_a_number_is_not_hidden() -> None:
@@ -272,7 +325,7 @@ def test_what_is_not_a_number_is_not_hidden() -> None:
     assert np.isnan(top.landed[0]) and top.there.all()
     good = np.asarray(top.batch) == 1
     assert np.isfinite(top.landed[good]).all() and good.sum() == 3 * 2 * 14
-    assert int(parts["neurons"].sum()) == 3 * 2 * 10
+    assert int(parts.neurons.sum()) == 3 * 2 * 10
 
 
 @pytest.mark.parametrize("hold", [lambda params: params, stack_layers], ids=["subtrees", "stacked"])

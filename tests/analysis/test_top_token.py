@@ -7,6 +7,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax.analysis.top_token import ROWS, TOGETHER, top_token
+from landed_jax.analysis.vocabulary_blocks import BLOCK, mean_row
 from tests.models import CONFIGS, random_params, random_tokens
 
 # one group, a prime beyond it, groups of a divisor, whole groups
@@ -21,6 +22,29 @@ def test_it_is_numpys_argmax(shape: tuple[int, int], vocabulary: int) -> None:
     normed, W_U = random.integers(-2, 3, (*shape, 3)), random.integers(-2, 3, (vocabulary, 3))
     found = top_token(jnp.asarray(normed, jnp.float32), jnp.asarray(W_U, jnp.bfloat16))
     np.testing.assert_array_equal(found, np.argmax(normed @ W_U.T, axis=-1))
+
+
+@pytest.mark.parametrize("vocabulary", [BLOCK, 2 * BLOCK, 2 * BLOCK + 3])
+@pytest.mark.parametrize(("shape", "dtype"), [((1, ROWS + 3), "bfloat16"), ((ROWS + 2, 2), "float32")])
+def test_a_large_vocabulary_is_cut(shape: tuple[int, int], dtype: str, vocabulary: int) -> None:
+    random = np.random.default_rng(0)
+    normed, W_U = random.integers(-2, 3, (*shape, 3)), random.integers(-2, 3, (vocabulary, 3))
+    given = jnp.asarray(normed, jnp.float32), jnp.asarray(W_U, dtype)
+    np.testing.assert_array_equal(top_token(*given), np.argmax(normed @ W_U.T, axis=-1))
+    broken = given[1].at[vocabulary // 2].set(jnp.nan)
+    assert np.all(np.asarray(top_token(given[0], broken)) == vocabulary // 2)
+    np.testing.assert_allclose(mean_row(given[1], jnp.float32), W_U.mean(axis=0), atol=1e-6)
+
+
+def test_narrow_weights_are_never_cast_whole() -> None:
+    W_U = jax.ShapeDtypeStruct((8 * BLOCK, 32), jnp.bfloat16)
+    for function, given in (
+        (top_token, (jax.ShapeDtypeStruct((1, 16, 32), jnp.float32), W_U)),
+        (lambda rows: mean_row(rows, jnp.float32), (W_U,)),
+    ):
+        needs = jax.jit(function).lower(*given).compile().memory_analysis()
+        assert needs is not None
+        assert needs.temp_size_in_bytes < 8 * BLOCK * 32 * 4 / 2
 
 
 @pytest.mark.parametrize("vocabulary", VOCABULARIES)
