@@ -5,10 +5,10 @@ from landed_jax.parameters import count_parameters
 
 
 def forward_flops(config: ModelConfig, length: int, *, logits: int | None = None) -> int:
-    """A forward pass: its products, the attention's full square, and the logits of `logits` positions (default all)."""
+    """A forward pass: its products, the attention to no later token, the logits of `logits` positions (default all)."""
     d, heads, keys = config.d_model, config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
     products = 2 * length * d * (2 * heads + 2 * keys + 3 * config.d_ff)
-    attention = 4 * length * length * heads
+    attention = 2 * length * (length + 1) * heads
     return config.n_layers * (products + attention) + 2 * (length if logits is None else logits) * d * config.vocab_size
 
 

@@ -1,5 +1,6 @@
 """What the package promises of its own cost, each promise a ratio that must not be exceeded."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.results import Section
@@ -7,13 +8,23 @@ from benchmarks.results import Section
 
 @dataclass(frozen=True)
 class Bar:
-    """`one` takes at most `limit` times what `other` takes; at all sizes and lengths unless some are named."""
+    """`one` takes at most `limit` times what `other` takes; at all sizes and lengths unless some are named.
+
+    With `least`, at least as many times.
+    """
 
     one: str
     other: str
     limit: float
     sizes: tuple[str, ...] = ()
     lengths: tuple[int, ...] = ()
+    least: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.one} / {self.other} {'≥' if self.least else '≤'} {self.limit:.2f}"
+
+    def held(self, ratio: float) -> bool:
+        return ratio >= self.limit if self.least else ratio <= self.limit
 
     def covers(self, size: str, length: int) -> bool:
         return (not self.sizes or size in self.sizes) and (not self.lengths or length in self.lengths)
@@ -28,15 +39,31 @@ BARS = (
     Bar("ours-effects", "ours-forward", 1.65),
     Bar("ours-last", "hooks-last", 1.0),
     Bar("ours-all", "hooks-all", 1.0),
+    Bar("lens-all", "ours-all", 10.0, least=True),
+)
+MEMORY_BARS = (
+    Bar("ours-top-2", "ours-forward", 1.10, ("1.1B",), (512,)),
+    Bar("ours-all", "hooks-all", 1.0),
 )
 
 
 def judged(section: Section) -> list[tuple[Bar, str, int, float]]:
     """Every bar at every size and length where both sides were measured, with the ratio found."""
+    return _judged(BARS, section, section.ratio)
+
+
+def judged_by_memory(section: Section) -> list[tuple[Bar, str, int, float]]:
+    """`judged`, of peak memory."""
+    return _judged(MEMORY_BARS, section, section.peak_ratio)
+
+
+def _judged(
+    bars: tuple[Bar, ...], section: Section, ratio_of: Callable[[str, str, str, int], float | None]
+) -> list[tuple[Bar, str, int, float]]:
     found = []
-    for bar in BARS:
+    for bar in bars:
         for size, length in section.settings():
-            ratio = section.ratio(bar.one, bar.other, size, length)
+            ratio = ratio_of(bar.one, bar.other, size, length)
             if bar.covers(size, length) and ratio is not None:
                 found.append((bar, size, length, ratio))
     return found

@@ -13,7 +13,7 @@ from benchmarks import memory, scaling, timing
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.environment import cores, machine
 from benchmarks.page import render
-from benchmarks.results import Measured, Section, as_json, read, write_whole
+from benchmarks.results import Measured, Run, Section, as_json, read, write_whole
 from benchmarks.shapes import SIZES, shape
 
 HERE = Path(__file__).parent
@@ -33,15 +33,10 @@ def run(arguments: Sequence[str]) -> int:
     sections = read(store)
     command = shlex.join(["python", "-m", "benchmarks", *arguments])
     for name in [name for name in ("memory", "scaling") if getattr(options, name)] or ["timing"]:
-        before = sections.get(name) if options.add else None
-        section = sections[name] = Section(command, machine(), 0 if name == "memory" else options.repeats)
-        if before is not None:
-            again = {(size, length) for size in options.sizes for length in options.lengths}
-            section.rows = [row for row in before.rows if (row.size, row.length) not in again]
-            section.command = f"{before.command}; {command}"
-            section.repeats = min(section.repeats, before.repeats)
+        section = sections[name] = sections[name] if options.add and name in sections else Section([])
+        section.begin(Run(command, machine()))
         for rows in _rows(name, options, stacked):
-            section.rows = sorted(section.rows + rows, key=lambda row: [*SIZES].index(row.size.partition("/")[0]))
+            section.take(rows, [*SIZES])
             _say(rows)
             # After every size and length: a killed run leaves whole files.
             write_whole([(store, as_json(sections)), (out, render(sections))])
@@ -94,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--memory", action="store_true", help="peak memory, in place of time")
     parser.add_argument("--scaling", action="store_true", help="cost by length and depth, in place of time; a figure")
     parser.add_argument("--scaling-size", type=_size, default="125M", help="the shape that --scaling starts from")
-    parser.add_argument("--add", action="store_true", help="keep the page's rows of other sizes and lengths")
+    parser.add_argument(
+        "--add", action="store_true", help="keep the page's rows of other sizes and lengths, from other runs"
+    )
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md", help="the page; other passes' parts are kept")
     parser.add_argument("--json", type=Path, help="the numbers; by default beside the page")
     parser.add_argument("--peak", action="store_true", help=argparse.SUPPRESS)  # one process of --memory

@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import subprocess
 from pathlib import Path
 
 PACKAGES = ("jax", "jaxlib", "flax", "torch", "transformers", "transformer-lens", "numpy")
@@ -40,11 +41,31 @@ def machine() -> dict[str, str]:
         "cores": str(cores()),
         "memory": f"{_meminfo('MemTotal') / 2**30:.1f} GiB",
         "device": f"{jax.default_backend()} ({jax.devices()[0].device_kind})",
+        "torch device": _torch_device(),
+        "commit": _commit(),
         "python": platform.python_version(),
     }
     for package in PACKAGES:
         facts[package] = _version(package)
     return {**facts, "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")}
+
+
+def _torch_device() -> str:
+    try:
+        from benchmarks.weights import torch_device
+
+        return torch_device()
+    except ImportError:
+        return "none"
+
+
+def _commit() -> str:
+    """The commit that is measured, and whether files differ from it; "unknown" outside of a repository."""
+    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def _version(package: str) -> str:

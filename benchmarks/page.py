@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from benchmarks.bars import judged
+from benchmarks.bars import Bar, judged, judged_by_memory
 from benchmarks.results import Measured, Section, Sections
 from benchmarks.roofline import fraction
 from benchmarks.shapes import shape
@@ -37,19 +37,26 @@ def render(sections: Sections) -> str:
 
 
 def _heading(title: str, section: Section) -> list[str]:
-    facts = "; ".join(f"{name} {value}" for name, value in section.machine.items())
-    rounds = f" Rounds: {section.repeats} or more." if section.repeats else ""
-    return [f"## {title}", f"`{section.command}`", f"{facts}.{rounds}"]
+    parts = [f"## {title}"]
+    for run in section.runs:
+        facts = "; ".join(f"{name} {value}" for name, value in run.machine.items())
+        lengths: dict[str, list[str]] = {}
+        for size, length in run.settings:
+            lengths.setdefault(size, []).append(str(length))
+        of = "" if len(section.runs) == 1 else "; ".join(f"{s} at {', '.join(n)}" for s, n in lengths.items()) + ": "
+        parts.append(f"{of}`{run.command}` ({facts}).")
+        if run.across_devices:
+            parts.append("Torch ran on the CPU and JAX on an accelerator: nothing of the one is compared to the other.")
+    return parts
+
+
+def _verdicts(found: list[tuple[Bar, str, int, float]]) -> list[str]:
+    rows = [[str(bar), size, str(length), f"{ratio:.2f}", _yes(bar.held(ratio))] for bar, size, length, ratio in found]
+    return ["### Bars", _table(["bar", "size", "tokens", "ratio", "held"], rows)] if rows else []
 
 
 def _timing(section: Section) -> list[str]:
-    parts = _heading("Time", section)
-    bars = [
-        [f"{bar.one} / {bar.other} ≤ {bar.limit:.2f}", size, str(length), f"{ratio:.2f}", _yes(ratio <= bar.limit)]
-        for bar, size, length, ratio in judged(section)
-    ]
-    if bars:
-        parts += ["### Bars", _table(["bar", "size", "tokens", "ratio", "held"], bars)]
+    parts = _heading("Time", section) + _verdicts(judged(section))
     for base, title in BASES:
         if base in section.contestants():
             parts += [f"### Over {title}", _grid(section, lambda row, base=base: _over(section, row, base))]
@@ -61,12 +68,11 @@ def _timing(section: Section) -> list[str]:
     ]
     if rivals:
         parts += ["### Against the rival", _table(["ratio", "size", "tokens", "median"], rivals)]
-    parts += ["### Milliseconds: median (least–most)", _grid(section, _milliseconds)]
+    parts += ["### Milliseconds: median (least–most; rounds)", _grid(section, _milliseconds)]
     parts += ["### Seconds to compile", _grid(section, lambda row: _number(row.compile_s, "{:.1f}"))]
     parts += ["### Closure error over the largest logit, all positions", _grid(section, _closure)]
-    device = section.machine.get("device", "")
-    if any(_fraction(device, row) for row in section.rows):
-        parts += ["### Of the roofline", _grid(section, lambda row: _fraction(device, row))]
+    if any(_fraction(section, row) for row in section.rows):
+        parts += ["### Of the roofline", _grid(section, lambda row: _fraction(section, row))]
     notes = [[row.contestant, row.size, str(row.length), row.note] for row in section.rows if row.note]
     return [*parts, "### What did not run", _table(["contestant", "size", "tokens", "why"], notes)] if notes else parts
 
@@ -74,6 +80,7 @@ def _timing(section: Section) -> list[str]:
 def _memory(section: Section) -> list[str]:
     return [
         *_heading("Peak memory above the weights, MiB", section),
+        *_verdicts(judged_by_memory(section)),
         "Each figure is of a process of its own, its program compiled and its libraries warm, with one heap "
         "(`MALLOC_ARENA_MAX=1`). On an accelerator it is "
         "the compiled program's own account (results and temporaries).",
@@ -85,7 +92,7 @@ def _scaling(section: Section) -> list[str]:
     return [
         *_heading("Scaling", section),
         "![Cost by length and by depth, measured and predicted](scaling.svg)",
-        "### Milliseconds: median (least–most), by length and by depth (`125M/4`: the same with 4 layers)",
+        "### Milliseconds: median (least–most; rounds), by length and by depth (`125M/4`: the same with 4 layers)",
         _grid(section, _milliseconds),
     ]
 
@@ -96,9 +103,9 @@ def _grid(section: Section, cell: Callable[[Measured], str]) -> str:
     rows = []
     for name in section.contestants():
         found = [section.find(name, size, length) for size, length in settings]
-        cells = [cell(row) if row is not None else "" for row in found]
+        cells = [cell(row) if row is not None else None for row in found]
         if any(cells):
-            rows.append([name, *cells])
+            rows.append([name, *("not run" if text is None else text for text in cells)])
     return _table(["", *(f"{size}, {length}" for size, length in settings)], rows)
 
 
@@ -115,7 +122,7 @@ def _milliseconds(row: Measured) -> str:
     if row.median is None:
         return row.note
     middle, least, most = (f"{1000 * s:,.4g}" for s in (row.median, min(row.seconds), max(row.seconds)))
-    return f"{middle} ({least}–{most})"
+    return f"{middle} ({least}–{most}; {len(row.seconds)})"
 
 
 def _closure(row: Measured) -> str:
@@ -124,9 +131,11 @@ def _closure(row: Measured) -> str:
     return f"{row.closure_error / row.largest_value:.1e}"
 
 
-def _fraction(device: str, row: Measured) -> str:
-    if row.median is None:
+def _fraction(section: Section, row: Measured) -> str:
+    run = section.run_of(row.size, row.length)
+    if row.median is None or run is None or (run.across_devices and not row.contestant.startswith("ours-")):
         return ""
+    device = run.machine.get("device", "")
     return _number(fraction(device, row.contestant, shape(row.size), row.length, row.median), "{:.0%}")
 
 

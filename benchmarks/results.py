@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,43 @@ class Measured:
 
 
 @dataclass
-class Section:
-    """One pass: the timed rounds, the memory, or the scaling."""
+class Run:
+    """One command: what it was, where it ran, and the sizes and lengths whose rows are from it."""
 
     command: str
     machine: dict[str, str]
-    repeats: int
+    settings: list[tuple[str, int]] = field(default_factory=list)
+
+    @property
+    def across_devices(self) -> bool:
+        """Whether JAX had an accelerator and torch had not, so that their times cannot be compared."""
+        return not self.machine.get("device", "cpu").startswith("cpu") and self.machine.get("torch device") == "cpu"
+
+
+@dataclass
+class Section:
+    """One pass: the timed rounds, the memory, or the scaling."""
+
+    runs: list[Run]
     rows: list[Measured] = field(default_factory=list)
+
+    def begin(self, run: Run) -> None:
+        """Let the rows to come be this run's."""
+        self.runs.append(run)
+
+    def take(self, rows: list[Measured], order: Sequence[str]) -> None:
+        """Put the last run's rows of a size and length in the place of any that there were; sizes in an order."""
+        here = {(row.size, row.length) for row in rows}
+        for run in self.runs:
+            run.settings = [setting for setting in run.settings if tuple(setting) not in here]
+        self.runs[-1].settings += sorted(here)
+        self.runs = [run for run in self.runs if run.settings]
+        kept = [row for row in self.rows if (row.size, row.length) not in here]
+        self.rows = sorted(kept + rows, key=lambda row: order.index(row.size.partition("/")[0]))
+
+    def run_of(self, size: str, length: int) -> Run | None:
+        """Whose rows those are."""
+        return next((run for run in self.runs if (size, length) in map(tuple, run.settings)), None)
 
     def find(self, contestant: str, size: str, length: int) -> Measured | None:
         """That row, if it was measured."""
@@ -54,11 +84,20 @@ class Section:
     def ratio(self, one: str, other: str, size: str, length: int) -> float | None:
         """The median over rounds of one contestant's time over another's in the same round."""
         rows = self.find(one, size, length), self.find(other, size, length)
-        if rows[0] is None or rows[1] is None:
+        if rows[0] is None or rows[1] is None or self._across_devices(one, other, size, length):
             return None
         # One that sat rounds out has fewer.
         paired = [a / b for a, b in zip(rows[0].seconds, rows[1].seconds, strict=False)]
         return statistics.median(paired) if paired else None
+
+    def peak_ratio(self, one: str, other: str, size: str, length: int) -> float | None:
+        """One contestant's peak memory over another's."""
+        peaks = [row and row.peak_bytes for row in (self.find(one, size, length), self.find(other, size, length))]
+        return peaks[0] / peaks[1] if peaks[0] and peaks[1] else None
+
+    def _across_devices(self, one: str, other: str, size: str, length: int) -> bool:
+        run = self.run_of(size, length)
+        return one.startswith("ours-") != other.startswith("ours-") and run is not None and run.across_devices
 
     def settings(self) -> list[tuple[str, int]]:
         """Every size in the order measured, with its lengths, shortest first."""
@@ -79,9 +118,13 @@ def read(path: Path) -> Sections:
         return {}
     found: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     return {
-        name: Section(**{**values, "rows": [Measured(**row) for row in values["rows"]]})
+        name: Section([_run(run) for run in values["runs"]], [Measured(**row) for row in values["rows"]])
         for name, values in found.items()
     }
+
+
+def _run(values: dict[str, Any]) -> Run:
+    return Run(values["command"], values["machine"], [(size, length) for size, length in values["settings"]])
 
 
 def as_json(sections: Sections) -> str:

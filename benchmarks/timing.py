@@ -10,7 +10,7 @@ from benchmarks.shapes import shape
 from benchmarks.transformer_lens_side import OverBudget
 from benchmarks.weights import Weights
 
-ROUNDS_S = 60.0  # a contestant whose rounds would take longer sits the later ones out
+ROUNDS_S = 30.0  # a contestant whose rounds would take longer sits the later ones out
 
 
 def measure(

@@ -74,8 +74,7 @@ class Trace:
 
     def _per_read_site(self, kind: str) -> jax.Array:
         attn, mlp, final = (self[Site(f"{norm}_{kind}")] for norm in ("attn", "mlp", "final"))
-        layers = jnp.stack([attn, mlp], axis=1)
-        return jnp.concatenate([layers.reshape(-1, *final.shape), final[None]])
+        return _interleaved(attn, mlp, final)
 
     @property
     def real(self) -> Bool[Array, "batch position"]:
@@ -118,6 +117,13 @@ class Trace:
         sown = {name: keep(value, axes_of(Site(name))) for name, value in self.sown.items()}
         logits = None if self.logits is None else keep(self.logits, ("batch", "position", "vocab"))
         return dataclasses.replace(self, at=self.at[index][None], sown=sown, logits=logits)
+
+
+@jax.jit
+def _interleaved(attn: jax.Array, mlp: jax.Array, final: jax.Array) -> jax.Array:
+    """Two values a layer, and one behind them, along one axis of sites."""
+    layers = jnp.stack([attn, mlp], axis=1)
+    return jnp.concatenate([layers.reshape(-1, *final.shape), final[None]])
 
 
 def recorded_index(trace: Trace, position: int) -> jax.Array:

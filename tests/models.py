@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
@@ -51,7 +52,8 @@ def random_params(config: ModelConfig, seed: int = 0, dtype: Any = jnp.float32) 
             return noise * config.d_model**-0.5
         return 0.3 * noise + (leaf.init == "ones")
 
-    return build_tree((path, jnp.asarray(draw(leaf), dtype)) for path, leaf in leaf_places(config))
+    # Cast by NumPy: JAX would compile a program for each shape.
+    return jax.device_put(build_tree((path, draw(leaf).astype(dtype)) for path, leaf in leaf_places(config)))
 
 
 def random_tokens(config: ModelConfig, seed: int = 0, lengths: tuple[int, ...] = (5, 3)) -> Tokens:

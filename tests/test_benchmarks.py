@@ -10,7 +10,7 @@ from benchmarks import ours, results, scaling
 from benchmarks.arithmetic import flops, forward_flops
 from benchmarks.contestants import CONTESTANTS, Builder, Contestant, Prepared, Unavailable
 from benchmarks.page import render
-from benchmarks.results import Measured, Section, as_json, write_whole
+from benchmarks.results import Measured, Run, Section, as_json, write_whole
 from benchmarks.shapes import SIZES, prompt, shape
 from benchmarks.timing import rounds
 from benchmarks.weights import Weights
@@ -73,11 +73,17 @@ def test_rounds_leave_a_row_for_everyone_and_the_page_shows_it(
     rows = rounds(weights, "5M", LENGTH, ["ours-forward", "ours-all", "hooks-all", "lens-all"], 3)
     assert [len(row.seconds) for row in rows] == [3, 3, 3, 0]
     assert rows[0].largest_value == 2
-    section = Section("python -m benchmarks", {"device": "gpu (NVIDIA H200)"}, 3, rows)
-    page = render({"timing": section, "memory": Section("python -m benchmarks --memory", {}, 0, [rows[3]])})
+    section = Section([])
+    section.begin(Run("python -m benchmarks", {"device": "gpu (NVIDIA H200)", "torch device": "cuda"}))
+    section.take(rows, [*SIZES])
+    page = render({"timing": section, "memory": Section([Run("python -m benchmarks --memory", {})], [rows[3]])})
     assert "| lens-all | 5M | 6 | not installed |" in page
     assert "ours-all / ours-forward ≤ 1.35" in page
-    assert "### Of the roofline" in page
+    assert "### Of the roofline" in page and "ours-all / hooks-all ≤ 1.00" in page
+    section.runs[0].machine["torch device"] = "cpu"
+    page = render({"timing": section})
+    assert "ours-all / ours-forward ≤ 1.35" in page and "hooks-all ≤" not in page
+    assert "nothing of the one is compared" in page
 
 
 def test_bars_ratios_and_files(tmp_path: Path) -> None:
@@ -86,15 +92,41 @@ def test_bars_ratios_and_files(tmp_path: Path) -> None:
         Measured("ours-last", "5M", 8, [1.0, 2.4, 4.8]),
         Measured("ours-all", "5M", 8, [1.2, 2.4], closure_error=1e-6, largest_value=4.0),
     ]
-    section = Section("python -m benchmarks", {"cores": "2"}, 3, rows)
+    section = Section([Run("python -m benchmarks", {"cores": "2"}, [("5M", 8)])], rows)
     assert section.ratio("ours-last", "ours-forward", "5M", 8) == pytest.approx(1.2)
     page = render({"timing": section})
     assert "| ours-last / ours-forward ≤ 1.10 | 5M | 8 | 1.20 | **no** |" in page
     assert "| ours-all / ours-forward ≤ 1.35 | 5M | 8 | 1.20 | yes |" in page
     assert "| ours-all | 2.5e-07 |" in page
+    assert "| ours-all | 1,800 (1,200–2,400; 2) |" in page
     write_whole([(tmp_path / "RESULTS.json", as_json({"timing": section}))])
     assert results.read(tmp_path / "RESULTS.json") == {"timing": section}
     assert [path.name for path in tmp_path.iterdir()] == ["RESULTS.json"]
+
+
+def test_a_later_run_replaces_its_own_rows_and_says_so() -> None:
+    section = Section([])
+    section.begin(Run("first", {}))
+    for size, length in (("125M", 8), ("5M", 8), ("5M", 16)):
+        section.take([Measured("ours-forward", size, length, [1.0])], [*SIZES])
+    section.begin(Run("second", {}))
+    section.take([Measured("ours-forward", "5M", 8, [2.0]), Measured("ours-all", "5M", 8, [2.0, 4.0])], [*SIZES])
+    assert section.settings() == [("5M", 8), ("5M", 16), ("125M", 8)]
+    assert section.run_of("5M", 8) is section.runs[1] and section.run_of("5M", 16) is section.runs[0]
+    page = render({"timing": section})
+    assert "125M at 8; 5M at 16: `first`" in page and "5M at 8: `second`" in page
+    assert "| ours-all | 1.00 | not run | not run |" in page
+    section.begin(Run("third", {}))
+    section.take([Measured("ours-forward", "5M", 8, [2.0])], [*SIZES])
+    assert [run.command for run in section.runs] == ["first", "third"]
+
+
+def test_memory_bars() -> None:
+    peaks = {"ours-forward": 100, "ours-top-2": 111, "ours-all": 60, "hooks-all": 61}
+    rows = [Measured(name, "1.1B", 512, peak_bytes=peak) for name, peak in peaks.items()]
+    page = render({"memory": Section([Run("python -m benchmarks --memory", {}, [("1.1B", 512)])], rows)})
+    assert "| ours-top-2 / ours-forward ≤ 1.10 | 1.1B | 512 | 1.11 | **no** |" in page
+    assert "| ours-all / hooks-all ≤ 1.00 | 1.1B | 512 | 0.98 | yes |" in page
 
 
 def test_the_shapes_have_the_sizes_that_their_names_say() -> None:

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from landed_jax.config import ModelConfig, RopeConfig
 from landed_jax.errors import LandedError
 from landed_jax.forward import forward
+from landed_jax.model import Model
 from landed_jax.nn.sites import AXES, RESIDUALS, SOURCES, WRITES, Site
 from landed_jax.parameters import Params, stack_layers
-from landed_jax.tokens import Tokens
+from landed_jax.tokens import Tokens, as_tokens
 from landed_jax.trace import Trace
 from tests.models import random_params
 from tests.reference.numpy_model import numpy_forward
@@ -272,6 +273,45 @@ def test_types_that_cannot_be_computed_in_are_refused() -> None:
         forward(PARAMS, IDS, CONFIG, dtype="float64")
     with pytest.raises(LandedError, match="bfloat16 is not one to compute in"):
         forward(PARAMS, IDS, CONFIG, dtype="bfloat16")
+    with pytest.raises(LandedError, match="'foo' is not one to compute in"):
+        forward(PARAMS, IDS, CONFIG, dtype="foo")
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"record": "head"}, "record= takes a set of sites"),
+        ({"record": None}, "record= takes a set of sites"),
+        ({"record": ["heads"]}, "'heads' is not a site; these are: embedding, "),
+        ({"edits": {"heads": jnp.zeros}}, "'heads' is not a site"),
+        ({"edits": [jnp.zeros]}, "edits= takes a dictionary from sites to functions"),
+        ({"edits": {Site.HEAD: 0}}, "edits= takes a dictionary from sites to functions"),
+        ({"observers": jnp.sum}, "observers= takes a dictionary from names to functions"),
+        ({"edits": {Site.HEAD: lambda z, layer: None}}, "The edit of head gives None, where the model goes on with"),
+        ({"edits": {Site.HEAD: lambda z, layer: z[0]}}, r"gives float32 of shape \[5, 4, 4\], where"),
+        ({"edits": {Site.HEAD: lambda z, layer: z.astype("bfloat16")}}, "gives bfloat16 of shape"),
+    ],
+)
+def test_what_is_asked_wrongly_is_refused(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(LandedError, match=message):
+        Model(CONFIG, PARAMS).trace(IDS, **asked)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (jnp.array([[1, -1]]), "no token -1: this model's ids run from 0 to 10"),
+        (jnp.array([[1, 11]]), "no token 11"),
+        ([1, 2, 3], r"\[batch, position\] \(one prompt alone: \[ids\]\), not \[3\]"),
+        ([[1.0]], "whole numbers, not float32"),
+        ([[1], [2, 3]], "Tokens.from_lists"),
+        (Tokens(jnp.ones((2, 3), int), jnp.ones((2, 4), bool)), r"not \[2, 3\] and \[2, 4\]"),
+    ],
+)
+def test_tokens_that_cannot_be_are_refused(ids: Any, message: str) -> None:
+    with pytest.raises(LandedError, match=message):
+        tokens = as_tokens(ids)
+        forward(PARAMS, tokens, CONFIG)
 
 
 def test_float32_can_be_asked_for_under_x64(x64: None) -> None:

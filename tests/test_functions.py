@@ -1,10 +1,14 @@
 """The pure functions of the decoder, where they take another way for other sizes."""
 
+import dataclasses
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import landed_jax as landed
 from landed_jax.forward import forward
 from landed_jax.nn.functions import FEW_ROWS, contract_output, linear
 from tests.models import SMALL, random_params
@@ -41,3 +45,34 @@ def test_cosines_are_computed_once() -> None:
     program = jax.jit(lambda params, ids: forward(params, ids, SMALL)).lower(*shapes).compile().as_text()
     # Once, and in the branch that is never taken: not at the queries and keys of each layer.
     assert program is not None and program.count(" cosine(") == 2
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="how XLA casts on CPU")
+def test_narrow_weights_are_cast_one_layer_after_another() -> None:
+    config = dataclasses.replace(SMALL, n_layers=8, d_model=64, d_ff=256, head_dim=16)
+    params = jax.eval_shape(lambda: random_params(config, dtype=jnp.bfloat16))
+    wide = 4 * sum(leaf.size for leaf in jax.tree.leaves(params["layers"]))
+    for run in (
+        lambda params, ids: forward(params, ids, config, record=())[0],
+        lambda params, ids: landed.attribute_streaming(params, ids, config, landed.top_writes(3), passes=2).reduced,
+    ):
+        needs = jax.jit(run).lower(params, jax.ShapeDtypeStruct((1, 4), jnp.int32)).compile().memory_analysis()
+        assert needs is not None
+        assert needs.temp_size_in_bytes < wide / 3
+
+
+@pytest.mark.parametrize("product", [linear, contract_output])
+def test_the_slope_of_a_narrow_weight_is_the_wide_ones_rounded(product: Callable[..., jax.Array]) -> None:
+    random = np.random.default_rng(0)
+    x, towards = (jnp.asarray(random.standard_normal((3, 6)), jnp.float32) for _ in range(2))
+    narrow = jnp.asarray(random.standard_normal((6, 6)), jnp.bfloat16)
+
+    def value(weight: jax.Array, x: jax.Array) -> jax.Array:
+        return jnp.vdot(towards, product(x, weight))
+
+    found, of_x = jax.jit(jax.grad(value, argnums=(0, 1)))(narrow, x)
+    expected, expected_of_x = jax.jit(jax.grad(value, argnums=(0, 1)))(narrow.astype(jnp.float32), x)
+    np.testing.assert_array_equal(found, expected.astype(jnp.bfloat16))
+    np.testing.assert_allclose(of_x, expected_of_x, rtol=1e-5)
+    both = jax.vmap(product, in_axes=(None, 0))(x, jnp.stack([narrow, 2 * narrow]))
+    np.testing.assert_allclose(both[1], 2 * product(x, narrow), rtol=1e-5)
