@@ -51,7 +51,8 @@ def _rows(name: str, options: argparse.Namespace, stacked: bool | None) -> Itera
         return memory.measure(options.sizes, options.lengths, options.only, stacked=stacked)
     if name == "scaling":
         return scaling.measure(options.scaling_size, options.repeats, stacked=stacked)
-    return timing.measure(options.sizes, options.lengths, options.only, options.repeats, stacked=stacked)
+    repeats, seconds = options.repeats, options.seconds
+    return timing.measure(options.sizes, options.lengths, options.only, repeats, seconds, stacked=stacked)
 
 
 def _draw(section: Section, path: Path) -> None:
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--lengths", type=_listed(_count), default=[32, 128, 512, 2048], help="tokens")
     parser.add_argument("--repeats", type=_count, default=7, help="rounds")
+    parser.add_argument("--seconds", type=_count, default=int(timing.SECONDS), help="at most so many a contestant")
     parser.add_argument("--only", type=_listed(_contestant), default=[*CONTESTANTS], help=", ".join(CONTESTANTS))
     parser.add_argument("--layout", choices=["stacked", "subtrees"], help="our layers; by default as load() does here")
     parser.add_argument("--memory", action="store_true", help="peak memory, in place of time")

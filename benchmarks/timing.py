@@ -10,22 +10,30 @@ from benchmarks.shapes import shape
 from benchmarks.transformer_lens_side import OverBudget
 from benchmarks.weights import Weights
 
-ROUNDS_S = 30.0  # a contestant whose rounds would take longer sits the later ones out
+SECONDS = 30.0  # a contestant whose rounds would take longer sits the later ones out
 
 
 def measure(
-    sizes: Sequence[str], lengths: Sequence[int], names: Sequence[str], repeats: int, *, stacked: bool | None = None
+    sizes: Sequence[str],
+    lengths: Sequence[int],
+    names: Sequence[str],
+    repeats: int,
+    seconds: float = SECONDS,
+    *,
+    stacked: bool | None = None,
 ) -> Iterator[list[Measured]]:
     """The rows of one size and length after another."""
     for size in sizes:
         weights = Weights(shape(size), stacked=stacked)
         for length in lengths:
-            yield rounds(weights, size, length, names, repeats)
+            yield rounds(weights, size, length, names, repeats, seconds)
         del weights
         gc.collect()
 
 
-def rounds(weights: Weights, size: str, length: int, names: Sequence[str], repeats: int) -> list[Measured]:
+def rounds(
+    weights: Weights, size: str, length: int, names: Sequence[str], repeats: int, seconds: float = SECONDS
+) -> list[Measured]:
     """Every contestant made ready and run once, then the rounds."""
     ready: dict[str, Prepared] = {}
     rows = {name: Measured(name, size, length) for name in names}
@@ -46,7 +54,7 @@ def rounds(weights: Weights, size: str, length: int, names: Sequence[str], repea
     for turn in range(repeats):
         # There and back, so that nobody always runs after the same other.
         for name in list(ready) if turn % 2 == 0 else list(ready)[::-1]:
-            if turn == 0 or takes[name] * (turn + 1) <= ROUNDS_S:
+            if turn == 0 or takes[name] * (turn + 1) <= seconds:
                 try:
                     rows[name].seconds.append(_timed(ready[name])[0])
                 except OverBudget as error:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh
 
+from landed_jax.analysis.reads import Read
 from landed_jax.analysis.reductions import Reduction
 from landed_jax.analysis.streaming import StreamedAttribution, attribute_streaming, number_of_passes
 from landed_jax.analysis.targets import Target
@@ -122,6 +123,7 @@ class Model:
         against: Target | None = None,
         *,
         centred: bool = False,
+        read: Callable[[Trace], Read] | None = None,
         effects: bool = False,
         at: int | Sequence[int] | jax.Array | None = None,
         edits: Mapping[Site, Edit] | None = None,
@@ -131,7 +133,8 @@ class Model:
     ) -> StreamedAttribution:
         """Every write's share of every position's logit, reduced layer by layer as the model runs; jitted.
 
-        See `landed_jax.attribute_streaming`; targets may be text here.
+        See `landed_jax.attribute_streaming`; targets may be text here. A `reduction` or `read` that is made anew
+        compiles anew.
 
         Raises:
             LandedError: as `trace` and `attribute` do.
@@ -156,6 +159,7 @@ class Model:
             config=self.config,
             reduction=reduction,
             centred=centred,
+            read=read,
             effects=effects,
             plan=as_plan((), edits, None),
             dtype=compute_dtype(dtype),
@@ -216,7 +220,9 @@ def _jitted_forward(
     return forward(params, tokens, config, record=plan.record, at=at, edits=edits, observers=observers, dtype=dtype)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "reduction", "centred", "effects", "plan", "dtype", "passes"))
+@functools.partial(
+    jax.jit, static_argnames=("config", "reduction", "centred", "read", "effects", "plan", "dtype", "passes")
+)
 def _jitted_streaming(
     params: Params,
     tokens: Tokens,

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from landed_jax.analysis.effects import embedding_rescaling, layer_rescaling, sigma_share
 from landed_jax.analysis.projections import check_norms, over_layers
-from landed_jax.analysis.reads import Read, read_logit
+from landed_jax.analysis.reads import Read, chosen_read
 from landed_jax.analysis.reductions import LayerShares, Reduction, TopWrites
 from landed_jax.analysis.writes import Write
 from landed_jax.config import ModelConfig
@@ -42,10 +42,10 @@ class StreamedAttribution:
         embedding: the embedding's landed contribution.
         embedding_effect, embedding_share: its direct effect and σ share; None unless asked for.
         attn, mlp: each layer's landed contribution, all heads (neurons) and the bias together.
-        value: the model's own logit, difference or centred logit.
+        value: the model's own logit, difference or centred logit, or what was read.
         total: ``embedding + Σ attn + Σ mlp``.
         closure_error: ``|total − value|``, in units of the value.
-        target, against: ids ``[batch, position]``.
+        target, against: ids ``[batch, position]``; None where no token was read.
         at: ``[position]``, the columns that were looked at.
         passes: 1 or 2, how it was computed.
     """
@@ -94,6 +94,7 @@ def attribute_streaming(
     against: int | Int[Array, "..."] | None = None,
     *,
     centred: bool = False,
+    read: Callable[[Trace], Read] | None = None,
     effects: bool = False,
     at: int | Sequence[int] | Int[Array, " recorded"] | None = None,
     edits: Mapping[Site, Edit] | None = None,
@@ -107,13 +108,15 @@ def attribute_streaming(
     contracts them afterwards. *Two passes*: the first finds σ and the targets; the second runs the layers again and
     contracts inside the layer loop, so that one layer's shares are alive at a time. Both agree to rounding.
 
-    Pure: call it under ``jit`` with `config`, `reduction` and the keywords but `at` static (`Model.attribute_streaming`
-    does). ``vmap`` over targets shares the passes.
+    Pure: call it under ``jit`` with `config`, `reduction` and the keywords but `at` and `norms` static, as
+    `Model.attribute_streaming` does. ``vmap`` over targets shares the passes.
 
     Args:
         params, tokens, config, at, edits, dtype: as for `forward`.
         reduction: what to keep: `top_writes`, `top_per_position`, `layer_sums`, `histogram`, `everything`, or yours.
         target, against, centred: as for `attribute`, ids only.
+        read: in place of them, what to make of the first pass's trace: a `Read` of the final norm, such as a probe's by
+            `read_vector`.
         effects: also direct effects and σ shares.
         passes: 1 or 2; by default one if `attribution_bytes` says that what it keeps fits into a quarter of what the
             weights leave of the device's memory (`choose_passes`).
@@ -143,8 +146,10 @@ def attribute_streaming(
     record = ENDS | FACTORS if chosen == 1 else ENDS
     trace = forward(params, tokens, config, record=record, at=at, edits=edits, dtype=dtype)[1].bind(params)
     check_norms(norms, trace)
-    read = read_logit(trace, target, against, centred=centred)
-    share = _sharing(trace, read, effects, norms)
+    asked = chosen_read(trace, target, against, centred, None if read is None else read(trace))
+    if asked.site != "final":
+        raise LandedError(f"A streamed attribution reads at the final norm, not at {asked.site}: use attribute.")
+    share = _sharing(trace, asked, effects, norms)
 
     def reduce(writes: LayerWrites) -> tuple[Any, jax.Array, jax.Array]:
         shares = share(writes)
@@ -159,12 +164,12 @@ def attribute_streaming(
         reduced, attn, mlp = over_layers(layer, params["layers"], *stacks, in_turn=True)
     else:
         # Else XLA would see that both passes compute the same, and keep it all for the second.
-        again = dataclasses.replace(tokens, ids=after(tokens.ids, (read.value, trace[Site.FINAL_SIGMA])))
+        again = dataclasses.replace(tokens, ids=after(tokens.ids, (asked.value, trace[Site.FINAL_SIGMA])))
         _, second = forward(
             params, again, config, record=(), at=at, edits=edits, observers={"reduced": reduce}, dtype=dtype
         )
         reduced, attn, mlp = second.observed["reduced"]
-    embedding, effect, sigma_part = _embedding_share(trace, read, effects)
+    embedding, effect, sigma_part = _embedding_share(trace, asked, effects)
     total = embedding + jnp.sum(attn, axis=0) + jnp.sum(mlp, axis=0)
     return StreamedAttribution(
         reduced=reduction.finish(reduced),
@@ -173,11 +178,11 @@ def attribute_streaming(
         embedding_share=sigma_part,
         attn=attn,
         mlp=mlp,
-        value=read.value,
+        value=asked.value,
         total=total,
-        closure_error=jnp.abs(total - read.value),
-        target=read.target,
-        against=read.against,
+        closure_error=jnp.abs(total - asked.value),
+        target=asked.target,
+        against=asked.against,
         tokens=tokens,
         at=trace.at,
         passes=chosen,

@@ -194,7 +194,7 @@ def test_two_passes_keep_one_layer_at_a_time() -> None:
     ids = jax.ShapeDtypeStruct((1, 128), jnp.int32)
 
     def needed(passes: int) -> int:
-        run = jax.jit(lambda p, i: landed.attribute_streaming(p, i, config, landed.top_writes(10), passes=passes))
+        run = jax.jit(lambda p, i: landed.attribute_streaming(p, i, config, landed.layer_sums(), passes=passes))
         return run.lower(params, ids).compile().memory_analysis().temp_size_in_bytes
 
     def plain() -> int:
@@ -247,6 +247,34 @@ def test_what_cannot_be_is_refused() -> None:
             whole.attribute_streaming([[1, 2]], ALL, target)
     with pytest.raises(LandedError, match="no tokenizer"):
         whole.attribute_streaming([[1, 2]], ALL, " Rome")
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_a_probe_is_read_like_a_logit(passes: int, x64: None) -> None:
+    whole, tokens = model("biased", "float64"), random_tokens(BIASED)
+    found = whole.attribute_streaming(tokens, ALL, read=_probed, effects=True, passes=passes)
+    trace = whole.trace(tokens)
+    expected = landed.attribute(trace, read=_probed(trace))
+    assert expected.direct_effect is not None and found.target is None
+    for mine, theirs in (
+        (found.reduced.landed, expected.landed),
+        (found.reduced.direct_effect, expected.direct_effect),
+    ):
+        for x, y in zip(numbers(mine), numbers(theirs), strict=True):
+            np.testing.assert_allclose(x, y, atol=1e-12)
+    assert float(found.closure_error.max()) < 1e-11
+    with pytest.raises(LandedError, match="not both"):
+        whole.attribute_streaming(tokens, ALL, 1, read=_probed, passes=passes)
+    with pytest.raises(LandedError, match=r"final norm, not at 0\.mlp"):
+        whole.attribute_streaming(tokens, ALL, read=_elsewhere, passes=passes)
+
+
+def _probed(trace: landed.Trace) -> landed.Read:
+    return landed.read_vector(trace, jnp.linspace(-1, 1, BIASED.d_model), site="final", name="probe")
+
+
+def _elsewhere(trace: landed.Trace) -> landed.Read:
+    return dataclasses.replace(_probed(trace), site="0.mlp")
 
 
 def test_chosen_writes_have_names_and_vectors() -> None:

@@ -1,6 +1,7 @@
 """σ shares at every read site, the unembedding's weak directions, and a planted neuron that acts by volume alone."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ EVERYWHERE = WRITES | RESIDUALS
 NULL = slice(0, 2)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def planted(dtype=jnp.float32) -> dict:
     """Neuron 7 of the last layer fires at every token and writes to two coordinates that no logit hears.
 
