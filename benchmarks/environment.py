@@ -60,10 +60,14 @@ def _torch_device() -> str:
 
 
 def _commit() -> str:
-    """The commit that is measured, and whether files differ from it; "unknown" outside of a repository."""
-    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
-    try:
+    """The commit that is measured, and whether its Python differs from it; "unknown" outside of a repository."""
+
+    def git(*words: str) -> str:
+        asked = ["git", "-C", str(Path(__file__).parents[1]), *words]
         return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short", "HEAD") + (" and changes" if git("status", "--short", "--", "*.py") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
