@@ -92,6 +92,8 @@ class Section:
 
     def peak_ratio(self, one: str, other: str, size: str, length: int) -> float | None:
         """One contestant's peak memory over another's."""
+        if self._across_devices(one, other, size, length):
+            return None
         peaks = [row and row.peak_bytes for row in (self.find(one, size, length), self.find(other, size, length))]
         return peaks[0] / peaks[1] if peaks[0] and peaks[1] else None
 

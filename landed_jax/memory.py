@@ -32,7 +32,7 @@ def trace_bytes(
         positions: how many of them are recorded; by default all.
 
     Raises:
-        LandedError: for sizes below 1.
+        LandedError: for sizes below 1, and more positions than there are.
 
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> trace_bytes(config, length=3, dtype="float32")["neuron"]
@@ -41,6 +41,8 @@ def trace_bytes(
     for name, size in (("batch", batch), ("length", length), ("positions", positions)):
         if size is not None and size < 1:
             raise LandedError(f"{name}={size} is no number of them: give at least 1.")
+    if positions is not None and positions > length:
+        raise LandedError(f"There are {length} positions to look at, not {positions}.")
     ids = jax.ShapeDtypeStruct((batch, length), jnp.int32)
     at = jax.ShapeDtypeStruct((length if positions is None else positions,), jnp.int32)
 

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from landed_jax.analysis.reads import Read
 from landed_jax.analysis.reductions import Reduction
-from landed_jax.analysis.streaming import StreamedAttribution, attribute_streaming, number_of_passes
+from landed_jax.analysis.streaming import StreamedAttribution, attribute_streaming, check_asked, number_of_passes
 from landed_jax.analysis.targets import Target
 from landed_jax.bundle import BUNDLED
 from landed_jax.config import ModelConfig
@@ -145,6 +145,7 @@ class Model:
         >>> found.reduced.landed.shape, found.value.shape
         ((3,), (1, 8))
         """
+        check_asked(reduction, read)
         tokens = self._as_tokens(tokens)
         at = None if at is None else columns(at, tokens.ids.shape[1])
         # Here, where it can be seen how the weights lie on their devices.

@@ -97,7 +97,7 @@ def cast_late(weight: jax.Array, like: jax.Array) -> jax.Array:
     """
     if weight.dtype == like.dtype or jax.default_backend() != "cpu" or is_concrete(like) or not like.size:
         return weight.astype(like.dtype)
-    return _cast_after(weight, like[..., 0])
+    return _cast_after(weight, jax.lax.stop_gradient(like[..., 0]))
 
 
 @jax.custom_jvp
@@ -109,7 +109,8 @@ def _cast_after(weight: jax.Array, done: jax.Array) -> jax.Array:
 def _cast_after_slope(
     primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
-    return _cast_after(*primals), tangents[0].astype(primals[1].dtype)
+    # Tied like the weight itself: on a mesh both must lie alike.
+    return _cast_after(*primals), after(tangents[0].astype(primals[1].dtype), primals[1])
 
 
 # On CPU XLA knows narrow floats only by casting them, wherever they are touched; whole numbers it leaves.

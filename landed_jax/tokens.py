@@ -85,15 +85,20 @@ def as_tokens(tokens: "Tokens | Int[Array, 'batch position']") -> Tokens:
     """
     if isinstance(tokens, Tokens):
         ids, mask = jnp.shape(tokens.ids), jnp.shape(tokens.mask)
-        if len(ids) != 2 or ids != mask:
+        if len(ids) != 2 or ids != mask or 0 in ids:
             raise LandedError(
                 f"Tokens need ids and a mask of one shape [batch, position], not {list(ids)} and {list(mask)}."
             )
+        if not jnp.issubdtype(tokens.ids.dtype, jnp.integer):
+            raise LandedError(f"Token ids are whole numbers, not {tokens.ids.dtype}.")
         return tokens
     try:
         ids = jnp.asarray(tokens)
-    except (TypeError, ValueError):
-        raise LandedError("Token ids of unequal lengths need padding and a mask: see Tokens.from_lists.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise LandedError(
+            f"Token ids are an array of whole numbers [batch, position], not {tokens!r}; prompts of unequal lengths "
+            "need padding and a mask: see Tokens.from_lists."
+        ) from None
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise LandedError(f"Token ids are whole numbers, not {ids.dtype}.")
     if ids.ndim != 2 or 0 in ids.shape:

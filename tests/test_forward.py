@@ -305,6 +305,10 @@ def test_what_is_asked_wrongly_is_refused(asked: dict[str, Any], message: str) -
         ([1, 2, 3], r"\[batch, position\] \(one prompt alone: \[ids\]\), not \[3\]"),
         ([[1.0]], "whole numbers, not float32"),
         ([[1], [2, 3]], "Tokens.from_lists"),
+        ("abc", "not 'abc'"),
+        ([[2**70]], "an array of whole numbers"),
+        (Tokens(jnp.ones((1, 0), int), jnp.ones((1, 0), bool)), r"not \[1, 0\] and"),
+        (Tokens(jnp.ones((1, 2)), jnp.ones((1, 2), bool)), "whole numbers, not float32"),
         (Tokens(jnp.ones((2, 3), int), jnp.ones((2, 4), bool)), r"not \[2, 3\] and \[2, 4\]"),
     ],
 )

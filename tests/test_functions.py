@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, PartitionSpec
 
 import landed_jax as landed
 from landed_jax.forward import forward
@@ -76,3 +77,14 @@ def test_the_slope_of_a_narrow_weight_is_the_wide_ones_rounded(product: Callable
     np.testing.assert_allclose(of_x, expected_of_x, rtol=1e-5)
     both = jax.vmap(product, in_axes=(None, 0))(x, jnp.stack([narrow, 2 * narrow]))
     np.testing.assert_allclose(both[1], 2 * product(x, narrow), rtol=1e-5)
+    _, ahead = jax.jit(lambda w: jax.jvp(lambda w: value(w, x), (w,), (jnp.ones_like(w),)))(narrow)
+    np.testing.assert_allclose(ahead, np.sum(np.asarray(expected, np.float64)), rtol=1e-4)
+    mesh, rows = Mesh(np.array(jax.devices()[:3]), ("data",)), PartitionSpec("data")
+    spread = jax.shard_map(
+        lambda x, towards, weight: jnp.vdot(towards, product(x, weight))[None],
+        mesh=mesh,
+        in_specs=(rows, rows, PartitionSpec()),
+        out_specs=rows,
+    )
+    of_shards = jax.jit(jax.grad(lambda weight: jnp.sum(spread(x, towards, weight))))(narrow)
+    np.testing.assert_allclose(of_shards.astype(jnp.float32), expected, rtol=0.02, atol=0.02)

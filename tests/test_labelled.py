@@ -147,7 +147,6 @@ MADE: dict[str, tuple[Callable[[Trace], Any], dict[str, tuple[str, ...]]]] = {
 
 
 @functools.cache
-@functools.cache
 def made(name: str) -> Any:
     return MADE[name][0](traced())
 

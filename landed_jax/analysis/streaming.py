@@ -138,15 +138,15 @@ def attribute_streaming(
     ((5,), True)
     """
     tokens = as_tokens(tokens)
-    if not isinstance(reduction, Reduction):
-        raise LandedError(
-            f"reduction= takes a Reduction, such as top_writes(10) or Reduction(yours), not {reduction!r}."
-        )
+    check_asked(reduction, read)
     chosen = number_of_passes(params, tokens, config, passes, at=at, effects=effects, dtype=dtype)
     record = ENDS | FACTORS if chosen == 1 else ENDS
     trace = forward(params, tokens, config, record=record, at=at, edits=edits, dtype=dtype)[1].bind(params)
     check_norms(norms, trace)
-    asked = chosen_read(trace, target, against, centred, None if read is None else read(trace))
+    own = None if read is None else read(trace)
+    if read is not None and not isinstance(own, Read):
+        raise LandedError(f"The function read= gives {own!r}, not a Read: see read_vector.")
+    asked = chosen_read(trace, target, against, centred, own)
     if asked.site != "final":
         raise LandedError(f"A streamed attribution reads at the final norm, not at {asked.site}: use attribute.")
     share = _sharing(trace, asked, effects, norms)
@@ -190,6 +190,20 @@ def attribute_streaming(
     )
 
 
+def check_asked(reduction: object, read: object) -> None:
+    """Refuse what is no `Reduction`, and a `Read` where a function that makes one is wanted.
+
+    Raises:
+        LandedError: saying what to give instead.
+    """
+    if not isinstance(reduction, Reduction):
+        raise LandedError(
+            f"reduction= takes a Reduction, such as top_writes(10) or Reduction(yours), not {reduction!r}."
+        )
+    if read is not None and not callable(read):
+        raise LandedError("read= takes a function from the first pass's trace to a Read, not what it gives.")
+
+
 def number_of_passes(
     params: Params,
     tokens: Tokens,
@@ -229,16 +243,16 @@ def _sharing(
     def share(writes: LayerWrites) -> LayerShares:
         # Not before the layer's own turn, as these products alone wait for nothing: all layers' would be kept.
         vector, x = (after(value, writes.z) for value in (of_read, stream))
+        writes = dataclasses.replace(writes, norms=jax.tree.map(lambda leaf: leaf[writes.layer], norms))
         products = writes.inner_products_with((vector, x) if effects else (vector,))
         landed = products[0] if each else products[0].map(jnp.divide, sigma)
         if not effects:
             return LayerShares(writes.layer, landed, None, None, writes)
         with_stream = products[1]
-        normed = dataclasses.replace(writes, norms=jax.tree.map(lambda leaf: leaf[writes.layer], norms))
-        lost = layer_rescaling(normed, with_stream, x, sigma, config.norm_eps)
+        lost = layer_rescaling(writes, with_stream, x, sigma, config.norm_eps)
         effect = landed.map(lambda mine, value, lost: mine + (mine - value) * lost, read.value, lost)
         part = with_stream.map(lambda wx, s: sigma_share(wx, s, config.d_model), sigma)
-        return LayerShares(writes.layer, landed, effect, part, normed)
+        return LayerShares(writes.layer, landed, effect, part, writes)
 
     return share
 

@@ -71,8 +71,9 @@ def attend(
 
     Queries are taken in spans. None sees a later key, nor one before its window, so a span takes no others: nearly half
     of the work is saved. Where a span's scores are large, a CPU goes through the key heads in turn, and every device
-    through a span's queries in blocks: memory grows with the length, not with its square. The softmax's sum divides
-    what was mixed, which is smaller than the pattern (as in Dao et al., FlashAttention, 2022).
+    through a span's queries in blocks: memory grows with the length, not with its square (but a gradient keeps the
+    blocks' weights). The softmax's sum divides what was mixed, which is smaller than the pattern (as in Dao et al.,
+    FlashAttention, 2022).
     """
     batch, length, heads, head_dim = q.shape
     kv_heads = k.shape[2]

@@ -228,9 +228,15 @@ def test_what_cannot_be_is_refused() -> None:
             make()
     with pytest.raises(LandedError, match="not True"):
         landed.top_writes(True)
-    for wrong in (landed.top_writes, _loudest_head):
+    for wrong in (landed.top_writes, _loudest_head, []):
         with pytest.raises(LandedError, match="takes a Reduction, such as"):
             whole.attribute_streaming([[1, 2]], wrong)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(LandedError, match="takes a function from the first pass"):
+        whole.attribute_streaming([[1, 2]], ALL, read=_probed(model("biased").trace([[1, 2]])))
+    with pytest.raises(LandedError, match="gives 3, not a Read"):
+        whole.attribute_streaming([[1, 2]], ALL, read=lambda trace: 3)
+    with pytest.raises(LandedError, match="2 positions to look at, not 3"):
+        landed.attribution_bytes(SMALL, length=2, positions=3)
     with pytest.raises(LandedError, match="made of functions"):
         Reduction(3)  # pyright: ignore[reportArgumentType]
     for edges in ((), (1.0, 1.0), (2.0, 1.0), (float("nan"),)):
