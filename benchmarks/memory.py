@@ -81,6 +81,8 @@ def _peak_on_gpu(prepared: Prepared) -> int | None:
         return prepared.program_bytes
     import torch
 
+    if not torch.cuda.is_available():
+        raise Unavailable("torch has no accelerator here, and JAX has: another memory")
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     prepared.run()
