@@ -48,6 +48,7 @@ from landed_jax.analysis.writes import Write, write_vector
 from landed_jax.config import ModelConfig, RopeConfig
 from landed_jax.errors import LandedError
 from landed_jax.forward import forward
+from landed_jax.freedmemory import keep_freed_memory
 from landed_jax.labelled import load_result, save_result, to_table, to_xarray
 from landed_jax.memory import attribution_bytes, choose_passes, trace_bytes
 from landed_jax.model import Model, convert, load
@@ -125,6 +126,7 @@ __all__ = [
     "group_effect",
     "histogram",
     "init_params",
+    "keep_freed_memory",
     "land",
     "landing_matrix",
     "layer_group",

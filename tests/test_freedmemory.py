@@ -1,0 +1,51 @@
+"""A process that keeps what it frees seldom meets fresh pages in later calls of a program."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from landed_jax import freedmemory
+
+FAULTS = """
+import os, resource
+import jax, jax.numpy as jnp
+from landed_jax import keep_freed_memory
+kept = keep_freed_memory()
+program = jax.jit(lambda x: x[:, None] * jnp.arange(4096.0)[None])  # 64 MiB
+x = jnp.arange(4096.0)
+faults = []
+for _ in range(30):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    program(x).block_until_ready()
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(kept, sum(faults[10:]) / 20 * os.sysconf("SC_PAGE_SIZE") / 2**26)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library's settings are glibc's")
+def test_later_calls_seldom_clear_pages() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, env=environment, check=True)
+    kept, share = done.stdout.split()
+    # The first calls make room, and small pieces between large ones may ask for more later on.
+    assert kept == "False" or float(share) < 0.5
+
+
+@pytest.mark.parametrize(("platform", "library"), [("darwin", None), ("linux", object())], ids=["no Linux", "no glibc"])
+def test_other_systems_say_so(monkeypatch: pytest.MonkeyPatch, platform: str, library: object) -> None:
+    monkeypatch.setattr(freedmemory.sys, "platform", platform)
+    monkeypatch.setattr(freedmemory.ctypes, "CDLL", lambda _: library)
+    assert not freedmemory.keep_freed_memory()
+
+
+def test_a_refused_setting_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Library:
+        @staticmethod
+        def mallopt(name: int, _: int) -> int:
+            return int(name != freedmemory.M_ARENA_MAX)
+
+    monkeypatch.setattr(freedmemory.sys, "platform", "linux")
+    monkeypatch.setattr(freedmemory.ctypes, "CDLL", lambda _: Library)
+    assert not freedmemory.keep_freed_memory()
