@@ -30,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
         print(json.dumps(dataclasses.asdict(row)))
         return 0
     # A process that attributes prompt after prompt keeps its memory, if it is told to; every contestant gains by it.
-    kept = not options.hand_back and keep_freed_memory()
+    kept = not (options.hand_back or options.memory) and keep_freed_memory()
     out: Path = options.out
     store: Path = options.json or out.with_suffix(".json")
     sections = read(store)

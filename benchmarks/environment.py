@@ -1,5 +1,6 @@
 """What must be set before JAX and torch are imported, and what the machine is."""
 
+import ctypes
 import datetime
 import importlib.metadata
 import os
@@ -7,6 +8,7 @@ import platform
 import re
 import subprocess
 from pathlib import Path
+from typing import ClassVar
 
 PACKAGES = ("jax", "jaxlib", "flax", "torch", "transformers", "transformer-lens", "numpy")
 
@@ -28,8 +30,28 @@ def cores() -> int:
 
 
 def available_bytes() -> int:
-    """Memory that could be had now without swapping; 0 where the system does not say."""
-    return _meminfo("MemAvailable")
+    """Memory that could be had now without swapping, what this process keeps included; 0 where the system is silent."""
+    return _meminfo("MemAvailable") + _free_here()
+
+
+class _Mallinfo2(ctypes.Structure):
+    """The heap in bytes, as glibc's malloc.h has it; fordblks is what is free."""
+
+    _fields_: ClassVar = [
+        ("other", ctypes.c_size_t * 8),
+        ("fordblks", ctypes.c_size_t),
+        ("keepcost", ctypes.c_size_t),
+    ]
+
+
+def _free_here() -> int:
+    """What the C library has got back from this process and not handed on, where it says so (glibc)."""
+    try:
+        mallinfo2 = ctypes.CDLL(None).mallinfo2
+    except (AttributeError, OSError, TypeError):
+        return 0
+    mallinfo2.restype = _Mallinfo2
+    return mallinfo2().fordblks
 
 
 def machine() -> dict[str, str]:

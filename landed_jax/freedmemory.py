@@ -12,24 +12,26 @@ def keep_freed_memory() -> bool:
     """Let this process keep the memory that it frees, in place of handing it back to the system each time.
 
     On a CPU every call of a compiled program takes its results and what it holds meanwhile from the C library. glibc
-    hands large pieces back when they are freed, and the system clears each page anew for the next call: about a tenth
-    of an attribution of all positions, more in virtual machines (``docs/performance.md`` has the ratios). After this
-    call the pages stay, once the first few programs have run. In return the process remains as large as it has ever
-    been.
+    hands large pieces back when they are freed, and the system clears each page anew for the next call. After this
+    call the pages stay, once the first few calls have made room; ``docs/performance.md`` says what that is worth. In
+    return the process never shrinks (gaps between what is in use can make it grow beyond what it needs at once), and
+    all threads take their memory from one heap.
 
     Call it once, before the first computation; arenas of threads that run already stay as they are. It holds for the
     whole process, with all other libraries in it, so nothing in this package calls it for you. On an accelerator it
     changes nothing for the device's memory.
 
     Returns:
-        Whether the C library took the settings: False where it is not glibc (macOS, Windows, musl).
+        Whether glibc took the settings: False on macOS, on Windows and with musl. Of an allocator that was loaded in
+        glibc's place (jemalloc, tcmalloc) it says nothing.
 
     References:
         ``mallopt(3)``: M_MMAP_MAX, M_TRIM_THRESHOLD, M_ARENA_MAX.
 
-    >>> import subprocess
+    >>> import subprocess, sys  # in a process of its own here, as it cannot be undone
     >>> code = "import landed_jax; print(landed_jax.keep_freed_memory())"
-    >>> subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout in ("True\\n", "False\\n")
+    >>> done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    >>> done.stdout.strip() in ("True", "False")
     True
     """
     if sys.platform != "linux":

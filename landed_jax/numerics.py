@@ -6,6 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from landed_jax.errors import LandedError
@@ -52,6 +53,13 @@ def highest_precision(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return wrapped
+
+
+def layer_of(stack: jax.Array, layer: int | jax.Array) -> jax.Array:
+    """``stack[layer]``; outside of `jit` by one program for all layers. A view of what NumPy holds stays one."""
+    if isinstance(stack, np.ndarray):
+        return stack[layer]
+    return jax.lax.dynamic_index_in_dim(stack, layer, keepdims=False)
 
 
 def left_broadcast(value: jax.Array, like: jax.Array) -> jax.Array:

@@ -9,12 +9,14 @@ subtree whose leaves carry a leading layer axis.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
 from landed_jax.config import ModelConfig
+from landed_jax.numerics import layer_of
 
 Params = dict[str, Any]
 Path = tuple[str, ...]
@@ -139,15 +141,24 @@ def init_params(config: ModelConfig, key: jax.Array, dtype: Any = jnp.float32, s
     """
     deviation = config.d_model**-0.5 if scale is None else scale
     places = list(leaf_places(config))
+    dtype = jnp.zeros((), dtype).dtype  # JAX's own reading of it: float is float32
     keys = jax.random.split(key, len(places))
 
-    def start(leaf: Leaf, key: jax.Array) -> jax.Array:
+    def start(leaf: Leaf, index: int) -> jax.Array:
         shape = leaf.shape(config)
         if leaf.init == "normal":
-            return (deviation * jax.random.normal(key, shape)).astype(dtype)
+            return _normal(keys, index, deviation, shape, dtype)
         return jnp.full(shape, 1 if leaf.init == "ones" else 0, dtype)
 
-    return build_tree((path, start(leaf, k)) for (path, leaf), k in zip(places, keys, strict=True))
+    return build_tree((path, start(leaf, index)) for index, (path, leaf) in enumerate(places))
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _normal(
+    keys: jax.Array, index: int | jax.Array, deviation: float | jax.Array, shape: tuple[int, ...], dtype: jnp.dtype
+) -> jax.Array:
+    # One program for each shape, whatever the leaf.
+    return (deviation * jax.random.normal(layer_of(keys, index), shape)).astype(dtype)
 
 
 def is_stacked(params: Params) -> bool:
@@ -169,7 +180,10 @@ def unstack_layers(params: Params) -> Params:
         return params
     layers = params["layers"]
     depth = layers["attn_norm"]["gamma"].shape[0]
-    return {**params, "layers": {str(i): jax.tree.map(lambda leaf, i=i: leaf[i], layers) for i in range(depth)}}
+    return {
+        **params,
+        "layers": {str(i): jax.tree.map(lambda leaf, i=i: layer_of(leaf, i), layers) for i in range(depth)},
+    }
 
 
 def unembedding(params: Params) -> jax.Array:

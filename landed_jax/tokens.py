@@ -61,7 +61,12 @@ class Tokens:
     @property
     def positions(self) -> Int[Array, "batch position"]:
         """Each token's place in its own prompt; 0 on left padding."""
-        return jnp.maximum(jnp.cumsum(self.mask, axis=-1, dtype=jnp.int32) - 1, 0)
+        return _positions(self.mask)
+
+
+@jax.jit
+def _positions(mask: jax.Array) -> jax.Array:
+    return jnp.maximum(jnp.cumsum(mask, axis=-1, dtype=jnp.int32) - 1, 0)
 
 
 def bucket_length(length: int) -> int:

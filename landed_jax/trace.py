@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from landed_jax.config import ModelConfig
@@ -110,13 +111,18 @@ class Trace:
             LandedError: if that position was not recorded.
         """
         index = recorded_index(self, position)
+        with_positions = {name: value for name, value in self.sown.items() if "position" in axes_of(Site(name))}
+        at, sown, logits = _at_position(self.at, with_positions, self.logits, index)
+        return dataclasses.replace(self, at=at, sown={**self.sown, **sown}, logits=logits)
 
-        def keep(value: jax.Array, axes: tuple[str, ...]) -> jax.Array:
-            return jnp.take(value, index[None], axis=axes.index("position")) if "position" in axes else value
 
-        sown = {name: keep(value, axes_of(Site(name))) for name, value in self.sown.items()}
-        logits = None if self.logits is None else keep(self.logits, ("batch", "position", "vocab"))
-        return dataclasses.replace(self, at=self.at[index][None], sown=sown, logits=logits)
+@jax.jit
+def _at_position(at: jax.Array, sown: dict[str, Any], logits: jax.Array | None, index: jax.Array) -> tuple[Any, ...]:
+    def keep(value: jax.Array, axis: int) -> jax.Array:
+        return jnp.take(value, index[None], axis=axis)
+
+    kept = {name: keep(value, axes_of(Site(name)).index("position")) for name, value in sown.items()}
+    return keep(at, 0), kept, None if logits is None else keep(logits, 1)
 
 
 @jax.jit
@@ -136,10 +142,12 @@ def recorded_index(trace: Trace, position: int) -> jax.Array:
     column = position + length if position < 0 else position
     if not 0 <= column < length:
         raise LandedError(f"Position {position} is outside the prompt, whose positions run from 0 to {length - 1}.")
-    found = trace.at == column
-    if is_concrete(found) and not bool(found.any()):
+    if not is_concrete(trace.at):
+        return jnp.argmax(trace.at == column)
+    found = np.asarray(trace.at) == column
+    if not found.any():
         raise LandedError(f"Position {position} was not recorded; the trace has {trace.at.tolist()}.")
-    return jnp.argmax(found)
+    return jnp.asarray(np.argmax(found))
 
 
 def read_sites(config: ModelConfig) -> tuple[str, ...]:

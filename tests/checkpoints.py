@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 
 from landed_jax.config import ModelConfig
 from landed_jax.hf.table import to_hf
-from landed_jax.parameters import Params, init_params
+from landed_jax.parameters import Params
+from tests.models import random_params
 
 CONFIG = ModelConfig(
     vocab_size=24, d_model=16, n_layers=3, n_heads=4, n_kv_heads=2, head_dim=6, d_ff=20, max_positions=64
@@ -34,7 +36,7 @@ def hf_config(config: ModelConfig) -> dict:
 
 
 def make_tensors(config: ModelConfig = CONFIG, dtype: str = "float32") -> tuple[Params, dict[str, np.ndarray]]:
-    params = init_params(config, jax.random.key(0), dtype=dtype)
+    params = random_params(config, dtype=jnp.dtype(dtype))
     return params, dict(to_hf(params, config))
 
 

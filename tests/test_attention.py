@@ -41,15 +41,16 @@ def test_attention_is_numpys(
     mask = np.ones((2, length), bool)
     mask[1, : length // 2] = False  # left padding, longer than a span
     visible = visible_by_hand(mask, window)
-    np.testing.assert_array_equal(attention_mask(jnp.asarray(mask), window), visible)
+    mask_of, pattern_of = jax.jit(attention_mask, static_argnums=1), jax.jit(attention_pattern)
+    np.testing.assert_array_equal(mask_of(jnp.asarray(mask), window), visible)
     scores = np.einsum("bqhd,bkhd->bhqk", q, np.repeat(k, HEADS // KEY_HEADS, axis=2)) / HEAD_DIM**0.5
     scores = np.where(visible[:, None], scores, -np.inf)
     expected = np.exp(scores - scores.max(-1, keepdims=True))
     expected /= expected.sum(-1, keepdims=True)
-    pattern = attention_pattern(q, k, jnp.asarray(visible))
+    pattern = pattern_of(q, k, jnp.asarray(visible))
     np.testing.assert_allclose(pattern, expected, atol=1e-12)
     z = np.einsum("bhqk,bkhd->bqhd", expected, np.repeat(v, HEADS // KEY_HEADS, axis=2))
-    np.testing.assert_allclose(mix_values(pattern, v), z, atol=1e-12)
+    np.testing.assert_allclose(jax.jit(mix_values)(pattern, v), z, atol=1e-12)
     # A function of its own, as a jitted one is kept from one setting to the next.
     mixed = jax.jit(lambda q, k, v, mask: attend(q, k, v, mask, window))(q, k, v, jnp.asarray(mask))
     np.testing.assert_allclose(mixed, z, atol=1e-12)

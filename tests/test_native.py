@@ -10,14 +10,16 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 from landed_jax.config import ModelConfig, RopeConfig
 from landed_jax.errors import LandedError
 from landed_jax.model import convert, load
 from landed_jax.native import MANIFEST, load_native, save_native
-from landed_jax.parameters import count_parameters, init_params, stack_layers
+from landed_jax.parameters import count_parameters, init_params, stack_layers, unstack_layers
 from tests.checkpoints import CONFIG, assert_same, make_tensors, write_checkpoint
+from tests.models import random_params
 
 ROOT = Path(__file__).parents[1]
 
@@ -240,6 +242,16 @@ def test_converting_needs_the_parameters_and_one_layer(tmp_path):
     layer = (parameters - 4 * 2 * 2048 * 512) // 12
     assert 190e6 < parameters < 220e6
     assert peak(big, "big") - peak(CONFIG, "tiny") <= parameters + layer
+
+
+def test_stacked_numpy_weights_are_saved_in_their_own_type(tmp_path: Path) -> None:
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, float), random_params(CONFIG))
+    layers = [params["layers"][str(i)] for i in range(CONFIG.n_layers)]
+    stacked = {**params, "layers": jax.tree.map(lambda *leaves: np.stack(leaves), *layers)}
+    assert_same(unstack_layers(stacked), params)
+    save_native(tmp_path / "native", CONFIG, stacked)
+    manifest = json.loads((tmp_path / "native" / MANIFEST).read_text())
+    assert set(manifest["dtypes"].values()) == {"float64"}
 
 
 def test_a_changed_byte_in_the_weights_is_found(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ HEAD, NEURON = Write("head", 1, 3), Write("neuron", 0, 4, position=1)
 
 FUNCTIONS: dict[str, Callable[[Trace], jax.Array]] = {
     "forward": lambda trace: trace[landed.Site.FINAL_NORMED],
-    "attribute": lambda trace: landed.attribute(trace, target=4, against=2).landed.neurons.sum(0),
+    "attribute": lambda trace: landed.attribute(trace, target=4, against=2, effects=False).landed.neurons.sum(0),
     "direct_effect": lambda trace: landed.attribute(trace, target=4, centred=True).direct_effect.heads.sum(0),
     "output_norms": lambda trace: landed.attribute(
         trace, target=4, norms=landed.output_norms(trace.weights(), trace[landed.Site.EMBEDDING].dtype)
@@ -90,6 +90,8 @@ def analyses(params: dict, ids: jax.Array) -> dict[str, jax.Array]:
     bare = {name: value for name, value in whole.sown.items() if name not in NORMED - WRITES}
     trace = dataclasses.replace(whole, sown=bare)
     probe = jnp.linspace(-1, 1, SMALL.d_model)
+    of_head = landed.read_head(trace, 1, 2, "key", probe[:4])
+    of_vector = landed.read_vector(trace, probe, site="1.mlp")
     matrix = landed.landing_matrix(trace, probe)
     lens = landed.logit_lens(trace, 4)
     work = landed.operations(trace, 4, 2)
@@ -97,9 +99,9 @@ def analyses(params: dict, ids: jax.Array) -> dict[str, jax.Array]:
     classes = landed.position_classes(trace, delimiters=(3,))
     return {
         **{name: made(whole) for name, made in FUNCTIONS.items()},
-        "read_neuron": landed.attribute(trace, read=landed.read_neuron(trace, 1, 5, "up")).landed.heads[0],
-        "read_head": landed.attribute(trace, read=landed.read_head(trace, 1, 2, "key", probe[:4])).landed.embedding,
-        "read_vector": landed.attribute(trace, read=landed.read_vector(trace, probe, site="1.mlp")).landed.neurons[0],
+        "read_neuron": landed.attribute(trace, read=landed.read_neuron(trace, 1, 5, "up")).direct_effect.heads[0],
+        "read_head": landed.attribute(trace, read=of_head, effects=False).landed.embedding,
+        "read_vector": landed.attribute(trace, read=of_vector, effects=False).landed.neurons[0],
         "landing_matrix": matrix.norm.neurons[-1, 0] + matrix.projection.neurons[-1, 0],
         "logit_lens": lens.own_sigma[1] + lens.final_sigma_contributions[2],
         "lens_top_tokens": landed.lens_top_tokens(trace, 3).own_sigma[2],
@@ -138,6 +140,6 @@ def test_every_analysis_under_jit_vmap_and_shard_map() -> None:
         for found in (mapped[name][:, 0], sharded[name]):
             bar = 2e-5 if name in FUNCTIONS else 5e-5
             np.testing.assert_allclose(found, expected, atol=bar, rtol=1e-4, err_msg=name)
-    alone = traced(params, ids[:1])
-    for name, made in FUNCTIONS.items():  # and without any transform
+    alone = jax.jit(traced)(params, ids[:1])
+    for name, made in FUNCTIONS.items():  # and the functions without any transform
         np.testing.assert_allclose(made(alone), plain[0][name], atol=2e-5, rtol=1e-4, err_msg=name)

@@ -1,5 +1,7 @@
 """How far the landed writes are from summing to what the norm put out: the error bar of everything else."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -7,7 +9,7 @@ from jaxtyping import Array, Float
 from landed_jax.analysis.projections import over_layers
 from landed_jax.nn.functions import linear, scale_stream
 from landed_jax.nn.sites import Site
-from landed_jax.numerics import highest_precision
+from landed_jax.numerics import after, cast_late, highest_precision
 from landed_jax.parameters import Params
 from landed_jax.trace import Trace
 
@@ -33,14 +35,19 @@ def closure_error(trace: Trace) -> Float[Array, "site batch position"]:
     >>> bool(closure_error(trace.bind(params)).max() < 1e-5)
     True
     """
+    return _closure_error(dataclasses.replace(trace, logits=None, vocabulary=None, observed={}))
 
+
+@jax.jit
+def _closure_error(trace: Trace) -> jax.Array:
     def layer(part: Params, z: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
         def add_head(total: jax.Array, head: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
             z_h, W_O_h = head
             return total + linear(z_h, W_O_h), None
 
         # Head by head, as the writes are defined; one product for all of them is what the model itself did.
-        by_head = (jnp.moveaxis(z, 2, 0), jnp.moveaxis(part["attn"]["W_O"], 1, 0))
+        W_O = after(cast_late(part["attn"]["W_O"], z), z)  # turned layer by layer
+        by_head = (jnp.moveaxis(z, 2, 0), jnp.moveaxis(W_O, 1, 0))
         attn, _ = jax.lax.scan(add_head, jnp.zeros_like(trace[Site.EMBEDDING]), by_head)
         mlp = linear(a, part["mlp"]["W_down"])
         b_O, b_down = part["attn"].get("b_O"), part["mlp"].get("b_down")
@@ -48,7 +55,7 @@ def closure_error(trace: Trace) -> Float[Array, "site batch position"]:
         mlp = mlp if b_down is None else mlp + b_down.astype(mlp.dtype)[None, None]
         return attn, mlp
 
-    attn, mlp = over_layers(layer, trace.weights()["layers"], trace[Site.HEAD], trace[Site.NEURON])
+    attn, mlp = over_layers(layer, trace.weights()["layers"], trace[Site.HEAD], trace[Site.NEURON], in_turn=True)
     writes = jnp.stack([attn, mlp], axis=1).reshape(-1, *attn.shape[1:])
     stream = jnp.cumsum(jnp.concatenate([trace[Site.EMBEDDING][None], writes]), axis=0)
     landed = jax.vmap(scale_stream)(stream, trace.sigma, trace.gamma)

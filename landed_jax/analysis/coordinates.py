@@ -49,13 +49,7 @@ class Coordinates:
         (1, 1)
         """
         check_fraction(fraction)
-        sums = jnp.cumsum(self._largest_first(), axis=-1)
-        value = self.value[..., None]
-        sums = jnp.concatenate([jnp.zeros_like(value), sums], axis=-1)
-        reached = sums * jnp.sign(value) >= fraction * jnp.abs(value)
-        # Rounding can leave the whole sum a hair under the whole value: all coordinates always reach it.
-        whole = sums.shape[-1] - 1
-        return jnp.where(reached.any(axis=-1), jnp.argmax(reached, axis=-1), whole)
+        return _count(self, fraction)
 
     def settled_count(self, fraction: float) -> Int[Array, "batch position"]:
         """The fewest coordinates, largest |contribution| first, from which on the rest stays small.
@@ -78,11 +72,7 @@ class Coordinates:
         (3, 4)
         """
         check_fraction(fraction)
-        # Summed from the smallest up: the rest is exactly 0 after the last, and small rests keep their digits.
-        rest = jax.lax.cumsum(self._largest_first(), axis=self.contributions.ndim - 1, reverse=True)
-        outstanding = jnp.abs(rest) > (1 - fraction) * jnp.abs(self.value)[..., None]
-        after = jnp.arange(1, rest.shape[-1] + 1).reshape((1,) * (rest.ndim - 1) + (-1,))
-        return jnp.max(jnp.where(outstanding, after, 0), axis=-1)
+        return _settled_count(self, 1 - fraction)
 
     def largest(self, count: int | Int[Array, "..."]) -> Bool[Array, "batch position d_model"]:
         """Which coordinates are the `count` largest by |contribution|; equal ones in their own order.
@@ -94,14 +84,41 @@ class Coordinates:
         >>> c.largest(2)
         Array([[[False,  True,  True]]], dtype=bool)
         """
-        place = jnp.argsort(self._order(), axis=-1)
-        return place < jnp.broadcast_to(jnp.asarray(count), self.value.shape)[..., None]
+        return _largest(self, jnp.asarray(count))
 
-    def _order(self) -> Int[Array, "batch position d_model"]:
-        return jnp.argsort(-jnp.abs(self.contributions), axis=-1)
 
-    def _largest_first(self) -> Float[Array, "batch position d_model"]:
-        return jnp.take_along_axis(self.contributions, self._order(), axis=-1)
+def _order(contributions: jax.Array) -> jax.Array:
+    return jnp.argsort(-jnp.abs(contributions), axis=-1)
+
+
+def _largest_first(contributions: jax.Array) -> jax.Array:
+    return jnp.take_along_axis(contributions, _order(contributions), axis=-1)
+
+
+@jax.jit
+def _count(found: Coordinates, fraction: float | jax.Array) -> jax.Array:
+    sums = jnp.cumsum(_largest_first(found.contributions), axis=-1)
+    value = found.value[..., None]
+    sums = jnp.concatenate([jnp.zeros_like(value), sums], axis=-1)
+    reached = sums * jnp.sign(value) >= fraction * jnp.abs(value)
+    # Rounding can leave the whole sum a hair under the whole value: all coordinates always reach it.
+    whole = sums.shape[-1] - 1
+    return jnp.where(reached.any(axis=-1), jnp.argmax(reached, axis=-1), whole)
+
+
+@jax.jit
+def _settled_count(found: Coordinates, rest_of_it: float | jax.Array) -> jax.Array:
+    # Summed from the smallest up: the rest is exactly 0 after the last, and small rests keep their digits.
+    rest = jax.lax.cumsum(_largest_first(found.contributions), axis=found.contributions.ndim - 1, reverse=True)
+    outstanding = jnp.abs(rest) > rest_of_it * jnp.abs(found.value)[..., None]
+    after = jnp.arange(1, rest.shape[-1] + 1).reshape((1,) * (rest.ndim - 1) + (-1,))
+    return jnp.max(jnp.where(outstanding, after, 0), axis=-1)
+
+
+@jax.jit
+def _largest(found: Coordinates, count: jax.Array) -> jax.Array:
+    place = jnp.argsort(_order(found.contributions), axis=-1)
+    return place < jnp.broadcast_to(count, found.value.shape)[..., None]
 
 
 def check_fraction(fraction: float) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -74,12 +75,15 @@ class Faithfulness:
         Args:
             where: ``[batch, position]``, the positions to pool; by default every token.
         """
-        chosen = self.real if where is None else self.real & where
+        return _pooled(self, self.real if where is None else self.real & where)
 
-        def pool(agreement: Agreement) -> Agreement:
-            return _merged(jax.tree.map(jnp.ravel, agreement), chosen.ravel())
 
-        return Faithfulness(pool(self.heads), pool(self.neurons), pool(self.together), chosen)
+@jax.jit
+def _pooled(found: Faithfulness, chosen: jax.Array) -> Faithfulness:
+    def pool(agreement: Agreement) -> Agreement:
+        return _merged(jax.tree.map(jnp.ravel, agreement), chosen.ravel())
+
+    return Faithfulness(pool(found.heads), pool(found.neurons), pool(found.together), chosen)
 
 
 @highest_precision
@@ -131,12 +135,15 @@ def compare(
     Args:
         real: False on padding, which `Faithfulness.pooled` leaves out.
     """
-    attn, mlp = layers_before(config, site)
+    return _compare(estimate, measured, real, layers_before(config, site))
 
-    def over(name: str, layers: int) -> Agreement:
-        return _agreement(getattr(estimate, name)[:layers], getattr(measured, name)[:layers])
 
-    heads, neurons = over("heads", attn), over("neurons", mlp)
+@partial(jax.jit, static_argnums=3)
+def _compare(estimate: PerWrite, measured: PerWrite, real: jax.Array, layers: tuple[int, int]) -> Faithfulness:
+    heads, neurons = (
+        _agreement(getattr(estimate, name)[:count], getattr(measured, name)[:count])
+        for name, count in zip(("heads", "neurons"), layers, strict=True)
+    )
     return Faithfulness(heads, neurons, _together([heads, neurons]), real)
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Int
 
 from landed_jax.errors import LandedError
 from landed_jax.numerics import is_concrete
+from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
 
@@ -69,10 +70,15 @@ def position_classes(trace: Trace, *, delimiters: Delimiters | None = None) -> B
     """
     tokens = trace.tokens
     wanted = _ids(_of_the_prompts(trace) if delimiters is None else delimiters, tokens.ids.dtype)
+    return _classes(tokens, trace.at, jnp.isin(tokens.ids, wanted))
+
+
+@jax.jit
+def _classes(tokens: Tokens, at: jax.Array, wanted: jax.Array) -> jax.Array:
     first = tokens.positions == 0
-    delimiter = jnp.isin(tokens.ids, wanted) & ~first
+    delimiter = wanted & ~first
     classes = jnp.stack([first, delimiter, ~first & ~delimiter]) & tokens.mask[None]
-    return jnp.take(classes, trace.at, axis=-1)
+    return jnp.take(classes, at, axis=-1)
 
 
 def _of_the_prompts(trace: Trace) -> tuple[int, ...]:

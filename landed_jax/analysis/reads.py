@@ -6,6 +6,7 @@ writes that come before its site.
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import jax
@@ -18,7 +19,7 @@ from landed_jax.analysis.vocabulary_blocks import mean_row
 from landed_jax.errors import LandedError
 from landed_jax.nn.functions import scale_stream
 from landed_jax.nn.sites import Site
-from landed_jax.numerics import highest_precision
+from landed_jax.numerics import highest_precision, layer_of
 from landed_jax.parameters import Params, is_stacked, unembedding
 from landed_jax.trace import Trace, site_index
 
@@ -75,21 +76,28 @@ def read_logit(
     """
     if centred and against is not None:
         raise LandedError("A logit difference is centred already: give against= or centred=True, not both.")
-    normed = trace[Site.FINAL_NORMED]
-    W_U = unembedding(trace.weights())
-    logits = trace.logits
+    normed, W_U = trace[Site.FINAL_NORMED], unembedding(trace.weights())
+    ids, other = (None if asked is None else token_ids(trace, asked) for asked in (target, against))
+    return _logit(normed, W_U, trace.logits, ids, other, centred)
 
+
+@partial(jax.jit, static_argnums=5)
+def _logit(
+    normed: jax.Array,
+    W_U: jax.Array,
+    logits: jax.Array | None,
+    ids: jax.Array | None,
+    other: jax.Array | None,
+    centred: bool,
+) -> Read:
     def rows(ids: jax.Array) -> jax.Array:
         return jnp.take(W_U, ids, axis=0).astype(normed.dtype)
 
-    if target is not None:
-        ids = token_ids(trace, target)
-    else:
+    if ids is None:
         ids = top_token(normed, W_U) if logits is None else jnp.argmax(logits, axis=-1)
-    vector, other, name = rows(ids), None, "logit"
-    if against is not None:
-        other, name = token_ids(trace, against), "logit difference"
-        vector = vector - rows(other)
+    vector, name = rows(ids), "logit"
+    if other is not None:
+        vector, name = vector - rows(other), "logit difference"
         other = jnp.broadcast_to(other, normed.shape[:2])
     if centred:
         vector, name = vector - mean_row(W_U, normed.dtype)[None, None], "centred logit"
@@ -129,8 +137,12 @@ def read_vector(trace: Trace, vector: Float[Array, "..."], *, site: str, name: s
             f"A direction has shape [d_model] or [batch, position, d_model], here {list(normed.shape)}, "
             f"not {list(jnp.shape(vector))}."
         )
-    offset = jnp.zeros((1, 1), normed.dtype)
-    return Read(wide, jnp.vecdot(normed, wide), offset, site=site, name=name)
+    return Read(wide, *_projection(normed, wide), site=site, name=name)
+
+
+@jax.jit
+def _projection(normed: jax.Array, vector: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jnp.vecdot(normed, vector), jnp.zeros((1, 1), normed.dtype)
 
 
 @highest_precision
@@ -204,12 +216,15 @@ def read_head(
 
 
 def chosen_read(trace: Trace, target: Target | None, against: Target | None, centred: bool, read: Read | None) -> Read:
-    """The read that an analysis was asked for: the given one, or a logit's."""
+    """The read that an analysis was asked for: the given one, or a logit's; without its name.
+
+    Programs are kept by what is static in their arguments: two neurons of a layer share one.
+    """
     if read is None:
-        return read_logit(trace, target, against, centred=centred)
-    if target is not None or against is not None or centred:
+        read = read_logit(trace, target, against, centred=centred)
+    elif target is not None or against is not None or centred:
         raise LandedError("Give either read= or tokens (target=, against=, centred=), not both.")
-    return read
+    return dataclasses.replace(read, name="")
 
 
 def residual_at(trace: Trace, site: str) -> Float[Array, "batch position d_model"]:
@@ -242,7 +257,7 @@ def gamma_at(trace: Trace, site: str) -> Float[Array, " d_model"]:
 def _at_site(trace: Trace, site: str, kind: str) -> jax.Array:
     norm, layer = _place(trace, site)
     value = trace[Site(f"{norm}_{kind}")]
-    return value if layer is None else value[layer]
+    return value if layer is None else layer_of(value, layer)
 
 
 def _place(trace: Trace, site: str) -> tuple[str, int | None]:
@@ -257,7 +272,9 @@ def _place(trace: Trace, site: str) -> tuple[str, int | None]:
 def _layer(trace: Trace, layer: int) -> Params:
     _check_index("layer", layer, trace.config.n_layers)
     layers = trace.weights()["layers"]
-    return jax.tree.map(lambda leaf: leaf[layer], layers) if is_stacked(trace.weights()) else layers[str(layer)]
+    return (
+        jax.tree.map(lambda leaf: layer_of(leaf, layer), layers) if is_stacked(trace.weights()) else layers[str(layer)]
+    )
 
 
 def _check_index(what: str, index: int, size: int) -> None:

@@ -59,6 +59,7 @@ class RotatedCounts:
 
 
 @highest_precision
+@partial(jax.jit, static_argnames=("size", "dtype"))
 def random_rotation(key: Key[Array, ""], size: int, dtype: jnp.dtype | None = None) -> Float[Array, "size size"]:
     """An orthogonal matrix drawn evenly from all of them (Haar measure), reflections included.
 

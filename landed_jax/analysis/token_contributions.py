@@ -1,5 +1,6 @@
 """A token by token picture: what each position's heads took from each earlier token, as the read hears it."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import jax
@@ -12,7 +13,7 @@ from landed_jax.analysis.sources import split_layer
 from landed_jax.analysis.targets import Target
 from landed_jax.nn.functions import contract_output
 from landed_jax.nn.sites import Site
-from landed_jax.numerics import highest_precision, left_broadcast
+from landed_jax.numerics import after, highest_precision, left_broadcast
 from landed_jax.parameters import Params
 from landed_jax.trace import Trace, layers_before
 
@@ -79,21 +80,26 @@ def token_contributions(
     ((2, 1, 3, 3), True)
     """
     read = chosen_read(trace, target, against, centred, read)
+    return _token_contributions(dataclasses.replace(trace, logits=None, vocabulary=None, observed={}), read)
+
+
+@jax.jit
+def _token_contributions(trace: Trace, read: Read) -> TokenContributions:
     vector = read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
     sigma = sigma_at(trace, read.site)
     mask = trace.tokens.mask
     real = jnp.take(mask, trace.at, axis=-1)
 
     def layer(part: Params, pattern: jax.Array, value: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        W_O = part["attn"]["W_O"]
-        split = jnp.sum(split_layer(part, pattern, value, vector), axis=2)
-        at_heads = contract_output(vector, W_O.reshape(W_O.shape[0], -1))
+        W_O, mine = part["attn"]["W_O"], after(vector, z)  # each layer's weights in their turn
+        split = jnp.sum(split_layer(part, pattern, value, mine), axis=2)
+        at_heads = contract_output(mine, W_O.reshape(W_O.shape[0], -1))
         total = jnp.sum(z.reshape(*z.shape[:2], -1) * at_heads, axis=-1)
         return split, total
 
     before = (jnp.arange(trace.config.n_layers) < layers_before(trace.config, read.site)[0])[:, None, None]
     stacks = (trace[Site.PATTERN], trace[Site.VALUE], trace[Site.HEAD])
-    split, heads = over_layers(layer, trace.weights()["layers"], *stacks)
+    split, heads = over_layers(layer, trace.weights()["layers"], *stacks, in_turn=True)
     heard = before & real[None]
     heads = jnp.where(heard, heads, 0) / sigma[None]
     # A padding query attends to itself, so that its softmax is not empty: that is no contribution of a token.

@@ -268,19 +268,25 @@ def volume(
     shares = attribute(trace, read=read)
     assert shares.sigma_share is not None
     mediated, landed = shares.sigma_mediated, shares.landed
-    ratio = mediated.map(_part, landed)
     weak = _weak_parts(dataclasses.replace(trace, logits=None), directions or weak_directions(trace))
+    ratio, score = _scores(mediated, landed, weak)
     return Volume(
         mediated=mediated,
         landed=landed,
         ratio=ratio,
         weak=weak,
-        score=mediated.map(lambda m, r, w: jnp.abs(m) * r * w, ratio, weak),
+        score=score,
         sigma_share=shares.sigma_share,
         tokens=trace.tokens,
         at=trace.at,
         config=trace.config,
     )
+
+
+@jax.jit
+def _scores(mediated: PerWrite, landed: PerWrite, weak: PerWrite) -> tuple[PerWrite, PerWrite]:
+    ratio = mediated.map(_part, landed)
+    return ratio, mediated.map(lambda m, r, w: jnp.abs(m) * r * w, ratio, weak)
 
 
 def _part(mine: jax.Array, other: jax.Array) -> jax.Array:

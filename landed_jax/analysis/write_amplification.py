@@ -10,6 +10,8 @@ Weights w_k² and not |w_k|, because sums of squares follow from a head's factor
 values would need every vector.
 """
 
+import dataclasses
+from functools import partial
 from typing import Literal
 
 import jax
@@ -21,7 +23,7 @@ from landed_jax.analysis.projections import over_layers
 from landed_jax.errors import LandedError
 from landed_jax.nn.output_norms import head_grams
 from landed_jax.nn.sites import Site
-from landed_jax.numerics import highest_precision
+from landed_jax.numerics import after, cast_late, highest_precision
 from landed_jax.parameters import Params
 from landed_jax.trace import Trace
 
@@ -57,7 +59,14 @@ def write_amplification(trace: Trace, definition: WriteDefinition) -> PerWrite:
     >>> write_amplification(trace.bind(params), "norm_ratio").heads.shape
     (2, 1, 3, 4)
     """
-    pick, sigma = definition_index(definition), trace.sigma
+    return _write_amplification(
+        dataclasses.replace(trace, logits=None, vocabulary=None, observed={}), definition_index(definition)
+    )
+
+
+@partial(jax.jit, static_argnums=1)
+def _write_amplification(trace: Trace, pick: int) -> PerWrite:
+    sigma = trace.sigma
     heads, columns, attn_bias, mlp_bias = (gains[:, pick] for gains in layer_gains(trace))
     at_heads, at_neurons = sigma[1::2], sigma[2::2]
     neurons = columns[:, None, None] / at_neurons[..., None]
@@ -103,14 +112,16 @@ def layer_gains(
     """
 
     def layer(part: Params, z: jax.Array, at_heads: jax.Array, at_neurons: jax.Array) -> tuple[jax.Array, ...]:
-        heads = _head_sums(z, part["attn"]["W_O"].astype(z.dtype), _weights(at_heads))
-        columns = _weights(at_neurons) @ jnp.square(part["mlp"]["W_down"].astype(z.dtype))
+        # What waits for the weights alone would be made of all layers at once.
+        W_O, W_down = (after(cast_late(leaf, z), z) for leaf in (part["attn"]["W_O"], part["mlp"]["W_down"]))
+        heads = _head_sums(z, W_O, _weights(at_heads))
+        columns = _weights(at_neurons) @ jnp.square(W_down)
         attn_bias = _bias_sums(part["attn"], "b_O", _weights(at_heads))
         mlp_bias = _bias_sums(part["mlp"], "b_down", _weights(at_neurons))
         return _ratios(heads), _ratios(columns), _ratios(attn_bias), _ratios(mlp_bias)
 
     gamma = trace.gamma
-    return over_layers(layer, trace.weights()["layers"], trace[Site.HEAD], gamma[1::2], gamma[2::2])
+    return over_layers(layer, trace.weights()["layers"], trace[Site.HEAD], gamma[1::2], gamma[2::2], in_turn=True)
 
 
 def _bias_sums(part: Params, name: str, weights: Float[Array, "3 d_model"]) -> Float[Array, "3"]:

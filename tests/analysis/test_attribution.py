@@ -10,6 +10,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, SOURCES, WRITES, Attribution, LandedError, PerWrite, Trace
+from landed_jax.analysis import attribution
 from landed_jax.analysis.effects import direct_effect
 from landed_jax.config import ModelConfig
 from landed_jax.parameters import stack_layers
@@ -197,6 +198,9 @@ def test_top_is_every_write_in_order() -> None:
 def test_heads_after_the_read_attended_to_nothing_it_hears() -> None:
     trace = traced(SMALL, WRITES | SOURCES | RESIDUALS)
     shares = landed.attribute(trace, read=landed.read_neuron(trace, 0, 3, "gate"))
+    programs = attribution._attribute._cache_size()
+    landed.attribute(trace, read=landed.read_neuron(trace, 0, 4, "up"))
+    assert attribution._attribute._cache_size() == programs  # another neuron of the layer, the same program
     assert (shares.attended[0] >= 0).all() and (shares.attended[1] == -1).all()
     assert {row.attended is None for row in shares.top(100) if row.kind == "head" and row.layer == 1} == {True}
 

@@ -1,6 +1,7 @@
 """What attribution holds while it runs, by the compiler's own account."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import ModelConfig
+from landed_jax.parameters import abstract_params
 from tests.models import random_params
 
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="how XLA schedules on CPU")
@@ -38,6 +40,28 @@ def test_the_contractions_hold_one_layers_products() -> None:
 def test_one_position_holds_one_layer() -> None:
     # Gate, up and activations of one layer; what the picked rows are made of must not wait for the last layer.
     assert held([-1]) < 6 * FACTORS / CONFIG.n_layers
+
+
+@pytest.mark.parametrize(
+    "analysis",
+    [
+        landed.closure_error,
+        lambda trace: landed.write_amplification(trace, "norm_ratio"),
+        lambda trace: landed.token_contributions(trace, 3),
+    ],
+    ids=["closure_error", "write_amplification", "token_contributions"],
+)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_no_analysis_holds_all_layers_weights(analysis: Callable[[landed.Trace], Any], dtype: str) -> None:
+    config = dataclasses.replace(CONFIG, d_model=128, n_heads=4, head_dim=64, n_kv_heads=4)
+    params = abstract_params(config, jnp.dtype(dtype))
+    ids = jax.ShapeDtypeStruct((1, 8), jnp.int32)
+    record = landed.WRITES | landed.SOURCES | landed.NORMED
+    trace = jax.eval_shape(lambda p, i: landed.forward(p, i, config, record=record)[1], params, ids)
+    needs = jax.jit(lambda p, t: analysis(t.bind(p))).lower(params, trace).compile().memory_analysis()
+    assert needs is not None
+    of_layer = 4 * config.d_model * (config.n_heads * config.head_dim + config.d_ff)  # W_O and W_down in float32
+    assert needs.temp_size_in_bytes < 3 * of_layer
 
 
 def test_memory_does_not_grow_with_the_square_of_the_length() -> None:

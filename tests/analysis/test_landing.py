@@ -130,11 +130,11 @@ def test_by_source_sums_to_the_heads_and_equals_brute_force(name: str, x64: None
     params, tokens = random_params(config, dtype=jnp.float64), random_tokens(config)
     trace = traced(config, params, tokens)
     for arguments in ({"target": 1}, {"target": jnp.array([1, 2]), "against": 0}, {}):
-        split = landed.attribute_by_source(trace, **arguments)
-        heads = landed.attribute(trace, **arguments).landed.heads
+        split = np.asarray(landed.attribute_by_source(trace, **arguments))
+        heads = landed.attribute(trace, **arguments, effects=False).landed.heads
         np.testing.assert_allclose(split.sum(-1), heads, atol=1e-12)
     numbers = numpy_forward(params, tokens.ids, tokens.mask, config)
-    split = landed.attribute_by_source(trace, target=1)
+    split = np.asarray(landed.attribute_by_source(trace, target=1))
     W_U = params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"]
     read = np.asarray(W_U[1]) * numbers["gamma"][-1] / numbers["sigma"][-1, 0, 4]
     for layer in range(config.n_layers):

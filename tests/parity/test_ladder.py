@@ -82,7 +82,8 @@ def precision(dtype: str) -> Any:
 
 
 def context(config: ModelConfig, dtype: str) -> Context:
-    cos, sin = rotary_table(config.rope, config.head_dim, config.max_positions, TOKENS.positions, jnp.dtype(dtype))
+    given = config.rope, config.head_dim, config.max_positions, TOKENS.positions, jnp.dtype(dtype)
+    cos, sin = jax.jit(rotary_table, static_argnums=(0, 1, 2, 4))(*given)
     return Context(cos, sin, TOKENS.mask, None)
 
 
