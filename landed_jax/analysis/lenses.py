@@ -96,7 +96,7 @@ def logit_lens(
     """
     read = chosen_read(trace, target, against, centred, read)
     if read.site != "final":
-        raise LandedError(f"The lens reads every site through the final norm; this read is at {read.site}.")
+        raise LandedError(f"The lens reads every site through the final norm: this one is read at {read.site}.")
     return _logit_lens(dataclasses.replace(trace, logits=None), read)
 
 
