@@ -132,6 +132,14 @@ def _interleaved(attn: jax.Array, mlp: jax.Array, final: jax.Array) -> jax.Array
     return jnp.concatenate([layers.reshape(-1, *final.shape), final[None]])
 
 
+def bare(trace: Trace) -> Trace:
+    """The trace as an argument of a program that reads sites and weights alone.
+
+    Programs are kept by all their arguments: another tokenizer, or what observers kept, is no reason to compile again.
+    """
+    return dataclasses.replace(trace, logits=None, vocabulary=None, observed={})
+
+
 def recorded_index(trace: Trace, position: int) -> jax.Array:
     """Where a column of the tokens stands among the recorded positions: a scalar.
 

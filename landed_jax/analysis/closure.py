@@ -1,7 +1,5 @@
 """How far the landed writes are from summing to what the norm put out: the error bar of everything else."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -11,7 +9,7 @@ from landed_jax.nn.functions import linear, scale_stream
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import after, cast_late, highest_precision
 from landed_jax.parameters import Params
-from landed_jax.trace import Trace
+from landed_jax.trace import Trace, bare
 
 
 @highest_precision
@@ -35,7 +33,7 @@ def closure_error(trace: Trace) -> Float[Array, "site batch position"]:
     >>> bool(closure_error(trace.bind(params)).max() < 1e-5)
     True
     """
-    return _closure_error(dataclasses.replace(trace, logits=None, vocabulary=None, observed={}))
+    return _closure_error(bare(trace))
 
 
 @jax.jit

@@ -107,10 +107,10 @@ def _count(found: Coordinates, fraction: float | jax.Array) -> jax.Array:
 
 
 @jax.jit
-def _settled_count(found: Coordinates, rest_of_it: float | jax.Array) -> jax.Array:
+def _settled_count(found: Coordinates, left_out: float | jax.Array) -> jax.Array:
     # Summed from the smallest up: the rest is exactly 0 after the last, and small rests keep their digits.
     rest = jax.lax.cumsum(_largest_first(found.contributions), axis=found.contributions.ndim - 1, reverse=True)
-    outstanding = jnp.abs(rest) > rest_of_it * jnp.abs(found.value)[..., None]
+    outstanding = jnp.abs(rest) > left_out * jnp.abs(found.value)[..., None]
     after = jnp.arange(1, rest.shape[-1] + 1).reshape((1,) * (rest.ndim - 1) + (-1,))
     return jnp.max(jnp.where(outstanding, after, 0), axis=-1)
 

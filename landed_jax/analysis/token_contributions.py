@@ -1,6 +1,5 @@
 """A token by token picture: what each position's heads took from each earlier token, as the read hears it."""
 
-import dataclasses
 from dataclasses import dataclass
 
 import jax
@@ -15,7 +14,7 @@ from landed_jax.nn.functions import contract_output
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import after, highest_precision, left_broadcast
 from landed_jax.parameters import Params
-from landed_jax.trace import Trace, layers_before
+from landed_jax.trace import Trace, bare, layers_before
 
 
 @jax.tree_util.register_dataclass
@@ -80,7 +79,7 @@ def token_contributions(
     ((2, 1, 3, 3), True)
     """
     read = chosen_read(trace, target, against, centred, read)
-    return _token_contributions(dataclasses.replace(trace, logits=None, vocabulary=None, observed={}), read)
+    return _token_contributions(bare(trace), read)
 
 
 @jax.jit

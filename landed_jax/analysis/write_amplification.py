@@ -10,7 +10,6 @@ Weights w_k² and not |w_k|, because sums of squares follow from a head's factor
 values would need every vector.
 """
 
-import dataclasses
 from functools import partial
 from typing import Literal
 
@@ -25,7 +24,7 @@ from landed_jax.nn.output_norms import head_grams
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import after, cast_late, highest_precision
 from landed_jax.parameters import Params
-from landed_jax.trace import Trace
+from landed_jax.trace import Trace, bare
 
 WriteDefinition = Literal["write_weighted", "norm_ratio"]
 
@@ -59,9 +58,7 @@ def write_amplification(trace: Trace, definition: WriteDefinition) -> PerWrite:
     >>> write_amplification(trace.bind(params), "norm_ratio").heads.shape
     (2, 1, 3, 4)
     """
-    return _write_amplification(
-        dataclasses.replace(trace, logits=None, vocabulary=None, observed={}), definition_index(definition)
-    )
+    return _write_amplification(bare(trace), definition_index(definition))
 
 
 @partial(jax.jit, static_argnums=1)

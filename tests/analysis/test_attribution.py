@@ -198,11 +198,17 @@ def test_top_is_every_write_in_order() -> None:
 def test_heads_after_the_read_attended_to_nothing_it_hears() -> None:
     trace = traced(SMALL, WRITES | SOURCES | RESIDUALS)
     shares = landed.attribute(trace, read=landed.read_neuron(trace, 0, 3, "gate"))
-    programs = attribution._attribute._cache_size()
-    landed.attribute(trace, read=landed.read_neuron(trace, 0, 4, "up"))
-    assert attribution._attribute._cache_size() == programs  # another neuron of the layer, the same program
     assert (shares.attended[0] >= 0).all() and (shares.attended[1] == -1).all()
     assert {row.attended is None for row in shares.top(100) if row.kind == "head" and row.layer == 1} == {True}
+
+
+def test_two_neurons_of_a_layer_share_a_program() -> None:
+    trace = traced(SMALL, WRITES | SOURCES | RESIDUALS)
+    first = landed.attribute(trace, read=landed.read_neuron(trace, 0, 3, "gate"))
+    programs = attribution._attribute._cache_size()
+    second = landed.attribute(trace, read=landed.read_neuron(trace, 0, 4, "up"))
+    assert attribution._attribute._cache_size() == programs
+    assert not np.array_equal(first.value, second.value)
 
 
 def test_top_amplification_is_the_next_landings_median() -> None:
