@@ -11,11 +11,11 @@ from jax.sharding import Mesh, PartitionSpec
 
 import landed_jax as landed
 from landed_jax.forward import forward
-from landed_jax.nn.functions import FEW_ROWS, contract_output, linear
+from landed_jax.nn.functions import CACHED_BYTES, FEW_ROWS, FEW_ROWS_TO_PACK, contract_output, linear
 from tests.models import SMALL, random_params
 
 
-@pytest.mark.parametrize("rows", [(1,), (3, 5), (FEW_ROWS,), (FEW_ROWS + 1,), (2, FEW_ROWS)])
+@pytest.mark.parametrize("rows", [(1,), (3, 5), (3, 9), (55,), (FEW_ROWS,), (FEW_ROWS + 1,), (2, FEW_ROWS)])
 def test_products_are_numpys_for_few_rows_and_many(rows: tuple[int, ...], x64: None) -> None:
     random = np.random.default_rng(0)
     x, weight = random.standard_normal((*rows, 6)), random.standard_normal((9, 6))
@@ -30,14 +30,23 @@ def test_products_are_numpys_for_few_rows_and_many(rows: tuple[int, ...], x64: N
     np.testing.assert_allclose(slope, 2 * (flat @ weight.T).T @ flat, atol=1e-9)
 
 
+@pytest.mark.parametrize("rows", [1, FEW_ROWS_TO_PACK, FEW_ROWS_TO_PACK + 1])
+def test_contractions_with_a_large_matrix_are_numpys(rows: int, x64: None) -> None:
+    random = np.random.default_rng(0)
+    x, weight = random.standard_normal((1, rows, 3)), random.standard_normal((3, CACHED_BYTES // 24 + 1))
+    found = jax.jit(contract_output)(jnp.asarray(x), jnp.asarray(weight))
+    np.testing.assert_allclose(found, x @ weight, atol=1e-12)
+
+
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="how XLA multiplies on CPU")
-def test_the_compiler_leaves_the_contraction_as_it_is() -> None:
-    # Turned round, the same product takes twice as long; nothing but the program's text shows it.
-    shapes = jax.ShapeDtypeStruct((1, 32, 256), jnp.float32), jax.ShapeDtypeStruct((256, 512), jnp.float32)
+@pytest.mark.parametrize(("rows", "inputs", "axis"), [(32, 2048, 0), (64, 2048, 1), (32, 512, 1)])
+def test_the_compiler_leaves_the_contraction_as_it_is(rows: int, inputs: int, axis: int) -> None:
+    # Turned round, the same product takes up to twice as long; nothing but the program's text shows it.
+    shapes = jax.ShapeDtypeStruct((1, rows, 1024), jnp.float32), jax.ShapeDtypeStruct((1024, inputs), jnp.float32)
     program = jax.jit(contract_output).lower(*shapes).compile().as_text()
     assert program is not None
     products = [line for line in program.splitlines() if " dot(" in line]
-    assert len(products) == 1 and "lhs_contracting_dims={0}" in products[0]
+    assert len(products) == 1 and f"lhs_contracting_dims={{{axis}}}" in products[0]
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="how XLA fuses on CPU")
