@@ -11,31 +11,29 @@ from jax.sharding import Mesh, PartitionSpec
 
 import landed_jax as landed
 from landed_jax.forward import forward
-from landed_jax.nn.functions import CACHED_BYTES, FEW_ROWS, FEW_ROWS_TO_PACK, contract_output, linear
+from landed_jax.nn import functions
+from landed_jax.nn.functions import CACHED_BYTES, FEW_ROWS, contract_output, linear
 from tests.models import SMALL, random_params
 
 
-@pytest.mark.parametrize("rows", [(1,), (3, 5), (3, 9), (55,), (FEW_ROWS,), (FEW_ROWS + 1,), (2, FEW_ROWS)])
-def test_products_are_numpys_for_few_rows_and_many(rows: tuple[int, ...], x64: None) -> None:
+@pytest.mark.parametrize("rows", [(), (0,), (1,), (3, 5), (2, 28), (1, 55), (FEW_ROWS,), (2, FEW_ROWS)])
+def test_products_are_numpys_for_few_rows_and_many(
+    rows: tuple[int, ...], x64: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     random = np.random.default_rng(0)
     x, weight = random.standard_normal((*rows, 6)), random.standard_normal((9, 6))
     np.testing.assert_allclose(linear(jnp.asarray(x), jnp.asarray(weight)), x @ weight.T, atol=1e-12)
     np.testing.assert_allclose(contract_output(jnp.asarray(x), jnp.asarray(weight.T)), x @ weight.T, atol=1e-12)
-    narrow = linear(jnp.asarray(x, jnp.float32), jnp.asarray(weight, jnp.bfloat16))
-    assert narrow.dtype == jnp.float32
-    mapped = jax.vmap(linear, in_axes=(0, None))(jnp.asarray(x), jnp.asarray(weight))
-    np.testing.assert_allclose(mapped, x @ weight.T, atol=1e-12)
+    monkeypatch.setattr(functions, "CACHED_BYTES", 0)  # the form for large matrices
+    np.testing.assert_allclose(contract_output(jnp.asarray(x), jnp.asarray(weight.T)), x @ weight.T, atol=1e-12)
+    single, narrow = jnp.asarray(x, jnp.float32), jnp.asarray(weight, jnp.bfloat16)
+    np.testing.assert_allclose(linear(single, narrow), linear(single, narrow.astype(jnp.float32)), rtol=1e-6)
+    if rows:
+        mapped = jax.vmap(linear, in_axes=(0, None))(jnp.asarray(x), jnp.asarray(weight))
+        np.testing.assert_allclose(mapped, x @ weight.T, atol=1e-12)
     slope = jax.grad(lambda w: jnp.sum(linear(jnp.asarray(x), w) ** 2))(jnp.asarray(weight))
     flat = x.reshape(-1, 6)
     np.testing.assert_allclose(slope, 2 * (flat @ weight.T).T @ flat, atol=1e-9)
-
-
-@pytest.mark.parametrize("rows", [1, FEW_ROWS_TO_PACK, FEW_ROWS_TO_PACK + 1])
-def test_contractions_with_a_large_matrix_are_numpys(rows: int, x64: None) -> None:
-    random = np.random.default_rng(0)
-    x, weight = random.standard_normal((1, rows, 3)), random.standard_normal((3, CACHED_BYTES // 24 + 1))
-    found = jax.jit(contract_output)(jnp.asarray(x), jnp.asarray(weight))
-    np.testing.assert_allclose(found, x @ weight, atol=1e-12)
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="how XLA multiplies on CPU")
@@ -71,10 +69,26 @@ def test_narrow_weights_are_cast_one_layer_after_another() -> None:
         assert needs.temp_size_in_bytes < wide / 3
 
 
-@pytest.mark.parametrize("product", [linear, contract_output])
-def test_the_slope_of_a_narrow_weight_is_the_wide_ones_rounded(product: Callable[..., jax.Array]) -> None:
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="how XLA multiplies on CPU")
+@pytest.mark.parametrize(("rows", "taken"), [(24, 24), (28, 32), (48, 48), (55, 64)])
+def test_rows_are_filled_up_where_few_are_missing(rows: int, taken: int) -> None:
+    shapes = jax.ShapeDtypeStruct((1, rows, 256), jnp.float32), jax.ShapeDtypeStruct((512, 256), jnp.float32)
+    program = jax.jit(linear).lower(*shapes).compile().as_text()
+    assert program is not None
+    products = [line for line in program.splitlines() if " dot(" in line]
+    assert len(products) == 1 and f" = f32[512,{taken}]" in products[0]
+
+
+# Rows of which two shards' and one's are filled up; and both forms of the contraction.
+@pytest.mark.parametrize(
+    ("product", "rows", "cached"), [(linear, 56, 0), (contract_output, 6, CACHED_BYTES), (contract_output, 6, 0)]
+)
+def test_the_slope_of_a_narrow_weight_is_the_wide_ones_rounded(
+    product: Callable[..., jax.Array], rows: int, cached: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(functions, "CACHED_BYTES", cached)
     random = np.random.default_rng(0)
-    x, towards = (jnp.asarray(random.standard_normal((3, 6)), jnp.float32) for _ in range(2))
+    x, towards = (jnp.asarray(random.standard_normal((rows, 6)), jnp.float32) for _ in range(2))
     narrow = jnp.asarray(random.standard_normal((6, 6)), jnp.bfloat16)
 
     def value(weight: jax.Array, x: jax.Array) -> jax.Array:
@@ -88,12 +102,12 @@ def test_the_slope_of_a_narrow_weight_is_the_wide_ones_rounded(product: Callable
     np.testing.assert_allclose(both[1], 2 * product(x, narrow), rtol=1e-5)
     _, ahead = jax.jit(lambda w: jax.jvp(lambda w: value(w, x), (w,), (jnp.ones_like(w),)))(narrow)
     np.testing.assert_allclose(ahead, np.sum(np.asarray(expected, np.float64)), rtol=1e-4)
-    mesh, rows = Mesh(np.array(jax.devices()[:3]), ("data",)), PartitionSpec("data")
+    mesh, cut = Mesh(np.array(jax.devices()[:2]), ("data",)), PartitionSpec("data")
     spread = jax.shard_map(
         lambda x, towards, weight: jnp.vdot(towards, product(x, weight))[None],
         mesh=mesh,
-        in_specs=(rows, rows, PartitionSpec()),
-        out_specs=rows,
+        in_specs=(cut, cut, PartitionSpec()),
+        out_specs=cut,
     )
     of_shards = jax.jit(jax.grad(lambda weight: jnp.sum(spread(x, towards, weight))))(narrow)
     np.testing.assert_allclose(of_shards.astype(jnp.float32), expected, rtol=0.02, atol=0.02)

@@ -21,7 +21,7 @@ from landed_jax.analysis.targets import Target
 from landed_jax.analysis.writes import Write
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
-from landed_jax.nn.output_norms import head_grams
+from landed_jax.nn.output_norms import head_grams, squares_by_gram
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import highest_precision
 from landed_jax.parameters import Params, unembedding
@@ -313,7 +313,7 @@ def _weak_parts(trace: Trace, directions: WeakDirections) -> PerWrite:
         W_down = part["mlp"]["W_down"].astype(gamma.dtype) * gamma[:, None]
         inside = jnp.square(jnp.einsum("bphi,khi->bphk", z, jnp.einsum("km,mhi->khi", weak, W_O)))
         # From the Gram matrix W_O[h]ᵀ W_O[h], as no head's write is made.
-        whole = jnp.vecdot(z, jnp.einsum("bphi,hij->bphj", z, head_grams(W_O)))
+        whole = squares_by_gram(z, head_grams(W_O))
         heads = part_of(jnp.sum(inside, -1), whole)
         neurons = part_of(jnp.sum(jnp.square(weak @ W_down), 0), jnp.sum(jnp.square(W_down), 0))
         leaves = part["attn"].get("b_O"), part["mlp"].get("b_down")

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from landed_jax.analysis.per_write import PerWrite
 from landed_jax.analysis.projections import over_layers
 from landed_jax.errors import LandedError
-from landed_jax.nn.output_norms import head_grams
+from landed_jax.nn.output_norms import head_grams, squares_by_gram
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import after, cast_late, highest_precision
 from landed_jax.parameters import Params
@@ -146,7 +146,7 @@ def _head_sums(
         return jnp.einsum("bphm,wm->wbph", squares, weights)
 
     def one(weight: Float[Array, " d_model"]) -> Float[Array, "batch position head"]:
-        return jnp.vecdot(z, jnp.einsum("bphi,hij->bphj", z, head_grams(W_O, weight)))
+        return squares_by_gram(z, head_grams(W_O, weight))
 
     return jnp.stack([one(weight) for weight in weights])
 
