@@ -1,5 +1,6 @@
 """The products of all writes with a vector, and with themselves, made from the factors: no write is ever built."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -99,7 +100,13 @@ def inner_products_with(trace: Trace, vectors: Sequence[Float[Array, "_ _ d_mode
 
 def squared_norms(trace: Trace, norms: OutputNorms | None = None) -> PerWrite:
     """``⟨w_u, w_u⟩`` for every write u."""
-    layers = from_layers(trace, LayerWrites.squared_norms, norms)
+
+    def layer(writes: LayerWrites) -> PerLayerWrite:
+        return dataclasses.replace(writes.squared_norms(), neurons=writes.column_norms()[None, None])
+
+    layers = from_layers(trace, layer, norms)
+    # All layers' at once, so that they go into what is made of them and take no array of their own.
+    layers = dataclasses.replace(layers, neurons=jnp.square(trace[Site.NEURON]) * layers.neurons)
     return PerWrite.of(jnp.sum(jnp.square(trace[Site.EMBEDDING]), axis=-1), layers)
 
 

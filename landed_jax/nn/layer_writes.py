@@ -135,14 +135,16 @@ class LayerWrites:
         ``W_O[h]ᵀ W_O[h]``. Both are in `norms`, or are made here; but the heads of a position or two are written out,
         which is less work than Gram matrices.
         """
-        a = self.a
-        columns = column_norms(cast_late(self.W_down, a)) if self.norms is None else self.norms.neurons
         return PerLayerWrite(
             heads=self._head_norms(),
-            neurons=jnp.square(a) * columns[None, None],
+            neurons=jnp.square(self.a) * self.column_norms()[None, None],
             attn_bias=self._constant(self.b_O, None),
             mlp_bias=self._constant(self.b_down, None),
         )
+
+    def column_norms(self) -> Float[Array, " neuron"]:
+        """The squared norm of each column of ``W_down``."""
+        return column_norms(cast_late(self.W_down, self.a)) if self.norms is None else self.norms.neurons
 
     def _head_norms(self) -> Float[Array, "batch position head"]:
         z, heads = self.z, self.z.shape[2]

@@ -19,15 +19,17 @@ LENGTH = 64
 FACTORS = CONFIG.n_layers * LENGTH * CONFIG.d_ff * 4
 
 
-def held(at: list[int] | None) -> int:
+def held(at: list[int] | None, config: ModelConfig = CONFIG, *, effects: bool = False) -> int:
     """Bytes of the temporary values of one attribution."""
 
-    def run(params: dict, ids: jax.Array) -> Any:
-        _, trace = landed.forward(params, ids, CONFIG, at=at)
-        return landed.attribute(trace.bind(params), effects=False).landed.neurons
+    def run(params: dict, ids: jax.Array, norms: landed.OutputNorms) -> Any:
+        _, trace = landed.forward(params, ids, config, at=at)
+        shares = landed.attribute(trace.bind(params), effects=effects, norms=norms)
+        return [part and part.neurons for part in (shares.landed, shares.direct_effect, shares.sigma_share)]
 
-    params = jax.eval_shape(lambda: random_params(CONFIG))
-    needs = jax.jit(run).lower(params, jax.ShapeDtypeStruct((1, LENGTH), jnp.int32)).compile().memory_analysis()
+    params = jax.eval_shape(lambda: random_params(config))
+    shapes = params, jax.ShapeDtypeStruct((1, LENGTH), jnp.int32), jax.eval_shape(landed.output_norms, params)
+    needs = jax.jit(run).lower(*shapes).compile().memory_analysis()
     assert needs is not None
     return needs.temp_size_in_bytes
 
@@ -35,6 +37,11 @@ def held(at: list[int] | None) -> int:
 def test_the_contractions_hold_one_layers_products() -> None:
     # The factors, of which each product takes its factor's place; all layers' products at once would be as much again.
     assert held(None) < 1.7 * FACTORS
+
+
+def test_effects_hold_no_array_of_norms() -> None:
+    # Factors, and what each write does to σ. Squared norms of all neurons, made and stacked, would come on top.
+    assert held(None, dataclasses.replace(CONFIG, n_layers=6), effects=True) < 3 * FACTORS / 2
 
 
 def test_one_position_holds_one_layer() -> None:
