@@ -39,6 +39,7 @@ def linear(x: Float[Array, "*batch d_in"], weight: Float[Array, "d_out d_in"]) -
     if jax.default_backend() != "cpu" or count > FEW_ROWS:
         return jax.lax.dot_general(x, weight, (((x.ndim - 1,), (1,)), ((), ())))
     spare = -count % TILE
+    # One prompt's: of several, the other axes may be cut over devices.
     if 0 < 3 * spare < count == x.shape[-2]:
         filled = jnp.pad(x, (*((0, 0),) * (x.ndim - 2), (0, spare), (0, 0)))
         return linear(filled, weight)[..., :count, :]
