@@ -8,6 +8,20 @@ from landed_jax.errors import LandedError
 
 RopeKind = Literal["default", "linear", "dynamic", "llama3", "yarn"]
 Activation = Literal["silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2"]
+_POSITIVE = ("theta", "factor", "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow")
+
+
+LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
+_SMALLEST_FLOAT32 = 2.0**-149
+
+
+def is_positive_float32(value: Any) -> bool:
+    """Whether a value is a number above 0 that is neither 0 nor infinite in float32.
+
+    >>> is_positive_float32(1e-6), is_positive_float32(1e-50), is_positive_float32(1e308), is_positive_float32("1")
+    (True, False, False, False)
+    """
+    return type(value) in (int, float) and _SMALLEST_FLOAT32 <= value <= LARGEST_FLOAT32
 
 
 @dataclass(frozen=True)
@@ -65,9 +79,15 @@ class ModelConfig:
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff", "max_positions")
         wrong = [
-            f"{name} is {getattr(self, name)!r}, not a positive whole number"
+            f"{name} is {getattr(self, name)!r}, not a positive whole number below 2**31"
             for name in sizes
-            if type(getattr(self, name)) is not int or getattr(self, name) < 1
+            if type(getattr(self, name)) is not int or not 0 < getattr(self, name) < 2**31
+        ]
+        floats = {"norm_eps": self.norm_eps, **{f"rope.{name}": getattr(self.rope, name) for name in _POSITIVE}}
+        wrong += [
+            f"{name} is {value!r}, not a number above 0 that float32 holds"
+            for name, value in floats.items()
+            if not is_positive_float32(value)
         ]
         if not wrong and self.n_heads % self.n_kv_heads:
             wrong.append(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}")
@@ -81,10 +101,6 @@ class ModelConfig:
             wrong.append(f"rope kind {self.rope.kind!r} is not one of {', '.join(get_args(RopeKind))}")
         if self.rope.kind in ("llama3", "yarn") and self.rope.original_max_positions < 1:
             wrong.append(f"rope kind {self.rope.kind} needs original_max_positions")
-        if not self.norm_eps > 0:
-            wrong.append(f"norm_eps is {self.norm_eps!r}, not above 0")
-        if self.rope.factor <= 0 or self.rope.theta <= 0:
-            wrong.append("the rotary factor and theta must be above 0")
         if self.sliding_window is not None and (type(self.sliding_window) is not int or self.sliding_window < 1):
             wrong.append(f"sliding_window {self.sliding_window!r} is not a positive whole number or None")
         if wrong:

@@ -21,23 +21,25 @@ from landed_jax.analysis.targets import Target
 from landed_jax.bundle import BUNDLED
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
+from landed_jax.files.atomic_folder import check_destination
+from landed_jax.files.json_object import read_json_object
 from landed_jax.forward import forward
 from landed_jax.hf.dtypes import FLOATS
+from landed_jax.hf.files import check_inside
 from landed_jax.hf.gate import config_from_hf
 from landed_jax.hf.hub import resolve
 from landed_jax.hf.reader import Progress, read_params
 from landed_jax.hf.tokenizer import load_vocabulary
-from landed_jax.jsonfile import read_json_object
 from landed_jax.native import is_native, load_native, read_manifest, save_native
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.sites import WRITES, Site
 from landed_jax.nn.tap import Edit, Observer, Plan, as_plan
 from landed_jax.numerics import compute_dtype
 from landed_jax.parameters import Params
+from landed_jax.processes import on_first_process
 from landed_jax.tokens import Tokens, as_tokens, check_ids, columns
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
-from landed_jax.wholefolder import check_destination
 
 Prompts = Tokens | str | Sequence[str] | Sequence[Sequence[int]] | jax.Array | np.ndarray
 
@@ -294,10 +296,12 @@ def read_config(source: str | os.PathLike[str]) -> tuple[ModelConfig, str | None
 def convert(src: str | os.PathLike[str], dst: str | os.PathLike[str], progress: Progress | None = None) -> None:
     """Write the model `src` as the native folder `dst`, whole or not at all.
 
-    Memory never holds more than the parameters and about one layer.
+    Memory never holds more than the parameters and about one layer. Under `jax.distributed` the first process does it,
+    and the others wait.
 
     Raises:
-        LandedError: if `src` cannot be opened, or `dst` exists or cannot be written.
+        LandedError: if `src` cannot be opened or holds links to files elsewhere, or `dst` exists, is being written by
+            somebody else, or cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -307,10 +311,15 @@ def convert(src: str | os.PathLike[str], dst: str | os.PathLike[str], progress: 
     """
     dst = Path(dst).expanduser()
     check_destination(dst)
-    folder = resolve(src)
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        config, params = _open(folder, None, False, progress)
-        save_native(dst, config, params, folder)
+
+    def write() -> None:
+        folder = resolve(src)
+        check_inside(folder)
+        with jax.default_device(jax.local_devices(backend="cpu")[0]):
+            config, params = _open(folder, None, False, progress)
+            save_native(dst, config, params, folder, alone=True)
+
+    on_first_process(write)
 
 
 def _open(folder: Path, mesh: Mesh | None, stacked: bool, progress: Progress | None) -> tuple[ModelConfig, Params]:

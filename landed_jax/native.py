@@ -1,13 +1,11 @@
 """The native checkpoint: the parameters in Orbax, with the config and the tokenizer's files beside them.
 
-landed.json       format, ModelConfig, the float type of each leaf
+landed.json       format, ModelConfig, the float type of each leaf, every other file's checksum, and its own
 params/           Orbax, one subtree a layer
 config.json, …    the original config and the tokenizer's files, as they came
 """
 
 import json
-import shutil
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,16 +17,22 @@ from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
+from landed_jax.files.atomic_folder import is_unfinished, new_folder
+from landed_jax.files.checksums import folder_checksums, sealed, unsealed
+from landed_jax.files.inside import copy_inside
+from landed_jax.files.json_object import read_json_object
 from landed_jax.hf.dtypes import FLOATS, require_64_bit
+from landed_jax.hf.fields import shown
 from landed_jax.hf.tokenizer import TOKENIZER_FILES
-from landed_jax.jsonfile import read_json_object
+from landed_jax.memory.host import default_device, device_memory
+from landed_jax.memory.shortage import is_out_of_memory, require_memory
 from landed_jax.orbax import first_line, quiet
 from landed_jax.parameters import Leaf, Params, build_tree, leaf_places, unstack_layers
 from landed_jax.parameters import Path as ParamPath
+from landed_jax.processes import new_folder_of_all, on_first_process
 from landed_jax.sharding import leaf_sharding
-from landed_jax.wholefolder import is_unfinished, new_folder
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "landed.json"
 _PARAMS = "params"
 _IN_FLIGHT = 32 << 20  # bytes on their way to or from disk at a time, unless one leaf is larger
@@ -39,24 +43,36 @@ def is_native(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def save_native(dst: Path, config: ModelConfig, params: Params, tokenizer_folder: Path | None = None) -> None:
+def save_native(
+    dst: Path, config: ModelConfig, params: Params, tokenizer_folder: Path | None = None, *, alone: bool = False
+) -> None:
     """Write a native checkpoint, whole or not at all.
+
+    Under `jax.distributed` all processes call it: they write together what is sharded over them; where each holds all
+    of it, the first writes and the others wait.
 
     Args:
         params: in either layout; stored with one subtree a layer, in their own float types.
         tokenizer_folder: where the original config.json and tokenizer files are copied from.
+        alone: this process writes all of it by itself, whatever the others do.
 
     Raises:
-        LandedError: if `dst` exists or cannot be written.
+        LandedError: if `dst` exists, is being written by somebody else, or cannot be written.
     """
-    with new_folder(dst) as unfinished:
+    held_whole = all(getattr(leaf, "is_fully_addressable", True) for leaf in jax.tree.leaves(params))
+    if jax.process_count() > 1 and held_whole and not alone:
+        on_first_process(lambda: save_native(dst, config, params, tokenizer_folder, alone=True))
+        return
+    with (new_folder if alone else new_folder_of_all)(dst) as folder:
         params = unstack_layers(params)
-        _write_arrays(unfinished / _PARAMS, params)
-        if tokenizer_folder is not None:
-            _copy_files(tokenizer_folder, unfinished)
-        manifest = {"format": FORMAT, "config": config.to_dict(), "dtypes": _dtypes(config, params)}
-        manifest["files"] = _checksums(unfinished / _PARAMS)
-        (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        _write_arrays(folder / _PARAMS, params, alone)
+        if alone or jax.process_index() == 0:
+            if tokenizer_folder is not None:
+                for name in ("config.json", *TOKENIZER_FILES):
+                    copy_inside(tokenizer_folder, name, folder)
+            manifest = {"format": FORMAT, "config": config.to_dict(), "dtypes": _dtypes(config, params)}
+            manifest["files"] = folder_checksums(folder)
+            (folder / MANIFEST).write_text(json.dumps(sealed(manifest), indent=1), encoding="utf-8")
 
 
 def load_native(folder: Path, mesh: Mesh | None = None, stacked: bool = False) -> tuple[ModelConfig, Params]:
@@ -79,7 +95,11 @@ def load_native(folder: Path, mesh: Mesh | None = None, stacked: bool = False) -
         (path, jax.ShapeDtypeStruct(leaf.shape(config), dtypes[path], sharding=shardings(leaf)))
         for path, leaf in leaf_places(config)
     )
-    _check_arrays(folder / _PARAMS, files, abstract)
+    if mesh is None:
+        stored = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract))
+        require_memory(stored, device_memory(default_device()), f"The weights in {folder}")
+    _check_files(folder, files)
+    _check_arrays(folder / _PARAMS, abstract)
     params = _read_arrays(folder / _PARAMS, abstract)
     return config, _stack_in_place(params) if stacked else params
 
@@ -100,9 +120,11 @@ def _manifest(folder: Path) -> tuple[ModelConfig, dict[ParamPath, np.dtype], Any
     manifest = read_json_object(folder / MANIFEST)
     if manifest.get("format") != FORMAT:
         raise LandedError(
-            f"{folder / MANIFEST} is of format {manifest.get('format')!r}, and this version reads {FORMAT}: "
+            f"{folder / MANIFEST} is of format {shown(manifest.get('format'))}, and this version reads {FORMAT}: "
             "convert again."
         )
+    if not unsealed(manifest):
+        raise LandedError(f"{folder / MANIFEST} is damaged: convert again. (Its checksum is another.)")
     try:
         config = ModelConfig.from_dict(manifest["config"])
         dtypes = {path: np.dtype(jnp.dtype(manifest["dtypes"]["/".join(path)])) for path, _ in leaf_places(config)}
@@ -116,7 +138,7 @@ def _manifest(folder: Path) -> tuple[ModelConfig, dict[ParamPath, np.dtype], Any
 def _shardings(config: ModelConfig, mesh: Mesh | None) -> Callable[[Leaf], Sharding]:
     if mesh is not None:
         return lambda leaf: leaf_sharding(leaf, config, mesh)
-    device = SingleDeviceSharding(next(iter(jnp.zeros(()).devices())))  # the default device, however it was chosen
+    device = SingleDeviceSharding(default_device())
     return lambda _: device
 
 
@@ -145,33 +167,22 @@ def _dtypes(config: ModelConfig, params: Params) -> dict[str, str]:
     return dtypes
 
 
-def _copy_files(src: Path, dst: Path) -> None:
-    for name in ("config.json", *TOKENIZER_FILES):
-        if (src / name).is_file():
-            shutil.copyfile(src / name, dst / name)
+def _check_files(folder: Path, expected: Any) -> None:
+    """Look for damage before anything is read: a changed bit would load, and answer wrongly."""
+    found = folder_checksums(folder, besides=MANIFEST)
+    if not isinstance(expected, dict) or not expected:
+        raise LandedError(f"{folder / MANIFEST} lists no files: convert again.")
+    for name, crc in expected.items():
+        if name not in found:
+            raise LandedError(f"{folder} is damaged, convert again: {name} is missing.")
+        if found[name] != crc:
+            raise LandedError(f"{folder} is damaged, convert again: {name} is not what was written.")
 
 
-def _checksums(folder: Path) -> dict[str, str]:
-    """CRC-32 of every file: a changed bit in a weight would otherwise load, and answer wrongly."""
-    return {str(f.relative_to(folder)): _crc32(f) for f in sorted(folder.rglob("*")) if f.is_file()}
-
-
-def _crc32(path: Path) -> str:
-    crc = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            crc = zlib.crc32(block, crc)
-    return f"{crc:08x}"
-
-
-def _check_arrays(folder: Path, expected: Any, abstract: Params) -> None:
-    """Look for damage before Orbax does: where it stops halfway, its threads go on and write to the screen."""
+def _check_arrays(folder: Path, abstract: Params) -> None:
+    """Find what does not fit before Orbax does: where it stops halfway, its threads go on and write on the screen."""
     from orbax.checkpoint import v1 as ocp
 
-    found = _checksums(folder)
-    wrong = [name for name, crc in expected.items() if found.get(name) != crc] if isinstance(expected, dict) else ["?"]
-    if wrong:
-        raise LandedError(f"The parameters in {folder} are damaged, convert again: missing or changed: {wrong[0]}.")
     try:
         with quiet():
             stored = ocp.metadata(str(folder)).metadata
@@ -188,10 +199,12 @@ def _check_arrays(folder: Path, expected: Any, abstract: Params) -> None:
         raise LandedError(f"The parameters in {folder} are damaged, convert again: {min(shapes)} is left over.")
 
 
-def _write_arrays(folder: Path, params: Params) -> None:
+def _write_arrays(folder: Path, params: Params, alone: bool) -> None:
     from orbax.checkpoint import v1 as ocp
 
     context = ocp.Context()
+    if alone:
+        context.multiprocessing.active_processes = {jax.process_index()}
     limit = _bytes_in_flight(params)
     context.memory.write_concurrent_bytes = limit
     context.memory.transfer_concurrent_bytes = limit
@@ -200,12 +213,14 @@ def _write_arrays(folder: Path, params: Params) -> None:
         with quiet(), context:
             ocp.save(str(folder), params)
     except Exception as error:  # Orbax and TensorStore raise many types for a full disk
+        if is_out_of_memory(error):
+            raise
         raise LandedError(f"{folder} cannot be written: {first_line(error)}") from error
 
 
 def _bytes_in_flight(params: Params) -> int:
-    """Without a limit Orbax holds a second copy of everything; below the largest leaf it gives up."""
-    return max(_IN_FLIGHT, *(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params)))
+    """Without a limit Orbax holds a second copy of everything; with one it takes only leaves that are smaller."""
+    return 1 + max(_IN_FLIGHT, *(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params)))
 
 
 def _read_arrays(folder: Path, abstract: Params) -> Params:
@@ -217,6 +232,8 @@ def _read_arrays(folder: Path, abstract: Params) -> Params:
         with quiet(), context:
             params = ocp.load(str(folder), abstract)
     except Exception as error:  # Orbax and TensorStore raise many types for a damaged folder
+        if is_out_of_memory(error):
+            raise
         raise LandedError(f"The parameters in {folder} are damaged, convert again: {first_line(error)}") from error
     if any(a.dtype != b.dtype for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(abstract), strict=True)):
         # Orbax reads in threads of its own, which see only the process-wide setting.

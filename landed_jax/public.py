@@ -48,14 +48,16 @@ from landed_jax.analysis.writes import Write, write_vector
 from landed_jax.config import ModelConfig, RopeConfig
 from landed_jax.errors import LandedError
 from landed_jax.forward import forward
-from landed_jax.freedmemory import keep_freed_memory
-from landed_jax.labelled import load_result, save_result, to_table, to_xarray
-from landed_jax.memory import attribution_bytes, choose_passes, trace_bytes
+from landed_jax.memory.estimates import attribution_bytes, choose_passes, trace_bytes
+from landed_jax.memory.freed import keep_freed_memory
 from landed_jax.model import Model, convert, load
 from landed_jax.nn.layer_writes import LayerWrites, PerLayerWrite
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.sites import NORMED, RESIDUALS, SOURCES, WRITES, Site
 from landed_jax.parameters import count_parameters, init_params
+from landed_jax.results.dataset import to_xarray
+from landed_jax.results.files import load_result, save_result
+from landed_jax.results.table import to_table
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace, read_sites
 

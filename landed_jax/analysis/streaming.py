@@ -18,7 +18,7 @@ from landed_jax.analysis.writes import Write
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
 from landed_jax.forward import forward
-from landed_jax.memory import attribution_bytes, choose_passes, weight_bytes
+from landed_jax.memory.estimates import attribution_bytes, choose_passes, weight_bytes
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.sites import Site

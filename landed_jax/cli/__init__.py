@@ -1,5 +1,13 @@
 """The command line: `landed run`, `convert`, `verify`, `info`. No mathematics, and nothing heavy until it is needed."""
 
-from landed_jax.cli.main import main
+import sys
 
-__all__ = ["main"]
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit."""
+    from landed_jax.cli.interrupt import exit_on_interrupt
+
+    exit_on_interrupt()  # before anything that takes time is imported
+    from landed_jax.cli.commands import status_of
+
+    sys.exit(status_of(arguments))

@@ -3,6 +3,7 @@
 import click
 
 from landed_jax.cli.progress import progress_bar
+from landed_jax.printable import printable
 
 EXAMPLES = """\b
 Examples:
@@ -23,4 +24,4 @@ def convert(src: str, dst: str) -> None:
 
     with progress_bar("Converting") as report:
         convert_model(src, dst, progress=report)
-    click.echo(f"Wrote {dst}")
+    click.echo(f"Wrote {printable(dst)}")

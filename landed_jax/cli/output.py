@@ -1,15 +1,14 @@
 """Writing a JSON document: whole or not at all."""
 
-import contextlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 
 from landed_jax.errors import LandedError
+from landed_jax.files.atomic_file import write_file
 
 
 def check_json_target(target: str | None) -> None:
@@ -35,22 +34,9 @@ def write_json(document: dict[str, Any], target: str) -> None:
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     except ValueError as error:
         raise LandedError("The model's values are not all finite, so they cannot be written as JSON.") from error
+    # JSON itself escapes C0 alone; other controls and bidirectional overrides would act on a terminal.
+    text = "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
     if target == "-":
         click.echo(text, nl=False)
-        return
-    path = Path(target).resolve()  # through a link, to what it names
-    if path.exists() and not path.is_file():  # a pipe or a device: nothing to replace
-        path.write_text(text, encoding="utf-8")
-        return
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".landed-", suffix=".json")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's own mode would hide the file from others
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    else:
+        write_file(target, text.encode("utf-8"))

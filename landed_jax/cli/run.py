@@ -9,6 +9,7 @@ from landed_jax.bundle import BUNDLED
 from landed_jax.cli.output import check_json_target, write_json
 from landed_jax.cli.progress import progress_bar
 from landed_jax.errors import LandedError
+from landed_jax.printable import printable
 
 EXAMPLES = """\b
 Examples:
@@ -64,7 +65,7 @@ def run(
     text = _piped_prompt() if prompt is None else prompt
 
     if out is not None:
-        from landed_jax.labelled import check_result_path
+        from landed_jax.results.files import check_result_path
 
         check_result_path(out)
         if json_target is not None and Path(json_target).resolve() == Path(out).resolve():
@@ -85,10 +86,10 @@ def run(
         opened, text, target=target, against=against, position=position, sections=sections, bucketed=True
     )
     for warning in account.warnings:
-        click.echo(f"landed: {warning}", err=True)
+        click.echo(f"landed: {printable(warning)}", err=True)
     if out is not None:
-        from landed_jax.labelled import save_result
         from landed_jax.report.dataset import run_dataset
+        from landed_jax.results.files import save_result
 
         save_result(run_dataset(account), out)
     if json_target is not None:

@@ -6,6 +6,7 @@ import click
 
 from landed_jax.bundle import BUNDLED
 from landed_jax.cli.output import check_json_target, write_json
+from landed_jax.printable import printable
 
 EXAMPLES = """\b
 Examples:
@@ -81,4 +82,4 @@ def train(dst: str, steps: int | None, seed: int) -> None:
     recipe = Recipe(seed=seed) if steps is None else dataclasses.replace(Recipe(seed=seed), steps=steps)
     with training_bar(recipe.steps) as watch:
         train_model(Path(dst), recipe, watch=watch)
-    click.echo(f"Wrote {dst}")
+    click.echo(f"Wrote {printable(dst)}")

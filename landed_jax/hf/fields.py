@@ -1,9 +1,9 @@
 """A JSON object's fields, read one by one: types are checked, what was read is remembered, problems are collected."""
 
-import contextlib
-import math
 from collections.abc import Mapping
 from typing import Any
+
+from landed_jax.config import LARGEST_FLOAT32, is_positive_float32
 
 _MISSING: Any = object()
 
@@ -44,17 +44,17 @@ class Fields:
         self.problems.append(f"{self.where}{name} = {shown(self.values.get(name))} ({why})")
 
     def whole(self, name: str, default: int) -> int:
-        """A positive whole number."""
+        """A positive whole number, of the size that an array's axis may have."""
         value = self.take(name, default)
-        return value if type(value) is int and value > 0 else self._wrong(name, "a positive whole number", default)
+        fits = type(value) is int and 0 < value < 2**31
+        return value if fits else self._wrong(name, "a positive whole number below 2**31", default)
 
     def number(self, name: str, default: float) -> float:
-        """A finite number."""
+        """A number that is not infinite, in float32 either."""
         value = self.take(name, default)
-        with contextlib.suppress(OverflowError):  # a whole number beyond every float
-            if type(value) in (int, float) and math.isfinite(value):
-                return float(value)
-        return self._wrong(name, "a number", default)
+        if type(value) in (int, float) and abs(value) <= LARGEST_FLOAT32:
+            return float(value)
+        return self._wrong(name, "a number that float32 holds", default)
 
     def positive(self, name: str, default: float = _MISSING) -> float:
         """A finite number above 0; without a default it must be there."""
@@ -62,7 +62,9 @@ class Fields:
             return self._wrong(name, "there, and is needed", 1.0)
         fallback = 1.0 if default is _MISSING else default
         value = self.number(name, fallback)
-        return value if value > 0 else self._wrong(name, "above 0", fallback)
+        if value == fallback or is_positive_float32(value):
+            return value
+        return self._wrong(name, "above 0, and as float32 neither 0 nor infinite", fallback)
 
     def flag(self, name: str, default: bool) -> bool:
         value = self.take(name, default)

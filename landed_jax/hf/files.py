@@ -9,8 +9,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from landed_jax.errors import LandedError
+from landed_jax.files.inside import file_inside
+from landed_jax.files.json_object import read_json_object
 from landed_jax.hf.table import Index
-from landed_jax.jsonfile import read_json_object
+from landed_jax.hf.tokenizer import TOKENIZER_FILES
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -34,6 +36,17 @@ class Stored:
         """
         with safe_open(self.file, framework="numpy") as opened:
             return opened.get_slice(self.name)[index]
+
+
+def check_inside(folder: Path) -> None:
+    """Refuse a model folder whose files are links to somewhere else: what is copied must be the model's own.
+
+    Raises:
+        LandedError: naming the first.
+    """
+    shards = sorted(path.name for path in folder.glob("*.safetensors"))
+    for name in ("config.json", INDEX, *TOKENIZER_FILES, *shards):
+        file_inside(folder, name)
 
 
 def find_tensors(folder: Path, problems: list[str]) -> dict[str, Stored]:

@@ -107,7 +107,7 @@ def _refuse_foreign(fields: Fields, model_type: str) -> None:
     expected = ARCHITECTURES[model_type]
     if fields.take("architectures") not in (None, [], [expected]):
         fields.refuse("architectures", f"a {model_type} model is read as [{expected!r}]")
-    if fields.take("is_causal") not in (None, True):
+    if fields.take("is_causal", True) is not True:  # null too: to the reference it is no "yes"
         fields.refuse("is_causal", "only causal attention is read")
     if fields.take("auto_map"):
         fields.refuse("auto_map", "it names code that came with the checkpoint, which is never executed")
@@ -130,7 +130,7 @@ def _build(fields: Fields, model_type: str) -> ModelConfig | None:
         d_ff=fields.whole("intermediate_size", _WIDTH[model_type]),
         model_type=model_type,
         activation=_activation(fields),
-        norm_eps=_norm_eps(fields),
+        norm_eps=fields.positive("rms_norm_eps", 1e-6),
         max_positions=max_positions,
         rope=read_rope(fields, max_positions),
         sliding_window=window,
@@ -169,14 +169,6 @@ def _activation(fields: Fields) -> Activation:
         return ACTIVATIONS[name]
     fields.refuse("hidden_act", f"not one of {', '.join(ACTIVATIONS)}")
     return "silu"
-
-
-def _norm_eps(fields: Fields) -> float:
-    eps = fields.number("rms_norm_eps", 1e-6)
-    if eps <= 0:
-        fields.refuse("rms_norm_eps", "not above 0")
-        return 1e-6
-    return eps
 
 
 def _bias(fields: Fields, name: str, model_type: str) -> bool:

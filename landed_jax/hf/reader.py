@@ -15,6 +15,8 @@ from landed_jax.errors import LandedError
 from landed_jax.hf.dtypes import FLOATS, require_64_bit
 from landed_jax.hf.files import Stored, find_tensors
 from landed_jax.hf.table import EMBEDDING, SKIPPED, UNEMBEDDING, Index, Place, tensor_places
+from landed_jax.memory.host import default_device, device_memory
+from landed_jax.memory.shortage import require_memory
 from landed_jax.parameters import Params, Path, build_tree
 from landed_jax.sharding import leaf_sharding
 
@@ -63,6 +65,8 @@ def read_params(
             reader.check(stored)
     else:
         require_64_bit(FLOATS[s.dtype] for s in sound.values())
+        if mesh is None:
+            require_memory(total, device_memory(default_device()), f"The weights in {folder}")
         leaves = [(path, reader.place(group, [sound[p.name] for p in group], mesh, stacked)) for path, group in groups]
         if not problems:
             return build_tree(iter(leaves))

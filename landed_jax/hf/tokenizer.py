@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from landed_jax.errors import LandedError
-from landed_jax.jsonfile import read_json_object
+from landed_jax.files.json_object import read_json_object
+from landed_jax.orbax import first_line
 from landed_jax.vocabulary import Vocabulary
 
 _VOCABULARY_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -24,6 +25,9 @@ def load_vocabulary(folder: Path) -> Vocabulary | None:
     Raises:
         LandedError: if there is one that cannot be read.
     """
+    for path in (folder / name for name in TOKENIZER_FILES):
+        if path.exists() and not path.is_file():  # a pipe or a device might never end
+            raise LandedError(f"{path} is not an ordinary file.")
     if not any((folder / name).exists() for name in _VOCABULARY_FILES):
         return None
     # Without torch, transformers says on import that models are not available; here they never are asked for.
@@ -36,7 +40,7 @@ def load_vocabulary(folder: Path) -> Vocabulary | None:
     try:
         return Vocabulary(Tokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
     except Exception as error:  # the tokenizers raise their own types, some of them bare Exception
-        raise LandedError(f"The tokenizer in {folder} cannot be read: {error}") from error
+        raise LandedError(f"The tokenizer in {folder} cannot be read: {first_line(error)}") from error
 
 
 def _names_the_plain_class(folder: Path) -> bool:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from landed_jax.config import ModelConfig
 from landed_jax.nn.attention import attend, attention_mask, attention_pattern, mix_values
 from landed_jax.nn.functions import ACTIVATIONS, linear, rms_sigma, rotate, scale_stream
-from landed_jax.nn.sites import Site
-from landed_jax.nn.tap import Context, Plan, observe, select_positions, tap
+from landed_jax.nn.sites import AXES, Site
+from landed_jax.nn.tap import Context, Plan, observe, record, select_positions, tap
 from landed_jax.parameters import LEAVES
 
 
@@ -64,12 +64,17 @@ class Attention(_Part):
         q = self.tap("query", rotate(project("Q"), context.cos, context.sin), layer, context)
         k = self.tap("key", rotate(project("K"), context.cos, context.sin), layer, context)
         v = self.tap("value", project("V"), layer, context)
-        if self.plan.touches(Site.PATTERN):
+        recorded = Site.PATTERN in self.plan.record
+        if self.plan.edits_any(Site.PATTERN) or (recorded and context.at is None):
             visible = attention_mask(context.mask, self.config.sliding_window)
             pattern = self.tap("pattern", attention_pattern(q, k, visible), layer, context)
             z = mix_values(pattern, v)
         else:
             z = attend(q, k, v, context.mask, self.config.sliding_window)
+            if recorded:  # the rows of the chosen positions: the pattern is never made whole
+                visible = attention_mask(context.mask, self.config.sliding_window, context.at)
+                queries = select_positions(q, AXES[Site.QUERY], context.at)
+                record(self, Site.PATTERN, attention_pattern(queries, k, visible))
         z = self.tap("head", z, layer, context)
         write = linear(z.reshape(*x.shape[:2], -1), self.leaf("attn/W_O").reshape(d_model, -1))
         return self.tap("attn_write", self.add_bias(write, "attn/b_O"), layer, context), z

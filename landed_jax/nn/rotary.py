@@ -51,9 +51,10 @@ def rotary_frequencies(
         computed in float64 and rounded once.
     """
     if rope.kind == "dynamic":
-        # NTK by length: theta grows by (factor · n / max − (factor − 1)) ^ (head_dim / (head_dim − 2)).
-        n = jnp.maximum(length, max_positions).astype(dtype)
-        growth = jnp.log(rope.factor * n / max_positions - (rope.factor - 1))
+        # NTK by length: theta grows by (factor · n / max − (factor − 1)) ^ (head_dim / (head_dim − 2)). Written as
+        # 1 + factor · (n − max) / max, and in logarithms: a large factor would else cancel, or overflow.
+        beyond = jnp.maximum(length - max_positions, 0).astype(dtype) / max_positions
+        growth = jnp.logaddexp(jnp.zeros_like(beyond), math.log(rope.factor) + jnp.log(beyond))
         exponent = jnp.asarray(-np.arange(0, head_dim, 2) / (head_dim - 2), dtype)
         plain = jnp.asarray(_plain(rope.theta, head_dim), dtype)
         return plain[None] * jnp.exp(exponent[None] * growth[:, None])

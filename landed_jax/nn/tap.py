@@ -30,9 +30,9 @@ class Plan:
     edits: tuple[tuple[Site, Edit], ...] = ()
     observers: tuple[tuple[str, Observer], ...] = ()
 
-    def touches(self, site: Site) -> bool:
-        """Whether anything is to see the value at a site."""
-        return site in self.record or any(edited == site for edited, _ in self.edits)
+    def edits_any(self, site: Site) -> bool:
+        """Whether the value at a site is to be edited."""
+        return any(edited == site for edited, _ in self.edits)
 
 
 def as_plan(record: Any, edits: Any, observers: Any) -> Plan:
@@ -80,9 +80,13 @@ def tap(
         if edited_site == site:
             value = _edited(edit, site, value, layer)
     if site in plan.record:
-        recorded = select_positions(value, AXES[site], at)
-        _sow(module, "intermediates", site.value, recorded)
+        record(module, site, select_positions(value, AXES[site], at))
     return value
+
+
+def record(module: nn.Module, site: Site, value: jax.Array) -> None:
+    """Keep a site's value, of the recorded positions alone."""
+    _sow(module, "intermediates", site.value, value)
 
 
 def _edited(edit: Edit, site: Site, value: jax.Array, layer: jax.Array | None) -> jax.Array:

@@ -9,10 +9,11 @@ from landed_jax.errors import LandedError
 from landed_jax.nn.sites import Site
 from landed_jax.trace import Trace
 
-TOLERANCE = 2e-5
-"""The largest difference that passes, relative to the rung's largest value: float32's rounding through a model."""
+TOLERANCE = 1e-10
+"""The largest difference that passes, relative to the rung's largest value: far above float64's rounding through a deep
+model, and far below what any mistake makes. (float32's own rounding can be 3e-5 of a rung in a real model.)"""
 
-TINY = float(np.finfo(np.float32).tiny)
+TINY = float(np.finfo(np.float64).tiny)
 """Keeps a rung of zeros from dividing by 0."""
 
 LADDER_SITES = frozenset(
@@ -85,6 +86,11 @@ def climb(trace: Trace, reference: dict[str, np.ndarray]) -> Ladder:
     logits = np.abs(np.asarray(trace.logits) - reference["logits"])
     by_position = np.where(mask, logits.max(axis=-1), 0.0).max(axis=0)
     return Ladder(tuple(rungs), tuple(float(v) for v in by_position))
+
+
+def rounding_of(logits: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> float:
+    """How far logits are off at real tokens, in units of the reference's largest."""
+    return float(np.abs(logits - reference)[mask].max() / max(float(np.abs(reference[mask]).max()), TINY))
 
 
 def _value(trace: Trace, name: str) -> np.ndarray:

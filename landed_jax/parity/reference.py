@@ -7,8 +7,9 @@ import numpy as np
 
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
+from landed_jax.files.json_object import read_json_object
 from landed_jax.hf.gate import config_from_hf
-from landed_jax.jsonfile import read_json_object
+from landed_jax.parity.float64 import float64_throughout, widen_as_it_runs
 
 
 def torch_module() -> Any:
@@ -40,9 +41,10 @@ def check_same_model(config: ModelConfig, folder: Path) -> None:
 
 
 def reference_rungs(folder: Path, ids: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
-    """The output of every module of the reference in float32, by rung, and its logits; 0 on padding.
+    """The output of every module of the reference in float64, by rung, and its logits; 0 on padding.
 
     Each prompt runs alone: the reference lets the longest prompt of a batch set the dynamic rotary scaling of all.
+    Memory holds the weights as they are stored, and one layer of them in float64.
 
     Args:
         folder: an HF folder; only safetensors are opened.
@@ -52,6 +54,12 @@ def reference_rungs(folder: Path, ids: np.ndarray, mask: np.ndarray) -> dict[str
         LandedError: if `transformers` cannot open it.
     """
     model = _open(folder)
+    with float64_throughout():
+        widen_as_it_runs(model)
+        return _run_each(model, ids, mask)
+
+
+def _run_each(model: Any, ids: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
     whole: dict[str, np.ndarray] = {}
     # Shortest first: the reference keeps the scaling that a longer prompt before set.
     for row in np.argsort(mask.sum(axis=-1), kind="stable"):
@@ -63,7 +71,7 @@ def reference_rungs(folder: Path, ids: np.ndarray, mask: np.ndarray) -> dict[str
 
 
 def _open(folder: Path) -> Any:
-    torch = torch_module()
+    torch_module()
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
@@ -73,7 +81,7 @@ def _open(folder: Path) -> Any:
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=torch.float32,
+            dtype="auto",
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,

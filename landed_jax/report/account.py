@@ -13,6 +13,9 @@ from landed_jax.analysis.effects import direct_effect
 from landed_jax.analysis.result import Attribution
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
+from landed_jax.memory.estimates import least_bytes, weight_bytes
+from landed_jax.memory.host import device_memory
+from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.sites import RESIDUALS, SOURCES, WRITES, Site
 from landed_jax.report.padding import without_padding
 from landed_jax.report.sections import PERCENTS, SECTIONS, look_closer
@@ -103,6 +106,9 @@ def account_for(
         raise LandedError(f"Position {position} is outside the prompt, which has {length} tokens.")
     computed = tokens.bucketed() if bucketed else tokens
     padding = computed.ids.shape[1] - length
+    weights = weight_bytes(model.params)
+    least = least_bytes(model.config, weights, computed.ids.shape[1])
+    require_memory(least, device_memory(), f"This model and a prompt of {length} tokens")
     record = WRITES | SOURCES | {Site.ATTN_WRITE, Site.MLP_WRITE} | (RESIDUALS if "lens" in sections else frozenset())
     trace = model.trace(computed, record=record, at=[position % length + padding])
     # Out of JAX in one go: indexing device arrays one by one would compile a program for each.

@@ -4,9 +4,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from landed_jax.analysis.faithfulness import Faithfulness
-from landed_jax.labelled import to_xarray
 from landed_jax.report.account import Account
 from landed_jax.report.sections import PERCENTS, Effects
+from landed_jax.results.dataset import to_xarray
 
 if TYPE_CHECKING:
     import xarray

@@ -3,7 +3,9 @@
 import jax.numpy as jnp
 
 from landed_jax.config import ModelConfig
-from landed_jax.memory import attribution_bytes, choose_passes, device_memory, trace_bytes
+from landed_jax.memory.estimates import attribution_bytes, choose_passes, trace_bytes
+from landed_jax.memory.host import device_memory
+from landed_jax.memory.shortage import human_bytes
 from landed_jax.nn.sites import SOURCES, WRITES
 from landed_jax.parameters import count_parameters
 from landed_jax.trace import read_sites
@@ -68,15 +70,3 @@ def attribution_facts(
         for passes, name in ((1, "one pass"), (2, "two passes")):
             rows.append((name + asked, human_bytes(needed[passes]) + (" (chosen here)" if passes == chosen else "")))
     return rows
-
-
-def human_bytes(size: int) -> str:
-    """
-    >>> human_bytes(512), human_bytes(3 * 2**20)
-    ('512 B', '3.0 MiB')
-    """
-    value, units = float(size), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while value >= 1024 and len(units) > 1:
-        value /= 1024
-        units.pop(0)
-    return f"{value:.0f} B" if units[0] == "B" else f"{value:.1f} {units[0]}"

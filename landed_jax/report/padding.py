@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from landed_jax.labelled import shape_of
+from landed_jax.results.axes import shape_of
 from landed_jax.tokens import Tokens
 
 R = TypeVar("R")

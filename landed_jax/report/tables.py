@@ -13,6 +13,7 @@ from landed_jax.analysis.per_write import PerWrite
 from landed_jax.analysis.table import WriteTable, attended_label
 from landed_jax.analysis.writes import describe
 from landed_jax.parity.ladder import Ladder
+from landed_jax.printable import printable
 from landed_jax.report.account import Account
 from landed_jax.report.scale import scale_rows
 
@@ -46,7 +47,7 @@ def headline(account: Account) -> RenderableType:
     shares = account.attribution
     target, against = account.token(shares, "target"), account.token(shares, "against")
     tokens = account.tokens()
-    lines = [f"[dim]{escape(account.model)}[/]   {_quote(account.prompt)}"]
+    lines = [f"[dim]{escape(printable(account.model))}[/]   {_quote(account.prompt)}"]
     if account.position != len(tokens) - 1:
         lines.append(f"read at position {account.position}, after {_quote(tokens[account.position])}")
     value, error = float(shares.value[0, 0]), float(shares.closure_error[0, 0])
@@ -152,12 +153,12 @@ def coordinates_line(account: Account) -> Text:
 
 def facts_table(title: str, rows: list[tuple[str, Any]]) -> Table:
     """Two columns: what, and how much."""
-    table = plain_table(escape(title))
+    table = plain_table(escape(printable(title)))
     table.show_header = False
     table.add_column("fact", style="bold")
     table.add_column("value", justify="right")
     for name, value in rows:
-        table.add_row(name, escape(str(value)))
+        table.add_row(name, escape(printable(str(value))))
     return table
 
 

@@ -19,16 +19,18 @@ from jaxtyping import Array, Float, Int
 
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
+from landed_jax.files.atomic_file import write_file
+from landed_jax.files.atomic_folder import claimed, fill_folder
+from landed_jax.files.json_object import read_json_object
+from landed_jax.files.unfinished import remove
 from landed_jax.forward import forward
 from landed_jax.hf.writer import write_checkpoint
-from landed_jax.jsonfile import read_json_object
 from landed_jax.orbax import first_line, quiet
 from landed_jax.parameters import Params, init_params
 from landed_jax.testbed import language
 from landed_jax.testbed.scoring import Score, ask, score
 from landed_jax.testbed.tokenizer import build_tokenizer, save_tokenizer
 from landed_jax.vocabulary import Vocabulary
-from landed_jax.wholefolder import check_destination, new_folder
 
 ARCHITECTURE = ModelConfig(
     vocab_size=len(language.SPECIAL) + len(language.words()),
@@ -146,16 +148,41 @@ def train(
         save_every, score_every: in steps; None for no scores.
 
     Raises:
-        LandedError: if `dst` exists or cannot be written, or was begun with another recipe.
+        LandedError: if `dst` exists, is being written by somebody else or cannot be written, or was begun with another
+            recipe.
     """
+    dst = Path(dst).expanduser().absolute()
+    kept = dst.with_name(f"{dst.name}.training")
+    with claimed(dst):
+        _agree(kept, recipe)
+        tokenizer = build_tokenizer(recipe.config.max_positions)
+        questions = ask(Vocabulary(tokenizer), 100) if score_every else None
+        try:
+            params = _run(kept, recipe, questions, watch, save_every, score_every)
+        except LandedError:
+            _tidy(kept)
+            raise
+        with fill_folder(dst) as folder:
+            special = {
+                "bos_token_id": language.SPECIAL.index(language.BOS),
+                "eos_token_id": language.SPECIAL.index(language.EOS),
+            }
+            write_checkpoint(folder, recipe.config, jax.tree.map(np.asarray, params), special)
+            save_tokenizer(tokenizer, folder)
+        shutil.rmtree(kept, ignore_errors=True)  # the model is there: what may be left of the state harms nobody
+
+
+def _run(
+    kept: Path,
+    recipe: Recipe,
+    questions: Any,
+    watch: Callable[[Progress], None],
+    save_every: int,
+    score_every: int | None,
+) -> Params:
+    """All steps that are not done yet, with a checkpoint in `kept` every so often."""
     from orbax.checkpoint import v1 as ocp
 
-    dst = Path(dst).expanduser().absolute()
-    check_destination(dst)
-    kept = dst.with_name(f"{dst.name}.training")
-    _agree(kept, recipe)
-    tokenizer = build_tokenizer(recipe.config.max_positions)
-    questions = ask(Vocabulary(tokenizer), 100) if score_every else None
     rows = language.Rows(recipe.seed)
     # Orbax's own policy, which its own annotation does not fit.
     latest: Any = ocp.training.preservation_policies.LatestN(2)
@@ -175,14 +202,18 @@ def train(
             if questions is not None and score_every and (last or (step + 1) % score_every == 0):
                 scores = score(state["params"], recipe.config, questions)
             watch(Progress(step + 1, float(value), scores))
-    with new_folder(dst) as folder:
-        special = {
-            "bos_token_id": language.SPECIAL.index(language.BOS),
-            "eos_token_id": language.SPECIAL.index(language.EOS),
-        }
-        write_checkpoint(folder, recipe.config, jax.tree.map(np.asarray, state["params"]), special)
-        save_tokenizer(tokenizer, folder)
-    shutil.rmtree(kept, ignore_errors=True)  # the model is there: what may be left of the state harms nobody
+    return state["params"]
+
+
+def _tidy(kept: Path) -> None:
+    """Remove what a failed write has left: half a checkpoint, and the folder where no whole one is in it."""
+    steps = list((kept / "steps").glob("*"))
+    whole = [step for step in steps if step.name.isdecimal()]
+    for step in steps:
+        if step not in whole:
+            remove(step)
+    if not whole:
+        remove(kept)
 
 
 def _crc32(state: dict[str, Any]) -> np.ndarray:
@@ -223,11 +254,9 @@ def _agree(kept: Path, recipe: Recipe) -> None:
             raise LandedError(f"{kept} does not say which training it is the state of: delete it and begin again.")
         try:
             kept.mkdir(parents=True, exist_ok=True)
-            unfinished = kept / "recipe.unfinished"
-            unfinished.write_text(json.dumps(written, indent=1), encoding="utf-8")
-            unfinished.replace(file)
         except OSError as error:
-            raise LandedError(f"{kept} cannot be written: {error}.") from error
+            raise LandedError(f"{kept} cannot be written: {error.strerror or error}.") from error
+        write_file(file, json.dumps(written, indent=1).encode())
         return
     before = read_json_object(file)
     different = [

@@ -11,7 +11,7 @@ import pytest
 import landed_jax as landed
 from landed_jax import LandedError, Model, Reduction, Site, Tokens
 from landed_jax.analysis.per_write import PerWrite, PerWriteInLayers
-from landed_jax.memory import trace_bytes
+from landed_jax.memory.estimates import trace_bytes
 from landed_jax.numerics import after
 from landed_jax.parameters import stack_layers
 from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
@@ -213,10 +213,10 @@ def test_the_choice_follows_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     params, ids, needed = random_params(SMALL), jnp.ones((1, 5), int), landed.attribution_bytes(SMALL, length=5)
     weights = 4 * landed.count_parameters(SMALL)
     for memory, passes in ((4 * needed[1], 1), (4 * needed[1] - 4, 2)):
-        monkeypatch.setattr("landed_jax.memory.device_memory", lambda memory=memory: memory)
+        monkeypatch.setattr("landed_jax.memory.estimates.device_memory", lambda memory=memory: memory)
         assert landed.choose_passes(needed) == passes
         assert landed.choose_passes(needed, weights=8) == 2
-        monkeypatch.setattr("landed_jax.memory.device_memory", lambda memory=memory + weights: memory)
+        monkeypatch.setattr("landed_jax.memory.estimates.device_memory", lambda memory=memory + weights: memory)
         found = jax.eval_shape(lambda: landed.attribute_streaming(params, ids, SMALL, landed.layer_sums()))
         assert found.passes == passes
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
 from landed_jax.analysis.writes import describe
-from landed_jax.cli.main import _status
+from landed_jax.cli.commands import status_of
 from landed_jax.cli.output import write_json
 from landed_jax.hf.gate import config_from_hf
 from landed_jax.hf.table import to_hf
@@ -118,7 +118,7 @@ def test_difference_file_and_table(stories: Path, tmp_path: Path) -> None:
 
 def plain(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The one sentence of a call that must fail."""
-    assert _status([str(a) for a in arguments]) == 2
+    assert status_of([str(a) for a in arguments]) == 2
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith("landed: ")
@@ -161,13 +161,13 @@ def test_convert_then_run_info_and_verify(
     stories: Path, tmp_path: Path, document: dict, capfd: pytest.CaptureFixture[str]
 ) -> None:
     native = str(tmp_path / "native")
-    assert _status(["convert", str(stories), native]) == 0
-    assert _status(["info", native, "--length", "7"]) == 0
+    assert status_of(["convert", str(stories), native]) == 0
+    assert status_of(["info", native, "--length", "7"]) == 0
     assert "260,032" in capfd.readouterr().out
-    assert _status(["run", PROMPT, "--model", native, "--json", "-"]) == 0
+    assert status_of(["run", PROMPT, "--model", native, "--json", "-"]) == 0
     found = json.loads(capfd.readouterr().out)
     assert {**found, "model": ""} == {**document, "model": ""}
-    assert _status(["verify", native, "--against", str(stories), "--length", "6"]) == 0
+    assert status_of(["verify", native, "--against", str(stories), "--length", "6"]) == 0
     assert "Equal at every rung" in capfd.readouterr().out
 
 
@@ -179,7 +179,7 @@ def test_verify_names_the_first_failing_rung(stories: Path, tmp_path: Path, capf
     tensors = load_file(stories / "model.safetensors")
     tensors["model.layers.2.mlp.down_proj.weight"] = tensors["model.layers.2.mlp.down_proj.weight"] * 1.01
     save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
-    assert _status(["verify", str(stories), "--against", str(other), "--length", "6"]) == 1
+    assert status_of(["verify", str(stories), "--against", str(other), "--length", "6"]) == 1
     assert "first rung that differs is 2.mlp_write" in capfd.readouterr().out
 
 
@@ -288,7 +288,7 @@ def test_verify_runs_each_prompt_alone_and_refuses_other_models(
     biased: Path, stories: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # Dynamic scaling beyond the length the model was made for, in a batch of unequal prompts.
-    assert _status(["verify", str(biased), "--against", str(biased), "--length", "9"]) == 0
+    assert status_of(["verify", str(biased), "--against", str(biased), "--length", "9"]) == 0
     capfd.readouterr()
     assert "another model" in plain(capfd, "verify", str(biased), "--against", str(stories))
     pickled = tmp_path / "pickled"

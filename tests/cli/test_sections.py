@@ -9,14 +9,14 @@ import pytest
 from rich.console import Console
 
 import landed_jax as landed
-from landed_jax.cli.main import _status
-from landed_jax.labelled import load_result, save_result
+from landed_jax.cli.commands import status_of
 from landed_jax.report.account import Account, account_for
 from landed_jax.report.dataset import run_dataset
 from landed_jax.report.document import run_document
 from landed_jax.report.section_documents import NAMES
 from landed_jax.report.section_tables import section_report
 from landed_jax.report.sections import SECTIONS
+from landed_jax.results.files import load_result, save_result
 
 PROMPT = "The keys near the bottle"
 
@@ -143,13 +143,13 @@ def test_the_dataset_holds_it_all_and_comes_back(account: Account, document: dic
 
 def test_out_is_checked_before_the_work(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for bad in (tmp_path / "no" / "x.nc", tmp_path, tmp_path / "x.txt"):
-        assert _status(["run", PROMPT, "--model", "/no/such/model", "--out", str(bad)]) == 2
+        assert status_of(["run", PROMPT, "--model", "/no/such/model", "--out", str(bad)]) == 2
         said = capsys.readouterr()
         assert said.out == "" and len(said.err.splitlines()) == 1 and "/no/such/model" not in said.err
 
 
 def test_out_writes_a_file_beside_the_table(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert _status(["run", PROMPT, "--top", "1", "--out", str(tmp_path / "run.nc")]) == 0
+    assert status_of(["run", PROMPT, "--top", "1", "--out", str(tmp_path / "run.nc")]) == 0
     assert "logit" in capsys.readouterr().out
     assert load_result(tmp_path / "run.nc").attrs["target"] == landed.load().vocabulary.text(
         int(load_result(tmp_path / "run.nc")["attribution.target"].item())

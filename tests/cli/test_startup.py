@@ -31,8 +31,8 @@ from tests.models import CONFIGS, random_params, random_tokens
 # A command makes the settings, and one small program stands for a run's.
 A_COMMAND_AND_A_PROGRAM = """
 import sys
-from landed_jax.cli.main import _status
-assert _status([*sys.argv[1:], "run", "--help"]) == 0
+from landed_jax.cli.commands import status_of
+assert status_of([*sys.argv[1:], "run", "--help"]) == 0
 import jax
 hits = []
 jax.monitoring.register_event_listener(lambda event, **_: hits.append(event) if "cache_hits" in event else None)
@@ -57,7 +57,7 @@ def hits(process: subprocess.Popen[str]) -> int:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys\nfrom landed_jax.cli.main import _status\nassert _status(['--help']) == 0\nprint(*sys.modules)"
+    code = "import sys; from landed_jax.cli.commands import status_of; status_of(['--help']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"jax", "numpy", "flax", "rich", "transformers", "landed_jax.model"} & set(
         done.stdout.splitlines()[-1].split()

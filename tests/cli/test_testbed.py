@@ -4,32 +4,32 @@ from pathlib import Path
 
 import pytest
 
-from landed_jax.cli.main import _status
+from landed_jax.cli.commands import status_of
 from landed_jax.testbed.language import TASKS, conditions
 from landed_jax.testbed.training import Recipe
 from tests.testbed.tiny import TINY
 
 
 def test_show_prints_matched_pairs(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _status(["testbed", "show", "indirect object", "--count", "3"]) == 0
+    assert status_of(["testbed", "show", "indirect object", "--count", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "indirect object: object named first" and len(lines) == 2 * (1 + 2 * 3)
     clean, corrupted = lines[1].rstrip("]").split(" ["), lines[2].rstrip("]").split(" [")
     answer, foil = clean[1].split(", not ")
     assert corrupted[1] == foil and answer in clean[0] and len(clean[0].split()) == len(corrupted[0].split())
-    assert _status(["testbed", "show"]) == 0
+    assert status_of(["testbed", "show"]) == 0
     printed = capsys.readouterr().out
     assert all(f"{task}: {condition}\n" in printed for task, condition in conditions())
 
 
 def test_a_task_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _status(["testbed", "show", "sums"]) == 2
+    assert status_of(["testbed", "show", "sums"]) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.startswith("landed: There is no task 'sums'") and "induction" in said.err
 
 
 def test_score_as_json_and_as_a_table(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert _status(["testbed", "score", "--count", "4", "--json", str(tmp_path / "scores.json")]) == 0
+    assert status_of(["testbed", "score", "--count", "4", "--json", str(tmp_path / "scores.json")]) == 0
     printed = capsys.readouterr().out
     assert all(task in printed for task in TASKS) and "held out" in printed
     document = json.loads((tmp_path / "scores.json").read_text())
@@ -41,25 +41,25 @@ def test_score_as_json_and_as_a_table(capsys: pytest.CaptureFixture[str], tmp_pa
 
 
 def test_another_models_words_are_not_guessed(stories: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _status(["testbed", "score", "--model", str(stories)]) == 2
+    assert status_of(["testbed", "score", "--model", str(stories)]) == 2
     said = capsys.readouterr()
     assert said.out == "" and "is not one token but" in said.err and len(said.err.splitlines()) == 1
 
 
 def test_run_needs_no_model(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _status(["run", "The Colosseum is in the city of", "--json", "-"]) == 0
+    assert status_of(["run", "The Colosseum is in the city of", "--json", "-"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["model"] == "bundled" and document["target"]["text"] == " Rome"
     assert document["closure_error"] <= 1e-5 * abs(document["logit"])
 
 
 def test_unknown_words_are_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _status(["run", "The Qwerty is in the city of", "--top", "1"]) == 0
+    assert status_of(["run", "The Qwerty is in the city of", "--top", "1"]) == 0
     assert "read as an unknown word: 'Qwerty'" in capsys.readouterr().err
 
 
 def test_info_needs_no_model(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _status(["info"]) == 0
+    assert status_of(["info"]) == 0
     assert "1,181,056" in capsys.readouterr().out
 
 
@@ -69,10 +69,10 @@ def test_train_writes_a_model_that_runs(
 ) -> None:
     monkeypatch.setattr("landed_jax.testbed.training.Recipe", functools.partial(Recipe, config=TINY.config))
     model = tmp_path / "mine"
-    assert _status(["testbed", "train", str(model), "--steps", "2", "--seed", "3"]) == 0
+    assert status_of(["testbed", "train", str(model), "--steps", "2", "--seed", "3"]) == 0
     said = capfd.readouterr()
     assert said.out == f"Wrote {model}\n"
     assert "step 2: loss" in said.err and "succession" in said.err
-    assert _status(["testbed", "train", str(model)]) == 2
+    assert status_of(["testbed", "train", str(model)]) == 2
     assert "already there" in capfd.readouterr().err
-    assert _status(["run", "Today is", "--model", str(model), "--top", "1"]) == 0
+    assert status_of(["run", "Today is", "--model", str(model), "--top", "1"]) == 0

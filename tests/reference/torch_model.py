@@ -1,12 +1,13 @@
 """Tiny random models of `transformers`, in float32 and truly in float64."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedConfig, PreTrainedModel
+
+from landed_jax.parity.float64 import float64_throughout
 
 SIZES = {
     "vocab_size": 23,
@@ -18,18 +19,6 @@ SIZES = {
     "max_position_embeddings": 64,
     "rms_norm_eps": 1e-3,
 }
-
-
-@contextlib.contextmanager
-def float64_throughout() -> Iterator[None]:
-    """Make `transformers` compute in float64 where it asks for float32: in norms, rotary tables and softmax."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # dynamic rotary scaling makes a scalar of the default type
-    try:
-        with patch.object(torch, "float", torch.float64), patch.object(torch, "float32", torch.float64):
-            yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def hf_config(kind: str = "llama", **fields: Any) -> PreTrainedConfig:

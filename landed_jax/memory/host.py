@@ -1,7 +1,11 @@
-"""How much memory this process may use on its machine."""
+"""How much memory this process may use on its machine and its devices."""
 
 import os
 from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
@@ -12,6 +16,17 @@ def host_memory() -> int:
     import psutil  # here, as few calls need it
 
     return min([psutil.virtual_memory().total, *cgroup_limits()])
+
+
+def device_memory(device: Any = None) -> int:
+    """Bytes of memory of a device, by default the first: an accelerator's own, or `host_memory`."""
+    stats = (jax.local_devices()[0] if device is None else device).memory_stats() or {}
+    return int(stats.get("bytes_limit") or host_memory())
+
+
+def default_device() -> Any:
+    """The device that new arrays go to, however it was chosen."""
+    return next(iter(jnp.zeros(()).devices()))
 
 
 def cgroup_limits(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> list[int]:

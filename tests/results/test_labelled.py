@@ -20,7 +20,9 @@ from jaxtyping import Array, Float
 import landed_jax as landed
 from landed_jax import NORMED, RESIDUALS, SOURCES, WRITES, LandedError, ModelConfig, Tokens, Trace, Write
 from landed_jax.analysis.per_write import PerWrite
-from landed_jax.labelled import load_result, save_result, to_table, to_xarray
+from landed_jax.results.dataset import to_xarray
+from landed_jax.results.files import load_result, save_result
+from landed_jax.results.table import to_table
 from landed_jax.vocabulary import Vocabulary
 from tests.models import SMALL, random_params, random_tokens
 
@@ -398,5 +400,5 @@ def test_what_has_no_names_is_refused() -> None:
 
 
 def test_the_package_does_not_import_the_libraries() -> None:
-    code = "import sys, landed_jax.labelled; assert not {'xarray', 'h5netcdf', 'h5py'} & set(sys.modules)"
+    code = "import sys, landed_jax.results.dataset; assert not {'xarray', 'h5netcdf', 'h5py'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

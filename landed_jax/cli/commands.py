@@ -1,4 +1,4 @@
-"""The entry point: exit 0 on success; on bad usage or bad input 2, with one plain sentence on stderr."""
+"""The commands together. Exit 0 on success; on bad usage or bad input 2, with one plain sentence on stderr."""
 
 import io
 import os
@@ -13,6 +13,8 @@ from landed_jax.cli.run import run
 from landed_jax.cli.testbed import testbed
 from landed_jax.cli.verify import verify
 from landed_jax.errors import LandedError
+from landed_jax.memory.shortage import is_out_of_memory, out_of_memory
+from landed_jax.printable import printable
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,12 +35,8 @@ for command in (run, convert, verify, info, testbed):
     commands.add_command(command)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit."""
-    sys.exit(_status(arguments))
-
-
-def _status(arguments: list[str] | None) -> int:
+def status_of(arguments: list[str] | None) -> int:
+    """Run the command line and give its exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without σ still gets its numbers
     try:
@@ -59,11 +57,15 @@ def _status(arguments: list[str] | None) -> int:
         return 0
     except OSError as error:
         return _complain(str(error))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return _complain(out_of_memory(error))
     except (KeyboardInterrupt, click.Abort):
         click.echo("landed: interrupted", err=True)
         return 130
 
 
 def _complain(message: str) -> int:
-    click.echo(f"landed: {message}", err=True)
+    click.echo(f"landed: {printable(message)}", err=True)
     return 2

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
 from landed_jax.forward import forward
-from landed_jax.hostmemory import host_memory
+from landed_jax.memory.host import device_memory
 from landed_jax.nn.sites import WRITES, Site
 from landed_jax.numerics import is_concrete
 from landed_jax.parameters import Params, abstract_params
@@ -108,7 +108,12 @@ def weight_bytes(params: Params) -> int:
     return sum(map(held, jax.tree.leaves(params)))
 
 
-def device_memory() -> int:
-    """Bytes of memory of the default device: an accelerator's own, or what this process may use of the machine's."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    return int(stats.get("bytes_limit") or host_memory())
+def least_bytes(config: ModelConfig, weights: int, length: int) -> int:
+    """Bytes that a run of one prompt cannot do without: `weights`, one layer's values, and each layer's key heads.
+
+    Less than it takes, so that nothing is refused that would have worked. Nothing is traced for it.
+    """
+    numbers = (
+        config.d_model + 2 * config.d_ff + config.n_layers * (config.n_kv_heads * config.head_dim + config.n_heads)
+    )
+    return weights + 4 * length * numbers

@@ -13,6 +13,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
     Raises:
         LandedError: if the file is missing, unreadable, not JSON, or holds something else than an object.
     """
+    if path.exists() and not path.is_file():  # a pipe or a device might never end
+        raise LandedError(f"{path} is not an ordinary file.")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

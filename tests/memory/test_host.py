@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from landed_jax.hostmemory import cgroup_limits, host_memory
+from landed_jax.memory.host import cgroup_limits, host_memory
 
 
 def groups(tmp_path: Path, membership: str, files: dict[str, str]) -> list[int]:
@@ -56,5 +56,5 @@ def test_limits_of_a_group_and_of_those_above_it(
 def test_no_more_than_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cgroup_limits(tmp_path, tmp_path / "not there") == []
     assert 0 < host_memory() <= psutil.virtual_memory().total
-    monkeypatch.setattr("landed_jax.hostmemory.cgroup_limits", lambda: [2**20, 2**21])
+    monkeypatch.setattr("landed_jax.memory.host.cgroup_limits", lambda: [2**20, 2**21])
     assert host_memory() == 2**20

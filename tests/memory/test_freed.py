@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from landed_jax import freedmemory
+from landed_jax.memory import freed
 
 FAULTS = """
 import os, resource
@@ -45,17 +45,17 @@ def test_later_calls_seldom_clear_pages() -> None:
 
 @pytest.mark.parametrize(("platform", "library"), [("darwin", None), ("linux", object())], ids=["no Linux", "no glibc"])
 def test_other_systems_say_so(monkeypatch: pytest.MonkeyPatch, platform: str, library: object) -> None:
-    monkeypatch.setattr(freedmemory.sys, "platform", platform)
-    monkeypatch.setattr(freedmemory.ctypes, "CDLL", lambda _: library)
-    assert not freedmemory.keep_freed_memory()
+    monkeypatch.setattr(freed.sys, "platform", platform)
+    monkeypatch.setattr(freed.ctypes, "CDLL", lambda _: library)
+    assert not freed.keep_freed_memory()
 
 
 def test_a_refused_setting_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     class Library:
         @staticmethod
         def mallopt(name: int, _: int) -> int:
-            return int(name != freedmemory.M_ARENA_MAX)
+            return int(name != freed.M_ARENA_MAX)
 
-    monkeypatch.setattr(freedmemory.sys, "platform", "linux")
-    monkeypatch.setattr(freedmemory.ctypes, "CDLL", lambda _: Library)
-    assert not freedmemory.keep_freed_memory()
+    monkeypatch.setattr(freed.sys, "platform", "linux")
+    monkeypatch.setattr(freed.ctypes, "CDLL", lambda _: Library)
+    assert not freed.keep_freed_memory()

@@ -1,0 +1,43 @@
+"""Checksums: a changed bit is found before it becomes another number."""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_SEAL = "checksum"
+
+
+def folder_checksums(folder: Path, besides: str = "") -> dict[str, str]:
+    """CRC-32 of every file of a folder, by its path within, but for the one that is named."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    named = ((path.relative_to(folder).as_posix(), path) for path in paths)
+    return {name: _crc32(path) for name, path in named if name != besides}
+
+
+def _crc32(path: Path) -> str:
+    crc = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            crc = zlib.crc32(block, crc)
+    return f"{crc:08x}"
+
+
+def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with one more field: the SHA-256 of all others.
+
+    >>> unsealed(sealed({"layers": 4})), unsealed({**sealed({"layers": 4}), "layers": 5})
+    (True, False)
+    """
+    return {**values, _SEAL: _digest(values)}
+
+
+def unsealed(values: Mapping[str, Any]) -> bool:
+    """Whether a JSON object is what `sealed` made."""
+    return values.get(_SEAL) == _digest({name: value for name, value in values.items() if name != _SEAL})
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

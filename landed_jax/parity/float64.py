@@ -1,0 +1,40 @@
+"""`transformers` in float64 throughout, one module at a time."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+
+@contextlib.contextmanager
+def float64_throughout() -> Iterator[None]:
+    """Make `transformers` compute in float64 where it asks for float32: in norms, rotary tables and softmax."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # dynamic rotary scaling makes a scalar of the default type
+    try:
+        with patch.object(torch, "float", torch.float64), patch.object(torch, "float32", torch.float64):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def widen_as_it_runs(model: Any) -> None:
+    """Let each part of a decoder hold its weights in float64 while it runs, and as they were before and after.
+
+    Every narrower float goes there and back unaltered. The rotary tables are made anew. Call and run it under
+    `float64_throughout`.
+    """
+
+    def widen(module: Any, inputs: Any) -> None:
+        module.double()
+
+    def narrow(module: Any, inputs: Any, output: Any) -> None:
+        module.to(model.dtype)
+
+    inner = model.model
+    inner.rotary_emb = type(inner.rotary_emb)(config=model.config)
+    for module in (inner.embed_tokens, *inner.layers, inner.norm, model.lm_head):
+        module.register_forward_pre_hook(widen)
+        module.register_forward_hook(narrow)
