@@ -21,7 +21,7 @@ from landed_jax.analysis.targets import Target
 from landed_jax.bundle import BUNDLED
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
-from landed_jax.files.atomic_folder import check_destination
+from landed_jax.files.atomic_folder import check_destination, is_unfinished
 from landed_jax.files.json_object import read_json_object
 from landed_jax.forward import forward
 from landed_jax.hf.dtypes import FLOATS
@@ -36,7 +36,6 @@ from landed_jax.nn.sites import WRITES, Site
 from landed_jax.nn.tap import Edit, Observer, Plan, as_plan
 from landed_jax.numerics import compute_dtype
 from landed_jax.parameters import Params
-from landed_jax.processes import on_first_process
 from landed_jax.tokens import Tokens, as_tokens, check_ids, columns
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
@@ -296,8 +295,8 @@ def read_config(source: str | os.PathLike[str]) -> tuple[ModelConfig, str | None
 def convert(src: str | os.PathLike[str], dst: str | os.PathLike[str], progress: Progress | None = None) -> None:
     """Write the model `src` as the native folder `dst`, whole or not at all.
 
-    Memory never holds more than the parameters and about one layer. Under `jax.distributed` the first process does it,
-    and the others wait.
+    Memory never holds more than the parameters and about one layer. Under `jax.distributed` all processes call it, and
+    the first writes.
 
     Raises:
         LandedError: if `src` cannot be opened or holds links to files elsewhere, or `dst` exists, is being written by
@@ -311,18 +310,16 @@ def convert(src: str | os.PathLike[str], dst: str | os.PathLike[str], progress: 
     """
     dst = Path(dst).expanduser()
     check_destination(dst)
-
-    def write() -> None:
-        folder = resolve(src)
-        check_inside(folder)
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            config, params = _open(folder, None, False, progress)
-            save_native(dst, config, params, folder, alone=True)
-
-    on_first_process(write)
+    folder = resolve(src)
+    check_inside(folder)
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        config, params = _open(folder, None, False, progress)
+        save_native(dst, config, params, folder)
 
 
 def _open(folder: Path, mesh: Mesh | None, stacked: bool, progress: Progress | None) -> tuple[ModelConfig, Params]:
+    if is_unfinished(folder.absolute()):
+        raise LandedError(f"{folder} is what an interrupted conversion left: delete it and convert again.")
     if is_native(folder):
         return load_native(folder, mesh, stacked)
     config = config_from_hf(read_json_object(folder / "config.json"))

@@ -5,7 +5,9 @@ params/           Orbax, one subtree a layer
 config.json, …    the original config and the tokenizer's files, as they came
 """
 
+import errno
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,6 @@ from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
-from landed_jax.files.atomic_folder import is_unfinished, new_folder
 from landed_jax.files.checksums import folder_checksums, sealed, unsealed
 from landed_jax.files.inside import copy_inside
 from landed_jax.files.json_object import read_json_object
@@ -25,11 +26,11 @@ from landed_jax.hf.dtypes import FLOATS, require_64_bit
 from landed_jax.hf.fields import shown
 from landed_jax.hf.tokenizer import TOKENIZER_FILES
 from landed_jax.memory.host import default_device, device_memory
-from landed_jax.memory.shortage import is_out_of_memory, require_memory
-from landed_jax.orbax import first_line, quiet
+from landed_jax.memory.shortage import human_bytes, is_out_of_memory, require_memory
+from landed_jax.orbax import first_line, quiet, reason
 from landed_jax.parameters import Leaf, Params, build_tree, leaf_places, unstack_layers
 from landed_jax.parameters import Path as ParamPath
-from landed_jax.processes import new_folder_of_all, on_first_process
+from landed_jax.processes import new_folder_of_all
 from landed_jax.sharding import leaf_sharding
 
 FORMAT = 2
@@ -43,30 +44,23 @@ def is_native(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def save_native(
-    dst: Path, config: ModelConfig, params: Params, tokenizer_folder: Path | None = None, *, alone: bool = False
-) -> None:
+def save_native(dst: Path, config: ModelConfig, params: Params, tokenizer_folder: Path | None = None) -> None:
     """Write a native checkpoint, whole or not at all.
 
-    Under `jax.distributed` all processes call it: they write together what is sharded over them; where each holds all
-    of it, the first writes and the others wait.
+    Under `jax.distributed` all processes call it, and write what is sharded over them together; what each of them
+    holds whole, the first writes.
 
     Args:
         params: in either layout; stored with one subtree a layer, in their own float types.
         tokenizer_folder: where the original config.json and tokenizer files are copied from.
-        alone: this process writes all of it by itself, whatever the others do.
 
     Raises:
         LandedError: if `dst` exists, is being written by somebody else, or cannot be written.
     """
-    held_whole = all(getattr(leaf, "is_fully_addressable", True) for leaf in jax.tree.leaves(params))
-    if jax.process_count() > 1 and held_whole and not alone:
-        on_first_process(lambda: save_native(dst, config, params, tokenizer_folder, alone=True))
-        return
-    with (new_folder if alone else new_folder_of_all)(dst) as folder:
+    with new_folder_of_all(dst) as folder:
         params = unstack_layers(params)
-        _write_arrays(folder / _PARAMS, params, alone)
-        if alone or jax.process_index() == 0:
+        _write_arrays(folder / _PARAMS, params)
+        if jax.process_index() == 0:
             if tokenizer_folder is not None:
                 for name in ("config.json", *TOKENIZER_FILES):
                     copy_inside(tokenizer_folder, name, folder)
@@ -86,8 +80,6 @@ def load_native(folder: Path, mesh: Mesh | None = None, stacked: bool = False) -
         LandedError: if the folder is not a native checkpoint, is damaged, or is of a newer format.
     """
     folder = Path(folder).absolute()
-    if is_unfinished(folder):
-        raise LandedError(f"{folder} is what an interrupted conversion left: delete it and convert again.")
     config, dtypes, files = _manifest(folder)
     require_64_bit(dtypes.values())
     shardings = _shardings(config, mesh)
@@ -199,13 +191,16 @@ def _check_arrays(folder: Path, abstract: Params) -> None:
         raise LandedError(f"The parameters in {folder} are damaged, convert again: {min(shapes)} is left over.")
 
 
-def _write_arrays(folder: Path, params: Params, alone: bool) -> None:
+def _write_arrays(folder: Path, params: Params) -> None:
+    """Orbax's part; a full disk is an OSError."""
     from orbax.checkpoint import v1 as ocp
 
+    limit, total = _bytes_in_flight(params), sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+    if (free := shutil.disk_usage(folder.parent).free) < total:
+        raise OSError(errno.ENOSPC, f"the weights take {human_bytes(total)}, and {human_bytes(free)} are free")
+    if jax.process_count() > 1:  # Orbax takes arrays of all processes, or plain ones, which the first writes
+        params = jax.tree.map(lambda leaf: np.asarray(leaf) if leaf.is_fully_addressable else leaf, params)
     context = ocp.Context()
-    if alone:
-        context.multiprocessing.active_processes = {jax.process_index()}
-    limit = _bytes_in_flight(params)
     context.memory.write_concurrent_bytes = limit
     context.memory.transfer_concurrent_bytes = limit
     context.array.saving.use_compression = False  # float weights hardly shrink, and it costs time and memory
@@ -215,7 +210,7 @@ def _write_arrays(folder: Path, params: Params, alone: bool) -> None:
     except Exception as error:  # Orbax and TensorStore raise many types for a full disk
         if is_out_of_memory(error):
             raise
-        raise LandedError(f"{folder} cannot be written: {first_line(error)}") from error
+        raise OSError(None, reason(error)) from error
 
 
 def _bytes_in_flight(params: Params) -> int:

@@ -1,26 +1,63 @@
-"""Orbax, kept from writing to the user's screen."""
+"""Orbax, kept from writing to the user's screen, and its errors in a few words."""
 
 import contextlib
 import logging
+import os
+import re
+import sys
+import time
 import warnings
 from collections.abc import Iterator
+from typing import Any
+
+_OF_THE_SYSTEM = re.compile(r"os_error_code='(\d+)'")
 
 
 def first_line(error: Exception) -> str:
-    """What an exception of Orbax says, without the pages that may follow."""
+    """What an exception of a library says, without the pages that may follow."""
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
 
 
+def reason(error: Exception) -> str:
+    """The operating system's reason in an exception of TensorStore, or else its first line.
+
+    >>> reason(ValueError("OUT_OF_RANGE: Error writing 'a/b' [os_error_code='28']"))
+    'No space left on device'
+    """
+    found = _OF_THE_SYSTEM.search(str(error))
+    return os.strerror(int(found[1])) if found else first_line(error)
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Orbax's log lines off the user's screen: what matters comes back as an exception."""
+    """Keep what Orbax logs off the user's screen: what matters comes back as an exception.
+
+    After a failure its other writes go on and find its event loop closed, and each would print a traceback. They are
+    waited for.
+    """
     logger = logging.getLogger("absl")
-    level = logger.level
+    level, hook, last = logger.level, sys.unraisablehook, time.monotonic()
+
+    def without_stragglers(raised: Any) -> None:
+        nonlocal last
+        if raised.exc_type is RuntimeError and str(raised.exc_value) == "Event loop is closed":
+            last = time.monotonic()
+        else:
+            hook(raised)
+
     logger.setLevel(logging.CRITICAL)
+    sys.unraisablehook = without_stragglers
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    except BaseException:
+        last = time.monotonic()
+        deadline = last + 10
+        while (now := time.monotonic()) < deadline and now - last < 0.5:
+            time.sleep(0.05)
+        raise
     finally:
         logger.setLevel(level)
+        sys.unraisablehook = hook

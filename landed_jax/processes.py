@@ -1,4 +1,4 @@
-"""The processes of one program under `jax.distributed`: the first works, and all learn how it went."""
+"""One new folder that all processes of a program (`jax.distributed`) fill together."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -11,18 +11,6 @@ from landed_jax.errors import LandedError
 from landed_jax.files.atomic_folder import new_folder
 
 _MESSAGE = 4096  # bytes that go from the first process to the others
-
-
-def on_first_process(work: Callable[[], object]) -> None:
-    """Run `work` on the first process alone; all others wait, and raise a `LandedError` where it failed.
-
-    >>> on_first_process(lambda: print("here"))
-    here
-    """
-    if jax.process_count() == 1:
-        work()
-    else:
-        _from_first(lambda: str(work()))
 
 
 @contextlib.contextmanager

@@ -5,20 +5,26 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from landed_jax.config import ModelConfig, RopeConfig
 from landed_jax.errors import LandedError
+from landed_jax.files.checksums import sealed
+from landed_jax.files.json_object import read_json_object
+from landed_jax.hf.table import to_hf
 from landed_jax.model import convert, load
-from landed_jax.native import MANIFEST, load_native, save_native
+from landed_jax.native import MANIFEST, load_native, read_manifest, save_native
 from landed_jax.parameters import count_parameters, init_params, stack_layers, unstack_layers
 from tests.checkpoints import CONFIG, assert_same, make_tensors, write_checkpoint
+from tests.fulldisk import command
 from tests.models import random_params
 
 ROOT = Path(__file__).parents[1]
@@ -108,9 +114,10 @@ def test_a_place_that_cannot_be_written(tmp_path):
 
 
 def _manifest(folder, **changes):
+    """Another manifest that is whole in itself, as a program with a mistake would write it."""
     values = json.loads((folder / MANIFEST).read_text())
-    values.update(changes)
-    (folder / MANIFEST).write_text(json.dumps(values))
+    del values["checksum"]
+    (folder / MANIFEST).write_text(json.dumps(sealed({**values, **changes})))
 
 
 def _largest(folder) -> Path:
@@ -129,15 +136,15 @@ def _remove_arrays(folder):
 DAMAGE = {
     "no manifest": (lambda f: (f / MANIFEST).unlink(), "has no landed.json"),
     "no JSON": (lambda f: (f / MANIFEST).write_text("{"), "cannot be read as JSON"),
-    "newer format": (lambda f: _manifest(f, format=2), "is of format 2"),
+    "newer format": (lambda f: _manifest(f, format=3), "is of format 3"),
     "no config": (lambda f: _manifest(f, config=None), "is damaged"),
     "wrong config": (lambda f: _manifest(f, config={"d_model": 3}), "fields of a model configuration"),
     "no types": (lambda f: _manifest(f, dtypes={}), "is damaged"),
     "strange type": (lambda f: _manifest(f, dtypes=5), "is damaged"),
-    "no arrays": (_remove_arrays, "are damaged, convert again"),
-    "no list of files": (lambda f: _manifest(f, files=None), "are damaged, convert again"),
-    "an array file gone": (lambda f: _largest(f).unlink(), "are damaged, convert again"),
-    "an array file cut off": (_cut, "are damaged, convert again"),
+    "no arrays": (_remove_arrays, "is damaged, convert again"),
+    "no list of files": (lambda f: _manifest(f, files=None), "lists no files: convert again"),
+    "an array file gone": (lambda f: _largest(f).unlink(), "is damaged, convert again"),
+    "an array file cut off": (_cut, "is damaged, convert again"),
     "arrays of another shape": (
         lambda f: _manifest(f, config={**CONFIG.to_dict(), "d_ff": 22}),
         "are damaged, convert again",
@@ -200,20 +207,13 @@ def test_a_killed_conversion_leaves_nothing_that_loads(tmp_path, stage):
     result = run_python(KILLED, stage, src, dst, timeout=120)
     assert result.returncode == -signal.SIGKILL, result.stderr
     assert not dst.exists()
-    left = list(dst.parent.iterdir())
-    assert len(left) == 1
-    with pytest.raises(LandedError):
-        load(left[0])
+    folder, lock = sorted(dst.parent.iterdir(), key=Path.is_file)
+    assert lock.name == ".dst.lock"
+    with pytest.raises(LandedError, match="interrupted conversion"):
+        load(folder)
     convert(src, dst)
     assert list(dst.parent.iterdir()) == [dst]
     assert_same(load_native(dst)[1], params)
-
-
-def test_another_conversion_under_way_is_left_alone(tmp_path):
-    running = tmp_path / f".a.unfinished-{os.getppid()}"
-    running.mkdir()
-    save_native(tmp_path / "a", CONFIG, make_tensors()[0])
-    assert running.exists()
 
 
 MEASURED = """
@@ -263,3 +263,116 @@ def test_a_changed_byte_in_the_weights_is_found(tmp_path: Path) -> None:
     largest.write_bytes(content)
     with pytest.raises(LandedError, match="damaged, convert again"):
         load_native(tmp_path / "native")
+
+
+def _one_large_leaf(size: int) -> tuple[ModelConfig, dict]:
+    """A model whose embedding takes `size` bytes, in numbers that tell their place."""
+    config = ModelConfig(vocab_size=size // 1024, d_model=256, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=1)
+    params = init_params(config, jax.random.key(0))
+    params["embed"]["W_E"] = jnp.arange(size // 4, dtype=jnp.int32).astype(jnp.float32).reshape(-1, 256)
+    assert params["embed"]["W_E"].nbytes == size
+    return config, params
+
+
+@pytest.mark.parametrize("mebibytes", [31, 32, 33, pytest.param(600, marks=pytest.mark.slow)])
+def test_large_leaves_are_converted_and_saved_and_loaded(tmp_path: Path, mebibytes: int) -> None:
+    config, params = _one_large_leaf(mebibytes << 20)
+    save_native(tmp_path / "saved", config, params)
+    assert_same(load_native(tmp_path / "saved")[1], params)
+    shutil.rmtree(tmp_path / "saved")
+    src = write_checkpoint(tmp_path / "src", dict(to_hf(params, config)), config)
+    convert(src, tmp_path / "converted")
+    assert_same(load_native(tmp_path / "converted")[1], params)
+    shutil.rmtree(tmp_path)
+
+
+def test_every_changed_bit_of_the_manifest_is_found(saved: Path) -> None:
+    """Each either is refused, or says the same."""
+    file = saved / MANIFEST
+    whole, said = file.read_bytes(), read_json_object(file)
+    config, harmless = read_manifest(saved), 0
+    try:
+        for place in range(len(whole)):
+            for bit in range(8):
+                changed = bytearray(whole)
+                changed[place] ^= 1 << bit
+                file.write_bytes(changed)
+                try:
+                    assert read_manifest(saved) == config
+                except LandedError:
+                    continue
+                assert read_json_object(file) == said
+                harmless += 1
+    finally:
+        file.write_bytes(whole)
+    assert harmless < len(whole) / 10  # white space
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "config.json"])
+def test_a_changed_byte_beside_the_weights_is_found(tmp_path: Path, name: str) -> None:
+    convert("bundled", tmp_path / "native")
+    content = bytearray((tmp_path / "native" / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "native" / name).write_bytes(content)
+    with pytest.raises(LandedError, match=f"damaged, convert again: {name} is not what was written"):
+        load(tmp_path / "native")
+
+
+@pytest.mark.parametrize("limit", [0, 100_000, 1_000_000])  # nothing fits; the tokenizer does; some weights do
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, limit: int) -> None:
+    done = command("convert", "bundled", tmp_path / "deep" / "native", limit=limit)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("landed: ") and done.stderr.count("\n") == 1
+    assert "cannot be written" in done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+TOGETHER = """
+import sys
+import jax
+import numpy as np
+from pathlib import Path
+from jax.sharding import Mesh
+number, port, dst = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+jax.distributed.initialize(f"localhost:{port}", 2, number)
+import landed_jax as landed
+from landed_jax.bundle import bundled_folder
+from landed_jax.model import convert
+mesh = Mesh(np.array(jax.devices()), ("model",))
+model = landed.load(mesh=mesh, stacked=False)
+assert not model.params["layers"]["0"]["mlp"]["W_up"].is_fully_addressable
+model.save(dst / "sharded")
+convert("bundled", dst / "converted")
+held = landed.load()
+held.save(dst / "whole")
+for work in (lambda: model.save(dst / "sharded"), lambda: convert("bundled", dst / "converted"),
+             lambda: held.save(dst / "whole"), lambda: convert(dst / "nowhere", dst / "new")):
+    try:
+        work()
+    except landed.LandedError as error:
+        print(error)
+print("done")
+"""
+
+
+def test_processes_of_one_program_write_one_folder(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", TOGETHER, str(number), str(port), str(tmp_path)],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for number in range(2)
+    ]  # fmt: skip
+    for process in processes:
+        said, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors
+        assert said.count("already there") == 3 and "There is no folder" in said and said.endswith("done\n")
+    assert sorted(os.listdir(tmp_path)) == ["converted", "sharded", "whole"]
+    bundled = load("bundled", stacked=False)
+    for name in os.listdir(tmp_path):
+        assert_same(load(tmp_path / name, stacked=False).params, bundled.params)
+        assert load(tmp_path / name).vocabulary is not None

@@ -44,27 +44,28 @@ class Fields:
         self.problems.append(f"{self.where}{name} = {shown(self.values.get(name))} ({why})")
 
     def whole(self, name: str, default: int) -> int:
-        """A positive whole number, of the size that an array's axis may have."""
+        """A positive whole number, of a size that an axis may have."""
         value = self.take(name, default)
-        fits = type(value) is int and 0 < value < 2**31
-        return value if fits else self._wrong(name, "a positive whole number below 2**31", default)
+        if type(value) is not int or value < 1:
+            return self._wrong(name, "a positive whole number", default)
+        return value if value < 2**31 else self._wrong(name, "below 2**31", default)
 
     def number(self, name: str, default: float) -> float:
-        """A number that is not infinite, in float32 either."""
+        """A number that is finite in float32 too."""
         value = self.take(name, default)
-        if type(value) in (int, float) and abs(value) <= LARGEST_FLOAT32:
-            return float(value)
-        return self._wrong(name, "a number that float32 holds", default)
+        if type(value) not in (int, float):
+            return self._wrong(name, "a number", default)
+        return float(value) if abs(value) <= LARGEST_FLOAT32 else self._wrong(name, "finite in float32", default)
 
     def positive(self, name: str, default: float = _MISSING) -> float:
-        """A finite number above 0; without a default it must be there."""
+        """A number above 0, in float32 too; without a default it must be there."""
         if name not in self.values and default is _MISSING:
             return self._wrong(name, "there, and is needed", 1.0)
         fallback = 1.0 if default is _MISSING else default
         value = self.number(name, fallback)
         if value == fallback or is_positive_float32(value):
             return value
-        return self._wrong(name, "above 0, and as float32 neither 0 nor infinite", fallback)
+        return self._wrong(name, "above 0" if value <= 0 else "above 0 in float32", fallback)
 
     def flag(self, name: str, default: bool) -> bool:
         value = self.take(name, default)

@@ -216,6 +216,8 @@ def test_frequencies_are_the_references(rope, outer):
         ({"type": "linear", "factor": "2"}, "rope_scaling.factor = '2' (not a number)"),
         ({"type": "linear", "factor": -2}, "rope_scaling.factor = -2 (not above 0)"),
         ({"type": "linear", "factor": float("nan")}, "rope_scaling.factor = nan"),
+        ({"type": "dynamic", "factor": 1e308}, "rope_scaling.factor = 1e+308 (not finite in float32)"),
+        ({"type": "yarn", "factor": 2.0, "attention_factor": 1e39}, "rope_scaling.attention_factor = 1e+39"),
         ({"type": "linear", "factor": 2, "beta_fast": 3}, "rope_scaling.beta_fast = 3"),
         ({"type": "default", "mrope_section": [1]}, "rope_scaling.mrope_section = [1]"),
         ({"type": "default", "partial_rotary_factor": 0.5}, "rope_scaling.partial_rotary_factor = 0.5"),
@@ -268,6 +270,13 @@ def test_fields_that_cannot_change_the_logits_pass():
     [
         ({"auto_map": {"AutoModel": "x.Y"}}, "never executed"),
         ({"is_causal": False}, "only causal attention"),
+        ({"is_causal": None}, "only causal attention"),  # null is no "yes" to the reference
+        ({"is_causal": 1}, "only causal attention"),
+        ({"rms_norm_eps": float("inf")}, "rms_norm_eps = inf (not finite in float32)"),
+        ({"rms_norm_eps": 1e300}, "rms_norm_eps = 1e+300 (not finite in float32)"),
+        ({"rms_norm_eps": 1e-60}, "rms_norm_eps = 1e-60 (not above 0 in float32)"),
+        ({"rope_theta": float("inf")}, "rope_theta = inf"),
+        ({"vocab_size": 10**12}, "vocab_size = 1000000000000 (not below 2**31)"),
         ({"some_new_switch": False}, "some_new_switch = False (an unknown field"),
         ({"pruned_heads": {"0": [1]}}, "an unknown field"),
         ({"rope_theta": 10**400}, "rope_theta"),
