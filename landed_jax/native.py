@@ -26,8 +26,8 @@ from landed_jax.hf.dtypes import FLOATS, require_64_bit
 from landed_jax.hf.fields import shown
 from landed_jax.hf.tokenizer import TOKENIZER_FILES
 from landed_jax.memory.host import default_device, device_memory
-from landed_jax.memory.shortage import human_bytes, is_out_of_memory, require_memory
-from landed_jax.orbax import first_line, quiet, reason
+from landed_jax.memory.shortage import human_bytes, require_memory
+from landed_jax.orbax import StorageError, attempt, quiet
 from landed_jax.parameters import Leaf, Params, build_tree, leaf_places, unstack_layers
 from landed_jax.parameters import Path as ParamPath
 from landed_jax.processes import new_folder_of_all
@@ -173,14 +173,11 @@ def _check_files(folder: Path, expected: Any) -> None:
 
 def _check_arrays(folder: Path, abstract: Params) -> None:
     """Find what does not fit before Orbax does: where it stops halfway, its threads go on and write on the screen."""
-    from orbax.checkpoint import v1 as ocp
-
     try:
         with quiet():
-            stored = ocp.metadata(str(folder)).metadata
-        shapes = {jax.tree_util.keystr(path): (x.shape, x.dtype) for path, x in jax.tree.leaves_with_path(stored)}
-    except Exception as error:  # any type, as below
-        raise LandedError(f"The parameters in {folder} are damaged, convert again: {first_line(error)}") from error
+            shapes = attempt(lambda: _stored_shapes(folder))
+    except StorageError as error:
+        raise LandedError(f"The parameters in {folder} are damaged, convert again: {error}.") from None
     for path, leaf in jax.tree.leaves_with_path(abstract):
         name = jax.tree_util.keystr(path)
         if shapes.pop(name, None) != (leaf.shape, leaf.dtype):
@@ -189,6 +186,13 @@ def _check_arrays(folder: Path, abstract: Params) -> None:
             )
     if shapes:
         raise LandedError(f"The parameters in {folder} are damaged, convert again: {min(shapes)} is left over.")
+
+
+def _stored_shapes(folder: Path) -> dict[str, tuple[Any, Any]]:
+    from orbax.checkpoint import v1 as ocp
+
+    stored = ocp.metadata(str(folder)).metadata
+    return {jax.tree_util.keystr(path): (x.shape, x.dtype) for path, x in jax.tree.leaves_with_path(stored)}
 
 
 def _write_arrays(folder: Path, params: Params) -> None:
@@ -206,11 +210,9 @@ def _write_arrays(folder: Path, params: Params) -> None:
     context.array.saving.use_compression = False  # float weights hardly shrink, and it costs time and memory
     try:
         with quiet(), context:
-            ocp.save(str(folder), params)
-    except Exception as error:  # Orbax and TensorStore raise many types for a full disk
-        if is_out_of_memory(error):
-            raise
-        raise OSError(None, reason(error)) from error
+            attempt(lambda: ocp.save(str(folder), params))
+    except StorageError as error:
+        raise OSError(None, str(error)) from None
 
 
 def _bytes_in_flight(params: Params) -> int:
@@ -225,11 +227,9 @@ def _read_arrays(folder: Path, abstract: Params) -> Params:
     context.memory.read_concurrent_bytes = _bytes_in_flight(abstract)
     try:
         with quiet(), context:
-            params = ocp.load(str(folder), abstract)
-    except Exception as error:  # Orbax and TensorStore raise many types for a damaged folder
-        if is_out_of_memory(error):
-            raise
-        raise LandedError(f"The parameters in {folder} are damaged, convert again: {first_line(error)}") from error
+            params = attempt(lambda: ocp.load(str(folder), abstract))
+    except StorageError as error:
+        raise LandedError(f"The parameters in {folder} are damaged, convert again: {error}.") from None
     if any(a.dtype != b.dtype for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(abstract), strict=True)):
         # Orbax reads in threads of its own, which see only the process-wide setting.
         raise LandedError("These weights are float64: set the environment variable JAX_ENABLE_X64=1 to load them.")

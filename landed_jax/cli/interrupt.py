@@ -13,28 +13,36 @@ _STATUS = 130
 _SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
 
 
-def exit_on_interrupt() -> None:
-    """From now on SIGINT ends this process; not where it is ignored or handled already, nor outside the main thread."""
+def exit_on_interrupt() -> threading.Event:
+    """From now on SIGINT ends this process; not where it is ignored or handled already, nor outside the main thread.
+
+    Returns:
+        Set as soon as the process is being ended.
+    """
+    ending = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        return
+        return ending
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        return
+        return ending
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
     # Python's own part of the handling waits for the main thread; writing the signal's number does not.
     signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGINT, lambda number, frame: None)
-    threading.Thread(target=_wait, args=(receiver, sender), daemon=True, name="interrupt").start()
+    threading.Thread(target=_wait, args=(receiver, sender, ending), daemon=True, name="interrupt").start()
+    return ending
 
 
-def _wait(receiver: socket.socket, sender: socket.socket) -> None:
+def _wait(receiver: socket.socket, sender: socket.socket, ending: threading.Event) -> None:
     while signal.SIGINT not in receiver.recv(64):
         pass
+    ending.set()
     from landed_jax.files.unfinished import remove_unfinished
 
     try:
+        stderr = os.dup(2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # whoever misses what is removed now need not say so
         remove_unfinished()
-        cursor = _SHOW_CURSOR if os.isatty(2) else b""
-        os.write(2, cursor + b"\nlanded: interrupted\n")
+        os.write(stderr, (_SHOW_CURSOR if os.isatty(stderr) else b"") + b"\nlanded: interrupted\n")
     finally:
         os._exit(_STATUS)

@@ -53,13 +53,13 @@ def claimed(dst: Path) -> Iterator[None]:
         except OSError as error:
             raise LandedError(f"{dst} cannot be written: {error.strerror or error}.") from error
         try:
-            check_destination(dst)  # once more: whoever had the lock may just have finished
-            left = re.compile(re.escape(f".{dst.name}.unfinished-") + "[0-9a-f]+")
-            for name in filter(left.fullmatch, os.listdir(dst.parent)):
-                remove(dst.with_name(name))  # whoever has the lock is the only writer alive
-            yield
+            with unfinished(lock):  # removed while it is held: who waits for it sees that, and makes another
+                check_destination(dst)  # once more: whoever had the lock may just have finished
+                left = re.compile(re.escape(f".{dst.name}.unfinished-") + "[0-9a-f]+")
+                for name in filter(left.fullmatch, os.listdir(dst.parent)):
+                    remove(dst.with_name(name))  # whoever has the lock is the only writer alive
+                yield
         finally:
-            remove(lock)  # while it is held: who waits for this file sees that it is gone, and makes another
             held.lock.release()
 
 

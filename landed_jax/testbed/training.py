@@ -1,11 +1,12 @@
 """Training on the language: seeded, resumable to the bit after being killed, the same code on every device."""
 
+import contextlib
 import dataclasses
 import json
 import math
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from landed_jax.files.json_object import read_json_object
 from landed_jax.files.unfinished import remove
 from landed_jax.forward import forward
 from landed_jax.hf.writer import write_checkpoint
-from landed_jax.orbax import first_line, quiet
+from landed_jax.orbax import StorageError, attempt, quiet
 from landed_jax.parameters import Params, init_params
 from landed_jax.testbed import language
 from landed_jax.testbed.scoring import Score, ask, score
@@ -186,7 +187,7 @@ def _run(
     rows = language.Rows(recipe.seed)
     # Orbax's own policy, which its own annotation does not fit.
     latest: Any = ocp.training.preservation_policies.LatestN(2)
-    with quiet(), ocp.training.Checkpointer(str(kept / "steps"), preservation_policy=latest) as checkpoints:
+    with quiet(), _closed(ocp.training.Checkpointer(str(kept / "steps"), preservation_policy=latest)) as checkpoints:
         params = start(recipe)
         state = {"params": params, "optimizer": recipe.optimizer().init(params)}
         done = 0
@@ -203,6 +204,18 @@ def _run(
                 scores = score(state["params"], recipe.config, questions)
             watch(Progress(step + 1, float(value), scores))
     return state["params"]
+
+
+@contextlib.contextmanager
+def _closed(checkpoints: Any) -> Iterator[Any]:
+    """Close it at the end; what it says of a failure that was raised already is not said again."""
+    try:
+        yield checkpoints
+    except BaseException:
+        with contextlib.suppress(StorageError):
+            attempt(checkpoints.close)
+        raise
+    checkpoints.close()
 
 
 def _tidy(kept: Path) -> None:
@@ -226,19 +239,19 @@ def _crc32(state: dict[str, Any]) -> np.ndarray:
 
 def _save(checkpoints: Any, step: int, state: dict[str, Any], kept: Path) -> None:
     try:
-        checkpoints.save(step, {"state": state, "crc32": _crc32(state)})
-    except Exception as error:  # Orbax and TensorStore raise many types for a full disk
-        raise LandedError(f"The state of the training cannot be written to {kept}: {first_line(error)}") from error
+        attempt(lambda: checkpoints.save(step, {"state": state, "crc32": _crc32(state)}))
+    except StorageError as error:
+        raise LandedError(f"The state of the training cannot be written to {kept}: {error}.") from None
 
 
 def _load(checkpoints: Any, step: int, like: dict[str, Any], kept: Path) -> dict[str, Any]:
     try:
-        loaded = checkpoints.load(step, {"state": like, "crc32": np.array(0, np.uint32)})
+        loaded = attempt(lambda: checkpoints.load(step, {"state": like, "crc32": np.array(0, np.uint32)}))
         if int(loaded["crc32"]) == int(_crc32(loaded["state"])):
             return loaded["state"]
         why = "its checksum is another"
-    except Exception as error:  # and as many for a damaged folder
-        why = first_line(error)
+    except StorageError as error:
+        why = str(error)
     raise LandedError(
         f"Step {step} in {kept / 'steps'} is damaged ({why}): delete that step to go on from the one before, or all of "
         f"{kept} to begin again."

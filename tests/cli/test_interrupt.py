@@ -1,0 +1,79 @@
+"""Ctrl-C, at any moment: status 130, at once, and nothing half-written."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.fulldisk import ROOT
+
+LANDED = "from landed_jax.cli import main; print('started', flush=True); main()"
+
+
+def interrupted(seconds: float, *arguments: object) -> tuple[int, str, float]:
+    """Exit status, what stood on stderr, and seconds from the signal to the end."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    command = [sys.executable, "-c", LANDED, "--no-cache", *map(str, arguments)]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "started\n"
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        sent = time.monotonic()
+        _, errors = process.communicate(timeout=60)
+        return process.returncode, errors, time.monotonic() - sent
+
+
+RUN = ("run", "The Colosseum is in the city of", "--effects")
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [(0.3, 3.0, 6.0), pytest.param([0.2 + i / 3 for i in range(24)], marks=pytest.mark.slow)],
+    ids=["three", "many"],
+)
+def test_a_run_ends_at_once(moments: list[float]) -> None:
+    for moment in moments:
+        status, errors, seconds = interrupted(moment, *RUN)
+        assert (status, errors) == (130, "\nlanded: interrupted\n"), f"after {moment} s"
+        assert seconds < 5, f"after {moment} s"
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(12, marks=pytest.mark.slow)])
+def test_a_conversion_leaves_nothing_or_all_of_it(tmp_path: Path, count: int) -> None:
+    for i in range(count):
+        status, errors, _ = interrupted(1.5 + 3 * i / count, "convert", "bundled", tmp_path / "deep" / "native")
+        if status == 0:  # it was done before
+            assert (tmp_path / "deep" / "native" / "landed.json").exists()
+            break
+        assert (status, errors) == (130, "\nlanded: interrupted\n")
+        assert [path for path in tmp_path.rglob("*") if path.name != "deep"] == []
+
+
+def test_where_it_is_ignored_it_stays_ignored() -> None:
+    code = (
+        "import os, signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from landed_jax.cli.interrupt import exit_on_interrupt\n"
+        "exit_on_interrupt(); os.kill(os.getpid(), signal.SIGINT); print('went on')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "went on\n"
+
+
+def test_a_run_that_waits_for_its_prompt_ends() -> None:
+    reading, writing = os.pipe()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", LANDED, "run"], env=environment, stdin=reading, stdout=subprocess.PIPE, stderr=-1
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"started\n"
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+    os.close(reading)
+    os.close(writing)
