@@ -37,11 +37,12 @@ def _wait(receiver: socket.socket, sender: socket.socket, ending: threading.Even
     while signal.SIGINT not in receiver.recv(64):
         pass
     ending.set()
-    from landed_jax.files.unfinished import remove_unfinished
+    from landed_jax.files.unfinished import publishing, remove_unfinished
 
     try:
         stderr = os.dup(2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # whoever misses what is removed now need not say so
+        publishing.acquire()  # to the end
         remove_unfinished()
         os.write(stderr, (_SHOW_CURSOR if os.isatty(stderr) else b"") + b"\nlanded: interrupted\n")
     finally:

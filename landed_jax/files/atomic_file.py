@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from landed_jax.errors import LandedError
-from landed_jax.files.unfinished import unfinished
+from landed_jax.files.unfinished import publishing, unfinished
 
 
 def write_file(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
@@ -49,7 +49,8 @@ def _replace(target: Path, data: bytes | memoryview, mode: int | None) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        with publishing:
+            os.replace(temporary, target)
     sync_folder(target.parent)
 
 

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from landed_jax.errors import LandedError
 from landed_jax.files.atomic_file import sync_folder
-from landed_jax.files.unfinished import remove, unfinished
+from landed_jax.files.unfinished import publishing, remove, unfinished
 
 _UNFINISHED = re.compile(r"\..+\.unfinished-[0-9a-f]+", re.DOTALL)
 
@@ -83,8 +83,9 @@ def fill_folder(dst: Path) -> Iterator[Path]:
             folder.mkdir()
             yield folder
             _sync(folder)
-            check_destination(dst)
-            folder.rename(dst)
+            with publishing:
+                check_destination(dst)
+                folder.rename(dst)
         sync_folder(dst.parent)
     except OSError as error:
         raise LandedError(f"{dst} cannot be written: {error.strerror or error}.") from error

@@ -3,11 +3,15 @@
 import contextlib
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 _unfinished: set[Path] = set()
+
+publishing = threading.Lock()
+"""Held while something finished takes its name. Who takes away what is unfinished, and ends the process, keeps it."""
 
 
 @contextlib.contextmanager
@@ -22,7 +26,10 @@ def unfinished(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished() -> None:
-    """Remove everything that is being written: for a process that will not come back to its blocks."""
+    """Remove everything that is being written: for a process that will not come back to its blocks.
+
+    Take `publishing` before, and keep it: another thread might give what is left of its folder the name.
+    """
     for path in list(_unfinished):
         remove(path)
 

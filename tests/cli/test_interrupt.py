@@ -1,6 +1,7 @@
 """Ctrl-C, at any moment: status 130, at once, and nothing half-written."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from landed_jax.model import load
 from tests.fulldisk import ROOT
 
 LANDED = "from landed_jax.cli import main; print('started', flush=True); main()"
@@ -46,12 +48,16 @@ def test_a_run_ends_at_once(moments: list[float]) -> None:
 
 @pytest.mark.parametrize("count", [2, pytest.param(12, marks=pytest.mark.slow)])
 def test_a_conversion_leaves_nothing_or_all_of_it(tmp_path: Path, count: int) -> None:
+    dst = tmp_path / "deep" / "native"
     for i in range(count):
-        status, errors, _ = interrupted(1.5 + 3 * i / count, "convert", "bundled", tmp_path / "deep" / "native")
+        status, errors, _ = interrupted(0.2 + 2 * i / count, "convert", "bundled", dst)
         if status == 0:  # it was done before
-            assert (tmp_path / "deep" / "native" / "landed.json").exists()
-            break
+            assert load(dst).config == load().config
+            return
         assert (status, errors) == (130, "\nlanded: interrupted\n")
+        if dst.exists():
+            assert load(dst).config == load().config
+            shutil.rmtree(dst)
         assert [path for path in tmp_path.rglob("*") if path.name != "deep"] == []
 
 
