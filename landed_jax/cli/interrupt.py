@@ -4,33 +4,35 @@ A `KeyboardInterrupt` would wait for XLA to finish compiling, be lost in a callb
 the process on its way out. So none is raised: a thread takes away what is half written and ends the process.
 """
 
+import contextlib
 import os
 import signal
 import socket
 import threading
+from collections.abc import Iterator
 
 _STATUS = 130
 _SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
 
 
-def exit_on_interrupt() -> threading.Event:
-    """From now on SIGINT ends this process; not where it is ignored or handled already, nor outside the main thread.
-
-    Returns:
-        Set as soon as the process is being ended.
-    """
+@contextlib.contextmanager
+def ends_on_interrupt() -> Iterator[None]:
+    """Within the block SIGINT ends this process; not where it is ignored or handled, nor outside the main thread."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
     ending = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        return ending
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        return ending
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
     # Python's own part of the handling waits for the main thread; writing the signal's number does not.
     signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGINT, lambda number, frame: None)
     threading.Thread(target=_wait, args=(receiver, sender, ending), daemon=True, name="interrupt").start()
-    return ending
+    yield
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done: Python's own end is not to be cut off
+    if ending.is_set():
+        threading.Event().wait()  # for the other thread, which ends the process
 
 
 def _wait(receiver: socket.socket, sender: socket.socket, ending: threading.Event) -> None:

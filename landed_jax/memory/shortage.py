@@ -29,8 +29,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError("out of range"))
     (True, False)
     """
-    of_xla = type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError") and "RESOURCE_EXHAUSTED" in str(error)
-    return of_xla or isinstance(error, MemoryError)
+    if type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError"):
+        return any(words in str(error) for words in ("RESOURCE_EXHAUSTED", "Out of memory"))
+    return isinstance(error, MemoryError)
 
 
 def out_of_memory(error: BaseException) -> str:

@@ -64,8 +64,8 @@ def test_a_conversion_leaves_nothing_or_all_of_it(tmp_path: Path, count: int) ->
 def test_where_it_is_ignored_it_stays_ignored() -> None:
     code = (
         "import os, signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "from landed_jax.cli.interrupt import exit_on_interrupt\n"
-        "exit_on_interrupt(); os.kill(os.getpid(), signal.SIGINT); print('went on')"
+        "from landed_jax.cli.interrupt import ends_on_interrupt\n"
+        "with ends_on_interrupt(): os.kill(os.getpid(), signal.SIGINT); print('went on')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "went on\n"
