@@ -1,12 +1,20 @@
 """Attention in spans, in blocks and by key heads against the same in NumPy, written out."""
 
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 from jax.sharding import Mesh, PartitionSpec
 
+from landed_jax import SOURCES, WRITES, Site, Trace, forward
 from landed_jax.nn.attention import attend, attention_mask, attention_pattern, mix_values
+from landed_jax.parameters import Params, abstract_params, stack_layers
+from tests.models import SMALL, random_params, random_tokens
 
 HEADS, KEY_HEADS, HEAD_DIM = 4, 2, 6
 # Bytes of the scores of one query at 600 tokens, in float64: what limits the blocks to the fewest queries, and no more.
@@ -94,3 +102,43 @@ def test_in_loops_under_vmap_grad_and_shard_map(window: int | None, x64: None, m
     mesh, rows = Mesh(np.array(jax.devices()[:2]), ("data",)), PartitionSpec("data")
     cut = jax.shard_map(lambda *given: attend(*given, window), mesh=mesh, in_specs=rows, out_specs=rows)
     np.testing.assert_allclose(jax.jit(cut)(q, k, v, mask), mixed, atol=1e-12)
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("name", ["llama", "mistral"])
+def test_the_rows_of_chosen_positions_are_those_of_the_whole_pattern(name: str, stacked: bool, x64: None) -> None:
+    config = dataclasses.replace(SMALL, model_type=name, sliding_window=3 if name == "mistral" else None)
+    params = random_params(config, dtype=jnp.float64)
+    params = stack_layers(params) if stacked else params
+    tokens = random_tokens(config, lengths=(9, 4))
+    _, whole = forward(params, tokens, config, record={Site.PATTERN})
+    for at in ([-1], [8], [6, 2, 7], [0]):
+        logits, rows = forward(params, tokens, config, record={Site.PATTERN, Site.HEAD}, at=at)
+        plain, heads = forward(params, tokens, config, record={Site.HEAD}, at=at)
+        expected = np.asarray(whole[Site.PATTERN])[:, :, :, np.mod(at, 9)]
+        np.testing.assert_allclose(rows[Site.PATTERN], expected, rtol=0, atol=1e-14)
+        np.testing.assert_array_equal(logits, plain)
+        np.testing.assert_array_equal(rows[Site.HEAD], heads[Site.HEAD])
+
+
+def test_a_run_of_one_position_never_makes_the_pattern_whole() -> None:
+    """No array of the traced program is as large as one layer's pattern, however deep in its loops."""
+    config, length = SMALL, 2048
+    ids = jax.ShapeDtypeStruct((1, length), jnp.int32)
+
+    def sizes(at: list[int] | None) -> int:
+        def run(params: Params, ids: jax.Array) -> tuple[jax.Array, Trace]:
+            return forward(params, ids, config, record=WRITES | SOURCES, at=at)
+
+        traced = jax.make_jaxpr(run)(abstract_params(config), ids)
+        return max(value.aval.size for equation in all_equations(traced.jaxpr) for value in equation.outvars)
+
+    assert sizes(None) >= config.n_heads * length**2  # what is asked for is made
+    assert sizes([-1]) < config.n_heads * length**2 / 4
+
+
+def all_equations(jaxpr: Any) -> Iterator[Any]:
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jaxprs_in_params(equation.params):
+            yield from all_equations(inner)

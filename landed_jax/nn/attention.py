@@ -25,7 +25,7 @@ def attention_mask(
         first: the column of the first key.
     """
     keys = first + jnp.arange(mask.shape[-1])
-    back = (keys if queries is None else queries)[:, None] - keys[None, :]
+    back = (keys if queries is None else queries.astype(keys.dtype))[:, None] - keys[None, :]
     seen = back >= 0 if window is None else (back >= 0) & (back < window)
     return (seen[None] & mask[:, None, :]) | (back == 0)[None]
 

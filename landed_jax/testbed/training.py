@@ -269,7 +269,11 @@ def _agree(kept: Path, recipe: Recipe) -> None:
             kept.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LandedError(f"{kept} cannot be written: {error.strerror or error}.") from error
-        write_file(file, json.dumps(written, indent=1).encode())
+        try:
+            write_file(file, json.dumps(written, indent=1).encode())
+        except LandedError:
+            _tidy(kept)
+            raise
         return
     before = read_json_object(file)
     different = [

@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import landed_jax as landed
 from landed_jax.errors import LandedError
 from landed_jax.testbed.language import Rows
 from landed_jax.testbed.training import ARCHITECTURE, Progress, Recipe, loss, start, train
+from tests.fulldisk import python
 from tests.reference.numpy_model import numpy_forward
 from tests.testbed.tiny import TINY
 
@@ -156,3 +158,42 @@ def test_another_recipe_does_not_go_on(tmp_path: Path, usual_promotion: None) ->
         train(tmp_path / "model", TINY, watch=stop, score_every=None)
     with pytest.raises(LandedError, match=r"begun otherwise.*seed 5, now 6"):
         train(tmp_path / "model", dataclasses.replace(TINY, seed=6))
+
+
+FULL = """
+import sys
+from pathlib import Path
+from landed_jax.errors import LandedError
+from landed_jax.testbed.training import train
+from tests.testbed.tiny import TINY
+try:
+    train(Path(sys.argv[1]), TINY, score_every=None)
+except LandedError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 3_000])  # not even the recipe; no state
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, limit: int) -> None:
+    done = python(FULL, tmp_path / "model", limit=limit)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "cannot be written" in done.stdout and done.stdout.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_disk_that_fills_up_costs_no_state(begun: Path, tmp_path: Path, usual_promotion: None) -> None:
+    dst, kept = a_copy(begun, tmp_path)
+    done = python(FULL, dst, limit=3_000)
+    assert "The state of the training cannot be written" in done.stdout and done.stderr == ""
+    assert sorted(step.name for step in (kept / "steps").iterdir()) == ["2", "4"]
+    train(dst, TINY, score_every=None)  # and it goes on from there
+    assert landed.load(dst).config == TINY.config
+
+
+def test_two_trainings_of_one_model_do_not_mix(tmp_path: Path, usual_promotion: None) -> None:
+    def second(progress: object) -> None:
+        with pytest.raises(LandedError, match="being written by another"):
+            train(tmp_path / "model", TINY, score_every=None)
+
+    train(tmp_path / "model", TINY, watch=second, score_every=None)
+    assert landed.load(tmp_path / "model").config == TINY.config
