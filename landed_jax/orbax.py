@@ -1,7 +1,6 @@
 """Orbax, kept from writing to the user's screen, and its errors in a few words."""
 
 import contextlib
-import gc
 import logging
 import os
 import re
@@ -43,7 +42,7 @@ def attempt(work: Callable[[], R]) -> R:
 
     Raises:
         StorageError: for whatever else the call raises (Orbax and TensorStore have many types for a full disk or a
-            damaged folder), once it holds nothing any more; lack of memory stays what it is.
+            damaged folder); lack of memory stays what it is.
     """
     try:
         return work()
@@ -51,8 +50,14 @@ def attempt(work: Callable[[], R]) -> R:
         if is_out_of_memory(error):
             raise
         problem = reason(error)
-    gc.collect()  # what was not waited for says so when it is collected: here, where that is not shown
+    logging.getLogger("asyncio").addFilter(_is_news)  # once: the same filter is not added twice
     raise StorageError(problem)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether asyncio's record is more than another write of a failed save, which says so when it is collected."""
+    message = record.getMessage()
+    return "never retrieved" not in message or "orbax-checkpoint-tmp" not in message
 
 
 @contextlib.contextmanager
@@ -62,8 +67,8 @@ def quiet() -> Iterator[None]:
     After a failure its other writes go on and find its event loop closed, and each would print a traceback. They are
     waited for.
     """
-    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
-    levels, hook, last = [logger.level for logger in loggers], sys.unraisablehook, time.monotonic()
+    logger = logging.getLogger("absl")
+    level, hook, last = logger.level, sys.unraisablehook, time.monotonic()
 
     def without_stragglers(raised: Any) -> None:
         nonlocal last
@@ -72,8 +77,7 @@ def quiet() -> Iterator[None]:
         else:
             hook(raised)
 
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+    logger.setLevel(logging.CRITICAL)
     sys.unraisablehook = without_stragglers
     try:
         with warnings.catch_warnings():
@@ -86,6 +90,5 @@ def quiet() -> Iterator[None]:
             time.sleep(0.05)
         raise
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logger.setLevel(level)
         sys.unraisablehook = hook
