@@ -6,13 +6,22 @@ from typing import Any, Literal, get_args
 
 from landed_jax.errors import LandedError
 
+ModelType = Literal["llama", "mistral"]
 RopeKind = Literal["default", "linear", "dynamic", "llama3", "yarn"]
 Activation = Literal["silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2"]
-_POSITIVE = ("theta", "factor", "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow")
-
 
 LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 _SMALLEST_FLOAT32 = 2.0**-149
+# Within these no frequency, angle or score overflows in float32, whatever the head's size and the prompt's length.
+_ROPE_BOUNDS = {
+    "theta": (1e-9, 1e30),
+    "factor": (1e-9, 1e30),
+    "low_freq_factor": (1e-9, 1e30),
+    "high_freq_factor": (1e-9, 1e30),
+    "beta_fast": (1e-9, 1e30),
+    "beta_slow": (1e-9, 1e30),
+    "attention_factor": (1e-9, 1e9),
+}
 
 
 def is_positive_float32(value: Any) -> bool:
@@ -66,7 +75,7 @@ class ModelConfig:
     n_kv_heads: int
     head_dim: int
     d_ff: int
-    model_type: Literal["llama", "mistral"] = "llama"
+    model_type: ModelType = "llama"
     activation: Activation = "silu"
     norm_eps: float = 1e-6
     max_positions: int = 2048
@@ -83,12 +92,14 @@ class ModelConfig:
             for name in sizes
             if type(getattr(self, name)) is not int or not 0 < getattr(self, name) < 2**31
         ]
-        floats = {"norm_eps": self.norm_eps, **{f"rope.{name}": getattr(self.rope, name) for name in _POSITIVE}}
-        wrong += [
-            f"{name} is {value!r}, not a number above 0 that float32 holds"
-            for name, value in floats.items()
-            if not is_positive_float32(value)
-        ]
+        if not is_positive_float32(self.norm_eps):
+            wrong.append(f"norm_eps is {self.norm_eps!r}, not a number above 0 that float32 holds")
+        for name, (least, most) in _ROPE_BOUNDS.items():
+            value = getattr(self.rope, name)
+            if type(value) not in (int, float) or not least <= value <= most:
+                wrong.append(f"the rotary {name} is {value!r}, not a number from {least:g} to {most:g}")
+        if self.model_type not in get_args(ModelType):
+            wrong.append(f"model_type {self.model_type!r} is not one of {', '.join(get_args(ModelType))}")
         if not wrong and self.n_heads % self.n_kv_heads:
             wrong.append(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}")
         if not wrong and self.head_dim % 2:

@@ -20,7 +20,7 @@ from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
 from landed_jax.files.checksums import folder_checksums, sealed, unsealed
-from landed_jax.files.inside import copy_inside
+from landed_jax.files.inside import copy_inside, keep_private
 from landed_jax.files.json_object import read_json_object
 from landed_jax.hf.dtypes import FLOATS, require_64_bit
 from landed_jax.hf.fields import shown
@@ -67,6 +67,8 @@ def save_native(dst: Path, config: ModelConfig, params: Params, tokenizer_folder
             manifest = {"format": FORMAT, "config": config.to_dict(), "dtypes": _dtypes(config, params)}
             manifest["files"] = folder_checksums(folder)
             (folder / MANIFEST).write_text(json.dumps(sealed(manifest), indent=1), encoding="utf-8")
+            if tokenizer_folder is not None:
+                keep_private(tokenizer_folder, folder)
 
 
 def load_native(folder: Path, mesh: Mesh | None = None, stacked: bool = False) -> tuple[ModelConfig, Params]:
@@ -164,6 +166,9 @@ def _check_files(folder: Path, expected: Any) -> None:
     found = folder_checksums(folder, besides=MANIFEST)
     if not isinstance(expected, dict) or not expected:
         raise LandedError(f"{folder / MANIFEST} lists no files: convert again.")
+    for name in found:
+        if name not in expected and (name.startswith(f"{_PARAMS}/") or name in ("config.json", *TOKENIZER_FILES)):
+            raise LandedError(f"{folder} is damaged, convert again: {name} was not written with it.")
     for name, crc in expected.items():
         if name not in found:
             raise LandedError(f"{folder} is damaged, convert again: {name} is missing.")

@@ -277,12 +277,12 @@ def _one_large_leaf(size: int) -> tuple[ModelConfig, dict]:
 @pytest.mark.parametrize("mebibytes", [31, 32, 33, pytest.param(600, marks=pytest.mark.slow)])
 def test_large_leaves_are_converted_and_saved_and_loaded(tmp_path: Path, mebibytes: int) -> None:
     config, params = _one_large_leaf(mebibytes << 20)
-    save_native(tmp_path / "saved", config, params)
-    assert_same(load_native(tmp_path / "saved")[1], params)
-    shutil.rmtree(tmp_path / "saved")
     src = write_checkpoint(tmp_path / "src", dict(to_hf(params, config)), config)
     convert(src, tmp_path / "converted")
     assert_same(load_native(tmp_path / "converted")[1], params)
+    if mebibytes < 600:  # what `convert` does with what it has read
+        save_native(tmp_path / "saved", config, stack_layers(params))
+        assert_same(load_native(tmp_path / "saved")[1], params)
     shutil.rmtree(tmp_path)
 
 
@@ -376,3 +376,13 @@ def test_processes_of_one_program_write_one_folder(tmp_path: Path) -> None:
     for name in os.listdir(tmp_path):
         assert_same(load(tmp_path / name, stacked=False).params, bundled.params)
         assert load(tmp_path / name).vocabulary is not None
+
+
+@pytest.mark.parametrize("name", ["added_tokens.json", "special_tokens_map.json", "params/more"])
+def test_a_file_that_was_not_written_with_it_is_found(tmp_path: Path, name: str) -> None:
+    convert("bundled", tmp_path / "native")
+    (tmp_path / "native" / "NOTES.md").write_text("one's own")
+    load(tmp_path / "native")
+    (tmp_path / "native" / name).write_text("{}")
+    with pytest.raises(LandedError, match=f"{name} was not written with it"):
+        load(tmp_path / "native")

@@ -29,10 +29,12 @@ def ends_on_interrupt() -> Iterator[None]:
     signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGINT, lambda number, frame: None)
     threading.Thread(target=_wait, args=(receiver, sender, ending), daemon=True, name="interrupt").start()
-    yield
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done: Python's own end is not to be cut off
-    if ending.is_set():
-        threading.Event().wait()  # for the other thread, which ends the process
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done: Python's own end is not to be cut off
+        if ending.is_set():
+            threading.Event().wait()  # for the other thread, which ends the process
 
 
 def _wait(receiver: socket.socket, sender: socket.socket, ending: threading.Event) -> None:

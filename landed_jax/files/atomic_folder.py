@@ -1,6 +1,7 @@
 """A new folder that is there whole or not at all, and of one writer only."""
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
@@ -42,8 +43,10 @@ def claimed(dst: Path) -> Iterator[None]:
     """
     dst = Path(dst).absolute()
     check_destination(dst)
-    lock = dst.with_name(f".{dst.name}.lock")
+    lock = _beside(dst, "lock")
     with _parents(dst):
+        if lock.is_symlink() or (lock.exists() and lock.stat().st_size):
+            raise LandedError(f"{lock} is in the way, and is no lock of this package's: move it away.")
         try:
             held = FileLock(lock, timeout=0).acquire()
         except Timeout:
@@ -55,7 +58,7 @@ def claimed(dst: Path) -> Iterator[None]:
         try:
             with unfinished(lock):  # removed while it is held: who waits for it sees that, and makes another
                 check_destination(dst)  # once more: whoever had the lock may just have finished
-                left = re.compile(re.escape(f".{dst.name}.unfinished-") + "[0-9a-f]+")
+                left = re.compile(re.escape(_beside(dst, "unfinished-").name) + "[0-9a-f]+")
                 for name in filter(left.fullmatch, os.listdir(dst.parent)):
                     remove(dst.with_name(name))  # whoever has the lock is the only writer alive
                 yield
@@ -79,7 +82,7 @@ def fill_folder(dst: Path) -> Iterator[Path]:
     """`new_folder`, for who has `claimed` `dst` already."""
     dst = Path(dst).absolute()
     try:
-        with unfinished(dst.with_name(f".{dst.name}.unfinished-{secrets.token_hex(8)}")) as folder:
+        with unfinished(_beside(dst, f"unfinished-{secrets.token_hex(8)}")) as folder:
             folder.mkdir()
             yield folder
             _sync(folder)
@@ -89,6 +92,13 @@ def fill_folder(dst: Path) -> Iterator[Path]:
         sync_folder(dst.parent)
     except OSError as error:
         raise LandedError(f"{dst} cannot be written: {error.strerror or error}.") from error
+
+
+def _beside(dst: Path, what: str) -> Path:
+    """A hidden name beside `dst`, of its own; one that is too long for that is shortened to its hash."""
+    name = os.fsencode(dst.name)
+    stem = dst.name if len(name) < 200 else hashlib.sha256(name).hexdigest()
+    return dst.with_name(f".{stem}.{what}")
 
 
 @contextlib.contextmanager

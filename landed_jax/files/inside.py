@@ -10,10 +10,10 @@ _HUB_REPOSITORY = re.compile(r"(models|datasets|spaces)--.+")
 
 
 def file_inside(folder: Path, name: str) -> Path | None:
-    """The file `name` of a folder that somebody else may have made, or None where it is not there.
+    """Where the file `name` of a folder that somebody else may have made really lies, or None where it is not there.
 
-    A link may lead to another file of the folder, or into the store of a Hugging Face cache (``models--…/blobs``), from
-    where the cache itself links.
+    A link may lead to another file of the folder; in a Hugging Face cache also into the folder's own repository
+    (``models--…/blobs``), where the files of its snapshots are.
 
     Raises:
         LandedError: if it is no ordinary file, or a link to somewhere else.
@@ -29,10 +29,13 @@ def file_inside(folder: Path, name: str) -> Path | None:
         raise LandedError(f"{path} cannot be read: {error}.") from error
     if not real.is_file():
         raise LandedError(f"{path} is not an ordinary file.")
-    in_cache = real.parent.name == "blobs" and _HUB_REPOSITORY.fullmatch(real.parent.parent.name)
-    if not real.is_relative_to(root) and not in_cache:
+    if not real.is_relative_to(root) and real.parent not in (p / "blobs" for p in root.parents if _is_repository(p)):
         raise LandedError(f"{path} is a link out of its folder, to {real}: put the file itself there.")
-    return path
+    return real
+
+
+def _is_repository(folder: Path) -> bool:
+    return _HUB_REPOSITORY.fullmatch(folder.name) is not None
 
 
 def copy_inside(folder: Path, name: str, to: Path) -> None:
@@ -42,3 +45,14 @@ def copy_inside(folder: Path, name: str, to: Path) -> None:
             shutil.copy(path, to / name)
         except PermissionError as error:
             raise LandedError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def keep_private(src: Path, dst: Path) -> None:
+    """Take from every file of `dst` the permissions for others that some file of `src` does not give."""
+    given = 0o777
+    for path in src.rglob("*"):
+        if path.is_file():
+            given &= path.stat().st_mode
+    for path in dst.rglob("*"):
+        if path.is_file():
+            path.chmod(path.stat().st_mode & (given | 0o700))

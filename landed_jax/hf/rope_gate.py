@@ -58,10 +58,12 @@ def _read_object(top: Fields, name: str, max_positions: int) -> RopeConfig:
 
 
 def _kind(inner: Fields) -> Any:
-    kinds = [inner.take(key) for key in ("rope_type", "type") if inner.take(key) is not None]
+    kinds = [inner.take(key) for key in ("rope_type", "type") if key in inner.values]
     if len(kinds) == 2 and kinds[0] != kinds[1]:
         inner.refuse("type", f"rope_type says {shown(kinds[0])}")
-    return kinds[0] if kinds and isinstance(kinds[0], str) else "default" if not kinds else None
+    if not kinds:
+        return "default"
+    return kinds[0] if isinstance(kinds[0], str) else None
 
 
 def _theta(top: Fields, inner: Fields) -> float:
@@ -132,6 +134,10 @@ def _attention_factor(inner: Fields, factor: float) -> float:
     if inner.take("attention_factor") is not None:
         return inner.number("attention_factor", 1.0)
     growth = 0.1 * math.log(factor) if factor > 1 else 0.0
+    for key, value in (("mscale", mscale), ("mscale_all_dim", over)):
+        if value < 0:
+            inner.refuse(key, "below 0")
+            return 1.0
     if mscale and over:
         return (mscale * growth + 1) / (over * growth + 1)
     return growth + 1

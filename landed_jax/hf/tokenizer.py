@@ -38,7 +38,10 @@ def load_vocabulary(folder: Path) -> Vocabulary | None:
         from transformers import AutoTokenizer as Tokenizer
 
     try:
-        return Vocabulary(Tokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
+        vocabulary = Vocabulary(Tokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
+        vocabulary.unknown("a")  # some settings are only looked at when it is used
+        vocabulary.text(vocabulary.encode("a")[-1])
+        return vocabulary
     except Exception as error:  # the tokenizers raise their own types, some of them bare Exception
         raise LandedError(f"The tokenizer in {folder} cannot be read: {first_line(error)}") from error
 

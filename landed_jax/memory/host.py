@@ -15,7 +15,17 @@ def host_memory() -> int:
     """Bytes of the machine's memory, or of the part that a container or a batch system leaves to this process."""
     import psutil  # here, as few calls need it
 
-    return min([psutil.virtual_memory().total, *cgroup_limits()])
+    return min([psutil.virtual_memory().total, *cgroup_limits(), *process_limits()])
+
+
+def process_limits() -> list[int]:
+    """The limits, in bytes, that a shell or a batch system has set on this process's address space and data."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return []
+    limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
+    return [limit for limit in limits if limit != resource.RLIM_INFINITY]
 
 
 def device_memory(device: Any = None) -> int:

@@ -31,6 +31,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     if type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError"):
         return any(words in str(error) for words in ("RESOURCE_EXHAUSTED", "Out of memory"))
+    if isinstance(error, ImportError):  # a library that cannot be mapped
+        return any(words in str(error).lower() for words in ("cannot allocate", "failed to map segment"))
     return isinstance(error, MemoryError)
 
 

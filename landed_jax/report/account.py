@@ -113,6 +113,8 @@ def account_for(
     trace = model.trace(computed, record=record, at=[position % length + padding])
     # Out of JAX in one go: indexing device arrays one by one would compile a program for each.
     found = without_padding(jax.device_get(_find_out(trace, *ids)), padding)
+    if not np.isfinite(found[0].value).all():
+        raise LandedError(f"The logit is {float(found[0].value[0, 0])}: somewhere in this model float32 overflows.")
     closer = {}
     if sections:
         runner_up = None if found[1] is None else found[1].against

@@ -4,20 +4,24 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
 from landed_jax.analysis.writes import describe
+from landed_jax.bundle import bundled_folder
 from landed_jax.cli.commands import status_of
 from landed_jax.cli.output import write_json
 from landed_jax.hf.gate import config_from_hf
 from landed_jax.hf.table import to_hf
+from landed_jax.hf.writer import write_checkpoint
 from landed_jax.model import load
 from landed_jax.report.account import account_for
 from landed_jax.report.document import run_document
@@ -296,3 +300,25 @@ def test_verify_runs_each_prompt_alone_and_refuses_other_models(
     (pickled / "config.json").write_bytes((biased / "config.json").read_bytes())
     (pickled / "pytorch_model.bin").write_bytes(b"never opened")
     assert "cannot open" in plain(capfd, "verify", str(biased), "--against", str(pickled))
+
+
+def test_a_model_that_overflows_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    bundled = load("bundled")
+    params = jax.tree.map(lambda leaf: leaf * np.float32(1e19), bundled.params)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    write_checkpoint(folder, bundled.config, params)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(bundled_folder() / name, folder / name)
+    for option in ([], ["--json", str(tmp_path / "a.json")], ["--out", str(tmp_path / "a.nc")]):
+        assert status_of(["run", "The Colosseum is in the city of", "--model", str(folder), *option]) == 2
+        assert "float32 overflows" in capfd.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_tokenizer_settings_that_cannot_be_used(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = Path(shutil.copytree(bundled_folder(), tmp_path / "model", copy_function=shutil.copyfile))
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": "long"}))
+    assert status_of(["run", "Rome", "--model", str(folder)]) == 2
+    assert "The tokenizer in" in capfd.readouterr().err

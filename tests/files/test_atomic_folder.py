@@ -90,6 +90,19 @@ def test_what_a_killed_process_leaves_goes_with_the_next(tmp_path: Path) -> None
     assert sorted(os.listdir(tmp_path)) == sorted(["dst", *others])
 
 
+def test_somebodys_own_file_is_not_taken_for_a_lock(tmp_path: Path) -> None:
+    (tmp_path / ".dst.lock").write_text("keep")
+    with pytest.raises(LandedError, match="is in the way"):
+        fill(tmp_path / "dst", "")
+    assert (tmp_path / ".dst.lock").read_text() == "keep"
+
+
+@pytest.mark.parametrize("length", [199, 200, 255])
+def test_names_of_any_length(tmp_path: Path, length: int) -> None:
+    fill(tmp_path / ("x" * length), "there")
+    assert os.listdir(tmp_path) == ["x" * length]
+
+
 def test_folders_above_go_again_where_nothing_came_of_it(tmp_path: Path) -> None:
     with pytest.raises(LandedError, match="No space left"), new_folder(tmp_path / "a" / "b" / "dst"):
         raise OSError(28, "No space left on device")

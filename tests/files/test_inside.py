@@ -1,6 +1,7 @@
 """Only a model folder's own files are copied, whatever its links name."""
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -80,15 +81,29 @@ def test_a_hub_cache_and_links_within_are_followed(src: Path, tmp_path: Path) ->
     (src / "kept.safetensors").write_bytes((src / "model.safetensors").read_bytes())
     (src / "model.safetensors").unlink()
     (src / "model.safetensors").symlink_to("kept.safetensors")
-    assert file_inside(src, "model.safetensors") == src / "model.safetensors"
+    assert file_inside(src, "model.safetensors") == src / "kept.safetensors"
     (tmp_path / "latest").symlink_to("src")
     convert(tmp_path / "latest", tmp_path / "again")
 
 
+def test_a_link_into_another_repository_of_a_cache_is_refused(src: Path, tmp_path: Path) -> None:
+    blob = tmp_path / "models--someone--private" / "blobs" / "abc"
+    blob.parent.mkdir(parents=True)
+    blob.write_text("{}")
+    snapshot = tmp_path / "models--owner--name" / "snapshots" / "0a1b"
+    shutil.copytree(src, snapshot)
+    for folder in (src, snapshot):
+        (folder / "special_tokens_map.json").symlink_to(blob)
+        with pytest.raises(LandedError, match="is a link out of its folder"):
+            convert(folder, tmp_path / "dst")
+
+
 def test_copies_are_as_private_as_what_they_were_made_of(src: Path, tmp_path: Path) -> None:
-    (src / "config.json").chmod(0o600)
+    (src / "model.safetensors").chmod(0o600)
     convert(src, tmp_path / "dst")
-    assert stat.S_IMODE((tmp_path / "dst" / "config.json").stat().st_mode) == 0o600
+    files = [path for path in (tmp_path / "dst").rglob("*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in files} == {0}
+    load(tmp_path / "dst")
 
 
 def test_a_tensor_file_elsewhere_is_not_taken_in_by_name(src: Path, tmp_path: Path) -> None:
