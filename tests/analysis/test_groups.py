@@ -11,8 +11,8 @@ import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, PerWrite, Site, Trace, Write
 from landed_jax.analysis.groups import GroupEffect, group_effect, layer_group, summed_writes, write_group
 from landed_jax.config import ModelConfig
+from landed_jax.nn.stream_order import read_sites
 from landed_jax.parameters import stack_layers
-from landed_jax.trace import read_sites
 from tests.analysis.test_attribution import column, real_positions, run, traced
 from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write

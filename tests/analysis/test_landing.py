@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import landed_jax as landed
 from landed_jax import NORMED, SOURCES, WRITES, LandedError, Site, Tokens, Write
 from landed_jax.config import ModelConfig, RopeConfig
+from landed_jax.nn.stream_order import read_sites
 from landed_jax.parameters import stack_layers
-from landed_jax.trace import read_sites
 from tests.models import BIASED, CONFIGS, SMALL, configs, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import numpy_forward

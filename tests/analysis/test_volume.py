@@ -11,8 +11,8 @@ import pytest
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, PerWrite, Trace
 from landed_jax.analysis.volume import sigma_shares, volume, weak_directions
+from landed_jax.nn.stream_order import read_sites
 from landed_jax.parameters import stack_layers
-from landed_jax.trace import read_sites
 from tests.analysis.test_attribution import column, real_positions, run, traced, unembedding
 from tests.models import CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
