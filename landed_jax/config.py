@@ -122,11 +122,6 @@ class ModelConfig:
         """Query heads that share one key and value head."""
         return self.n_heads // self.n_kv_heads
 
-    @property
-    def n_sites(self) -> int:
-        """Read sites: two a layer and the final norm."""
-        return 2 * self.n_layers + 1
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; `from_dict` reads them back."""
         return dataclasses.asdict(self)

@@ -54,12 +54,13 @@ from landed_jax.model import Model, convert, load
 from landed_jax.nn.layer_writes import LayerWrites, PerLayerWrite
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.sites import NORMED, RESIDUALS, SOURCES, WRITES, Site
+from landed_jax.nn.stream_order import read_sites
 from landed_jax.parameters import count_parameters, init_params
 from landed_jax.results.dataset import to_xarray
 from landed_jax.results.files import load_result, save_result
 from landed_jax.results.table import to_table
 from landed_jax.tokens import Tokens
-from landed_jax.trace import Trace, read_sites
+from landed_jax.trace import Trace
 
 __all__ = [
     "NORMED",

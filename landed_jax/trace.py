@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
 from landed_jax.nn.sites import GROUPS, Site, axes_of
+from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import is_concrete
 from landed_jax.parameters import Params
 from landed_jax.tokens import Tokens
@@ -73,9 +75,13 @@ class Trace:
         """The names of a recorded value's axes: layer, batch, position, source, head, neuron, …"""
         return axes_of(Site(site))
 
+    @property
+    def order(self) -> StreamOrder:
+        """Which sites read the stream, and which writes each of them reads."""
+        return StreamOrder.of(self.config)
+
     def _per_read_site(self, kind: str) -> jax.Array:
-        attn, mlp, final = (self[Site(f"{norm}_{kind}")] for norm in ("attn", "mlp", "final"))
-        return _interleaved(attn, mlp, final)
+        return _along_sites(*(self[Site(f"{norm}_{kind}")] for norm in ("attn", "mlp", "final")), self.order)
 
     @property
     def real(self) -> Bool[Array, "batch position"]:
@@ -125,11 +131,9 @@ def _at_position(at: jax.Array, sown: dict[str, Any], logits: jax.Array | None, 
     return keep(at, 0), kept, None if logits is None else keep(logits, 1)
 
 
-@jax.jit
-def _interleaved(attn: jax.Array, mlp: jax.Array, final: jax.Array) -> jax.Array:
-    """Two values a layer, and one behind them, along one axis of sites."""
-    layers = jnp.stack([attn, mlp], axis=1)
-    return jnp.concatenate([layers.reshape(-1, *final.shape), final[None]])
+@partial(jax.jit, static_argnums=3)
+def _along_sites(attn: jax.Array, mlp: jax.Array, final: jax.Array, order: StreamOrder) -> jax.Array:
+    return jnp.concatenate([order.interleave(attn, mlp), final[None]])
 
 
 def bare(trace: Trace) -> Trace:
@@ -156,35 +160,3 @@ def recorded_index(trace: Trace, position: int) -> jax.Array:
     if not found.any():
         raise LandedError(f"Position {position} was not recorded; the trace has {trace.at.tolist()}.")
     return jnp.asarray(np.argmax(found))
-
-
-def read_sites(config: ModelConfig) -> tuple[str, ...]:
-    """The names of the ``2L+1`` read sites, in order.
-
-    >>> read_sites(ModelConfig(vocab_size=2, d_model=2, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=2))
-    ('0.attn', '0.mlp', 'final')
-    """
-    return (*(f"{layer}.{norm}" for layer in range(config.n_layers) for norm in ("attn", "mlp")), "final")
-
-
-def site_index(config: ModelConfig, site: str) -> int:
-    """A read site's place in the order.
-
-    Raises:
-        LandedError: for a name that is not a read site of this model.
-    """
-    names = read_sites(config)
-    if site not in names:
-        raise LandedError(f"{site!r} is not a read site: this model has {names[0]}, {names[1]}, … up to final.")
-    return names.index(site)
-
-
-def layers_before(config: ModelConfig, site: str) -> tuple[int, int]:
-    """How many layers' attention writes, and how many layers' MLP writes, come before a read site.
-
-    >>> config = ModelConfig(vocab_size=2, d_model=2, n_layers=2, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=2)
-    >>> layers_before(config, "1.attn"), layers_before(config, "1.mlp"), layers_before(config, "final")
-    ((1, 1), (2, 1), (2, 2))
-    """
-    index = site_index(config, site)
-    return (index + 1) // 2, index // 2

@@ -56,6 +56,11 @@ def random_params(config: ModelConfig, seed: int = 0, dtype: Any = jnp.float32) 
     return jax.device_put(build_tree((path, draw(leaf).astype(dtype)) for path, leaf in leaf_places(config)))
 
 
+def n_sites(config: ModelConfig) -> int:
+    """Norms of the model: two a layer, and the final one."""
+    return 2 * config.n_layers + 1
+
+
 def random_tokens(config: ModelConfig, seed: int = 0, lengths: tuple[int, ...] = (5, 3)) -> Tokens:
     """A left-padded batch of prompts of these lengths."""
     random = np.random.default_rng(seed)

@@ -12,7 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 import landed_jax as landed
 from landed_jax import NORMED, SOURCES, WRITES, Trace, Write
 from landed_jax.parameters import stack_layers
-from tests.models import SMALL, random_params
+from tests.models import SMALL, n_sites, random_params
 
 PROMPTS = np.array([[1, 5, 2], [3, 3, 8], [0, 12, 7], [9, 1, 1]])
 HEAD, NEURON = Write("head", 1, 3), Write("neuron", 0, 4, position=1)
@@ -76,10 +76,10 @@ def test_closure_error_under_jit_vmap_and_shard_map(hold: Callable[[dict], dict]
     cut = PartitionSpec(None, "data")
     sharded = jax.shard_map(error, mesh=mesh, in_specs=(PartitionSpec(), PartitionSpec("data")), out_specs=cut)
     for found in (jax.jit(error)(params, ids), jax.jit(sharded)(params, ids)):
-        assert found.shape == (SMALL.n_sites, 4, 3)
+        assert found.shape == (n_sites(SMALL), 4, 3)
         assert 0 < float(found.max()) < 1e-6
     each = jax.jit(jax.vmap(lambda row: error(params, row[None])))(ids)
-    assert each.shape == (4, SMALL.n_sites, 1, 3)
+    assert each.shape == (4, n_sites(SMALL), 1, 3)
     assert float(each.max()) < 1e-6
 
 

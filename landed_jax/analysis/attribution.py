@@ -17,7 +17,7 @@ from landed_jax.analysis.targets import Target
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import highest_precision, left_broadcast
-from landed_jax.trace import Trace, layers_before
+from landed_jax.trace import Trace
 
 
 @highest_precision
@@ -106,7 +106,7 @@ def _attribute(trace: Trace, read: Read, norms: OutputNorms | None, effects: boo
         offset=read.offset,
         target=read.target,
         against=read.against,
-        attended=_attended(trace, vector, layers_before(config, read.site)[0]),
+        attended=_attended(trace, vector, trace.order.layers_before(read.site)[0]),
         scale=amplification(trace),
         tokens=trace.tokens,
         at=trace.at,

@@ -13,8 +13,9 @@ from landed_jax.analysis.per_write import PerWrite
 from landed_jax.analysis.reads import Read
 from landed_jax.analysis.targets import Target
 from landed_jax.config import ModelConfig
+from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import highest_precision
-from landed_jax.trace import Trace, layers_before
+from landed_jax.trace import Trace
 
 
 @jax.tree_util.register_dataclass
@@ -135,7 +136,7 @@ def compare(
     Args:
         real: False on padding, which `Faithfulness.pooled` leaves out.
     """
-    return _compare(estimate, measured, real, layers_before(config, site))
+    return _compare(estimate, measured, real, StreamOrder.of(config).layers_before(site))
 
 
 @partial(jax.jit, static_argnums=3)

@@ -11,9 +11,10 @@ from landed_jax.analysis.projections import over_layers
 from landed_jax.config import ModelConfig
 from landed_jax.nn.functions import linear
 from landed_jax.nn.sites import Site
+from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import highest_precision, left_broadcast, safe_root
 from landed_jax.parameters import Params
-from landed_jax.trace import Trace, read_sites
+from landed_jax.trace import Trace
 
 
 @jax.tree_util.register_dataclass
@@ -43,12 +44,12 @@ class ResidualGrowth:
     @property
     def sites(self) -> tuple[str, ...]:
         """The names along the ``site`` axis."""
-        return read_sites(self.config)
+        return StreamOrder.of(self.config).sites
 
     @property
     def writes(self) -> tuple[str, ...]:
         """The names along the ``write`` axis: ``0.attn_write, 0.mlp_write, …``"""
-        return tuple(f"{site}_write" for site in self.sites[:-1])
+        return StreamOrder.of(self.config).writes
 
 
 @highest_precision
@@ -81,7 +82,7 @@ def residual_growth(trace: Trace) -> ResidualGrowth:
 def _residual_growth(trace: Trace) -> ResidualGrowth:
     stream = trace.residual
     rms = _rms(stream)
-    before = stream[:-1].reshape(-1, 2, *stream.shape[1:])  # [layer, attention or MLP, batch, position, d_model]
+    before = trace.order.by_layer(stream[:-1])
 
     def layer(part: Params, z: jax.Array, a: jax.Array, before: jax.Array) -> tuple[jax.Array, jax.Array]:
         W_O = part["attn"]["W_O"]
@@ -93,7 +94,7 @@ def _residual_growth(trace: Trace) -> ResidualGrowth:
         return _along_and_across(jnp.stack(written), before)
 
     layers = over_layers(layer, trace.weights()["layers"], trace[Site.HEAD], trace[Site.NEURON], before)
-    along, across = (values.reshape(-1, *rms.shape[1:]) for values in layers)
+    along, across = (trace.order.interleave(values[:, 0], values[:, 1]) for values in layers)
     larger = jnp.maximum(rms[:-1], rms[1:])
     error = jnp.abs(safe_root(jnp.square(rms[:-1] + along) + jnp.square(across)) - rms[1:])
     return ResidualGrowth(

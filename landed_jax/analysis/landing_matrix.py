@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from landed_jax.analysis.per_write import PerWrite
@@ -15,10 +16,11 @@ from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
 from landed_jax.nn.functions import contract_output, linear, scale_stream
 from landed_jax.nn.sites import NORMED, RESIDUALS, Site
+from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import highest_precision, left_broadcast, safe_root
 from landed_jax.parameters import Params
 from landed_jax.tokens import Tokens
-from landed_jax.trace import Trace, read_sites, recorded_index, site_index
+from landed_jax.trace import Trace, recorded_index
 
 _KINDS = {
     "embedding": "embedding",
@@ -43,8 +45,8 @@ class PerLanding:
     @property
     def next(self) -> PerWrite:
         """Each write's number at its next landing: the first norm that reads it."""
-        layer = jnp.arange(self.heads.shape[1])
-        attn, mlp = 2 * layer + 1, 2 * layer + 2
+        order = StreamOrder(self.heads.shape[1])
+        layer, attn, mlp = np.arange(order.n_layers), order.next_attn, order.next_mlp
         return PerWrite(
             self.embedding[0],
             self.heads[attn, layer],
@@ -122,17 +124,17 @@ class LandingMatrix:
     @property
     def sites(self) -> tuple[str, ...]:
         """The names of the read sites, in the order of the leading axis."""
-        return read_sites(self.config)
+        return StreamOrder.of(self.config).sites
 
     @property
     def after_attn(self) -> Bool[Array, "site layer"]:
         """Whether each site comes after each layer's heads and attention bias."""
-        return _after(self.config)[0]
+        return jnp.asarray(StreamOrder.of(self.config).heard()[0])
 
     @property
     def after_mlp(self) -> Bool[Array, "site layer"]:
         """Whether each site comes after each layer's neurons and MLP bias."""
-        return _after(self.config)[1]
+        return jnp.asarray(StreamOrder.of(self.config).heard()[1])
 
     def of(self, write: Write) -> Landings:
         """One write's numbers at every read site after it.
@@ -140,7 +142,7 @@ class LandingMatrix:
         Raises:
             LandedError: for a write that is not there, or one split by source token (`land` gives those).
         """
-        first = site_index(self.config, next_site(write, self.config))
+        first = StreamOrder.of(self.config).index(next_site(write, self.config))
         if write.source is not None:
             raise LandedError(f"{describe(write)} of one source token is not in the landing matrix: land() gives it.")
         batch = self.tokens.ids.shape[0]
@@ -253,7 +255,7 @@ def _landed(
 ) -> PerLanding:
     """Divided by each site's σ, and 0 before the write."""
     sigma = trace.sigma
-    after_attn, after_mlp = _after(trace.config)
+    after_attn, after_mlp = map(jnp.asarray, trace.order.heard())
 
     def land(values: jax.Array, after: jax.Array) -> jax.Array:
         scale = sigma[:, None] if values.ndim == 4 else sigma[:, None, ..., None]
@@ -266,11 +268,6 @@ def _landed(
         land(attn_bias, after_attn),
         land(mlp_bias, after_mlp),
     )
-
-
-def _after(config: ModelConfig) -> tuple[jax.Array, jax.Array]:
-    site, layer = jnp.arange(config.n_sites)[:, None], jnp.arange(config.n_layers)[None]
-    return site >= 2 * layer + 1, site >= 2 * layer + 2
 
 
 def _normed(trace: Trace) -> jax.Array | None:

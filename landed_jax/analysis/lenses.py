@@ -14,9 +14,10 @@ from landed_jax.analysis.targets import Target
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
 from landed_jax.nn.functions import linear
+from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import highest_precision, left_broadcast
 from landed_jax.parameters import unembedding
-from landed_jax.trace import Trace, read_sites
+from landed_jax.trace import Trace
 
 
 @jax.tree_util.register_dataclass
@@ -53,12 +54,12 @@ class LogitLens:
     @property
     def sites(self) -> tuple[str, ...]:
         """The names along the ``site`` axis."""
-        return read_sites(self.config)
+        return StreamOrder.of(self.config).sites
 
     @property
     def groups(self) -> tuple[str, ...]:
         """The names along the ``group`` axis: ``embedding, 0.attn_write, 0.mlp_write, …``"""
-        return ("embedding", *(f"{site}_write" for site in self.sites[:-1]))
+        return ("embedding", *StreamOrder.of(self.config).writes)
 
 
 @highest_precision
@@ -109,8 +110,8 @@ def _logit_lens(trace: Trace, read: Read) -> LogitLens:
 
     products = inner_products(trace, vector)
     attn = jnp.sum(products.heads, axis=-1) + products.attn_bias
-    layers = jnp.stack([attn, products.mlp + products.mlp_bias], axis=1)
-    groups = jnp.concatenate([products.embedding[None], layers.reshape(-1, *attn.shape[1:])])
+    layers = trace.order.interleave(attn, products.mlp + products.mlp_bias)
+    groups = jnp.concatenate([products.embedding[None], layers])
 
     heard = jnp.tri(len(groups), dtype=bool)[..., None, None]
     own_parts = jnp.where(heard, groups[None] / sigma[:, None], 0)

@@ -15,9 +15,10 @@ from landed_jax.errors import LandedError
 from landed_jax.nn.layer_writes import LayerWrites, PerLayerWrite
 from landed_jax.nn.output_norms import OutputNorms, layer_norms
 from landed_jax.nn.sites import Site
+from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import after, compute_dtype, highest_precision
 from landed_jax.parameters import Params
-from landed_jax.trace import Trace, layers_before
+from landed_jax.trace import Trace
 
 
 def over_layers(function: Callable[..., Any], layers: Params, *stacks: Any, in_turn: bool = False) -> Any:
@@ -42,7 +43,7 @@ def over_layers(function: Callable[..., Any], layers: Params, *stacks: Any, in_t
 
 def only_before(values: PerWrite, config: ModelConfig, site: str) -> PerWrite:
     """The same numbers, 0 for every write that comes after the read site."""
-    attn, mlp = layers_before(config, site)
+    attn, mlp = StreamOrder.of(config).layers_before(site)
 
     def kept(value: jax.Array, count: int) -> jax.Array:
         if count >= config.n_layers:

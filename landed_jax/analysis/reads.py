@@ -21,7 +21,7 @@ from landed_jax.nn.functions import scale_stream
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import highest_precision, layer_of
 from landed_jax.parameters import Params, is_stacked, unembedding
-from landed_jax.trace import Trace, site_index
+from landed_jax.trace import Trace
 
 
 @jax.tree_util.register_dataclass
@@ -262,7 +262,7 @@ def _at_site(trace: Trace, site: str, kind: str) -> jax.Array:
 
 def _place(trace: Trace, site: str) -> tuple[str, int | None]:
     """Which norm a site's name means, and in which layer."""
-    site_index(trace.config, site)
+    trace.order.index(site)
     if site == "final":
         return site, None
     layer, norm = site.split(".")

@@ -14,8 +14,8 @@ from landed_jax.analysis.table import WriteRow, WriteTable
 from landed_jax.analysis.writes import Write, next_site
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
+from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.tokens import Tokens
-from landed_jax.trace import site_index
 from landed_jax.vocabulary import Vocabulary
 
 
@@ -90,7 +90,7 @@ class Attribution:
     def _row(self, u: int, flat: list[np.ndarray], batch: int, p: int, column: int) -> WriteRow:
         config = self.config
         write = write_at(u, config, batch, column)
-        site = site_index(config, next_site(write, config))
+        site = StreamOrder.of(config).index(next_site(write, config))
         attended = text = None
         if self.attended is not None and write.kind == "head":
             column_of = int(self.attended[write.layer, batch, p, write.index])

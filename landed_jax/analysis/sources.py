@@ -11,7 +11,7 @@ from landed_jax.nn.functions import contract_output
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import highest_precision, left_broadcast
 from landed_jax.parameters import Params
-from landed_jax.trace import Trace, layers_before
+from landed_jax.trace import Trace
 
 
 def split_layer(
@@ -57,7 +57,7 @@ def attribute_by_source(
     """
     read = chosen_read(trace, target, against, centred, read)
     vector = read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
-    heard, sigma = layers_before(trace.config, read.site)[0], sigma_at(trace, read.site)
+    heard, sigma = trace.order.layers_before(read.site)[0], sigma_at(trace, read.site)
     return _by_source(trace.weights()["layers"], trace[Site.PATTERN], trace[Site.VALUE], vector, sigma, heard)
 
 

@@ -14,7 +14,7 @@ from landed_jax.nn.functions import contract_output
 from landed_jax.nn.sites import Site
 from landed_jax.numerics import after, highest_precision, left_broadcast
 from landed_jax.parameters import Params
-from landed_jax.trace import Trace, bare, layers_before
+from landed_jax.trace import Trace, bare
 
 
 @jax.tree_util.register_dataclass
@@ -96,7 +96,7 @@ def _token_contributions(trace: Trace, read: Read) -> TokenContributions:
         total = jnp.sum(z.reshape(*z.shape[:2], -1) * at_heads, axis=-1)
         return split, total
 
-    before = (jnp.arange(trace.config.n_layers) < layers_before(trace.config, read.site)[0])[:, None, None]
+    before = (jnp.arange(trace.config.n_layers) < trace.order.layers_before(read.site)[0])[:, None, None]
     stacks = (trace[Site.PATTERN], trace[Site.VALUE], trace[Site.HEAD])
     split, heads = over_layers(layer, trace.weights()["layers"], *stacks, in_turn=True)
     heard = before & real[None]

@@ -26,7 +26,7 @@ from landed_jax.nn.sites import Site
 from landed_jax.numerics import highest_precision
 from landed_jax.parameters import Params, unembedding
 from landed_jax.tokens import Tokens
-from landed_jax.trace import Trace, read_sites
+from landed_jax.trace import Trace
 
 # Numbers of one chunk of the unembedding, made wide: 16 MiB in float32.
 _CHUNK_NUMBERS = 2**22
@@ -60,7 +60,7 @@ def sigma_shares(trace: Trace, *, site: str | None = None) -> PerWrite:
     >>> bool(jnp.allclose(jax.vmap(PerWrite.total)(shares), 1 - config.norm_eps / trace.sigma**2, atol=1e-5))
     True
     """
-    sites = read_sites(trace.config) if site is None else (site,)
+    sites = trace.order.sites if site is None else (site,)
     shares = _shares(dataclasses.replace(trace, logits=None), sites)
     return shares if site is None else jax.tree.map(lambda share: share[0], shares)
 

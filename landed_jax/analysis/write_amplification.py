@@ -65,7 +65,7 @@ def write_amplification(trace: Trace, definition: WriteDefinition) -> PerWrite:
 def _write_amplification(trace: Trace, pick: int) -> PerWrite:
     sigma = trace.sigma
     heads, columns, attn_bias, mlp_bias = (gains[:, pick] for gains in layer_gains(trace))
-    at_heads, at_neurons = sigma[1::2], sigma[2::2]
+    at_heads, at_neurons = sigma[trace.order.next_attn], sigma[trace.order.next_mlp]
     neurons = columns[:, None, None] / at_neurons[..., None]
     return PerWrite(
         embedding_gains(trace)[pick] / sigma[0],
@@ -117,8 +117,8 @@ def layer_gains(
         mlp_bias = _bias_sums(part["mlp"], "b_down", _weights(at_neurons))
         return _ratios(heads), _ratios(columns), _ratios(attn_bias), _ratios(mlp_bias)
 
-    gamma = trace.gamma
-    return over_layers(layer, trace.weights()["layers"], trace[Site.HEAD], gamma[1::2], gamma[2::2], in_turn=True)
+    at_heads, at_neurons = trace.gamma[trace.order.next_attn], trace.gamma[trace.order.next_mlp]
+    return over_layers(layer, trace.weights()["layers"], trace[Site.HEAD], at_heads, at_neurons, in_turn=True)
 
 
 def _bias_sums(part: Params, name: str, weights: Float[Array, "3 d_model"]) -> Float[Array, "3"]:

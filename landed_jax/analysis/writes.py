@@ -10,9 +10,10 @@ from jaxtyping import Array, Float
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
 from landed_jax.nn.sites import Site
+from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import highest_precision
 from landed_jax.parameters import LEAVES, is_stacked
-from landed_jax.trace import Trace, read_sites, recorded_index, site_index
+from landed_jax.trace import Trace, recorded_index
 
 Kind = Literal["embedding", "head", "neuron", "attn_bias", "mlp_bias"]
 
@@ -44,9 +45,10 @@ def next_site(write: Write, config: ModelConfig) -> str:
     ('0.attn', '0.mlp')
     """
     _check(write, config)
+    order = StreamOrder.of(config)
     if write.layer is None:
-        return read_sites(config)[0]
-    return read_sites(config)[2 * write.layer + (1 if write.kind in ("head", "attn_bias") else 2)]
+        return order.sites[0]
+    return order.sites[(order.next_attn if write.kind in ("head", "attn_bias") else order.next_mlp)[write.layer]]
 
 
 def landing_site(write: Write, config: ModelConfig, site: str) -> int:
@@ -55,12 +57,12 @@ def landing_site(write: Write, config: ModelConfig, site: str) -> int:
     Raises:
         LandedError: for a site that comes before the write.
     """
-    first = site_index(config, next_site(write, config))
-    index = first if site == "next" else site_index(config, site)
+    order = StreamOrder.of(config)
+    first = order.index(next_site(write, config))
+    index = first if site == "next" else order.index(site)
     if index < first:
         raise LandedError(
-            f"{site} reads the stream before {describe(write)} is written; "
-            f"its next landing is {read_sites(config)[first]}."
+            f"{site} reads the stream before {describe(write)} is written; its next landing is {order.sites[first]}."
         )
     return index
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from landed_jax.nn.stream_order import read_sites
 from landed_jax.report.account import Account
-from landed_jax.trace import read_sites
 
 
 def scale_rows(account: Account) -> list[dict[str, Any]]:

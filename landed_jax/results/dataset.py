@@ -16,10 +16,11 @@ from landed_jax.analysis.position_classes import POSITION_CLASSES
 from landed_jax.analysis.spread import PERCENTILES
 from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
+from landed_jax.nn.stream_order import read_sites
 from landed_jax.numerics import is_concrete
 from landed_jax.results.axes import ANNOTATED_OTHERWISE, Leaf, named_leaf, shape_of
 from landed_jax.tokens import Tokens
-from landed_jax.trace import Trace, read_sites
+from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
 
 if TYPE_CHECKING:  # slow to import, and only these functions need them

@@ -17,7 +17,7 @@ from landed_jax.analysis.amplification_statistics import (
 from landed_jax.analysis.position_classes import position_classes
 from landed_jax.analysis.write_amplification import write_amplification
 from tests.analysis.test_amplification import BOTH, CASES, DELIMITERS, check_spread, magnified, reference, run, traced
-from tests.models import SMALL, random_params, random_tokens
+from tests.models import SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 
 statistics = jax.jit(lambda trace: amplification_statistics(trace, delimiters=DELIMITERS))
@@ -31,7 +31,7 @@ def test_statistics_are_those_of_all_samples_of_a_class(name: str, stacked: bool
     classes = np.asarray(position_classes(trace, delimiters=DELIMITERS))
     samples: dict[tuple[str, int, int], list[float]] = {}
     for c, b, p in np.argwhere(classes):
-        for site in range(config.n_sites):
+        for site in range(n_sites(config)):
             own = np.abs(numbers["gamma"][site]) / numbers["sigma"][site, b, p]
             samples.setdefault(("per_coordinate", site, c), []).extend(own)
         written = every_write(numbers, config, b, p)
@@ -42,8 +42,8 @@ def test_statistics_are_those_of_all_samples_of_a_class(name: str, stacked: bool
     assert classes.any((1, 2)).all()
     for definition in ("per_coordinate", *BOTH):
         part = getattr(found, definition)
-        assert part.count.shape == (config.n_sites, 3)
-        for site in range(config.n_sites):
+        assert part.count.shape == (n_sites(config), 3)
+        for site in range(n_sites(config)):
             for c in range(3):
                 check_spread(part, (site, c), np.array(samples.get((definition, site, c), [])))
     if name == "silent":
@@ -69,7 +69,7 @@ def test_by_coordinate_is_each_coordinates_spread_over_positions(name: str, x64:
     trace, numbers = reference(name)
     found = jax.jit(lambda t: amplification_by_coordinate(t, delimiters=DELIMITERS))(trace)
     classes = np.asarray(position_classes(trace, delimiters=DELIMITERS))
-    for site in range(CASES[name].n_sites):
+    for site in range(n_sites(CASES[name])):
         for c in range(3):
             for k in (0, CASES[name].d_model - 1):
                 samples = abs(numbers["gamma"][site, k]) / numbers["sigma"][site][classes[c]]
@@ -105,7 +105,7 @@ def test_a_prompt_of_one_token_has_one_class() -> None:
     params = random_params(SMALL)
     _, trace = run(params, jnp.array([[3]]), SMALL)
     found = statistics(trace.bind(params))
-    np.testing.assert_array_equal(found.per_coordinate.count, np.array([[SMALL.d_model, 0, 0]] * SMALL.n_sites))
+    np.testing.assert_array_equal(found.per_coordinate.count, np.array([[SMALL.d_model, 0, 0]] * n_sites(SMALL)))
     assert np.isfinite(found.norm_ratio.quantiles[:, 0]).all() and np.isnan(found.norm_ratio.quantiles[:, 1:]).all()
 
 

@@ -11,10 +11,10 @@ import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, PerWrite, Site, Trace, Write
 from landed_jax.analysis.groups import GroupEffect, group_effect, layer_group, summed_writes, write_group
 from landed_jax.config import ModelConfig
+from landed_jax.nn.stream_order import read_sites
 from landed_jax.parameters import stack_layers
-from landed_jax.trace import read_sites
 from tests.analysis.test_attribution import column, real_positions, run, traced
-from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import numpy_forward
 
@@ -56,7 +56,7 @@ def test_groups_equal_brute_force_at_a_first_a_middle_and_the_last_site(name: st
     groups = [fractions, *(widened(group, fractions) for group in named)]
     many = jax.tree.map(lambda *leaves: jnp.stack(leaves), *groups)
     vector = np.random.default_rng(1).standard_normal(config.d_model)
-    for index in ({"stacked": 0, "biased": 3}.get(name, 1), config.n_sites - 1):
+    for index in ({"stacked": 0, "biased": 3}.get(name, 1), n_sites(config) - 1):
         site = read_sites(config)[index]
         read = landed.read_vector(trace, jnp.asarray(vector), site=site)
         found = jax.jit(jax.vmap(lambda g, read=read: group_effect(trace, g, read=read)))(many)
@@ -120,7 +120,7 @@ def test_float32_keeps_its_digits_when_little_stays(size: float) -> None:
     only_embedding = np.eye(len(every_write(numbers, config, 0, 4).vectors))[0]
     vector = np.asarray(params["unembed"]["W_U"][1], np.float64)
     for b, p in real_positions(trace):
-        _, effect, without = by_brute_force(numbers, config, only_embedding, vector, config.n_sites - 1, b, p)
+        _, effect, without = by_brute_force(numbers, config, only_embedding, vector, n_sites(config) - 1, b, p)
         assert abs(found.effect[b, p] - effect) < 1e-5 * np.linalg.norm(vector)
         assert abs(found.sigma_without[b, p] / without - 1) < 1e-5
 
@@ -135,7 +135,7 @@ def test_float32_keeps_the_digits_of_a_small_effect() -> None:
     vector = np.asarray(params["unembed"]["W_U"][1], np.float64)
     for b, p in real_positions(trace):
         weights = column(widened(group, random_group(trace)), b, p)
-        landed_part, effect, _ = by_brute_force(numbers, SMALL, weights, vector, SMALL.n_sites - 1, b, p)
+        landed_part, effect, _ = by_brute_force(numbers, SMALL, weights, vector, n_sites(SMALL) - 1, b, p)
         scale = abs(landed_part) + abs(effect - landed_part)
         assert abs(found.effect[b, p] - effect) < 2e-5 * scale
         assert abs(found.mediated[b, p] - (effect - landed_part)) < 2e-5 * scale

@@ -12,9 +12,9 @@ import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, Trace
 from landed_jax.analysis.growth import ResidualGrowth, residual_growth
 from landed_jax.config import ModelConfig
+from landed_jax.nn.stream_order import read_sites
 from landed_jax.parameters import stack_layers
-from landed_jax.trace import read_sites
-from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import Arrays, numpy_forward
 
@@ -42,7 +42,7 @@ def check(growth: ResidualGrowth, numbers: Arrays, config: ModelConfig, b: int, 
     length = np.linalg.norm(stream, axis=-1) / np.sqrt(config.d_model)
     np.testing.assert_allclose(growth.rms[:, b, p], length, atol=1e-12)
     np.testing.assert_allclose(growth.ratio[:, b, p], length[1:] / length[:-1], rtol=1e-11)
-    for write in range(config.n_sites - 1):
+    for write in range(n_sites(config) - 1):
         vector = written.vectors[written.sites == write + 1].sum(0)
         cosine = vector @ stream[write] / np.linalg.norm(vector) / np.linalg.norm(stream[write])
         size = np.linalg.norm(vector) / np.sqrt(config.d_model)
@@ -59,7 +59,7 @@ def test_equals_brute_force(name: str, hold: Hold, x64: None) -> None:
     numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
     for b, p in np.argwhere(np.asarray(trace.tokens.mask)):
         check(growth, numbers, config, b, p, p)
-    assert growth.closure_error.shape == (config.n_sites - 1, 2, 5)
+    assert growth.closure_error.shape == (n_sites(config) - 1, 2, 5)
     assert float(growth.closure_error.max()) <= 1e-11
     assert growth.sites == read_sites(config)
     assert growth.writes == tuple(f"{n}.{part}_write" for n in range(config.n_layers) for part in ("attn", "mlp"))

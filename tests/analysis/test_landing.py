@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 import landed_jax as landed
 from landed_jax import NORMED, SOURCES, WRITES, LandedError, Site, Tokens, Write
 from landed_jax.config import ModelConfig, RopeConfig
+from landed_jax.nn.stream_order import read_sites
 from landed_jax.parameters import stack_layers
-from landed_jax.trace import read_sites
-from tests.models import BIASED, CONFIGS, SMALL, configs, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, SMALL, configs, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import numpy_forward
 
@@ -84,7 +84,7 @@ def check_closure(config: ModelConfig, seed: int, lengths: tuple[int, ...], dtyp
     numbers = numpy_forward(params, tokens.ids, tokens.mask, config)
     for b, p in np.argwhere(np.asarray(tokens.mask)):
         written = every_write(numbers, config, b, p)
-        for site in range(config.n_sites):
+        for site in range(n_sites(config)):
             expected = written.vectors[written.sites <= site].sum(0) * numbers["gamma"][site]
             expected /= numbers["sigma"][site, b, p]
             atol = max(10 * bar, 10 * rounding[site, b, p])

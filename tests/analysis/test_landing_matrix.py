@@ -13,9 +13,9 @@ import landed_jax as landed
 from landed_jax import NORMED, RESIDUALS, SOURCES, WRITES, LandedError, Trace, Write
 from landed_jax.analysis.landing_matrix import LandingMatrix, PerLanding, landing_matrix
 from landed_jax.config import ModelConfig
+from landed_jax.nn.stream_order import read_sites
 from landed_jax.parameters import stack_layers
-from landed_jax.trace import read_sites
-from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import Arrays, numpy_forward
 
@@ -67,7 +67,7 @@ def column(part: PerLanding, b: int, p: int) -> np.ndarray:
 def brute_force(numbers: Arrays, config: ModelConfig, b: int, p: int) -> np.ndarray:
     """``[site, write, d_model]`` landed vectors, 0 before the write."""
     written = every_write(numbers, config, b, p)
-    heard = np.arange(config.n_sites)[:, None] >= written.sites
+    heard = np.arange(n_sites(config))[:, None] >= written.sites
     scale = numbers["gamma"] / numbers["sigma"][:, b, p, None]
     return written.vectors * scale[:, None] * heard[..., None]
 
@@ -94,7 +94,7 @@ def test_every_landing_equals_brute_force(name: str, kind: str, hold: Hold, x64:
         np.testing.assert_allclose(column(matrix.norm, b, p), np.linalg.norm(vectors, axis=-1), atol=1e-12)
         np.testing.assert_allclose(column(matrix.projection, b, p), vectors @ wide[b, p], atol=1e-12)
         np.testing.assert_allclose(matrix.value[:, b, p], vectors.sum(1) @ wide[b, p], atol=1e-11)
-    assert matrix.closure_error.shape == (config.n_sites, 2, 5)
+    assert matrix.closure_error.shape == (n_sites(config), 2, 5)
     assert float(matrix.closure_error.max()) <= 1e-11
 
 
@@ -107,7 +107,7 @@ def test_what_comes_before_a_write_is_exactly_nothing(name: str) -> None:
     assert matrix.projection is not None
     numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
     written = every_write(numbers, config, 0, 0)
-    heard = np.arange(config.n_sites)[:, None] >= written.sites
+    heard = np.arange(n_sites(config))[:, None] >= written.sites
     there = heard & written.vectors.any(axis=-1)  # a bias that the model does not have is nothing anywhere
     np.testing.assert_array_equal(column(matrix.norm, 0, 0) != 0, there)
     np.testing.assert_array_equal(column(matrix.projection, 0, 0) != 0, there)
@@ -204,7 +204,7 @@ def test_a_source_tokens_write_lands_at_every_later_site(x64: None) -> None:
         value = numbers["v"][layer, 0, source, head // BIASED.group_size]
         W_O = np.asarray(params["layers"][str(layer)]["attn"]["W_O"])[:, head]
         written = numbers["pattern"][layer, 0, head, 4, source] * (W_O @ value)
-        for site in range(2 * layer + 1, BIASED.n_sites):
+        for site in range(2 * layer + 1, n_sites(BIASED)):
             expected = written * numbers["gamma"][site] / numbers["sigma"][site, 0, 4]
             write = Write("head", layer, head, position=4, source=source)
             found = landed.land(trace, [write], site=read_sites(BIASED)[site])[0]

@@ -13,9 +13,9 @@ import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, Trace
 from landed_jax.analysis.lenses import LensTokens, LogitLens, lens_top_tokens, logit_lens
 from landed_jax.config import ModelConfig
+from landed_jax.nn.stream_order import read_sites
 from landed_jax.parameters import stack_layers
-from landed_jax.trace import read_sites
-from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import Arrays, numpy_forward
 
@@ -53,8 +53,8 @@ def check(lens: LogitLens, numbers: Arrays, config: ModelConfig, u: np.ndarray, 
     written = every_write(numbers, config, b, column)
     products = written.vectors * numbers["gamma"][-1] @ u
     # A group holds the writes that the same site is the first to hear.
-    groups = np.array([products[written.sites == site].sum() for site in range(config.n_sites)])
-    heard = np.tril(np.ones((config.n_sites, config.n_sites)))
+    groups = np.array([products[written.sites == site].sum() for site in range(n_sites(config))])
+    heard = np.tril(np.ones((n_sites(config), n_sites(config))))
     np.testing.assert_allclose(lens.own_sigma[:, b, p], lens_of(numbers, u, own, b, column), atol=1e-11)
     np.testing.assert_allclose(lens.final_sigma[:, b, p], lens_of(numbers, u, final, b, column), atol=1e-11)
     np.testing.assert_allclose(lens.own_sigma_contributions[..., b, p], heard * groups / own[:, None], atol=1e-11)
@@ -89,7 +89,7 @@ def test_both_lenses_and_their_parts_equal_brute_force(name: str, read: str, hol
         final = numbers["residual"][-1, b, p] * numbers["gamma"][-1] / numbers["sigma"][-1, b, p] @ directions[b, p]
         np.testing.assert_allclose(lens.value[b, p], final, atol=1e-11)
     for error in (lens.own_sigma_error, lens.final_sigma_error):
-        assert error.shape == (config.n_sites, 2, 5)
+        assert error.shape == (n_sites(config), 2, 5)
         assert float(error.max()) <= 1e-11
     assert float(lens.closure_error.max()) <= 1e-11
 
@@ -109,7 +109,7 @@ def test_the_increments_are_the_attributions_layers() -> None:
     trace = traced(SMALL, random_params(SMALL))
     lens, shares = logit_lens(trace, target=3, against=5), landed.attribute(trace, target=3, against=5).landed
     assert lens.sites == read_sites(SMALL)
-    assert lens.groups[0] == "embedding" and len(lens.groups) == SMALL.n_sites
+    assert lens.groups[0] == "embedding" and len(lens.groups) == n_sites(SMALL)
     steps = jnp.diff(lens.final_sigma, axis=0)
     for layer in range(SMALL.n_layers):
         attn, mlp = lens.groups.index(f"{layer}.attn_write"), lens.groups.index(f"{layer}.mlp_write")

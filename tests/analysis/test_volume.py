@@ -11,10 +11,10 @@ import pytest
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, PerWrite, Trace
 from landed_jax.analysis.volume import sigma_shares, volume, weak_directions
+from landed_jax.nn.stream_order import read_sites
 from landed_jax.parameters import stack_layers
-from landed_jax.trace import read_sites
 from tests.analysis.test_attribution import column, real_positions, run, traced, unembedding
-from tests.models import CONFIGS, SMALL, random_params, random_tokens
+from tests.models import CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import numpy_forward
 
@@ -51,7 +51,7 @@ def test_shares_equal_brute_force_and_sum_to_one_less_epsilon_everywhere(name: s
     np.testing.assert_allclose(
         jax.vmap(PerWrite.total)(shares), 1 - config.norm_eps / np.square(trace.sigma), atol=1e-12
     )
-    for site in range(config.n_sites):
+    for site in range(n_sites(config)):
         here = jax.tree.map(lambda share, site=site: share[site], shares)
         for b, p in real_positions(trace):
             written = every_write(numbers, config, b, p)

@@ -24,7 +24,7 @@ from landed_jax.results.dataset import to_xarray
 from landed_jax.results.files import load_result, save_result
 from landed_jax.results.table import to_table
 from landed_jax.vocabulary import Vocabulary
-from tests.models import SMALL, random_params, random_tokens
+from tests.models import SMALL, n_sites, random_params, random_tokens
 
 TEXTS = ["<s>", "▁Rome", " 😀", "\n", 'a "b"', "", "\0", "日本", "é", "'", ",", "\t", "�"]
 
@@ -168,7 +168,7 @@ def test_every_result_with_its_names_and_values(name: str, tmp_path: Path) -> No
         assert found["position"].values.tolist() == [1, 4]
         assert found["mask"].values.tolist() == [[True, True], [False, True]]
         assert found["token_id"].values.tolist() == np.asarray(traced().tokens.ids)[:, [1, 4]].tolist()
-    if found.sizes.get("site") == SMALL.n_sites:
+    if found.sizes.get("site") == n_sites(SMALL):
         assert found["site"].values.tolist() == ["0.attn", "0.mlp", "1.attn", "1.mlp", "final"]
     save_result(found, tmp_path / "result.nc")
     same(load_result(tmp_path / "result.nc"), found)

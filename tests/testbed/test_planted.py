@@ -270,7 +270,7 @@ def check_forward(planted: Planted, dtype: str, bar: float) -> None:
     shapes = abstract_params(planted.config, dtype)
     assert jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), planted.params) == shapes
     gains = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(planted.params) if path[-1].key == "gamma"]
-    assert len(gains) == planted.config.n_sites and all(float(jnp.std(gain)) > 0.1 for gain in gains)
+    assert len(gains) == 2 * planted.config.n_layers + 1 and all(float(jnp.std(gain)) > 0.1 for gain in gains)
     expected = reference(planted)["logits"]  # of order 1
     for params in (planted.params, stack_layers(planted.params)):
         logits, trace = run(params, planted.tokens, planted.config)
