@@ -123,14 +123,14 @@ def _statistics(trace: Trace, classes: Bool[Array, "class batch position"]) -> A
     heads_there, neurons_there = over_layers(weights_there, trace.weights()["layers"])
     first = both(embedding_gains(trace) / sigma[:1], jnp.any(trace[Site.EMBEDDING] != 0, axis=-1))
     # Layer by layer, so that the samples of all layers together are never alive.
-    odd = jax.lax.map(heads, (head_gains, trace[Site.HEAD], heads_there, sigma[1::2]))
-    even = jax.lax.map(neurons, (columns, trace[Site.NEURON], neurons_there, sigma[2::2]))
+    order = trace.order
+    of_heads = jax.lax.map(heads, (head_gains, trace[Site.HEAD], heads_there, sigma[order.next_attn]))
+    of_neurons = jax.lax.map(neurons, (columns, trace[Site.NEURON], neurons_there, sigma[order.next_mlp]))
 
-    def by_site(first: jax.Array, odd: jax.Array, even: jax.Array) -> jax.Array:
-        later = jnp.stack([odd, even], axis=1).reshape(-1, *first.shape)
-        return jnp.concatenate([first[None], later])
+    def by_site(first: jax.Array, heads: jax.Array, neurons: jax.Array) -> jax.Array:
+        return jnp.concatenate([first[None], order.interleave(heads, neurons)])
 
-    spreads = jax.tree.map(by_site, first, odd, even)  # [site, definition, class]
+    spreads = jax.tree.map(by_site, first, of_heads, of_neurons)  # [site, definition, class]
     weighted, ratio = (jax.tree.map(lambda leaf, i=i: leaf[:, i], spreads) for i in range(2))
     return AmplificationStatistics(jax.lax.map(per_coordinate, (trace.gamma, sigma)), weighted, ratio)
 
