@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,7 +85,10 @@ def fill_folder(dst: Path) -> Iterator[Path]:
     try:
         with unfinished(_beside(dst, f"unfinished-{secrets.token_hex(8)}")) as folder:
             folder.mkdir()
+            mode = stat.S_IMODE(folder.stat().st_mode)
+            folder.chmod(0o700)  # until every file in it has its own permissions
             yield folder
+            folder.chmod(mode)
             _sync(folder)
             with publishing:
                 check_destination(dst)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -112,6 +113,13 @@ def test_folders_above_go_again_where_nothing_came_of_it(tmp_path: Path) -> None
         fill(tmp_path / "file" / "dst", "")
     fill(tmp_path / "a" / "b" / "dst", "there")
     assert (tmp_path / "a" / "b" / "dst" / "file").read_text() == "there"
+
+
+def test_nobody_else_looks_into_an_unfinished_folder(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "dst") as folder:
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    (tmp_path / "other").mkdir()
+    assert (tmp_path / "dst").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_everything_is_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
