@@ -30,7 +30,11 @@ def is_positive_float32(value: Any) -> bool:
     >>> is_positive_float32(1e-6), is_positive_float32(1e-50), is_positive_float32(1e308), is_positive_float32("1")
     (True, False, False, False)
     """
-    return type(value) in (int, float) and _SMALLEST_FLOAT32 <= value <= LARGEST_FLOAT32
+    return _is_number(value) and _SMALLEST_FLOAT32 <= value <= LARGEST_FLOAT32
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)  # NumPy's float64 is a float
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class ModelConfig:
             wrong.append(f"norm_eps is {self.norm_eps!r}, not a number above 0 that float32 holds")
         for name, (least, most) in _ROPE_BOUNDS.items():
             value = getattr(self.rope, name)
-            if type(value) not in (int, float) or not least <= value <= most:
+            if not _is_number(value) or not least <= value <= most:
                 wrong.append(f"the rotary {name} is {value!r}, not a number from {least:g} to {most:g}")
         if self.model_type not in get_args(ModelType):
             wrong.append(f"model_type {self.model_type!r} is not one of {', '.join(get_args(ModelType))}")
