@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     # Type checkers and editors see the public names here, as `__getattr__` gives them; nothing is imported when run.
     # F403 warns that a star hides what it brings: here public.__all__ lists it, and a second list would drift from it.
-    from landed_jax.public import *  # noqa: F403
+    from landed_jax.public import *  # noqa: F403  (the names are those of public.__all__)
 
 __version__ = "0.1.0"
 

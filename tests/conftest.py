@@ -86,6 +86,6 @@ def usual_promotion() -> Iterator[None]:
 def stories() -> Path:
     """A real, trained 260 thousand parameter Llama, which lies beside the repository and not in it."""
     if not STORIES.is_dir():
-        # Shared material, and no part of the package: a clone alone does not have it, and nothing is downloaded.
+        # A clone alone does not have it: it is shared material, no part of the package, and tests download nothing.
         pytest.skip(f"{STORIES} is absent: this test reads the shared model beside the repository")
     return STORIES

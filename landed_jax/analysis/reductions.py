@@ -170,7 +170,7 @@ def histogram(edges: Sequence[float]) -> Reduction:
     return _counts(bounds)
 
 
-@cache  # the same reduction each time, or each would compile anew
+@cache  # jit caches programs by the reduction's identity: a new object would compile again
 def _top(of_layer: Callable[[int, LayerShares], TopWrites], lead: int, n: int) -> Reduction:
     return Reduction(partial(of_layer, n), partial(_merge, n, lead))
 

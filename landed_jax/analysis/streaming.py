@@ -163,7 +163,7 @@ def attribute_streaming(
         stacks = (jnp.arange(config.n_layers), trace[Site.HEAD], trace[Site.NEURON])
         reduced, attn, mlp = over_layers(layer, params["layers"], *stacks, in_turn=True)
     else:
-        # Else XLA would see that both passes compute the same, and keep it all for the second.
+        # Common-subexpression elimination would merge the two passes and keep every layer's values for the second.
         again = dataclasses.replace(tokens, ids=after(tokens.ids, (asked.value, trace[Site.FINAL_SIGMA])))
         _, second = forward(
             params, again, config, record=(), at=at, edits=edits, observers={"reduced": reduce}, dtype=dtype

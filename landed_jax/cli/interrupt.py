@@ -45,7 +45,7 @@ def _wait(receiver: socket.socket, sender: socket.socket, ending: threading.Even
 
     try:
         stderr = os.dup(2)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # whoever misses what is removed now need not say so
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the main thread's errors about the removed files are not shown
         publishing.acquire()  # to the end
         remove_unfinished()
         os.write(stderr, (_SHOW_CURSOR if os.isatty(stderr) else b"") + b"\nlanded: interrupted\n")

@@ -58,10 +58,10 @@ def claimed(dst: Path) -> Iterator[None]:
             raise LandedError(f"{dst} cannot be written: {error.strerror or error}.") from error
         try:
             with unfinished(lock):  # removed while it is held: who waits for it sees that, and makes another
-                check_destination(dst)  # once more: whoever had the lock may just have finished
+                check_destination(dst)  # again, under the lock: another writer may have finished since the first check
                 left = re.compile(re.escape(_beside(dst, "unfinished-").name) + "[0-9a-f]+")
                 for name in filter(left.fullmatch, os.listdir(dst.parent)):
-                    remove(dst.with_name(name))  # whoever has the lock is the only writer alive
+                    remove(dst.with_name(name))  # no live writer has these: every writer holds the lock
                 yield
         finally:
             held.lock.release()
@@ -116,7 +116,7 @@ def _parents(dst: Path) -> Iterator[None]:
             raise LandedError(f"{dst} cannot be written: {error.strerror or error}.") from error
         yield
     finally:
-        with contextlib.suppress(OSError):  # not empty: somebody's
+        with contextlib.suppress(OSError):  # for a folder that another process has written to
             for parent in missing:
                 parent.rmdir()
 

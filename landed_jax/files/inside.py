@@ -10,7 +10,7 @@ _HUB_REPOSITORY = re.compile(r"(models|datasets|spaces)--.+")
 
 
 def file_inside(folder: Path, name: str) -> Path | None:
-    """Where the file `name` of a folder that somebody else may have made really lies, or None where it is not there.
+    """The real path of the file `name` in an untrusted folder, links resolved; None if there is no such file.
 
     A link may lead to another file of the folder; in a Hugging Face cache also into the folder's own repository
     (``models--…/blobs``), where the files of its snapshots are.

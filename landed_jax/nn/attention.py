@@ -112,7 +112,8 @@ def _attend_in_spans(
         end = min(start + size, length)
         first = 0 if window is None else max(0, start - window + 1)
         keys, values, real = (x[:, first:end] for x in (k, v, mask))
-        # Else XLA may hold the scores of all spans together; small ones are faster so.
+        # Without this dependency XLA may keep the scores of all spans in memory at once; small spans run faster
+        # without it.
         queries = after(q[:, start:end], mixed[-1:]) if in_turn else q[:, start:end]
         mixed.append(_attend_in_blocks(queries, keys, values, real, window, start, first))
     return jnp.concatenate(mixed, axis=1)

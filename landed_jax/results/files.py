@@ -57,8 +57,8 @@ def save_result(dataset: "xarray.Dataset", path: str | os.PathLike[str]) -> None
     try:
         # In memory: where a disk is full, HDF5 brings the whole process down.
         data = dataset.drop_encoding().to_netcdf(format="NETCDF4", engine="h5netcdf", encoding=encoding)
-    except (OSError, ValueError, TypeError, NotImplementedError, ArithmeticError) as error:
-        # What HDF5, h5netcdf and xarray raise for what a file cannot hold; the last but one is for a MultiIndex.
+    # Content that NetCDF cannot hold: xarray raises NotImplementedError for a MultiIndex, HDF5 and h5netcdf the others.
+    except (OSError, ValueError, TypeError, NotImplementedError) as error:
         raise LandedError(f"{path} cannot be written: {error}") from error
     write_file(target, b"".join([data, _SEAL % hashlib.sha256(data).hexdigest().encode()]))
 

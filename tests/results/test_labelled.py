@@ -343,6 +343,8 @@ def test_bad_paths(tmp_path: Path) -> None:
         xr.Dataset({"x/y": ("a", np.array([1]))}),
         xr.Dataset(attrs={"flag": True}),
         xr.Dataset(attrs={"many": [1]}),
+        xr.Dataset(attrs={"number": 2**70}),
+        xr.Dataset({"x": (("a", "b"), np.zeros((2, 2)))}, {"a": [0, 1], "b": [0, 1]}).stack(c=("a", "b")),
     ],
 )
 def test_what_a_file_would_change_is_refused(dataset: xr.Dataset, tmp_path: Path) -> None:
