@@ -1,7 +1,7 @@
 """How many operations and bytes each contestant's work takes, from the shapes alone."""
 
 from landed_jax import ModelConfig
-from landed_jax.parameters import count_parameters
+from landed_jax.nn.parameters import count_parameters
 
 
 def forward_flops(config: ModelConfig, length: int, *, logits: int | None = None) -> int:

@@ -7,7 +7,7 @@ import jax
 
 import landed_jax as landed
 from landed_jax import ModelConfig, OutputNorms
-from landed_jax.parameters import Params
+from landed_jax.nn.parameters import Params
 
 Arrays = Mapping[str, Any]
 Program = Callable[..., Arrays]

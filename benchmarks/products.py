@@ -6,8 +6,8 @@ import jax
 
 from landed_jax import ModelConfig
 from landed_jax.nn.functions import contract_output, linear
+from landed_jax.nn.parameters import Params, unembedding, unstack_layers
 from landed_jax.numerics import highest_precision
-from landed_jax.parameters import Params, unembedding, unstack_layers
 
 
 @highest_precision

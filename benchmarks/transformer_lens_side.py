@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.environment import available_bytes
 from benchmarks.weights import Weights
 from landed_jax import ModelConfig
-from landed_jax.parameters import count_parameters
+from landed_jax.nn.parameters import count_parameters
 
 Analysis = Callable[[Any, Any, float], dict[str, Any]]
 Needs = Callable[[ModelConfig, int], int]

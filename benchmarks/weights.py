@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 from landed_jax import ModelConfig, OutputNorms, output_norms
-from landed_jax.hf.table import tensor_places
-from landed_jax.hf.writer import config_to_hf
-from landed_jax.parameters import Params, build_tree, stack_layers
+from landed_jax.checkpoints.hf.table import tensor_places
+from landed_jax.checkpoints.hf.writer import config_to_hf
+from landed_jax.nn.parameters import Params, build_tree, stack_layers
 
 ALIGNMENT = 64  # XLA on a CPU copies an array that does not start at such a multiple
 

@@ -14,28 +14,33 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh
 
-from landed_jax.analysis.reads import Read
-from landed_jax.analysis.reductions import Reduction
-from landed_jax.analysis.streaming import StreamedAttribution, attribute_streaming, check_asked, number_of_passes
-from landed_jax.analysis.targets import Target
-from landed_jax.bundle import BUNDLED
-from landed_jax.config import ModelConfig
+from landed_jax.analysis.reads.read import Read
+from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.streaming.attribute_streaming import (
+    StreamedAttribution,
+    attribute_streaming,
+    check_asked,
+    number_of_passes,
+)
+from landed_jax.analysis.streaming.reductions import Reduction
+from landed_jax.checkpoints.bundle import BUNDLED
+from landed_jax.checkpoints.hf.dtypes import FLOATS
+from landed_jax.checkpoints.hf.files import check_inside
+from landed_jax.checkpoints.hf.gate import config_from_hf
+from landed_jax.checkpoints.hf.hub import resolve
+from landed_jax.checkpoints.hf.reader import Progress, read_params
+from landed_jax.checkpoints.hf.tokenizer import load_vocabulary
+from landed_jax.checkpoints.native import is_native, load_native, read_manifest, save_native
 from landed_jax.errors import LandedError
 from landed_jax.files.atomic_folder import check_destination, is_unfinished
 from landed_jax.files.json_object import read_json_object
-from landed_jax.forward import forward
-from landed_jax.hf.dtypes import FLOATS
-from landed_jax.hf.files import check_inside
-from landed_jax.hf.gate import config_from_hf
-from landed_jax.hf.hub import resolve
-from landed_jax.hf.reader import Progress, read_params
-from landed_jax.hf.tokenizer import load_vocabulary
-from landed_jax.native import is_native, load_native, read_manifest, save_native
+from landed_jax.forward_pass import forward
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.hook_points import WRITES, HookPoint
 from landed_jax.nn.output_norms import OutputNorms
-from landed_jax.nn.sites import WRITES, Site
+from landed_jax.nn.parameters import Params
 from landed_jax.nn.tap import Edit, Observer, Plan, as_plan
 from landed_jax.numerics import compute_dtype
-from landed_jax.parameters import Params
 from landed_jax.tokens import Tokens, as_tokens, check_ids, columns
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
@@ -53,7 +58,7 @@ class Model:
         source: what the model was opened by.
         folder: the folder it was read from.
 
-    >>> from landed_jax.parameters import init_params
+    >>> from landed_jax.nn.parameters import init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> model = Model(config, init_params(config, jax.random.key(0)))
     >>> model.trace([[1, 5, 7], [3]], at=-1).logits.shape
@@ -84,9 +89,9 @@ class Model:
         self,
         tokens: Prompts,
         *,
-        record: Iterable[Site] = WRITES,
+        record: Iterable[HookPoint] = WRITES,
         at: int | Sequence[int] | jax.Array | None = None,
-        edits: Mapping[Site, Edit] | None = None,
+        edits: Mapping[HookPoint, Edit] | None = None,
         observers: Mapping[str, Observer] | None = None,
         dtype: Any = None,
     ) -> Trace:
@@ -127,7 +132,7 @@ class Model:
         read: Callable[[Trace], Read] | None = None,
         effects: bool = False,
         at: int | Sequence[int] | jax.Array | None = None,
-        edits: Mapping[Site, Edit] | None = None,
+        edits: Mapping[HookPoint, Edit] | None = None,
         dtype: Any = None,
         passes: Literal[1, 2] | None = None,
         norms: OutputNorms | None = None,

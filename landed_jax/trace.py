@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
-from landed_jax.nn.sites import GROUPS, Site, axes_of
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.hook_points import GROUPS, HookPoint, axes_of
+from landed_jax.nn.parameters import Params
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import is_concrete
-from landed_jax.parameters import Params
 from landed_jax.tokens import Tokens
 from landed_jax.vocabulary import Vocabulary
 
@@ -28,7 +28,7 @@ class Trace:
     Attributes:
         tokens: the prompts.
         at: ``[position]``, the columns of `tokens` that were recorded (counted from 0).
-        sown: each recorded `Site`'s value; `axes` names its axes.
+        sown: each recorded `HookPoint`'s value; `axes` names its axes.
         logits: ``[batch, position, vocab]``, where the trace was asked to keep them.
         params: the weights, once the trace is bound to them; the analyses need them.
         vocabulary: the tokenizer's view of ids, once bound; targets given as text need it.
@@ -58,22 +58,22 @@ class Trace:
             raise LandedError("This trace holds no weights: pass trace.bind(params) to the analysis.")
         return self.params
 
-    def __getitem__(self, site: Site) -> jax.Array:
+    def __getitem__(self, site: HookPoint) -> jax.Array:
         """A recorded value.
 
         Raises:
             LandedError: if the site was not recorded.
         """
-        site = Site(site)
+        site = HookPoint(site)
         if site.value not in self.sown:
             group = next((f"{name} (or " for name, sites in GROUPS.items() if site in sites), "")
-            wanted = f"{group}Site.{site.name}{')' if group else ''}"
+            wanted = f"{group}HookPoint.{site.name}{')' if group else ''}"
             raise LandedError(f"This trace did not record {site.value}: add {wanted} to record=.")
         return self.sown[site.value]
 
-    def axes(self, site: Site) -> tuple[str, ...]:
+    def axes(self, site: HookPoint) -> tuple[str, ...]:
         """The names of a recorded value's axes: layer, batch, position, source, head, neuron, …"""
-        return axes_of(Site(site))
+        return axes_of(HookPoint(site))
 
     @property
     def order(self) -> StreamOrder:
@@ -81,7 +81,7 @@ class Trace:
         return StreamOrder.of(self.config)
 
     def _per_read_site(self, kind: str) -> jax.Array:
-        return _along_sites(*(self[Site(f"{norm}_{kind}")] for norm in ("attn", "mlp", "final")), self.order)
+        return _along_sites(*(self[HookPoint(f"{norm}_{kind}")] for norm in ("attn", "mlp", "final")), self.order)
 
     @property
     def real(self) -> Bool[Array, "batch position"]:
@@ -117,7 +117,7 @@ class Trace:
             LandedError: if that position was not recorded.
         """
         index = recorded_index(self, position)
-        with_positions = {name: value for name, value in self.sown.items() if "position" in axes_of(Site(name))}
+        with_positions = {name: value for name, value in self.sown.items() if "position" in axes_of(HookPoint(name))}
         at, sown, logits = _at_position(self.at, with_positions, self.logits, index)
         return dataclasses.replace(self, at=at, sown={**self.sown, **sown}, logits=logits)
 
@@ -127,7 +127,7 @@ def _at_position(at: jax.Array, sown: dict[str, Any], logits: jax.Array | None, 
     def keep(value: jax.Array, axis: int) -> jax.Array:
         return jnp.take(value, index[None], axis=axis)
 
-    kept = {name: keep(value, axes_of(Site(name)).index("position")) for name, value in sown.items()}
+    kept = {name: keep(value, axes_of(HookPoint(name)).index("position")) for name, value in sown.items()}
     return keep(at, 0), kept, None if logits is None else keep(logits, 1)
 
 

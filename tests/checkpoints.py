@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 
-from landed_jax.config import ModelConfig
-from landed_jax.hf.table import to_hf
-from landed_jax.parameters import Params
+from landed_jax.checkpoints.hf.table import to_hf
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import Params
 from tests.models import random_params
 
 CONFIG = ModelConfig(

@@ -32,21 +32,16 @@ CHECKED = (
     "nn.attention",
     "nn.functions",
     "nn.rotary",
-    "forward",
-    *(
-        f"analysis.{name}"
-        for name in (
-            "attribution",
-            "closure",
-            "reads",
-            "effects",
-            "landing",
-            "projections",
-            "sources",
-            "targets",
-            "writes",
-        )
-    ),
+    "forward_pass",
+    "analysis.attribution.attribute",
+    "analysis.attribution.effects",
+    "analysis.attribution.sources",
+    "analysis.landing.closure",
+    "analysis.landing.land",
+    "analysis.reads.read",
+    "analysis.reads.targets",
+    "analysis.writes.projections",
+    "analysis.writes.write",
 )
 install_import_hook([f"landed_jax.{name}" for name in CHECKED], "beartype.beartype")
 

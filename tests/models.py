@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
-from landed_jax.config import ModelConfig, RopeConfig
-from landed_jax.parameters import Leaf, Params, build_tree, leaf_places
+from landed_jax.nn.config import ModelConfig, RopeConfig
+from landed_jax.nn.parameters import Leaf, Params, build_tree, leaf_places
 from landed_jax.tokens import Tokens
 
 SMALL = ModelConfig(vocab_size=13, d_model=12, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=10)

@@ -11,9 +11,9 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 from jax.sharding import Mesh, PartitionSpec
 
-from landed_jax import SOURCES, WRITES, Site, Trace, forward
+from landed_jax import SOURCES, WRITES, HookPoint, Trace, forward
 from landed_jax.nn.attention import attend, attention_mask, attention_pattern, mix_values
-from landed_jax.parameters import Params, abstract_params, stack_layers
+from landed_jax.nn.parameters import Params, abstract_params, stack_layers
 from tests.models import SMALL, random_params, random_tokens
 
 HEADS, KEY_HEADS, HEAD_DIM = 4, 2, 6
@@ -111,14 +111,14 @@ def test_the_rows_of_chosen_positions_are_those_of_the_whole_pattern(name: str, 
     params = random_params(config, dtype=jnp.float64)
     params = stack_layers(params) if stacked else params
     tokens = random_tokens(config, lengths=(9, 4))
-    _, whole = forward(params, tokens, config, record={Site.PATTERN})
+    _, whole = forward(params, tokens, config, record={HookPoint.PATTERN})
     for at in ([-1], [8], [6, 2, 7], [0]):
-        logits, rows = forward(params, tokens, config, record={Site.PATTERN, Site.HEAD}, at=at)
-        plain, heads = forward(params, tokens, config, record={Site.HEAD}, at=at)
-        expected = np.asarray(whole[Site.PATTERN])[:, :, :, np.mod(at, 9)]
-        np.testing.assert_allclose(rows[Site.PATTERN], expected, rtol=0, atol=1e-14)
+        logits, rows = forward(params, tokens, config, record={HookPoint.PATTERN, HookPoint.HEAD}, at=at)
+        plain, heads = forward(params, tokens, config, record={HookPoint.HEAD}, at=at)
+        expected = np.asarray(whole[HookPoint.PATTERN])[:, :, :, np.mod(at, 9)]
+        np.testing.assert_allclose(rows[HookPoint.PATTERN], expected, rtol=0, atol=1e-14)
         np.testing.assert_array_equal(logits, plain)
-        np.testing.assert_array_equal(rows[Site.HEAD], heads[Site.HEAD])
+        np.testing.assert_array_equal(rows[HookPoint.HEAD], heads[HookPoint.HEAD])
 
 
 def test_a_run_of_one_position_never_makes_the_pattern_whole() -> None:

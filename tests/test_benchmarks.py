@@ -15,7 +15,7 @@ from benchmarks.shapes import SIZES, prompt, shape
 from benchmarks.timing import rounds
 from benchmarks.weights import Weights
 from landed_jax import ModelConfig
-from landed_jax.parameters import count_parameters
+from landed_jax.nn.parameters import count_parameters
 
 TINY = ModelConfig(vocab_size=61, d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=44)
 LENGTH = 6

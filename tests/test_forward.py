@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landed_jax.config import ModelConfig, RopeConfig
 from landed_jax.errors import LandedError
-from landed_jax.forward import forward
+from landed_jax.forward_pass import forward
 from landed_jax.model import Model
-from landed_jax.nn.sites import AXES, RESIDUALS, SOURCES, WRITES, Site
-from landed_jax.parameters import Params, stack_layers
+from landed_jax.nn.config import ModelConfig, RopeConfig
+from landed_jax.nn.hook_points import AXES, RESIDUALS, SOURCES, WRITES, HookPoint
+from landed_jax.nn.parameters import Params, stack_layers
 from landed_jax.tokens import Tokens, as_tokens
 from landed_jax.trace import Trace
 from tests.models import random_params
@@ -53,9 +53,9 @@ def run(
     params: Params,
     tokens: Any,
     config: ModelConfig = CONFIG,
-    record: frozenset[Site] = WRITES,
+    record: frozenset[HookPoint] = WRITES,
     at: Any = None,
-    edits: tuple[tuple[Site, Any], ...] = (),
+    edits: tuple[tuple[HookPoint, Any], ...] = (),
     dtype: Any = None,
 ) -> tuple[jax.Array, Trace]:
     return forward(params, tokens, config, record=record, at=at, edits=dict(edits), dtype=dtype)
@@ -79,7 +79,7 @@ def weighted_logit(params: Params, tokens: Any) -> jax.Array:
 
 @both_types
 def test_scan_equals_the_unrolled_loop_in_values_and_gradients(dtype: str, precision: None) -> None:
-    record = frozenset(Site)
+    record = frozenset(HookPoint)
     unrolled, scanned = (run(hold(PARAMS), IDS, record=record) for hold in (lambda params: params, stack_layers))
     assert unrolled[0].dtype == dtype
     assert_same(scanned, unrolled, BAR[dtype])
@@ -125,12 +125,19 @@ def test_scan_unrolled_and_the_mathematics_agree_on_any_model(config: ModelConfi
 
 
 def test_every_recorded_value_is_that_of_the_mathematics(x64: None) -> None:
-    _, trace = run(PARAMS, IDS, record=WRITES | SOURCES | RESIDUALS | {Site.QUERY, Site.KEY})
+    _, trace = run(PARAMS, IDS, record=WRITES | SOURCES | RESIDUALS | {HookPoint.QUERY, HookPoint.KEY})
     expected = numpy_forward(PARAMS, IDS, None, CONFIG)
-    names = {"q": Site.QUERY, "k": Site.KEY, "v": Site.VALUE, "pattern": Site.PATTERN, "z": Site.HEAD, "a": Site.NEURON}
+    names = {
+        "q": HookPoint.QUERY,
+        "k": HookPoint.KEY,
+        "v": HookPoint.VALUE,
+        "pattern": HookPoint.PATTERN,
+        "z": HookPoint.HEAD,
+        "a": HookPoint.NEURON,
+    }
     recorded = {name: trace[site] for name, site in names.items()}
     recorded |= {"sigma": trace.sigma, "gamma": trace.gamma, "residual": trace.residual}
-    recorded |= {"embedding": trace[Site.EMBEDDING]}
+    recorded |= {"embedding": trace[HookPoint.EMBEDDING]}
     assert_same(recorded, {name: expected[name] for name in recorded}, 1e-13)
 
 
@@ -184,7 +191,7 @@ def test_padding_on_either_side_changes_nothing(kind: Any, dtype: str, precision
             assert_same((ours, sigma), (logits[0], trace.sigma[:, 0]), BAR[dtype])
 
 
-def compiled(params: Params, record: frozenset[Site]) -> Any:
+def compiled(params: Params, record: frozenset[HookPoint]) -> Any:
     def sown(params: Params, ids: jax.Array) -> Any:
         logits, trace = forward(params, ids, CONFIG, record=record)
         return logits, trace.sown
@@ -211,8 +218,8 @@ def test_a_site_that_is_not_recorded_costs_nothing(
 
 
 @both_holdings
-@pytest.mark.parametrize("site", [Site.NEURON, Site.ATTN_SIGMA, Site.PATTERN, Site.FINAL_RESIDUAL])
-def test_recording_a_site_adds_its_own_bytes_and_no_more(site: Site, hold: Callable[[Params], Params]) -> None:
+@pytest.mark.parametrize("site", [HookPoint.NEURON, HookPoint.ATTN_SIGMA, HookPoint.PATTERN, HookPoint.FINAL_RESIDUAL])
+def test_recording_a_site_adds_its_own_bytes_and_no_more(site: HookPoint, hold: Callable[[Params], Params]) -> None:
     params = hold(PARAMS)
     without, with_site = (compiled(params, record).memory_analysis() for record in (frozenset(), frozenset({site})))
     sizes = {"layer": 2, "batch": 2, "position": 5, "source": 5, "head": 4, "neuron": 12, "d_model": 8}
@@ -233,17 +240,17 @@ def drop_neuron(a: jax.Array, layer: jax.Array | None) -> jax.Array:
 @both_holdings
 @pytest.mark.parametrize(
     ("site", "edit", "zero"),
-    [(Site.HEAD, drop_head, {"head": (1, 2)}), (Site.NEURON, drop_neuron, {"neuron": (0, 5)})],
+    [(HookPoint.HEAD, drop_head, {"head": (1, 2)}), (HookPoint.NEURON, drop_neuron, {"neuron": (0, 5)})],
     ids=["head", "neuron"],
 )
 def test_an_edit_is_an_ablation_and_is_recorded(
-    site: Site, edit: Any, zero: dict[str, tuple[int, int]], hold: Callable[[Params], Params], x64: None
+    site: HookPoint, edit: Any, zero: dict[str, tuple[int, int]], hold: Callable[[Params], Params], x64: None
 ) -> None:
     logits, trace = run(hold(PARAMS), IDS, edits=((site, edit),))
     expected = numpy_forward(PARAMS, IDS, None, CONFIG, zero)
     assert_same(logits, expected["logits"], 1e-13)
     assert np.abs(expected["logits"] - numpy_forward(PARAMS, IDS, None, CONFIG)["logits"]).max() > 1e-3
-    assert_same(trace[site], expected["z" if site is Site.HEAD else "a"], 1e-13)
+    assert_same(trace[site], expected["z" if site is HookPoint.HEAD else "a"], 1e-13)
     layer, index = next(iter(zero.values()))
     assert not np.any(trace[site][layer, :, :, index])
 
@@ -251,8 +258,8 @@ def test_an_edit_is_an_ablation_and_is_recorded(
 @both_holdings
 def test_at_selects_the_same_numbers(hold: Callable[[Params], Params]) -> None:
     at = jnp.array([4, 1])
-    logits, trace = run(hold(PARAMS), IDS, record=frozenset(Site))
-    some_logits, some = run(hold(PARAMS), IDS, record=frozenset(Site), at=at)
+    logits, trace = run(hold(PARAMS), IDS, record=frozenset(HookPoint))
+    some_logits, some = run(hold(PARAMS), IDS, record=frozenset(HookPoint), at=at)
     assert_same(some_logits, logits[:, at], BAR["float32"])
     assert_same(some.at, at, 0)
     for site in AXES:
@@ -285,11 +292,14 @@ def test_types_that_cannot_be_computed_in_are_refused() -> None:
         ({"record": ["heads"]}, "'heads' is not a site; these are: embedding, "),
         ({"edits": {"heads": jnp.zeros}}, "'heads' is not a site"),
         ({"edits": [jnp.zeros]}, "edits= takes a dictionary from sites to functions"),
-        ({"edits": {Site.HEAD: 0}}, "edits= takes a dictionary from sites to functions"),
+        ({"edits": {HookPoint.HEAD: 0}}, "edits= takes a dictionary from sites to functions"),
         ({"observers": jnp.sum}, "observers= takes a dictionary from names to functions"),
-        ({"edits": {Site.HEAD: lambda z, layer: None}}, "The edit of head gives None, where the model goes on with"),
-        ({"edits": {Site.HEAD: lambda z, layer: z[0]}}, r"gives float32 of shape \[5, 4, 4\], where"),
-        ({"edits": {Site.HEAD: lambda z, layer: z.astype("bfloat16")}}, "gives bfloat16 of shape"),
+        (
+            {"edits": {HookPoint.HEAD: lambda z, layer: None}},
+            "The edit of head gives None, where the model goes on with",
+        ),
+        ({"edits": {HookPoint.HEAD: lambda z, layer: z[0]}}, r"gives float32 of shape \[5, 4, 4\], where"),
+        ({"edits": {HookPoint.HEAD: lambda z, layer: z.astype("bfloat16")}}, "gives bfloat16 of shape"),
     ],
 )
 def test_what_is_asked_wrongly_is_refused(asked: dict[str, Any], message: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 import landed_jax as landed
-from landed_jax.forward import forward
+from landed_jax.forward_pass import forward
 from landed_jax.nn import functions
 from landed_jax.nn.functions import CACHED_BYTES, FEW_ROWS, contract_output, linear
 from tests.models import SMALL, random_params

@@ -10,10 +10,10 @@ import pytest
 
 from landed_jax import model as model_module
 from landed_jax.errors import LandedError
-from landed_jax.forward import forward
+from landed_jax.forward_pass import forward
 from landed_jax.model import Model, convert, load, read_config
-from landed_jax.nn.sites import RESIDUALS, Site
-from landed_jax.parameters import init_params, is_stacked
+from landed_jax.nn.hook_points import RESIDUALS, HookPoint
+from landed_jax.nn.parameters import init_params, is_stacked
 from landed_jax.tokens import Tokens
 from tests.checkpoints import CONFIG, assert_same, make_tensors, write_checkpoint
 from tests.conftest import STORIES
@@ -70,7 +70,7 @@ def test_another_column_does_not_compile_again(plain):
 
 def test_edits_and_dtypes(plain):
     ids = jnp.array([[1, 5, 7]])
-    silent = plain.trace(ids, edits={Site.MLP_WRITE: lambda value, _: jnp.zeros_like(value)})
+    silent = plain.trace(ids, edits={HookPoint.MLP_WRITE: lambda value, _: jnp.zeros_like(value)})
     assert not np.array_equal(silent.logits, plain.trace(ids).logits)
     with jax.enable_x64(True):
         assert plain.trace(ids, dtype="float64").logits.dtype == np.float64

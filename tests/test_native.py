@@ -15,14 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from landed_jax.config import ModelConfig, RopeConfig
+from landed_jax.checkpoints.hf.table import to_hf
+from landed_jax.checkpoints.native import MANIFEST, load_native, read_manifest, save_native
 from landed_jax.errors import LandedError
 from landed_jax.files.checksums import sealed
 from landed_jax.files.json_object import read_json_object
-from landed_jax.hf.table import to_hf
 from landed_jax.model import convert, load
-from landed_jax.native import MANIFEST, load_native, read_manifest, save_native
-from landed_jax.parameters import count_parameters, init_params, stack_layers, unstack_layers
+from landed_jax.nn.config import ModelConfig, RopeConfig
+from landed_jax.nn.parameters import count_parameters, init_params, stack_layers, unstack_layers
 from tests.checkpoints import CONFIG, assert_same, make_tensors, write_checkpoint
 from tests.fulldisk import command
 from tests.models import random_params
@@ -101,7 +101,7 @@ def test_an_error_leaves_nothing_behind(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("landed_jax.native._dtypes", fail)
+    monkeypatch.setattr("landed_jax.checkpoints.native._dtypes", fail)
     with pytest.raises(LandedError, match=r"cannot be written: No space left"):
         save_native(tmp_path / "a", CONFIG, params)
     assert list(tmp_path.iterdir()) == []
@@ -336,7 +336,7 @@ from jax.sharding import Mesh
 number, port, dst = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 jax.distributed.initialize(f"localhost:{port}", 2, number)
 import landed_jax as landed
-from landed_jax.bundle import bundled_folder
+from landed_jax.checkpoints.bundle import bundled_folder
 from landed_jax.model import convert
 mesh = Mesh(np.array(jax.devices()), ("model",))
 model = landed.load(mesh=mesh, stacked=False)

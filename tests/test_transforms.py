@@ -11,18 +11,18 @@ from jax.sharding import Mesh, PartitionSpec
 
 import landed_jax as landed
 from landed_jax import NORMED, SOURCES, WRITES, Trace, Write
-from landed_jax.parameters import stack_layers
+from landed_jax.nn.parameters import stack_layers
 from tests.models import SMALL, n_sites, random_params
 
 PROMPTS = np.array([[1, 5, 2], [3, 3, 8], [0, 12, 7], [9, 1, 1]])
 HEAD, NEURON = Write("head", 1, 3), Write("neuron", 0, 4, position=1)
 
 FUNCTIONS: dict[str, Callable[[Trace], jax.Array]] = {
-    "forward": lambda trace: trace[landed.Site.FINAL_NORMED],
+    "forward": lambda trace: trace[landed.HookPoint.FINAL_NORMED],
     "attribute": lambda trace: landed.attribute(trace, target=4, against=2, effects=False).landed.neurons.sum(0),
     "direct_effect": lambda trace: landed.attribute(trace, target=4, centred=True).direct_effect.heads.sum(0),
     "output_norms": lambda trace: landed.attribute(
-        trace, target=4, norms=landed.output_norms(trace.weights(), trace[landed.Site.EMBEDDING].dtype)
+        trace, target=4, norms=landed.output_norms(trace.weights(), trace[landed.HookPoint.EMBEDDING].dtype)
     ).direct_effect.neurons.sum(0),
     "sigma_share": lambda trace: landed.attribute(trace, target=4).sigma_share.neurons.sum(0),
     "attribute_by_source": lambda trace: landed.attribute_by_source(trace, target=4).sum(0),
@@ -30,7 +30,7 @@ FUNCTIONS: dict[str, Callable[[Trace], jax.Array]] = {
     "write_vector": lambda trace: landed.write_vector(trace, HEAD)[None],
     "amplification": lambda trace: jnp.moveaxis(landed.amplification(trace).median, 0, -1),
     "coordinates": lambda trace: landed.coordinates(trace, target=4).contributions,
-    "select": lambda trace: trace.select(1)[landed.Site.FINAL_NORMED],
+    "select": lambda trace: trace.select(1)[landed.HookPoint.FINAL_NORMED],
 }
 
 

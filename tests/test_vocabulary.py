@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from landed_jax import LandedError
-from landed_jax.hf.tokenizer import load_vocabulary
+from landed_jax.checkpoints.hf.tokenizer import load_vocabulary
 from landed_jax.vocabulary import Vocabulary
 
 

@@ -2,7 +2,7 @@
 
 import click
 
-from landed_jax.bundle import BUNDLED
+from landed_jax.checkpoints.bundle import BUNDLED
 
 EXAMPLES = """\b
 Examples:

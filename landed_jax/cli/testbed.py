@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from landed_jax.bundle import BUNDLED
+from landed_jax.checkpoints.bundle import BUNDLED
 from landed_jax.cli.output import check_json_target, write_json
 from landed_jax.printable import printable
 

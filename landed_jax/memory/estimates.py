@@ -7,13 +7,13 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
-from landed_jax.forward import forward
+from landed_jax.forward_pass import forward
 from landed_jax.memory.host import device_memory
-from landed_jax.nn.sites import WRITES, Site
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.hook_points import WRITES, HookPoint
+from landed_jax.nn.parameters import Params, abstract_params
 from landed_jax.numerics import is_concrete
-from landed_jax.parameters import Params, abstract_params
 
 
 def trace_bytes(
@@ -22,7 +22,7 @@ def trace_bytes(
     batch: int = 1,
     length: int,
     positions: int | None = None,
-    record: Iterable[Site] = WRITES,
+    record: Iterable[HookPoint] = WRITES,
     dtype: Any = None,
 ) -> dict[str, int]:
     """Bytes of the logits and of every recorded value that a trace keeps.
@@ -73,9 +73,9 @@ def attribution_bytes(
     True
     """
     kept = trace_bytes(
-        config, batch=batch, length=length, positions=positions, record={Site.HEAD, Site.NEURON}, dtype=dtype
+        config, batch=batch, length=length, positions=positions, record={HookPoint.HEAD, HookPoint.NEURON}, dtype=dtype
     )
-    factors = kept[Site.HEAD] + kept[Site.NEURON]
+    factors = kept[HookPoint.HEAD] + kept[HookPoint.NEURON]
     one_layer = factors // config.n_layers
     return {1: factors + (4 if effects else 1) * one_layer, 2: (6 if effects else 4) * one_layer}
 

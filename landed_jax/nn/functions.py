@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.config import Activation
+from landed_jax.nn.config import Activation
 from landed_jax.numerics import cast_late, left_broadcast
 
 

@@ -6,12 +6,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from landed_jax.config import ModelConfig
 from landed_jax.nn.attention import attend, attention_mask, attention_pattern, mix_values
+from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.functions import ACTIVATIONS, linear, rms_sigma, rotate, scale_stream
-from landed_jax.nn.sites import AXES, Site
+from landed_jax.nn.hook_points import AXES, HookPoint
+from landed_jax.nn.parameters import LEAVES
 from landed_jax.nn.tap import Context, Plan, observe, record, select_positions, tap
-from landed_jax.parameters import LEAVES
 
 
 class _Part(nn.Module):
@@ -32,7 +32,7 @@ class _Part(nn.Module):
         return x + bias.reshape((1,) * (x.ndim - bias.ndim) + bias.shape)
 
     def tap(self, name: str, value: jax.Array, layer: jax.Array | None, context: Context) -> jax.Array:
-        return tap(self, self.plan, Site(name), value, layer, context.at)
+        return tap(self, self.plan, HookPoint(name), value, layer, context.at)
 
 
 class RMSNorm(_Part):
@@ -64,8 +64,8 @@ class Attention(_Part):
         q = self.tap("query", rotate(project("Q"), context.cos, context.sin), layer, context)
         k = self.tap("key", rotate(project("K"), context.cos, context.sin), layer, context)
         v = self.tap("value", project("V"), layer, context)
-        recorded = Site.PATTERN in self.plan.record
-        if self.plan.edits_any(Site.PATTERN) or (recorded and context.at is None):
+        recorded = HookPoint.PATTERN in self.plan.record
+        if self.plan.edits_any(HookPoint.PATTERN) or (recorded and context.at is None):
             visible = attention_mask(context.mask, self.config.sliding_window)
             pattern = self.tap("pattern", attention_pattern(q, k, visible), layer, context)
             z = mix_values(pattern, v)
@@ -73,8 +73,8 @@ class Attention(_Part):
             z = attend(q, k, v, context.mask, self.config.sliding_window)
             if recorded:  # the rows of the chosen positions: the pattern is never made whole
                 visible = attention_mask(context.mask, self.config.sliding_window, context.at)
-                queries = select_positions(q, AXES[Site.QUERY], context.at)
-                record(self, Site.PATTERN, attention_pattern(queries, k, visible))
+                queries = select_positions(q, AXES[HookPoint.QUERY], context.at)
+                record(self, HookPoint.PATTERN, attention_pattern(queries, k, visible))
         z = self.tap("head", z, layer, context)
         write = linear(z.reshape(*x.shape[:2], -1), self.leaf("attn/W_O").reshape(d_model, -1))
         return self.tap("attn_write", self.add_bias(write, "attn/b_O"), layer, context), z

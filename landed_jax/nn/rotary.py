@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from landed_jax.config import RopeConfig
+from landed_jax.nn.config import RopeConfig
 from landed_jax.numerics import made_once
 
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
+from landed_jax.nn.config import ModelConfig
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from landed_jax.errors import LandedError
+from landed_jax.nn.hook_points import AXES, HookPoint, as_site, as_sites
 from landed_jax.nn.layer_writes import LayerWrites
-from landed_jax.nn.sites import AXES, Site, as_site, as_sites
 from landed_jax.numerics import after, made_once
 
 Edit = Callable[[jax.Array, jax.Array | None], jax.Array]
@@ -26,11 +26,11 @@ Observer = Callable[[LayerWrites], Any]
 class Plan:
     """What to record, what to edit, and who looks at the writes. Static: it decides what is compiled."""
 
-    record: frozenset[Site] = frozenset()
-    edits: tuple[tuple[Site, Edit], ...] = ()
+    record: frozenset[HookPoint] = frozenset()
+    edits: tuple[tuple[HookPoint, Edit], ...] = ()
     observers: tuple[tuple[str, Observer], ...] = ()
 
-    def edits_any(self, site: Site) -> bool:
+    def edits_any(self, site: HookPoint) -> bool:
         """Whether the value at a site is to be edited."""
         return any(edited == site for edited, _ in self.edits)
 
@@ -73,7 +73,7 @@ def select_positions(value: jax.Array, axes: tuple[str, ...], at: jax.Array | No
 
 
 def tap(
-    module: nn.Module, plan: Plan, site: Site, value: jax.Array, layer: jax.Array | None, at: jax.Array | None
+    module: nn.Module, plan: Plan, site: HookPoint, value: jax.Array, layer: jax.Array | None, at: jax.Array | None
 ) -> jax.Array:
     """Pass `value` through `site`: the edit first, so that what is recorded is what the model used."""
     for edited_site, edit in plan.edits:
@@ -84,12 +84,12 @@ def tap(
     return value
 
 
-def record(module: nn.Module, site: Site, value: jax.Array) -> None:
+def record(module: nn.Module, site: HookPoint, value: jax.Array) -> None:
     """Keep a site's value, of the recorded positions alone."""
     _sow(module, "intermediates", site.value, value)
 
 
-def _edited(edit: Edit, site: Site, value: jax.Array, layer: jax.Array | None) -> jax.Array:
+def _edited(edit: Edit, site: HookPoint, value: jax.Array, layer: jax.Array | None) -> jax.Array:
     given: Any = edit(value, layer)
     if not isinstance(given, jax.Array | np.ndarray) or given.shape != value.shape or given.dtype != value.dtype:
         is_array = isinstance(given, jax.Array | np.ndarray)
@@ -120,7 +120,7 @@ def observe(
         x = after(x, module.variables.get("intermediates", {}))
     if not plan.observers:
         return x
-    z, a = (select_positions(value, AXES[site], at) for site, value in ((Site.HEAD, z), (Site.NEURON, a)))
+    z, a = (select_positions(value, AXES[site], at) for site, value in ((HookPoint.HEAD, z), (HookPoint.NEURON, a)))
     columns = jnp.arange(z.shape[1]) if at is None else at
     writes = LayerWrites.of(layer, module.variables["params"], z, a, columns, context.mask)
     kept = jax.tree.map(jnp.asarray, {name: observer(writes) for name, observer in plan.observers})

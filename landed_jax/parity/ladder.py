@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
-from landed_jax.nn.sites import Site
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.hook_points import HookPoint
 from landed_jax.trace import Trace
 
 TOLERANCE = 1e-10
@@ -18,12 +18,12 @@ TINY = float(np.finfo(np.float64).tiny)
 
 LADDER_SITES = frozenset(
     {
-        Site.EMBEDDING,
-        Site.ATTN_NORMED,
-        Site.ATTN_WRITE,
-        Site.MLP_NORMED,
-        Site.MLP_WRITE,
-        Site.FINAL_NORMED,
+        HookPoint.EMBEDDING,
+        HookPoint.ATTN_NORMED,
+        HookPoint.ATTN_WRITE,
+        HookPoint.MLP_NORMED,
+        HookPoint.MLP_WRITE,
+        HookPoint.FINAL_NORMED,
     }
 )
 
@@ -97,5 +97,5 @@ def _value(trace: Trace, name: str) -> np.ndarray:
     if name == "logits":
         return np.asarray(trace.logits)
     layer, _, site = name.rpartition(".")
-    value = trace[Site(site)]
+    value = trace[HookPoint(site)]
     return np.asarray(value if not layer else value[int(layer)])

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from landed_jax.config import ModelConfig
+from landed_jax.checkpoints.hf.gate import config_from_hf
 from landed_jax.errors import LandedError
 from landed_jax.files.json_object import read_json_object
-from landed_jax.hf.gate import config_from_hf
+from landed_jax.nn.config import ModelConfig
 from landed_jax.parity.float64 import float64_throughout, widen_as_it_runs
 
 

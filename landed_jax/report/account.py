@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landed_jax.analysis.attribution import attribute
-from landed_jax.analysis.coordinates import coordinates
-from landed_jax.analysis.effects import direct_effect
-from landed_jax.analysis.result import Attribution
-from landed_jax.config import ModelConfig
+from landed_jax.analysis.attribution.attribute import attribute
+from landed_jax.analysis.attribution.effects import direct_effect
+from landed_jax.analysis.attribution.result import Attribution
+from landed_jax.analysis.coordinates.coordinates import coordinates
 from landed_jax.errors import LandedError
 from landed_jax.memory.estimates import least_bytes, weight_bytes
 from landed_jax.memory.host import device_memory
 from landed_jax.memory.shortage import require_memory
-from landed_jax.nn.sites import RESIDUALS, SOURCES, WRITES, Site
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.hook_points import RESIDUALS, SOURCES, WRITES, HookPoint
 from landed_jax.report.padding import without_padding
 from landed_jax.report.sections import PERCENTS, SECTIONS, look_closer
 from landed_jax.trace import Trace
@@ -109,7 +109,12 @@ def account_for(
     weights = weight_bytes(model.params)
     least = least_bytes(model.config, weights, computed.ids.shape[1])
     require_memory(least, device_memory(), f"This model and a prompt of {length} tokens")
-    record = WRITES | SOURCES | {Site.ATTN_WRITE, Site.MLP_WRITE} | (RESIDUALS if "lens" in sections else frozenset())
+    record = (
+        WRITES
+        | SOURCES
+        | {HookPoint.ATTN_WRITE, HookPoint.MLP_WRITE}
+        | (RESIDUALS if "lens" in sections else frozenset())
+    )
     trace = model.trace(computed, record=record, at=[position % length + padding])
     # Out of JAX in one go: indexing device arrays one by one would compile a program for each.
     found = without_padding(jax.device_get(_find_out(trace, *ids)), padding)
@@ -166,9 +171,9 @@ def _layer_effects(trace: Trace, attribution: Attribution) -> jax.Array:
     """``[layer, 2]``: the direct effect of a layer's whole attention write, and of its whole MLP write."""
     landed, config = attribution.landed, trace.config
     groups = jnp.stack([jnp.sum(landed.heads, -1) + landed.attn_bias, landed.mlp + landed.mlp_bias])
-    writes = jnp.stack([trace[Site.ATTN_WRITE], trace[Site.MLP_WRITE]])
-    with_stream = jnp.sum(writes * trace[Site.FINAL_RESIDUAL][None, None], axis=-1)
-    value, sigma = attribution.value[None, None], trace[Site.FINAL_SIGMA][None, None]
+    writes = jnp.stack([trace[HookPoint.ATTN_WRITE], trace[HookPoint.MLP_WRITE]])
+    with_stream = jnp.sum(writes * trace[HookPoint.FINAL_RESIDUAL][None, None], axis=-1)
+    value, sigma = attribution.value[None, None], trace[HookPoint.FINAL_SIGMA][None, None]
     norms = jnp.sum(jnp.square(writes), axis=-1)
     effect = direct_effect(groups, value, with_stream, norms, sigma, config.d_model, config.norm_eps)
     return effect[:, :, 0, 0].T

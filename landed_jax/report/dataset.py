@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from landed_jax.analysis.faithfulness import Faithfulness
+from landed_jax.analysis.attribution.faithfulness import Faithfulness
 from landed_jax.report.account import Account
 from landed_jax.report.sections import PERCENTS, Effects
 from landed_jax.results.dataset import to_xarray

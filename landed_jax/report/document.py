@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from landed_jax.analysis.table import WriteRow
+from landed_jax.analysis.attribution.table import WriteRow
 from landed_jax.report.account import Account
 from landed_jax.report.scale import scale_rows
 from landed_jax.report.section_documents import section_document

@@ -2,13 +2,13 @@
 
 import jax.numpy as jnp
 
-from landed_jax.config import ModelConfig
 from landed_jax.memory.estimates import attribution_bytes, choose_passes, trace_bytes
 from landed_jax.memory.host import device_memory
 from landed_jax.memory.shortage import human_bytes
-from landed_jax.nn.sites import SOURCES, WRITES
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.hook_points import SOURCES, WRITES
+from landed_jax.nn.parameters import count_parameters
 from landed_jax.nn.stream_order import read_sites
-from landed_jax.parameters import count_parameters
 
 
 def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from landed_jax.analysis.writes import describe
+from landed_jax.analysis.writes.write import describe
 from landed_jax.report.account import Account
 from landed_jax.report.section_documents import NAMES, section_document
 from landed_jax.report.sections import Effects, Sources

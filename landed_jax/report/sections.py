@@ -9,16 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from landed_jax.analysis.coordinate_check import CoordinateCheck, check_coordinates
-from landed_jax.analysis.coordinates import coordinates
-from landed_jax.analysis.faithfulness import Faithfulness, faithfulness
-from landed_jax.analysis.lenses import LensTokens, LogitLens, lens_top_tokens, logit_lens
-from landed_jax.analysis.logprob import attribute_log_probability
-from landed_jax.analysis.outliers import Outliers, outliers
-from landed_jax.analysis.rotations import RotatedCounts, rotated_counts
-from landed_jax.analysis.sources import attribute_by_source
-from landed_jax.analysis.token_contributions import TokenContributions, token_contributions
-from landed_jax.analysis.volume import Volume, volume
+from landed_jax.analysis.attribution.faithfulness import Faithfulness, faithfulness
+from landed_jax.analysis.attribution.log_probability import attribute_log_probability
+from landed_jax.analysis.attribution.logit_lens import LensTokens, LogitLens, lens_top_tokens, logit_lens
+from landed_jax.analysis.attribution.sources import attribute_by_source
+from landed_jax.analysis.attribution.token_contributions import TokenContributions, token_contributions
+from landed_jax.analysis.attribution.volume import Volume, volume
+from landed_jax.analysis.coordinates.coordinate_check import CoordinateCheck, check_coordinates
+from landed_jax.analysis.coordinates.coordinates import coordinates
+from landed_jax.analysis.coordinates.outliers import Outliers, outliers
+from landed_jax.analysis.coordinates.rotations import RotatedCounts, rotated_counts
 from landed_jax.trace import Trace
 
 SECTIONS = ("by_source", "effects", "coordinates", "lens")

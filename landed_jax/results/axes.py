@@ -5,8 +5,8 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
+from landed_jax.nn.config import ModelConfig
 from landed_jax.numerics import is_concrete
 
 # What a shape's "*name" stands for, by the number of axes.

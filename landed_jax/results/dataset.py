@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from landed_jax.analysis.position_classes import POSITION_CLASSES
-from landed_jax.analysis.spread import PERCENTILES
-from landed_jax.config import ModelConfig
+from landed_jax.analysis.scale.position_classes import POSITION_CLASSES
+from landed_jax.analysis.scale.spread import PERCENTILES
 from landed_jax.errors import LandedError
+from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.stream_order import read_sites
 from landed_jax.numerics import is_concrete
 from landed_jax.results.axes import ANNOTATED_OTHERWISE, Leaf, named_leaf, shape_of

@@ -17,13 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landed_jax.analysis.writes import Write, next_site
-from landed_jax.config import ModelConfig, RopeConfig
+from landed_jax.analysis.writes.write import Write, next_site
 from landed_jax.errors import LandedError
-from landed_jax.forward import forward
-from landed_jax.nn.sites import SOURCES, WRITES, Site
+from landed_jax.forward_pass import forward
+from landed_jax.nn.config import ModelConfig, RopeConfig
+from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
+from landed_jax.nn.parameters import Leaf, Params, build_tree, leaf_places
 from landed_jax.numerics import compute_dtype
-from landed_jax.parameters import Leaf, Params, build_tree, leaf_places
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
 
@@ -64,7 +64,7 @@ class Planted:
         """The prompt as a batch of one."""
         return Tokens.from_lists([self.prompt])
 
-    def trace(self, record: Iterable[Site] = WRITES | SOURCES) -> Trace:
+    def trace(self, record: Iterable[HookPoint] = WRITES | SOURCES) -> Trace:
         """One forward pass over the prompt at all positions, with its logits, bound to the weights.
 
         >>> writing_neuron().trace().logits.shape
@@ -101,7 +101,7 @@ def copying_head(
     Raises:
         LandedError: for a head or source that is not there, or a background out of range.
 
-    >>> from landed_jax.analysis.attribution import attribute
+    >>> from landed_jax.analysis.attribution.attribute import attribute
     >>> planted = copying_head(layer=1, head=2, source=3)
     >>> first = attribute(planted.trace(), planted.target, planted.against).top(1)[0]
     >>> first.kind, first.layer, first.index, first.attended
@@ -156,7 +156,7 @@ def writing_neuron(layer: int = 1, neuron: int = 5, *, background: float = 0.02,
     Raises:
         LandedError: for a neuron that is not there, or a background out of range.
 
-    >>> from landed_jax.analysis.attribution import attribute
+    >>> from landed_jax.analysis.attribution.attribute import attribute
     >>> planted = writing_neuron(layer=1, neuron=5)
     >>> first = attribute(planted.trace(), planted.target, planted.against).top(1)[0]
     >>> first.kind, first.layer, first.index
@@ -203,7 +203,7 @@ def null_space_neuron(neuron: int = 5, *, background: float = 0.02, seed: int = 
     Raises:
         LandedError: for a neuron that is not there, or a background out of range.
 
-    >>> from landed_jax.analysis.attribution import attribute
+    >>> from landed_jax.analysis.attribution.attribute import attribute
     >>> planted = null_space_neuron(neuron=5)
     >>> shares = attribute(planted.trace(), planted.target)
     >>> float(shares.landed.neurons[-1, 0, -1, 5]), bool(abs(shares.direct_effect.neurons[-1, 0, -1, 5]) > 0.1)
@@ -259,7 +259,7 @@ def cancelling_writes(
     Raises:
         LandedError: for a head or neuron that is not there or not in this order, or a background out of range.
 
-    >>> from landed_jax.analysis.attribution import attribute
+    >>> from landed_jax.analysis.attribution.attribute import attribute
     >>> planted = cancelling_writes()
     >>> rows = attribute(planted.trace(), planted.target).top(2)
     >>> sorted((row.kind, row.layer, row.index) for row in rows)

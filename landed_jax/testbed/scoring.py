@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landed_jax.config import ModelConfig
 from landed_jax.errors import LandedError
-from landed_jax.forward import forward
+from landed_jax.forward_pass import forward
 from landed_jax.model import Model
-from landed_jax.parameters import Params
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import Params
 from landed_jax.testbed import language
 from landed_jax.testbed.example import Example
 from landed_jax.tokens import Tokens

@@ -18,16 +18,16 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from landed_jax.config import ModelConfig
+from landed_jax.checkpoints.hf.writer import write_checkpoint
+from landed_jax.checkpoints.orbax import StorageError, attempt, quiet
 from landed_jax.errors import LandedError
 from landed_jax.files.atomic_file import write_file
 from landed_jax.files.atomic_folder import claimed, fill_folder
 from landed_jax.files.json_object import read_json_object
 from landed_jax.files.unfinished import remove
-from landed_jax.forward import forward
-from landed_jax.hf.writer import write_checkpoint
-from landed_jax.orbax import StorageError, attempt, quiet
-from landed_jax.parameters import Params, init_params
+from landed_jax.forward_pass import forward
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import Params, init_params
 from landed_jax.testbed import language
 from landed_jax.testbed.scoring import Score, ask, score
 from landed_jax.testbed.tokenizer import build_tokenizer, save_tokenizer

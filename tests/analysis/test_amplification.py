@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import landed_jax as landed
 from landed_jax import LandedError, PerWrite, Trace
-from landed_jax.analysis.spread import PERCENTILES, Spread, spread
-from landed_jax.analysis.write_amplification import write_amplification
-from landed_jax.parameters import stack_layers
+from landed_jax.analysis.scale.spread import PERCENTILES, Spread, spread
+from landed_jax.analysis.scale.write_amplification import write_amplification
+from landed_jax.nn.parameters import stack_layers
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
 from tests.reference.landed import Written, every_write
 from tests.reference.numpy_model import numpy_forward

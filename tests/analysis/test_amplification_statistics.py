@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax import LandedError, Site, Tokens
-from landed_jax.analysis.amplification_statistics import (
+from landed_jax import HookPoint, LandedError, Tokens
+from landed_jax.analysis.scale.amplification_statistics import (
     AmplificationStatistics,
     amplification_by_coordinate,
     amplification_statistics,
 )
-from landed_jax.analysis.position_classes import position_classes
-from landed_jax.analysis.write_amplification import write_amplification
+from landed_jax.analysis.scale.position_classes import position_classes
+from landed_jax.analysis.scale.write_amplification import write_amplification
 from tests.analysis.test_amplification import BOTH, CASES, DELIMITERS, check_spread, magnified, reference, run, traced
 from tests.models import SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
@@ -123,9 +123,9 @@ def test_under_vmap_each_prompt_has_its_own_statistics() -> None:
 
     def row(batch: jax.Array) -> AmplificationStatistics:
         def one(value: jax.Array, name: str) -> jax.Array:
-            if "batch" not in trace.axes(Site(name)):
+            if "batch" not in trace.axes(HookPoint(name)):
                 return value
-            return jnp.take(value, batch[None], axis=trace.axes(Site(name)).index("batch"))
+            return jnp.take(value, batch[None], axis=trace.axes(HookPoint(name)).index("batch"))
 
         tokens = jax.tree.map(lambda leaf: leaf[batch][None], trace.tokens)
         sown = {name: one(value, name) for name, value in trace.sown.items()}
@@ -174,7 +174,7 @@ def test_what_is_missing_is_named() -> None:
             call()
     assert amplification_by_coordinate(unbound, delimiters=[]).count.shape == (5, 3, 12)
     trace = traced("small")
-    without = dataclasses.replace(trace, sown={k: v for k, v in trace.sown.items() if k != Site.NEURON})
+    without = dataclasses.replace(trace, sown={k: v for k, v in trace.sown.items() if k != HookPoint.NEURON})
     with pytest.raises(LandedError, match="did not record neuron"):
         amplification_statistics(without, delimiters=[])
     with pytest.raises(LandedError, match="no tokenizer"):

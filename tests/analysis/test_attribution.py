@@ -10,10 +10,10 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, SOURCES, WRITES, Attribution, LandedError, PerWrite, Trace
-from landed_jax.analysis import attribution
-from landed_jax.analysis.effects import direct_effect
-from landed_jax.config import ModelConfig
-from landed_jax.parameters import stack_layers
+from landed_jax.analysis.attribution import attribute as attribution
+from landed_jax.analysis.attribution.effects import direct_effect
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import stack_layers
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
 from tests.reference.landed import every_write, landed_contributions, removed_effects, shares_of_sigma
 from tests.reference.numpy_model import numpy_forward
@@ -245,8 +245,8 @@ def test_bad_traces_say_so() -> None:
     _, trace = run(random_params(SMALL), random_tokens(SMALL), SMALL, record=WRITES)
     with pytest.raises(LandedError, match="bind"):
         landed.attribute(trace, target=1)
-    with pytest.raises(LandedError, match=r"did not record neuron: add WRITES \(or Site.NEURON\) to record="):
-        landed.attribute(traced(SMALL, WRITES - {landed.Site.NEURON}), target=1)
+    with pytest.raises(LandedError, match=r"did not record neuron: add WRITES \(or HookPoint.NEURON\) to record="):
+        landed.attribute(traced(SMALL, WRITES - {landed.HookPoint.NEURON}), target=1)
     shares = landed.attribute(traced(SMALL), target=1)
     with pytest.raises(LandedError, match="padding"):
         shares.top(3, batch=1, position=0)

@@ -10,7 +10,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import ModelConfig
-from landed_jax.parameters import abstract_params
+from landed_jax.nn.parameters import abstract_params
 from tests.models import random_params
 
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="how XLA schedules on CPU")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, Coordinates, LandedError, Trace
-from landed_jax.parameters import stack_layers
+from landed_jax.nn.parameters import stack_layers
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
 from tests.reference.numpy_model import numpy_forward
 

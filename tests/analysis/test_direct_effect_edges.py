@@ -9,10 +9,10 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import Write
-from landed_jax.analysis.effects import NEARLY_NOTHING_LEFT, direct_effect, mediated_effect
-from landed_jax.analysis.groups import group_effect, write_group
-from landed_jax.config import ModelConfig
-from landed_jax.parameters import stack_layers
+from landed_jax.analysis.attribution.effects import NEARLY_NOTHING_LEFT, direct_effect, mediated_effect
+from landed_jax.analysis.attribution.groups import group_effect, write_group
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import stack_layers
 from tests.analysis.test_attribution import column, real_positions, traced
 from tests.models import BIASED, SMALL, random_params
 from tests.reference.landed import every_write, removed_effects

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax import RESIDUALS, WRITES, LandedError, PerWrite, Site, Trace, Write
-from landed_jax.analysis.groups import GroupEffect, group_effect, layer_group, summed_writes, write_group
-from landed_jax.config import ModelConfig
+from landed_jax import RESIDUALS, WRITES, HookPoint, LandedError, PerWrite, Trace, Write
+from landed_jax.analysis.attribution.groups import GroupEffect, group_effect, layer_group, summed_writes, write_group
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import read_sites
-from landed_jax.parameters import stack_layers
 from tests.analysis.test_attribution import column, real_positions, run, traced
 from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
@@ -89,9 +89,9 @@ def test_a_group_of_one_is_that_writes_direct_effect(arguments: dict, x64: None)
 
 @pytest.mark.parametrize("part", ["attn", "mlp", "both"])
 def test_a_layer_group_is_what_the_layer_wrote(part: str, x64: None) -> None:
-    record = WRITES | {Site.ATTN_WRITE, Site.MLP_WRITE}
+    record = WRITES | {HookPoint.ATTN_WRITE, HookPoint.MLP_WRITE}
     trace = traced(BIASED, record, random_params(BIASED, dtype=jnp.float64))
-    wrote = {"attn": trace[Site.ATTN_WRITE], "mlp": trace[Site.MLP_WRITE]}
+    wrote = {"attn": trace[HookPoint.ATTN_WRITE], "mlp": trace[HookPoint.MLP_WRITE]}
     for layer in range(BIASED.n_layers):
         expected = sum(value[layer] for key, value in wrote.items() if part in (key, "both"))
         np.testing.assert_allclose(summed_writes(trace, layer_group(BIASED, layer, part)), expected, atol=1e-12)
@@ -168,7 +168,7 @@ def test_a_padded_bfloat16_batch_equals_a_prompt_of_one_token() -> None:
 
 def test_an_edited_write_shows_in_the_closure_error() -> None:
     params = random_params(SMALL)
-    edits = {Site.MLP_WRITE: lambda value, layer: value + 1.0}
+    edits = {HookPoint.MLP_WRITE: lambda value, layer: value + 1.0}
     forward = jax.jit(lambda p: landed.forward(p, random_tokens(SMALL), SMALL, edits=edits))
     _, trace = forward(params)
     found: GroupEffect = group_effect(trace.bind(params), write_group(SMALL, MIXED), target=1)

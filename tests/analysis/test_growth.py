@@ -10,10 +10,10 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, Trace
-from landed_jax.analysis.growth import ResidualGrowth, residual_growth
-from landed_jax.config import ModelConfig
+from landed_jax.analysis.scale.growth import ResidualGrowth, residual_growth
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import read_sites
-from landed_jax.parameters import stack_layers
 from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import Arrays, numpy_forward
@@ -85,7 +85,7 @@ def test_closes_in_float32(name: str) -> None:
 
 def test_an_edited_write_shows_in_the_closure_error() -> None:
     params = random_params(SMALL)
-    edits = {landed.Site.ATTN_WRITE: lambda w, layer: jnp.where(layer == 1, 2 * w, w)}
+    edits = {landed.HookPoint.ATTN_WRITE: lambda w, layer: jnp.where(layer == 1, 2 * w, w)}
     edited = jax.jit(lambda p, tokens: landed.forward(p, tokens, SMALL, record=RECORD, edits=edits)[1])
     trace = edited(params, random_tokens(SMALL))
     error = residual_growth(trace.bind(params)).closure_error
@@ -146,6 +146,6 @@ def test_bad_traces_say_so() -> None:
     with pytest.raises(LandedError, match="did not record attn_residual"):
         residual_growth(traced(SHORT, params, record=WRITES))
     with pytest.raises(LandedError, match="did not record head"):
-        residual_growth(traced(SHORT, params, record=RECORD - {landed.Site.HEAD}))
+        residual_growth(traced(SHORT, params, record=RECORD - {landed.HookPoint.HEAD}))
     with pytest.raises(LandedError, match="bind"):
         residual_growth(run(params, random_tokens(SHORT), SHORT, record=RECORD)[1])

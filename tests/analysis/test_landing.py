@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import landed_jax as landed
-from landed_jax import NORMED, SOURCES, WRITES, LandedError, Site, Tokens, Write
-from landed_jax.config import ModelConfig, RopeConfig
+from landed_jax import NORMED, SOURCES, WRITES, HookPoint, LandedError, Tokens, Write
+from landed_jax.nn.config import ModelConfig, RopeConfig
+from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import read_sites
-from landed_jax.parameters import stack_layers
 from tests.models import BIASED, CONFIGS, SMALL, configs, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import numpy_forward
@@ -54,7 +54,9 @@ def test_land_at_every_later_site(name: str, stacked: bool, x64: None) -> None:
 
 def size_of_terms(trace: landed.Trace, params: dict) -> np.ndarray:
     """``[site, batch, position, d_model]``: what is summed at each site, every product taken at its absolute value."""
-    z, a, size = (np.abs(np.asarray(trace[site], float)) for site in (Site.HEAD, Site.NEURON, Site.EMBEDDING))
+    z, a, size = (
+        np.abs(np.asarray(trace[site], float)) for site in (HookPoint.HEAD, HookPoint.NEURON, HookPoint.EMBEDDING)
+    )
     sizes = [size]
     for i in range(len(z)):
         part = jax.tree.map(lambda leaf: np.abs(np.asarray(leaf, float)), params["layers"][str(i)])

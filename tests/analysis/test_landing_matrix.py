@@ -11,10 +11,10 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import NORMED, RESIDUALS, SOURCES, WRITES, LandedError, Trace, Write
-from landed_jax.analysis.landing_matrix import LandingMatrix, PerLanding, landing_matrix
-from landed_jax.config import ModelConfig
+from landed_jax.analysis.landing.landing_matrix import LandingMatrix, PerLanding, landing_matrix
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import read_sites
-from landed_jax.parameters import stack_layers
 from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import Arrays, numpy_forward
@@ -142,7 +142,7 @@ def test_the_closure_error_is_there_where_the_trace_can_say(record: frozenset) -
 
 def test_an_edited_stream_shows_in_the_closure_error() -> None:
     params = random_params(SMALL)
-    edits = {landed.Site.MLP_RESIDUAL: lambda x, layer: jnp.where(layer == 1, x + 0.5, x)}
+    edits = {landed.HookPoint.MLP_RESIDUAL: lambda x, layer: jnp.where(layer == 1, x + 0.5, x)}
     edited = jax.jit(lambda p, tokens: landed.forward(p, tokens, SMALL, record=RECORD, edits=edits)[1])
     trace = edited(params, random_tokens(SMALL))
     error = landing_matrix(trace.bind(params), jnp.ones(SMALL.d_model)).closure_error
@@ -279,6 +279,6 @@ def test_bad_arguments_say_so() -> None:
     with pytest.raises(LandedError, match="shape"):
         landing_matrix(trace, jnp.ones(11))
     with pytest.raises(LandedError, match="did not record head"):
-        landing_matrix(traced(SMALL, random_params(SMALL), record=WRITES - {landed.Site.HEAD}))
+        landing_matrix(traced(SMALL, random_params(SMALL), record=WRITES - {landed.HookPoint.HEAD}))
     with pytest.raises(LandedError, match="bind"):
         landing_matrix(run(random_params(SMALL), random_tokens(SMALL), SMALL, record=WRITES)[1])

@@ -11,10 +11,10 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, Trace
-from landed_jax.analysis.lenses import LensTokens, LogitLens, lens_top_tokens, logit_lens
-from landed_jax.config import ModelConfig
+from landed_jax.analysis.attribution.logit_lens import LensTokens, LogitLens, lens_top_tokens, logit_lens
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import read_sites
-from landed_jax.parameters import stack_layers
 from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import Arrays, numpy_forward
@@ -218,7 +218,7 @@ def test_grad_matches_finite_differences(x64: None) -> None:
 
 def test_an_edited_stream_shows_in_the_errors() -> None:
     params = random_params(SMALL)
-    edits = {landed.Site.MLP_RESIDUAL: lambda x, layer: jnp.where(layer == 1, x + 0.5, x)}
+    edits = {landed.HookPoint.MLP_RESIDUAL: lambda x, layer: jnp.where(layer == 1, x + 0.5, x)}
     edited = jax.jit(lambda p, tokens: landed.forward(p, tokens, SMALL, record=RECORD, edits=edits)[1])
     trace = edited(params, random_tokens(SMALL))
     lens = logit_lens(trace.bind(params), target=1, against=3)

@@ -9,9 +9,9 @@ import pytest
 from scipy.special import log_softmax
 
 from landed_jax import LandedError
-from landed_jax.analysis.logprob import attribute_log_probability
-from landed_jax.config import ModelConfig
-from landed_jax.parameters import stack_layers
+from landed_jax.analysis.attribution.log_probability import attribute_log_probability
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import stack_layers
 from tests.analysis.test_attribution import column, real_positions, run, traced, unembedding
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
 from tests.reference.landed import every_write, landed_contributions

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, PerWrite, Trace
-from landed_jax.analysis.operations import Operations, operations
-from landed_jax.config import ModelConfig
-from landed_jax.parameters import stack_layers
+from landed_jax.analysis.attribution.operations import Operations, operations
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import stack_layers
 from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
 from tests.reference.landed import every_write, landed_contributions
 from tests.reference.numpy_model import numpy_forward
@@ -242,4 +242,4 @@ def test_bad_arguments_say_so() -> None:
         with pytest.raises(LandedError, match="above 0"):
             operations(shares, fractions=fractions)
     with pytest.raises(LandedError, match="did not record neuron"):
-        operations(traced(SHORT, random_params(SHORT), record=WRITES - {landed.Site.NEURON}), target=1)
+        operations(traced(SHORT, random_params(SHORT), record=WRITES - {landed.HookPoint.NEURON}), target=1)

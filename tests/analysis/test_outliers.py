@@ -11,7 +11,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, Trace
-from landed_jax.analysis.outliers import outliers
+from landed_jax.analysis.coordinates.outliers import outliers
 from tests.analysis.test_coordinates import run, settled, traced
 from tests.models import SMALL, random_params, random_tokens
 
@@ -42,7 +42,7 @@ def test_an_outlier_of_the_stream_may_not_be_one_where_it_lands() -> None:
 def test_outliers_are_counted_apart(stream: str, multiple: float) -> None:
     trace = traced("small")
     found = jax.jit(partial(outliers, multiple=multiple, stream=stream))(trace, 1, 0)
-    x = np.abs(trace[landed.Site(f"final_{'normed' if stream == 'landed' else 'residual'}")])
+    x = np.abs(trace[landed.HookPoint(f"final_{'normed' if stream == 'landed' else 'residual'}")])
     outlying = x > multiple * np.median(x, axis=-1, keepdims=True)
     assert outlying.any() and not outlying.all()
     np.testing.assert_array_equal(found.outlying, outlying)
@@ -79,7 +79,7 @@ def test_without_at_another_norm_leaves_out_the_offset_too() -> None:
 
 def test_the_slope_of_what_outliers_contribute_matches_finite_differences(x64: None) -> None:
     trace = traced("small", "float64")
-    step = jnp.asarray(np.random.default_rng(0).standard_normal(trace[landed.Site.FINAL_NORMED].shape))
+    step = jnp.asarray(np.random.default_rng(0).standard_normal(trace[landed.HookPoint.FINAL_NORMED].shape))
 
     @jax.jit
     def value(h: float) -> jax.Array:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax.analysis.projections import squared_norms
-from landed_jax.parameters import stack_layers
+from landed_jax.analysis.writes.projections import squared_norms
+from landed_jax.nn.parameters import stack_layers
 from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
 
 
@@ -36,8 +36,8 @@ def test_squared_norms_are_those_of_the_vectors(made: bool, lengths: tuple[int, 
     found = squared_norms(trace.bind(params), landed.output_norms(params) if made else None)
     for i in range(BIASED.n_layers):
         attn, mlp = params["layers"][str(i)]["attn"], params["layers"][str(i)]["mlp"]
-        heads = np.einsum("bphk,mhk->bphm", trace[landed.Site.HEAD][i], attn["W_O"])
-        neurons = np.einsum("bpj,mj->bpjm", trace[landed.Site.NEURON][i], mlp["W_down"])
+        heads = np.einsum("bphk,mhk->bphm", trace[landed.HookPoint.HEAD][i], attn["W_O"])
+        neurons = np.einsum("bpj,mj->bpjm", trace[landed.HookPoint.NEURON][i], mlp["W_down"])
         np.testing.assert_allclose(found.heads[i], (heads**2).sum(-1), atol=1e-11)
         np.testing.assert_allclose(found.neurons[i], (neurons**2).sum(-1), atol=1e-11)
         np.testing.assert_allclose(found.attn_bias[i], (np.asarray(attn["b_O"]) ** 2).sum(), atol=1e-12)

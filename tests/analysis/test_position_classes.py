@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landed_jax import LandedError, Tokens, Trace
-from landed_jax.analysis.position_classes import POSITION_CLASSES, delimiter_ids, is_delimiter, position_classes
+from landed_jax.analysis.scale.position_classes import POSITION_CLASSES, delimiter_ids, is_delimiter, position_classes
 from landed_jax.vocabulary import Vocabulary
 from tests.models import SMALL
 

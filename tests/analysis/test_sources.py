@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax import RESIDUALS, SOURCES, WRITES, LandedError, Read, Site, Trace
-from landed_jax.analysis.token_contributions import TokenContributions, token_contributions
+from landed_jax import RESIDUALS, SOURCES, WRITES, HookPoint, LandedError, Read, Trace
+from landed_jax.analysis.attribution.token_contributions import TokenContributions, token_contributions
+from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import read_sites
-from landed_jax.parameters import stack_layers
 from tests.models import BIASED, CONFIGS, SMALL, WINDOWED, random_params, random_tokens
 from tests.reference.numpy_model import numpy_forward
 
@@ -133,14 +133,14 @@ def test_bfloat16_weights_are_cast_not_altered() -> None:
 
 def test_an_edited_pattern_is_in_the_picture_and_an_edited_output_in_the_error() -> None:
     params, tokens = random_params(SMALL), random_tokens(SMALL, lengths=(6, 3))
-    edits = {Site.PATTERN: lambda value, _: value.at[..., 0].set(0.0), Site.HEAD: lambda value, _: value * 2}
+    edits = {HookPoint.PATTERN: lambda value, _: value.at[..., 0].set(0.0), HookPoint.HEAD: lambda value, _: value * 2}
     found = {}
     for site, edit in edits.items():
         _, trace = jax.jit(partial(landed.forward, config=SMALL, record=RECORD, edits={site: edit}))(params, tokens)
         found[site] = pictured(trace.bind(params), jnp.asarray(1))
-    assert float(found[Site.PATTERN].closure_error.max()) < 1e-5
-    assert float(jnp.abs(found[Site.PATTERN].layers[..., 0]).max()) == 0.0
-    doubled = found[Site.HEAD]
+    assert float(found[HookPoint.PATTERN].closure_error.max()) < 1e-5
+    assert float(jnp.abs(found[HookPoint.PATTERN].layers[..., 0]).max()) == 0.0
+    doubled = found[HookPoint.HEAD]
     real = np.asarray(tokens.mask)
     np.testing.assert_allclose(
         np.asarray(doubled.closure_error)[:, real], np.abs(np.asarray(doubled.heads) / 2)[:, real], atol=1e-5
@@ -183,7 +183,7 @@ def test_grad_matches_finite_differences(x64: None) -> None:
 def test_what_is_missing_is_named() -> None:
     params = random_params(SMALL)
     _, trace = run(params, random_tokens(SMALL), SMALL, record=WRITES)
-    with pytest.raises(LandedError, match=r"Site\.PATTERN"):
+    with pytest.raises(LandedError, match=r"HookPoint\.PATTERN"):
         token_contributions(trace.bind(params))
     with pytest.raises(LandedError, match="bind"):
         token_contributions(trace)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax import LandedError, Model, Reduction, Site, Tokens
-from landed_jax.analysis.per_write import PerWrite, PerWriteInLayers
+from landed_jax import HookPoint, LandedError, Model, Reduction, Tokens
+from landed_jax.analysis.writes.per_write import PerWrite, PerWriteInLayers
 from landed_jax.memory.estimates import trace_bytes
+from landed_jax.nn.parameters import stack_layers
 from landed_jax.numerics import after
-from landed_jax.parameters import stack_layers
 from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
 
 ARGUMENTS = {
@@ -64,7 +64,7 @@ def test_both_ways_give_what_attribute_gives(name: str, stacked: bool, asked: st
 def test_chosen_positions_edits_and_weights_in_bfloat16(passes: int) -> None:
     params = random_params(BIASED, dtype=jnp.bfloat16)
     narrow, tokens = Model(BIASED, params), random_tokens(BIASED)
-    edits = {Site.NEURON: _halve}
+    edits = {HookPoint.NEURON: _halve}
     found = narrow.attribute_streaming(tokens, ALL, 2, at=[-1, 2], edits=edits, passes=passes)
     expected = landed.attribute(narrow.trace(tokens, at=[-1, 2], edits=edits), 2)
     for x, y in zip(numbers(found.reduced.landed), numbers(expected.landed), strict=True):
@@ -204,7 +204,9 @@ def test_two_passes_keep_one_layer_at_a_time() -> None:
     predicted = landed.attribution_bytes(config, length=128)
     assert predicted[1] > 4 * predicted[2]
     one_pass, two_passes = needed(1), needed(2)
-    factors = sum(trace_bytes(config, length=128, record={Site.NEURON, Site.HEAD})[site] for site in ("neuron", "head"))
+    factors = sum(
+        trace_bytes(config, length=128, record={HookPoint.NEURON, HookPoint.HEAD})[site] for site in ("neuron", "head")
+    )
     assert one_pass - two_passes > 0.6 * factors
     assert two_passes < plain() + 2 * predicted[2]
 
@@ -307,7 +309,7 @@ def test_observers_and_reductions_know_padding_and_columns() -> None:
     reduced = whole.attribute_streaming(prompts, Reduction(_seen), 1, at=[-1, 0], passes=2).reduced
     assert reduced["at"].tolist() == [[3, 0]] * 2 and reduced["real"][0].tolist() == [[True, True], [True, False]]
     trace = whole.trace(prompts, at=[-1, 0])
-    np.testing.assert_allclose(reduced["a"], trace[Site.NEURON], atol=1e-6)
+    np.testing.assert_allclose(reduced["a"], trace[HookPoint.NEURON], atol=1e-6)
     norms = [jnp.linalg.norm(landed.write_vector(trace, landed.Write("neuron", 1, j, 1))) for j in range(3)]
     np.testing.assert_allclose(np.sqrt(reduced["norms"][1, 1, 0, :3]), norms, rtol=1e-5)
 

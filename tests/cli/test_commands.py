@@ -15,13 +15,13 @@ import pytest
 from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
-from landed_jax.analysis.writes import describe
-from landed_jax.bundle import bundled_folder
+from landed_jax.analysis.writes.write import describe
+from landed_jax.checkpoints.bundle import bundled_folder
+from landed_jax.checkpoints.hf.gate import config_from_hf
+from landed_jax.checkpoints.hf.table import to_hf
+from landed_jax.checkpoints.hf.writer import write_checkpoint
 from landed_jax.cli.commands import status_of
 from landed_jax.cli.output import write_json
-from landed_jax.hf.gate import config_from_hf
-from landed_jax.hf.table import to_hf
-from landed_jax.hf.writer import write_checkpoint
 from landed_jax.model import load
 from landed_jax.report.account import account_for
 from landed_jax.report.document import run_document

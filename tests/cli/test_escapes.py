@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from landed_jax.bundle import bundled_folder
+from landed_jax.checkpoints.bundle import bundled_folder
+from landed_jax.checkpoints.native import MANIFEST
 from landed_jax.cli.commands import status_of
 from landed_jax.files.checksums import sealed
 from landed_jax.model import convert
-from landed_jax.native import MANIFEST
 from landed_jax.printable import printable
 from tests.checkpoints import make_tensors, write_shards
 

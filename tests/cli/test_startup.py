@@ -16,9 +16,9 @@ import xarray as xr
 from transformers import AutoTokenizer
 
 import landed_jax as landed
-from landed_jax.bundle import bundled_folder
+from landed_jax.checkpoints.bundle import bundled_folder
+from landed_jax.checkpoints.hf.tokenizer import load_vocabulary
 from landed_jax.cli.cache import cache_folder, cache_settings, processor_name, use_cache
-from landed_jax.hf.tokenizer import load_vocabulary
 from landed_jax.report.account import account_for
 from landed_jax.report.dataset import run_dataset
 from landed_jax.report.document import run_document
@@ -65,7 +65,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_names_are_the_public_ones_whatever_is_imported_first() -> None:
-    code = "import landed_jax.forward, landed_jax as landed\nassert callable(landed.forward) and landed.analysis.reads"
+    code = "import landed_jax.forward_pass, landed_jax as landed; assert callable(landed.forward) and landed.analysis"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert set(importlib.import_module("landed_jax.public").__all__) <= set(dir(landed))
     with pytest.raises(AttributeError, match="nothing_such"):

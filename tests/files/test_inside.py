@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from landed_jax.checkpoints.hf.tokenizer import load_vocabulary
 from landed_jax.errors import LandedError
 from landed_jax.files.inside import file_inside
-from landed_jax.hf.tokenizer import load_vocabulary
 from landed_jax.model import convert, load
 from tests.checkpoints import make_tensors, write_checkpoint
 

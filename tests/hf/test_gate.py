@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from landed_jax.config import ModelConfig, RopeConfig
+from landed_jax.checkpoints.hf.gate import config_from_hf
 from landed_jax.errors import LandedError
-from landed_jax.hf.gate import config_from_hf
+from landed_jax.nn.config import ModelConfig, RopeConfig
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],

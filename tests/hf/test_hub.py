@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from landed_jax.checkpoints.hf.hub import resolve
 from landed_jax.errors import LandedError
-from landed_jax.hf.hub import resolve
 
 
 def test_a_folder_is_itself(tmp_path):

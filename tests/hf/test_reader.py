@@ -6,12 +6,12 @@ import jax
 import ml_dtypes
 import numpy as np
 import pytest
+from landed_jax.hf import reader
 from safetensors.numpy import save_file
 
+from landed_jax.checkpoints.hf.reader import read_params
 from landed_jax.errors import LandedError
-from landed_jax.hf import reader
-from landed_jax.hf.reader import read_params
-from landed_jax.parameters import stack_layers
+from landed_jax.nn.parameters import stack_layers
 from tests.checkpoints import CONFIG, assert_same, make_tensors, write_checkpoint, write_index, write_shards
 
 TIED = dataclasses.replace(CONFIG, tie_embeddings=True)
@@ -59,8 +59,8 @@ def test_what_transformers_saves_is_read(tmp_path, model_type):
 
     from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
-    from landed_jax.hf.gate import config_from_hf
-    from landed_jax.hf.table import to_hf
+    from landed_jax.checkpoints.hf.gate import config_from_hf
+    from landed_jax.checkpoints.hf.table import to_hf
 
     kinds = {"llama": (LlamaConfig, LlamaForCausalLM), "mistral": (MistralConfig, MistralForCausalLM)}
     make_config, make_model = kinds[model_type]

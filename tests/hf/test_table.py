@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from landed_jax.config import ModelConfig
-from landed_jax.hf.table import SKIPPED, TABLE, tensor_places, to_hf
-from landed_jax.parameters import LEAVES, init_params, leaf_places, stack_layers
+from landed_jax.checkpoints.hf.table import SKIPPED, TABLE, tensor_places, to_hf
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import LEAVES, init_params, leaf_places, stack_layers
 
 SIZES = dict(vocab_size=24, d_model=16, n_layers=3, n_heads=4, n_kv_heads=2, head_dim=6, d_ff=20)
 CONFIGS = [

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landed_jax.config import ModelConfig
+from landed_jax.checkpoints.hf.gate import config_from_hf
+from landed_jax.checkpoints.hf.reader import read_params
+from landed_jax.checkpoints.hf.writer import config_to_hf, write_checkpoint
 from landed_jax.errors import LandedError
 from landed_jax.files.json_object import read_json_object
-from landed_jax.hf.gate import config_from_hf
-from landed_jax.hf.reader import read_params
-from landed_jax.hf.writer import config_to_hf, write_checkpoint
+from landed_jax.nn.config import ModelConfig
 from tests.checkpoints import assert_same
 from tests.models import CONFIGS, configs, random_params
 

@@ -6,10 +6,10 @@ from tempfile import TemporaryDirectory
 
 from transformers import PreTrainedModel
 
-from landed_jax.config import ModelConfig
-from landed_jax.hf.gate import config_from_hf
-from landed_jax.hf.reader import read_params
-from landed_jax.parameters import Params
+from landed_jax.checkpoints.hf.gate import config_from_hf
+from landed_jax.checkpoints.hf.reader import read_params
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import Params
 
 
 def convert(model: PreTrainedModel) -> tuple[ModelConfig, Params]:

@@ -14,13 +14,13 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from landed_jax.config import ModelConfig
-from landed_jax.forward import forward
-from landed_jax.hf.gate import config_from_hf
+from landed_jax.checkpoints.hf.gate import config_from_hf
+from landed_jax.forward_pass import forward
+from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.modules import MLP, Attention, Block, RMSNorm
+from landed_jax.nn.parameters import Params
 from landed_jax.nn.rotary import rotary_table
 from landed_jax.nn.tap import Context, Plan
-from landed_jax.parameters import Params
 from landed_jax.tokens import Tokens
 from tests.parity.cases import CASES, ROPE_CASES, RUNG_CASES
 from tests.parity.conversion import convert

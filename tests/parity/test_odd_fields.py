@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from landed_jax.checkpoints.hf.gate import ARCHITECTURES, config_from_hf
 from landed_jax.errors import LandedError
-from landed_jax.forward import forward
-from landed_jax.hf.gate import ARCHITECTURES, config_from_hf
-from landed_jax.parameters import Params
+from landed_jax.forward_pass import forward
+from landed_jax.nn.parameters import Params
 from tests.parity.cases import ROPE_CASES
 from tests.parity.conversion import convert
 from tests.reference.torch_model import hf_config, tiny_model, torch_logits

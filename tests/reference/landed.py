@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landed_jax.config import ModelConfig
+from landed_jax.nn.config import ModelConfig
 from tests.reference.numpy_model import Arrays
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from landed_jax.config import ModelConfig
+from landed_jax.nn.config import ModelConfig
 
 Arrays = dict[str, np.ndarray]
 

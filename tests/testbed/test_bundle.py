@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import landed_jax as landed
-from landed_jax.bundle import bundled_folder
-from landed_jax.parameters import count_parameters
+from landed_jax.checkpoints.bundle import bundled_folder
+from landed_jax.nn.parameters import count_parameters
 from landed_jax.testbed.scoring import Score, ask, score_model
 from landed_jax.testbed.training import ARCHITECTURE
 

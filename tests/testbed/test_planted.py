@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax import LandedError, Site
-from landed_jax.parameters import abstract_params, stack_layers
+from landed_jax import HookPoint, LandedError
+from landed_jax.nn.parameters import abstract_params, stack_layers
 from landed_jax.testbed.planted import (
     MAX_BACKGROUND,
     Planted,
@@ -135,7 +135,7 @@ def test_writing_neuron_is_its_formula_and_alone(background: float, x64: None) -
         heard = 4 / numbers["sigma"][2 * write.layer + 1, 0, -1]
         activation = silu(heard) * heard
         trace = planted.trace()
-        fired = np.asarray(trace[Site.NEURON][write.layer, 0, :, write.index])
+        fired = np.asarray(trace[HookPoint.NEURON][write.layer, 0, :, write.index])
         np.testing.assert_allclose(fired[-1], activation, rtol=1e-12)
         assert not fired[:-1].any()
         part = landed.attribute(trace, planted.target, planted.against).landed
@@ -211,8 +211,8 @@ def test_null_space_neuron_acts_by_a_common_factor(background: float, x64: None)
         trace = planted.trace()
         assert trace.logits is not None
         assert int(trace.logits[0, -1].argmax()) == planted.target
-        without, cut = landed.forward(planted.params, planted.tokens, planted.config, edits={Site.NEURON: remove})
-        factor = trace[Site.FINAL_SIGMA] / cut[Site.FINAL_SIGMA]
+        without, cut = landed.forward(planted.params, planted.tokens, planted.config, edits={HookPoint.NEURON: remove})
+        factor = trace[HookPoint.FINAL_SIGMA] / cut[HookPoint.FINAL_SIGMA]
         assert (np.asarray(factor) > 1.05).all()
         np.testing.assert_allclose(without, trace.logits * factor[..., None], rtol=1e-11, atol=1e-13)
 
@@ -274,7 +274,7 @@ def check_forward(planted: Planted, dtype: str, bar: float) -> None:
     expected = reference(planted)["logits"]  # of order 1
     for params in (planted.params, stack_layers(planted.params)):
         logits, trace = run(params, planted.tokens, planted.config)
-        assert logits.dtype == trace[Site.FINAL_NORMED].dtype == jnp.dtype(dtype)
+        assert logits.dtype == trace[HookPoint.FINAL_NORMED].dtype == jnp.dtype(dtype)
         np.testing.assert_allclose(logits, expected, rtol=0, atol=bar)
     np.testing.assert_allclose(planted.trace().logits, expected, rtol=0, atol=bar)
 

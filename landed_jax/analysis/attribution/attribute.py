@@ -1,0 +1,128 @@
+"""Every write's exact share of a logit."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from landed_jax.analysis.attribution.effects import rescaling, sigma_share
+from landed_jax.analysis.attribution.result import Attribution
+from landed_jax.analysis.attribution.sources import split_layer
+from landed_jax.analysis.reads.read import Read, chosen_read, gamma_at, residual_at, sigma_at
+from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.scale.amplification import amplification
+from landed_jax.analysis.writes.per_write import PerWrite
+from landed_jax.analysis.writes.projections import check_norms, inner_products_with, only_before, over_layers
+from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.output_norms import OutputNorms
+from landed_jax.numerics import highest_precision, left_broadcast
+from landed_jax.trace import Trace
+
+
+@highest_precision
+def attribute(
+    trace: Trace,
+    target: Target | None = None,
+    against: Target | None = None,
+    *,
+    centred: bool = False,
+    read: Read | None = None,
+    effects: bool = True,
+    norms: OutputNorms | None = None,
+) -> Attribution:
+    """Split a logit, or anything else that reads the stream, exactly over the writes before it.
+
+    The landed contribution of a write is ``⟨w ⊙ γ/σ, W_U[t]⟩`` at the final norm; all of them sum to the logit. It
+    holds σ fixed, so for a bare logit look at it beside the direct effect, or attribute a difference instead.
+
+    Works under ``jit``, ``vmap`` (over prompts, over targets) and ``grad``; text targets are resolved outside.
+
+    Args:
+        trace: bound to its weights (``model.trace(...)``, or ``trace.bind(params)``).
+        target: a token's text or id; one id or text a prompt ``[batch]``; or one id a recorded position
+            ``[batch, position]``. By default each position's own most likely next token.
+        against: a second token, likewise: the value is then the logit difference target − against.
+        centred: subtract the mean over the vocabulary from the direction: the centred logit.
+        read: instead of a logit, another read: `read_neuron`, `read_head`, `read_vector`. Writes that come after its
+            site contribute 0.
+        effects: also the direct effects and σ shares at the read's site (one more product with each output matrix; at
+            sites before the final norm the trace needs `RESIDUALS`), and norms of the output weights.
+        norms: `output_norms` of the same weights: the part of the direct effects that is the same for every prompt.
+            By default it is made here, each time anew.
+
+    Raises:
+        LandedError: for a trace without weights or without the needed sites, a text that is not one token, an id out
+            of range, or arguments that contradict each other.
+
+    References:
+        Elhage et al., A Mathematical Framework for Transformer Circuits, 2021 (direct logit attribution).
+
+    >>> from landed_jax import ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> logits, trace = forward(params, jnp.array([[1, 5, 7]]), config)
+    >>> shares = attribute(trace.bind(params), target=3)
+    >>> bool(jnp.allclose(shares.total, logits[..., 3], atol=1e-5))
+    True
+    """
+    read = chosen_read(trace, target, against, centred, read)
+    check_norms(norms, trace)
+    return _attribute(dataclasses.replace(trace, logits=None), read, norms, effects)
+
+
+@partial(jax.jit, static_argnums=3)
+def _attribute(trace: Trace, read: Read, norms: OutputNorms | None, effects: bool) -> Attribution:
+    config, sigma = trace.config, sigma_at(trace, read.site)
+    vector = read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
+
+    def heard(products: PerWrite) -> PerWrite:
+        return only_before(products, config, read.site)
+
+    # σ divides the vectors, which are smaller than the shares, unless one vector stands for all positions.
+    each = vector.shape[:2] == sigma.shape
+    vectors = [vector / sigma[..., None] if each else vector]
+    if effects:
+        vectors.append(residual_at(trace, read.site))
+    products = [heard(product) for product in inner_products_with(trace, vectors)]
+    landed = products[0] if each else products[0].map(jnp.divide, sigma)
+    effect = share = None
+    if effects:
+        with_stream = products[1]
+        share = with_stream.map(lambda wx, s: sigma_share(wx, s, config.d_model), sigma)
+        effect = landed.map(
+            lambda mine, value, lost: mine + (mine - value) * lost,
+            read.value - read.offset,
+            rescaling(trace, read.site, with_stream, norms),
+        )
+    total = landed.total() + read.offset
+    return Attribution(
+        landed=landed,
+        direct_effect=effect,
+        sigma_share=share,
+        value=read.value,
+        total=total,
+        closure_error=jnp.abs(total - read.value),
+        offset=read.offset,
+        target=read.target,
+        against=read.against,
+        attended=_attended(trace, vector, trace.order.layers_before(read.site)[0]),
+        scale=amplification(trace),
+        tokens=trace.tokens,
+        at=trace.at,
+        site=read.site,
+        config=config,
+        vocabulary=trace.vocabulary,
+    )
+
+
+def _attended(trace: Trace, vector: jax.Array, heard: int) -> jax.Array | None:
+    """The source column with the largest part in each heard head's contribution, where sources were recorded."""
+    if HookPoint.PATTERN.value not in trace.sown or HookPoint.VALUE.value not in trace.sown:
+        return None
+
+    def layer(part: dict, pattern: jax.Array, value: jax.Array) -> jax.Array:
+        return jnp.argmax(jnp.abs(split_layer(part, pattern, value, vector)), axis=-1)
+
+    columns = over_layers(layer, trace.weights()["layers"], trace[HookPoint.PATTERN], trace[HookPoint.VALUE])
+    return jnp.where((jnp.arange(len(columns)) < heard)[:, None, None, None], columns, -1)

@@ -1,0 +1,268 @@
+"""What every write does to a token's log-probability: exactly, σ live, and to first order, σ frozen."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from landed_jax.analysis.attribution.attribute import attribute
+from landed_jax.analysis.attribution.effects import rescaling
+from landed_jax.analysis.attribution.faithfulness import Faithfulness, compare
+from landed_jax.analysis.reads.read import Read, gamma_at, read_logit, residual_at, sigma_at
+from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.writes.per_write import PerWrite
+from landed_jax.analysis.writes.projections import inner_products, over_layers
+from landed_jax.errors import LandedError
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.functions import contract_output, linear
+from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.parameters import Params, unembedding
+from landed_jax.numerics import highest_precision
+from landed_jax.trace import Trace
+
+# Changes of a logit, in nats, up to which exp cannot overflow in float32 and expm1 keeps all digits.
+_LARGE = 30.0
+# Numbers of one chunk at one position: 64 MiB in float32.
+_CHUNK_NUMBERS = 2**24
+
+Heard = Callable[..., jax.Array]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LogProbability:
+    """A token's log-probability, and what each write does to it, in nats.
+
+    Attributes:
+        direct_effect: log-probability less the log-probability without the write, σ recomputed: exact.
+        landed: the contribution along the gradient of the log-probability with respect to the landed stream,
+            ``W_U[t] − Σ_v p_v W_U[v]``, σ and p held fixed: the first order of the same.
+        value: ``[batch, position]``, the model's own log-probability.
+        gradient_value: the target's logit less the mean logit under p, which is what all of `landed` sums to.
+        closure_error: ``|Σ landed − gradient_value|``.
+        target: ids.
+        real: ``[batch, position]``, False on padding.
+    """
+
+    direct_effect: PerWrite
+    landed: PerWrite
+    value: Float[Array, "batch position"]
+    gradient_value: Float[Array, "batch position"]
+    closure_error: Float[Array, "batch position"]
+    target: Int[Array, "batch position"]
+    real: Bool[Array, "batch position"]
+    config: ModelConfig = dataclasses.field(metadata={"static": True})
+
+    @property
+    def faithfulness(self) -> Faithfulness:
+        """How far `landed` is from `direct_effect`, over heads and over neurons."""
+        return compare(self.landed, self.direct_effect, self.real, config=self.config)
+
+
+@highest_precision
+def attribute_log_probability(
+    trace: Trace, target: Target | None = None, *, chunk: int | None = None
+) -> LogProbability:
+    """What removing each write takes from a token's log-probability, with the rest of the network as it ran.
+
+    Without w the logits of the whole vocabulary are ``(logits − c_w) σ/σ′`` with ``c_w = W_U (w ⊙ γ) / σ``, so the
+    effect is ``log Σ_v p_v exp(Δ_v − Δ_t)``, Δ being the change of the logits. It is exact for every write at every
+    recorded position; a small effect keeps its digits (the sum is then taken of expm1), and a large one cannot
+    overflow.
+
+    The cost is about vocab · (d_ff + heads · head_dim) · d_model products a layer once, and as many exponentials
+    without the d_model at every position: record the positions that matter (``at=[-1]``). Memory beyond the result is
+    a few arrays ``[chunk, d_ff + heads · head_dim]``, one position and one layer at a time. ``grad`` computes each
+    chunk twice.
+
+    Args:
+        trace: bound to its weights.
+        target: a token's text or id, one a prompt or one a recorded position, as in `attribute`; by default each
+            position's own most likely next token.
+        chunk: tokens of the vocabulary that are looked at together; by default as many as keep such an array at
+            16 million numbers.
+
+    Raises:
+        LandedError: for a trace without weights or without the needed sites, a target out of range, or a chunk
+            without tokens.
+
+    References:
+        Stolfo et al., Confidence Regulation Neurons in Language Models, 2024, arXiv:2406.16254 (what neurons do to a
+        token's probability by way of the final norm's scale).
+
+    >>> from landed_jax import ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> logits, trace = forward(params, jnp.array([[1, 5, 7]]), config)
+    >>> found = attribute_log_probability(trace.bind(params), target=3)
+    >>> bool(jnp.allclose(found.value, jax.nn.log_softmax(logits)[..., 3], atol=1e-5))
+    True
+    >>> found.direct_effect.neurons.shape, bool(found.closure_error.max() < 1e-5)
+    ((2, 1, 3, 12), True)
+    """
+    if chunk is not None and chunk < 1:
+        raise LandedError(f"A chunk of the vocabulary holds at least one token, not {chunk}.")
+    config = trace.config
+    chunk = min(chunk or max(_CHUNK_NUMBERS // (config.d_ff + config.n_heads * config.head_dim), 1), config.vocab_size)
+    return _log_probability(trace, read_logit(trace, target).target, chunk)
+
+
+def vocabulary_chunk(
+    rows: Float[Array, "vocab *shape"], start: Int[Array, ""], chunk: int
+) -> tuple[Float[Array, "chunk *shape"], Bool[Array, " chunk"]]:
+    """A slice along the vocabulary, and which of its tokens no earlier chunk held: the last slice reaches back.
+
+    >>> rows, fresh = vocabulary_chunk(jnp.arange(5.0), jnp.array(4), 2)
+    >>> rows.tolist(), fresh.tolist()
+    ([3.0, 4.0], [False, True])
+    """
+    first = jnp.minimum(start, rows.shape[0] - chunk)
+    return jax.lax.dynamic_slice_in_dim(rows, first, chunk), first + jnp.arange(chunk) >= start
+
+
+@partial(jax.jit, static_argnums=2)
+def _log_probability(trace: Trace, target: Int[Array, "batch position"], chunk: int) -> LogProbability:
+    W_U = unembedding(trace.weights())
+    logits = trace.logits if trace.logits is not None else linear(trace[HookPoint.FINAL_NORMED], W_U)
+    log_p = jax.nn.log_softmax(logits, axis=-1)
+    vector = _rows(trace, target) - contract_output(jnp.exp(log_p), W_U)
+    mean = jnp.sum(jnp.exp(log_p) * logits, axis=-1)
+    read = Read(vector, _at(logits, target) - mean, jnp.zeros((1, 1), logits.dtype))
+    first_order = attribute(trace, read=read, effects=False)
+    return LogProbability(
+        direct_effect=_effects(trace, target, logits, log_p, chunk),
+        landed=first_order.landed,
+        value=_at(log_p, target),
+        gradient_value=first_order.value,
+        closure_error=first_order.closure_error,
+        target=target,
+        real=trace.real,
+        config=trace.config,
+    )
+
+
+def _effects(
+    trace: Trace,
+    target: Int[Array, "batch position"],
+    logits: Float[Array, "batch position vocab"],
+    log_p: Float[Array, "batch position vocab"],
+    chunk: int,
+) -> PerWrite:
+    """Every write's exact effect, the vocabulary streamed."""
+    sigma, gamma = sigma_at(trace, "final"), gamma_at(trace, "final")
+    lost = rescaling(trace, "final", inner_products(trace, residual_at(trace, "final")))
+    at_target = inner_products(trace, _rows(trace, target) * gamma[None, None]).map(jnp.divide, sigma)
+    tokens = (logits - _at(logits, target)[..., None], log_p, _at(log_p, target), sigma)
+    streamed = partial(_streamed, unembedding(trace.weights()), gamma, tokens, chunk)
+
+    def layer(part: Params, z: jax.Array, a: jax.Array, *numbers: jax.Array) -> tuple[jax.Array, ...]:
+        W_O, W_down = part["attn"]["W_O"], part["mlp"]["W_down"]
+
+        def heard_by(rows: Float[Array, "chunk d_model"]) -> Heard:
+            heads = contract_output(rows, W_O.reshape(W_O.shape[0], -1)).reshape(-1, *W_O.shape[1:])
+            neurons = contract_output(rows, W_down)
+            leaves = (part["attn"].get("b_O"), part["mlp"].get("b_down"))
+            biases = [rows[:, 0] * 0 if b is None else rows @ b.astype(rows.dtype) for b in leaves]
+
+            def heard(z: Float[Array, "head head_dim"], a: Float[Array, " neuron"]) -> jax.Array:
+                mixed = jnp.sum(heads * z[None], axis=-1)
+                return jnp.concatenate([mixed, neurons * a[None], jnp.stack(biases, axis=-1)], axis=-1)
+
+            return heard
+
+        writes = [
+            jnp.concatenate([*four[:2], four[2][..., None], four[3][..., None]], -1)
+            for four in (numbers[:4], numbers[4:])
+        ]
+        effect = streamed(heard_by, (z, a), *writes)
+        heads = z.shape[2]
+        return effect[..., :heads], effect[..., heads:-2], effect[..., -2], effect[..., -1]
+
+    def embedding_heard_by(rows: Float[Array, "chunk d_model"]) -> Heard:
+        return lambda embedding: (rows @ embedding)[:, None]
+
+    factors = (trace[HookPoint.HEAD], trace[HookPoint.NEURON])
+    layers = over_layers(layer, trace.weights()["layers"], *factors, *_by_layer(at_target), *_by_layer(lost))
+    alone = at_target.embedding[..., None], lost.embedding[..., None]
+    embedding = streamed(embedding_heard_by, (trace[HookPoint.EMBEDDING],), *alone)
+    return PerWrite(embedding[..., 0], *layers)
+
+
+def _streamed(
+    W_U: Float[Array, "vocab d_model"],
+    gamma: Float[Array, " d_model"],
+    tokens: tuple[jax.Array, ...],
+    chunk: int,
+    heard_by: Callable[[jax.Array], Heard],
+    factors: tuple[jax.Array, ...],
+    at_target: Float[Array, "batch position write"],
+    lost: Float[Array, "batch position write"],
+) -> Float[Array, "batch position write"]:
+    """``log Σ_v p_v exp(Δ_v − Δ_t)`` for every write, a chunk of the vocabulary at a time.
+
+    Args:
+        tokens: the logits less the target's, the log-probabilities, the target's own, and σ.
+        heard_by: takes rows of ``W_U ⊙ γ`` to a function from one position's factors to ``[chunk, write]``, the
+            products of its writes with the rows.
+        at_target: each write's landed contribution to the target's logit.
+        lost: σ/σ′ − 1.
+    """
+    shape = at_target.shape
+    flat = jax.tree.map(lambda value: value.reshape(-1, *value.shape[2:]), (tokens, factors, at_target, lost))
+    (_, _, log_p_target, _), _, at_target, _ = flat
+
+    def step(carry: _Sums, start: jax.Array) -> tuple[_Sums, None]:
+        rows, fresh = vocabulary_chunk(W_U, start, chunk)
+        heard = heard_by(rows.astype(gamma.dtype) * gamma[None])
+
+        def position(now: tuple[_Sums, tuple]) -> _Sums:
+            sums, ((gap, log_p, _, sigma), factors, at_target, lost) = now
+            gap, log_p = (vocabulary_chunk(row, start, chunk)[0][:, None] for row in (gap, log_p))
+            contribution = heard(*factors) / sigma - at_target[None]
+            change = gap * lost[None] - contribution * (1 + lost[None])
+            return sums.add(jnp.where(fresh[:, None], change, 0), jnp.where(fresh[:, None], log_p, -jnp.inf))
+
+        return jax.lax.map(position, (carry, flat)), None
+
+    nothing = jnp.zeros_like(at_target)
+    # The target's own term is one of the sum's, and its change is 0.
+    start = _Sums(nothing + jax.lax.stop_gradient(log_p_target)[:, None], nothing, nothing, nothing)
+    sums, _ = jax.lax.scan(jax.checkpoint(step), start, jnp.arange(0, W_U.shape[0], chunk))
+    return sums.logarithm().reshape(shape)
+
+
+class _Sums(NamedTuple):
+    """``Σ p exp(change)`` two ways: held under its largest term, and less the 1 that it is without any change."""
+
+    pivot: jax.Array
+    total: jax.Array  # Σ exp(log p + change − pivot)
+    excess: jax.Array  # Σ p expm1(change), while no change is large
+    largest: jax.Array
+
+    def add(self, change: Float[Array, "chunk write"], log_p: Float[Array, "chunk 1"]) -> "_Sums":
+        term = log_p + change
+        pivot = jnp.maximum(self.pivot, jax.lax.stop_gradient(jnp.max(term, axis=0)))
+        total = self.total * jnp.exp(self.pivot - pivot) + jnp.sum(jnp.exp(term - pivot[None]), axis=0)
+        excess = self.excess + jnp.sum(jnp.exp(log_p) * jnp.expm1(jnp.minimum(change, _LARGE)), axis=0)
+        return _Sums(pivot, total, excess, jnp.maximum(self.largest, jnp.max(change, axis=0)))
+
+    def logarithm(self) -> jax.Array:
+        small = (self.largest <= _LARGE) & (self.excess > -0.5)
+        return jnp.where(small, jnp.log1p(jnp.maximum(self.excess, -0.5)), self.pivot + jnp.log(self.total))
+
+
+def _by_layer(numbers: PerWrite) -> tuple[jax.Array, ...]:
+    return numbers.heads, numbers.neurons, numbers.attn_bias, numbers.mlp_bias
+
+
+def _rows(trace: Trace, ids: Int[Array, "batch position"]) -> Float[Array, "batch position d_model"]:
+    return jnp.take(unembedding(trace.weights()), ids, axis=0).astype(trace[HookPoint.FINAL_NORMED].dtype)
+
+
+def _at(values: Float[Array, "batch position vocab"], ids: Int[Array, "batch position"]) -> jax.Array:
+    return jnp.take_along_axis(values, ids[..., None], axis=-1)[..., 0]

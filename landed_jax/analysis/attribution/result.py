@@ -1,0 +1,149 @@
+"""The result of an attribution: one number for every write, with its closure error."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from landed_jax.analysis.attribution.table import WriteRow, WriteTable
+from landed_jax.analysis.scale.amplification import Amplification
+from landed_jax.analysis.writes.per_write import PerWrite
+from landed_jax.analysis.writes.write import Write, next_site
+from landed_jax.errors import LandedError
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.stream_order import StreamOrder
+from landed_jax.tokens import Tokens
+from landed_jax.vocabulary import Vocabulary
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Attribution:
+    """A logit (or a difference, or any direction) as a sum over writes, with its closure error.
+
+    Attributes:
+        landed: each write's landed contribution, in units of the value.
+        direct_effect: what removing each write would take from the value, σ recomputed; None if not asked for.
+        sigma_share: each write's part of σ² at the read's site; None if not asked for.
+        value: ``[batch, position]``, what was read: the model's own logit, a difference, a pre-activation (the
+            reader's own bias, `offset`, included).
+        total: ``[batch, position]``, the sum of all landed contributions and the offset.
+        offset: ``[1, 1]``, the reader's own bias, which no write makes.
+        closure_error: ``|total − value|``, in units of the value: float arithmetic's error, unless an edit
+            of the pass broke the sum.
+        target, against: ids ``[batch, position]``; None for a direction of the user's.
+        attended: ``[layer, batch, position, head]``, the column of the source token with the largest part in each
+            head's contribution, where the trace recorded `SOURCES`; -1 for heads after the site.
+        scale: the amplification at every read site.
+        site: the read site; what is written after it contributes 0.
+    """
+
+    landed: PerWrite
+    direct_effect: PerWrite | None
+    sigma_share: PerWrite | None
+    value: Float[Array, "batch position"]
+    total: Float[Array, "batch position"]
+    closure_error: Float[Array, "batch position"]
+    offset: Float[Array, "1 1"]
+    target: Int[Array, "batch position"] | None
+    against: Int[Array, "batch position"] | None
+    attended: Int[Array, "layer batch position head"] | None
+    scale: Amplification
+    tokens: Tokens
+    at: Int[Array, " position"]
+    site: str = dataclasses.field(metadata={"static": True})
+    config: ModelConfig = dataclasses.field(metadata={"static": True})
+    vocabulary: Vocabulary | None = dataclasses.field(metadata={"static": True})
+
+    @property
+    def sigma_mediated(self) -> PerWrite:
+        """Direct effect less landed contribution: what each write does by changing the scale of all others.
+
+        Raises:
+            LandedError: for an attribution made without effects.
+        """
+        if self.direct_effect is None:
+            raise LandedError("This attribution has no direct effects: make it with effects=True.")
+        return self.direct_effect.map(jnp.subtract, self.landed)
+
+    def top(self, n: int = 20, *, position: int | None = None, batch: int = 0) -> WriteTable:
+        """The `n` writes with the largest |landed contribution| at one position of one prompt.
+
+        Every head, every neuron and the embedding are ranked; biases are not. Needs concrete values, so it does
+        not run under ``jit``; use ``jax.lax.top_k`` on `landed` there.
+
+        Args:
+            position: a recorded column of the tokens (negative: from the end); by default
+                the prompt's last recorded token.
+
+        Raises:
+            LandedError: if the position was not recorded or is padding, or the prompt is not there.
+        """
+        p, column = recorded_token(self.tokens, self.at, position, batch)
+        flat = [flat_writes(part, batch, p) for part in (self.landed, self.direct_effect, self.sigma_share)]
+        order = np.argsort(-np.abs(flat[0]), kind="stable")[: max(n, 0)]
+        return WriteTable([self._row(int(u), flat, batch, p, column) for u in order])
+
+    def _row(self, u: int, flat: list[np.ndarray], batch: int, p: int, column: int) -> WriteRow:
+        config = self.config
+        write = write_at(u, config, batch, column)
+        site = StreamOrder.of(config).index(next_site(write, config))
+        attended = text = None
+        if self.attended is not None and write.kind == "head":
+            column_of = int(self.attended[write.layer, batch, p, write.index])
+            attended = column_of if column_of >= 0 else None
+            if attended is not None and self.vocabulary is not None:
+                text = self.vocabulary.text(int(self.tokens.ids[batch, attended]))
+        landed, effect, share = (float(values[u]) if values.size else None for values in flat)
+        return WriteRow(
+            **dataclasses.asdict(write),
+            landed=landed or 0.0,
+            direct_effect=effect,
+            sigma_share=share,
+            amplification=float(self.scale.median[site, batch, p]),
+            attended=attended,
+            attended_text=text,
+        )
+
+
+def recorded_token(tokens: Tokens, at: jax.Array, position: int | None, batch: int) -> tuple[int, int]:
+    """Where a column of one prompt stands among the recorded positions, and the column; by default the last token's.
+
+    Raises:
+        LandedError: if the position was not recorded or is padding, or the prompt is not there.
+    """
+    columns, mask = np.asarray(at), np.asarray(tokens.mask)
+    if not 0 <= batch < len(mask):
+        raise LandedError(f"There is no prompt {batch}: the batch holds {len(mask)}.")
+    if position is None:
+        real = columns[mask[batch, columns]]
+        if not real.size:
+            raise LandedError(f"No recorded position of prompt {batch} holds a token; all are padding.")
+        position = int(real[-1])
+    column = position + tokens.ids.shape[1] if position < 0 else position
+    if column not in columns:
+        raise LandedError(f"Position {position} was not recorded; the trace has {columns.tolist()}.")
+    if not mask[batch, column]:
+        raise LandedError(f"Position {position} of prompt {batch} is padding.")
+    return int(np.argmax(columns == column)), column
+
+
+def write_at(u: int, config: ModelConfig, batch: int, column: int) -> Write:
+    """The write at place u in the order of `flat_writes`."""
+    if u == 0:
+        return Write("embedding", batch=batch, position=column)
+    u -= 1
+    if u < config.n_layers * config.n_heads:
+        return Write("head", *divmod(u, config.n_heads), batch=batch, position=column)
+    return Write("neuron", *divmod(u - config.n_layers * config.n_heads, config.d_ff), batch, column)
+
+
+def flat_writes(part: PerWrite | None, batch: int, p: int) -> np.ndarray:
+    """Embedding, heads, neurons of one position in a row; empty where there is nothing."""
+    if part is None:
+        return np.zeros(0)
+    heads, neurons = np.asarray(part.heads[:, batch, p]), np.asarray(part.neurons[:, batch, p])
+    return np.concatenate([np.asarray(part.embedding[batch, p])[None], heads.ravel(), neurons.ravel()])

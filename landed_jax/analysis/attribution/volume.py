@@ -1,0 +1,325 @@
+"""Writes that act by volume rather than content: they change σ, which divides all others, and say little themselves."""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from landed_jax.analysis.attribution.attribute import attribute
+from landed_jax.analysis.attribution.effects import sigma_share
+from landed_jax.analysis.attribution.log_probability import vocabulary_chunk
+from landed_jax.analysis.attribution.result import flat_writes, recorded_token, write_at
+from landed_jax.analysis.reads.read import Read, chosen_read, gamma_at, residual_at, sigma_at
+from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.writes.per_write import PerWrite
+from landed_jax.analysis.writes.projections import inner_products, only_before, over_layers
+from landed_jax.analysis.writes.write import Write
+from landed_jax.errors import LandedError
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.output_norms import head_grams, squares_by_gram
+from landed_jax.nn.parameters import Params, unembedding
+from landed_jax.numerics import highest_precision
+from landed_jax.tokens import Tokens
+from landed_jax.trace import Trace
+
+# Numbers of one chunk of the unembedding, made wide: 16 MiB in float32.
+_CHUNK_NUMBERS = 2**22
+
+
+@highest_precision
+def sigma_shares(trace: Trace, *, site: str | None = None) -> PerWrite:
+    """``⟨w, x_s⟩ / (d σ_s²)``: every write's part of σ² as a norm reads it.
+
+    Over the writes before a site the shares sum to ``1 − ε/σ_s²``, exactly. A share is negative where a write shrinks
+    the stream. Writes that come after the site have share 0.
+
+    Args:
+        trace: bound to its weights; sites before the final norm need `RESIDUALS`.
+        site: a read site's name. By default every site: then each array has a leading site axis, as ``jax.vmap``
+            would give it (``jax.vmap(PerWrite.total)`` sums each site's). That is ``2L+1`` times as much memory.
+
+    Raises:
+        LandedError: for a site that is not there, a trace without weights or without the needed sites.
+
+    References:
+        Equation: σ_s² = mean(x_s²) + ε with x_s = Σ w, so Σ_w ⟨w, x_s⟩ / d = σ_s² − ε.
+
+    >>> from landed_jax import RESIDUALS, WRITES, ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config, record=WRITES | RESIDUALS)
+    >>> shares = sigma_shares(trace.bind(params))
+    >>> shares.heads.shape
+    (5, 2, 1, 3, 4)
+    >>> bool(jnp.allclose(jax.vmap(PerWrite.total)(shares), 1 - config.norm_eps / trace.sigma**2, atol=1e-5))
+    True
+    """
+    sites = trace.order.sites if site is None else (site,)
+    shares = _shares(dataclasses.replace(trace, logits=None), sites)
+    return shares if site is None else jax.tree.map(lambda share: share[0], shares)
+
+
+@partial(jax.jit, static_argnums=1)
+def _shares(trace: Trace, sites: tuple[str, ...]) -> PerWrite:
+    config = trace.config
+    x = jnp.stack([residual_at(trace, name) for name in sites])
+    products = jax.vmap(inner_products, in_axes=(None, 0))(trace, x)
+
+    def at(index: int, name: str) -> PerWrite:
+        mine = only_before(jax.tree.map(lambda product: product[index], products), config, name)
+        return mine.map(lambda product, s: sigma_share(product, s, config.d_model), sigma_at(trace, name))
+
+    return jax.tree.map(lambda *shares: jnp.stack(shares), *(at(index, name) for index, name in enumerate(sites)))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class WeakDirections:
+    """Singular directions of the unembedding, its mean over the vocabulary taken off, weakest first.
+
+    What lies in the weakest directions of the landed stream hardly moves any logit against any other.
+
+    Attributes:
+        singular_values: ascending.
+        directions: unit vectors, in the space of the norm's output; row k belongs to singular value k.
+        count: how many of them, from the first, count as weak.
+    """
+
+    singular_values: Float[Array, " d_model"]
+    directions: Float[Array, "d_model d_model"]
+    count: int = dataclasses.field(metadata={"static": True})
+
+    @property
+    def mass(self) -> Float[Array, ""]:
+        """The weak directions' part of the sum of squared singular values."""
+        squares = jnp.square(self.singular_values)
+        return jnp.sum(squares[: self.count]) / jnp.sum(squares)
+
+
+@highest_precision
+def weak_directions(trace: Trace, fraction: float = 0.02) -> WeakDirections:
+    """The directions of the landed stream that the unembedding hardly reads.
+
+    From the eigenvectors of the ``d_model × d_model`` Gram matrix of ``W_U`` less its mean row, accumulated in the
+    trace's float type, a chunk of the vocabulary at a time. In float32 singular values below about 3e-4 of the
+    largest are rounding noise: their directions together are right, the order among them is not.
+
+    Depends on the weights alone: make it once a model, and hand it to `volume`. It costs vocab · d_model² products
+    and one eigendecomposition.
+
+    Args:
+        trace: bound to its weights.
+        fraction: the part of the d_model directions that counts as weak, from above 0 to 1; at least one does.
+
+    Raises:
+        LandedError: for a trace without weights, or a fraction out of range.
+
+    References:
+        Stolfo et al., Confidence Regulation Neurons in Language Models, 2024, arXiv:2406.16254 (entropy neurons write
+        into the unembedding's effective null space).
+
+    >>> from landed_jax import ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
+    >>> weak = weak_directions(trace.bind(params), fraction=0.25)
+    >>> weak.count, bool(weak.mass < 0.25)
+    (2, True)
+    """
+    if not 0 < fraction <= 1:
+        raise LandedError(f"The fraction of weak directions is above 0 and at most 1, not {fraction}.")
+    count = max(round(fraction * trace.config.d_model), 1)
+    values, directions = _singular(unembedding(trace.weights()), gamma_at(trace, "final"))
+    return WeakDirections(values, directions, count)
+
+
+@jax.jit
+def _singular(W_U: Float[Array, "vocab d_model"], like: jax.Array) -> tuple[jax.Array, jax.Array]:
+    vocab, d_model = W_U.shape
+    mean = jnp.mean(W_U, axis=0, dtype=like.dtype)
+    chunk = min(max(_CHUNK_NUMBERS // d_model, 1), vocab)
+
+    def add(gram: jax.Array, start: jax.Array) -> tuple[jax.Array, None]:
+        rows, fresh = vocabulary_chunk(W_U, start, chunk)
+        rows = jnp.where(fresh[:, None], rows.astype(like.dtype) - mean[None], 0)
+        return gram + rows.T @ rows, None
+
+    gram, _ = jax.lax.scan(add, jnp.zeros((d_model, d_model), like.dtype), jnp.arange(0, vocab, chunk))
+    squares, vectors = jnp.linalg.eigh(gram)
+    return jnp.sqrt(jnp.maximum(squares, 0)), vectors.T
+
+
+@dataclass(frozen=True)
+class VolumeRow(Write):
+    """A head or neuron with its numbers of `Volume`, at one position."""
+
+    score: float = 0.0
+    mediated: float = 0.0
+    landed: float = 0.0
+    ratio: float = 0.0
+    weak: float = 0.0
+    sigma_share: float = 0.0
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Volume:
+    """How much every write acts by scale rather than content.
+
+    Attributes:
+        mediated: direct effect less landed contribution, in units of the value: what the write does through σ.
+        landed: landed contribution, likewise: what it says itself.
+        ratio: ``|mediated| / (|mediated| + |landed|)``, from 0 (content alone) to 1 (volume alone); 0 for a write that
+            does nothing.
+        weak: the part of the landed write's squared length ``|w ⊙ γ|²`` in the weak directions, from 0 to 1; a random
+            direction has ``count / d_model``. A neuron's does not depend on the prompt: its batch and position axes
+            have size 1, and so have the biases'.
+        score: ``|mediated| · ratio · weak``, in units of the value: large only for what moves the value through σ,
+            with little content, from where the unembedding hardly reads.
+        sigma_share: the part of the final σ².
+    """
+
+    mediated: PerWrite
+    landed: PerWrite
+    ratio: PerWrite
+    weak: PerWrite
+    score: PerWrite
+    sigma_share: PerWrite
+    tokens: Tokens
+    at: Int[Array, " position"]
+    config: ModelConfig = dataclasses.field(metadata={"static": True})
+
+    def top(self, n: int = 20, *, position: int | None = None, batch: int = 0) -> list[VolumeRow]:
+        """The `n` heads and neurons with the largest score at one position of one prompt.
+
+        Needs concrete values, so it does not run under ``jit``; use ``jax.lax.top_k`` on `score` there.
+
+        Args:
+            position: a recorded column of the tokens (negative: from the end); by default the prompt's last recorded
+                token.
+
+        Raises:
+            LandedError: if the position was not recorded or is padding, or the prompt is not there.
+        """
+        p, column = recorded_token(self.tokens, self.at, position, batch)
+        weak = jax.tree.map(lambda part, like: jnp.broadcast_to(part, like.shape), self.weak, self.score)
+        names = ("score", "mediated", "landed", "ratio", "sigma_share")
+        flat = {name: flat_writes(getattr(self, name), batch, p) for name in names}
+        flat["weak"] = flat_writes(weak, batch, p)
+        order = 1 + np.argsort(-flat["score"][1:], kind="stable")[: max(n, 0)]  # without the embedding
+
+        def row(u: int) -> VolumeRow:
+            numbers: dict[str, Any] = {name: float(values[u]) for name, values in flat.items()}
+            return VolumeRow(**dataclasses.asdict(write_at(u, self.config, batch, column)), **numbers)
+
+        return [row(int(u)) for u in order]
+
+
+@highest_precision
+def volume(
+    trace: Trace,
+    target: Target | None = None,
+    against: Target | None = None,
+    *,
+    read: Read | None = None,
+    directions: WeakDirections | None = None,
+) -> Volume:
+    """Scores for writes that act by scale: entropy (confidence) neurons, and whatever else games σ.
+
+    The value is the target's centred logit, or the difference to `against`: what a write adds to all logits alike
+    changes no probability and counts as no content.
+
+    Args:
+        trace: bound to its weights.
+        target, against: as in `attribute`.
+        read: another read at the final norm, in place of the tokens.
+        directions: which directions count as weak, and how many, from `weak_directions`; by default its own default,
+            made anew in each call.
+
+    Raises:
+        LandedError: for a trace without weights or without the needed sites, a read at another norm, or arguments
+            that contradict each other.
+
+    References:
+        Stolfo et al., Confidence Regulation Neurons in Language Models, 2024, arXiv:2406.16254. Gurnee et al.,
+        Universal Neurons in GPT2 Language Models, 2024, arXiv:2401.12181 (entropy neurons: large norm, an even effect
+        on all logits, action through the final norm's scale).
+
+    >>> from landed_jax import ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
+    >>> found = volume(trace.bind(params), target=3)
+    >>> row = found.top(1)[0]
+    >>> row.kind, 0 <= row.weak <= 1, 0 <= row.ratio <= 1
+    ('head', True, True)
+    """
+    read = chosen_read(trace, target, against, read is None and against is None, read)
+    if read.site != "final":
+        raise LandedError(
+            f"The unembedding's weak directions are those of the final norm; this read is at {read.site}."
+        )
+    shares = attribute(trace, read=read)
+    assert shares.sigma_share is not None
+    mediated, landed = shares.sigma_mediated, shares.landed
+    weak = _weak_parts(dataclasses.replace(trace, logits=None), directions or weak_directions(trace))
+    ratio, score = _scores(mediated, landed, weak)
+    return Volume(
+        mediated=mediated,
+        landed=landed,
+        ratio=ratio,
+        weak=weak,
+        score=score,
+        sigma_share=shares.sigma_share,
+        tokens=trace.tokens,
+        at=trace.at,
+        config=trace.config,
+    )
+
+
+@jax.jit
+def _scores(mediated: PerWrite, landed: PerWrite, weak: PerWrite) -> tuple[PerWrite, PerWrite]:
+    ratio = mediated.map(_part, landed)
+    return ratio, mediated.map(lambda m, r, w: jnp.abs(m) * r * w, ratio, weak)
+
+
+def _part(mine: jax.Array, other: jax.Array) -> jax.Array:
+    """``|mine| / (|mine| + |other|)``, 0 where both are."""
+    both = jnp.abs(mine) + jnp.abs(other)
+    return jnp.abs(mine) / jnp.where(both > 0, both, 1)
+
+
+@jax.jit
+def _weak_parts(trace: Trace, directions: WeakDirections) -> PerWrite:
+    """The part of every landed write's squared length that lies in the weak directions."""
+    gamma = gamma_at(trace, "final")
+    weak = directions.directions[: directions.count].astype(gamma.dtype)
+
+    def part_of(inside: jax.Array, whole: jax.Array) -> jax.Array:
+        # Two products that round apart: the part is never above the whole.
+        return jnp.clip(inside / jnp.where(whole > 0, whole, 1), 0, 1)
+
+    def vectors(landed: Float[Array, "*shape d_model"]) -> jax.Array:
+        return part_of(jnp.sum(jnp.square(landed @ weak.T), -1), jnp.sum(jnp.square(landed), -1))
+
+    def layer(part: Params, z: jax.Array) -> tuple[jax.Array, ...]:
+        W_O = part["attn"]["W_O"].astype(gamma.dtype) * gamma[:, None, None]
+        W_down = part["mlp"]["W_down"].astype(gamma.dtype) * gamma[:, None]
+        inside = jnp.square(jnp.einsum("bphi,khi->bphk", z, jnp.einsum("km,mhi->khi", weak, W_O)))
+        # From the Gram matrix W_O[h]ᵀ W_O[h], as no head's write is made.
+        whole = squares_by_gram(z, head_grams(W_O))
+        heads = part_of(jnp.sum(inside, -1), whole)
+        neurons = part_of(jnp.sum(jnp.square(weak @ W_down), 0), jnp.sum(jnp.square(W_down), 0))
+        leaves = part["attn"].get("b_O"), part["mlp"].get("b_down")
+        none = jnp.zeros((), gamma.dtype)
+        biases = (none if b is None else vectors(b.astype(gamma.dtype) * gamma) for b in leaves)
+        return heads, neurons[None, None], *(bias[None, None] for bias in biases)
+
+    layers = over_layers(layer, trace.weights()["layers"], trace[HookPoint.HEAD])
+    return PerWrite(vectors(trace[HookPoint.EMBEDDING] * gamma[None, None]), *layers)

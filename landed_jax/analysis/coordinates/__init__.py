@@ -1,0 +1,1 @@
+"""Which coordinates of the landed stream carry a value."""

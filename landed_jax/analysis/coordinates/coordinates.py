@@ -1,0 +1,161 @@
+"""How few coordinates of the landed stream carry a logit."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from landed_jax.analysis.reads.read import Read, chosen_read, normed_at
+from landed_jax.analysis.reads.targets import Target
+from landed_jax.errors import LandedError
+from landed_jax.numerics import highest_precision, is_concrete
+from landed_jax.trace import Trace
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Coordinates:
+    """Each coordinate's signed contribution to a value, and the value.
+
+    There are two counts of the coordinates that carry a part of the value, and they answer different questions.
+    `count` asks when the sum, taken largest first, *first* reaches that part: one large coordinate may do, though the
+    next one takes it back. `settled_count` asks from when on what is left out no longer matters.
+
+    Attributes:
+        contributions: ``x_k γ_k u_k / σ``, in units of the value.
+        value: what they sum to: the model's own number, less a reader's own offset.
+    """
+
+    contributions: Float[Array, "batch position d_model"]
+    value: Float[Array, "batch position"]
+
+    @property
+    def closure_error(self) -> Float[Array, "batch position"]:
+        """``|Σ_k contribution_k − value|``, in units of the value."""
+        return jnp.abs(jnp.sum(self.contributions, axis=-1) - self.value)
+
+    def count(self, fraction: float) -> Int[Array, "batch position"]:
+        """The fewest coordinates, largest |contribution| first, whose signed sum first reaches that part of the value.
+
+        Args:
+            fraction: from 0 to 1.
+
+        Raises:
+            LandedError: for a fraction outside 0 to 1.
+
+        >>> c = Coordinates(jnp.array([[[3.0, -2.0, 1.0, 0.5]]]), jnp.array([[2.5]]))
+        >>> int(c.count(0.5)[0, 0]), int(c.count(1.0)[0, 0])
+        (1, 1)
+        """
+        check_fraction(fraction)
+        return _count(self, fraction)
+
+    def settled_count(self, fraction: float) -> Int[Array, "batch position"]:
+        """The fewest coordinates, largest |contribution| first, from which on the rest stays small.
+
+        With R_m the signed sum of all but the m largest, it is the smallest n such that
+        ``|R_m| ≤ (1 − fraction) |value|`` for *every* m ≥ n. Nothing is left after the last coordinate, so n always
+        exists; a larger fraction only tightens the bound, so n never falls as the fraction grows; and while large
+        contributions of opposite signs are outstanding, some R_m exceeds the bound, so n waits for them. The first n
+        have then reached that part of the value, so `count` is never larger, up to the closure error. For a value of 0
+        it is the number of coordinates down to the last whose rest does not vanish.
+
+        Args:
+            fraction: from 0 to 1.
+
+        Raises:
+            LandedError: for a fraction outside 0 to 1.
+
+        >>> c = Coordinates(jnp.array([[[3.0, -2.0, 1.0, 0.5]]]), jnp.array([[2.5]]))
+        >>> int(c.settled_count(0.5)[0, 0]), int(c.settled_count(1.0)[0, 0])
+        (3, 4)
+        """
+        check_fraction(fraction)
+        return _settled_count(self, 1 - fraction)
+
+    def largest(self, count: int | Int[Array, "..."]) -> Bool[Array, "batch position d_model"]:
+        """Which coordinates are the `count` largest by |contribution|; equal ones in their own order.
+
+        Args:
+            count: one number, or one a position ``[batch, position]`` (what `count` and `settled_count` give).
+
+        >>> c = Coordinates(jnp.array([[[0.5, -2.0, 1.0]]]), jnp.array([[-0.5]]))
+        >>> c.largest(2)
+        Array([[[False,  True,  True]]], dtype=bool)
+        """
+        return _largest(self, jnp.asarray(count))
+
+
+def _order(contributions: jax.Array) -> jax.Array:
+    return jnp.argsort(-jnp.abs(contributions), axis=-1)
+
+
+def _largest_first(contributions: jax.Array) -> jax.Array:
+    return jnp.take_along_axis(contributions, _order(contributions), axis=-1)
+
+
+@jax.jit
+def _count(found: Coordinates, fraction: float | jax.Array) -> jax.Array:
+    sums = jnp.cumsum(_largest_first(found.contributions), axis=-1)
+    value = found.value[..., None]
+    sums = jnp.concatenate([jnp.zeros_like(value), sums], axis=-1)
+    reached = sums * jnp.sign(value) >= fraction * jnp.abs(value)
+    # Rounding can leave the whole sum a hair under the whole value: all coordinates always reach it.
+    whole = sums.shape[-1] - 1
+    return jnp.where(reached.any(axis=-1), jnp.argmax(reached, axis=-1), whole)
+
+
+@jax.jit
+def _settled_count(found: Coordinates, left_out: float | jax.Array) -> jax.Array:
+    # Summed from the smallest up: the rest is exactly 0 after the last, and small rests keep their digits.
+    rest = jax.lax.cumsum(_largest_first(found.contributions), axis=found.contributions.ndim - 1, reverse=True)
+    outstanding = jnp.abs(rest) > left_out * jnp.abs(found.value)[..., None]
+    after = jnp.arange(1, rest.shape[-1] + 1).reshape((1,) * (rest.ndim - 1) + (-1,))
+    return jnp.max(jnp.where(outstanding, after, 0), axis=-1)
+
+
+@jax.jit
+def _largest(found: Coordinates, count: jax.Array) -> jax.Array:
+    place = jnp.argsort(_order(found.contributions), axis=-1)
+    return place < jnp.broadcast_to(count, found.value.shape)[..., None]
+
+
+def check_fraction(fraction: float) -> None:
+    """Refuse what is not a part of a value, where it is known.
+
+    Raises:
+        LandedError: for a fraction outside 0 to 1.
+    """
+    if is_concrete(fraction) and not 0 <= fraction <= 1:
+        raise LandedError(f"A fraction of the value lies between 0 and 1, not at {fraction}.")
+
+
+@highest_precision
+def coordinates(
+    trace: Trace,
+    target: Target | None = None,
+    against: Target | None = None,
+    *,
+    centred: bool = False,
+    read: Read | None = None,
+) -> Coordinates:
+    """The contribution of every coordinate of the landed stream to a read: ``x_k γ_k u_k / σ``.
+
+    The arguments are those of `attribute`; by default the read is the most likely token's logit, at the final norm.
+
+    Raises:
+        LandedError: as `attribute` does.
+
+    References:
+        Equation: logit = Σ_k (x_k γ_k / σ) W_U[t, k].
+
+    >>> from landed_jax import ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
+    >>> coordinates(trace.bind(params), target=3).contributions.shape
+    (1, 3, 8)
+    """
+    read = chosen_read(trace, target, against, centred, read)
+    return Coordinates(normed_at(trace, read.site) * read.vector, read.value - read.offset)

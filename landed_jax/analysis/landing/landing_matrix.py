@@ -1,0 +1,279 @@
+"""Every write at every read site after it: how large it is as each of them hears it, and which way it points there."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from landed_jax.analysis.reads.read import read_vector
+from landed_jax.analysis.writes.per_write import PerWrite
+from landed_jax.analysis.writes.projections import inner_products, over_layers
+from landed_jax.analysis.writes.write import Write, describe, next_site
+from landed_jax.errors import LandedError
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.functions import contract_output, linear, scale_stream
+from landed_jax.nn.hook_points import NORMED, RESIDUALS, HookPoint
+from landed_jax.nn.parameters import Params
+from landed_jax.nn.stream_order import StreamOrder
+from landed_jax.numerics import highest_precision, left_broadcast, safe_root
+from landed_jax.tokens import Tokens
+from landed_jax.trace import Trace, recorded_index
+
+_KINDS = {
+    "embedding": "embedding",
+    "head": "heads",
+    "neuron": "neurons",
+    "attn_bias": "attn_bias",
+    "mlp_bias": "mlp_bias",
+}
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PerLanding:
+    """One number for every write at every read site; 0 where the site comes before the write."""
+
+    embedding: Float[Array, "site batch position"]
+    heads: Float[Array, "site layer batch position head"]
+    neurons: Float[Array, "site layer batch position neuron"]
+    attn_bias: Float[Array, "site layer batch position"]
+    mlp_bias: Float[Array, "site layer batch position"]
+
+    @property
+    def next(self) -> PerWrite:
+        """Each write's number at its next landing: the first norm that reads it."""
+        order = StreamOrder(self.heads.shape[1])
+        layer, attn, mlp = np.arange(order.n_layers), order.next_attn, order.next_mlp
+        return PerWrite(
+            self.embedding[0],
+            self.heads[attn, layer],
+            self.neurons[mlp, layer],
+            self.attn_bias[attn, layer],
+            self.mlp_bias[mlp, layer],
+        )
+
+    @property
+    def final(self) -> PerWrite:
+        """Each write's number at its final landing: the norm before the unembedding."""
+        return PerWrite(self.embedding[-1], self.heads[-1], self.neurons[-1], self.attn_bias[-1], self.mlp_bias[-1])
+
+    def total(self) -> Float[Array, "site batch position"]:
+        """The sum over the writes that each site hears."""
+        layered = jnp.sum(self.heads, axis=-1) + jnp.sum(self.neurons, axis=-1) + self.attn_bias + self.mlp_bias
+        return self.embedding + jnp.sum(layered, axis=1)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Landing:
+    """One write at one read site."""
+
+    norm: Float[Array, ""]
+    projection: Float[Array, ""] | None
+    site: str = dataclasses.field(metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Landings:
+    """One write at every read site after it; `sites` names them in order."""
+
+    norm: Float[Array, " site"]
+    projection: Float[Array, " site"] | None
+    write: Write = dataclasses.field(metadata={"static": True})
+    sites: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def next(self) -> Landing:
+        """The next landing: at the first norm that reads the write."""
+        return self._at(0)
+
+    @property
+    def final(self) -> Landing:
+        """The final landing: at the norm before the unembedding."""
+        return self._at(-1)
+
+    def _at(self, i: int) -> Landing:
+        return Landing(self.norm[i], None if self.projection is None else self.projection[i], self.sites[i])
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LandingMatrix:
+    """How every write lands at every read site after it.
+
+    Attributes:
+        norm: ``‖w ⊙ γ_s/σ_s‖``, the landed write's length.
+        projection: ``⟨w ⊙ γ_s/σ_s, vector⟩``; None without a vector.
+        value: ``[site, batch, position]``, ``⟨RMSNorm_s(x), vector⟩``, which the projections sum to; None without a
+            vector, or where the trace recorded neither `RESIDUALS` nor `NORMED`.
+        closure_error: ``[site, batch, position]``, ``|Σ projections − value|`` in units of the value; None likewise.
+    """
+
+    norm: PerLanding
+    projection: PerLanding | None
+    value: Float[Array, "site batch position"] | None
+    closure_error: Float[Array, "site batch position"] | None
+    tokens: Tokens
+    at: Int[Array, " position"]
+    config: ModelConfig = dataclasses.field(metadata={"static": True})
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The names of the read sites, in the order of the leading axis."""
+        return StreamOrder.of(self.config).sites
+
+    @property
+    def after_attn(self) -> Bool[Array, "site layer"]:
+        """Whether each site comes after each layer's heads and attention bias."""
+        return jnp.asarray(StreamOrder.of(self.config).heard()[0])
+
+    @property
+    def after_mlp(self) -> Bool[Array, "site layer"]:
+        """Whether each site comes after each layer's neurons and MLP bias."""
+        return jnp.asarray(StreamOrder.of(self.config).heard()[1])
+
+    def of(self, write: Write) -> Landings:
+        """One write's numbers at every read site after it.
+
+        Raises:
+            LandedError: for a write that is not there, or one split by source token (`land` gives those).
+        """
+        first = StreamOrder.of(self.config).index(next_site(write, self.config))
+        if write.source is not None:
+            raise LandedError(f"{describe(write)} of one source token is not in the landing matrix: land() gives it.")
+        batch = self.tokens.ids.shape[0]
+        if not 0 <= write.batch < batch:
+            raise LandedError(f"{describe(write)}: there is no prompt {write.batch}, the batch holds {batch}.")
+        column = recorded_index(Trace(self.tokens, self.at, {}, config=self.config), write.position)
+
+        def pick(values: PerLanding) -> jax.Array:
+            numbers = getattr(values, _KINDS[write.kind])[first:]
+            numbers = numbers if write.kind == "embedding" else numbers[:, write.layer]
+            numbers = numbers[:, write.batch, column]
+            return numbers[:, write.index] if write.kind in ("head", "neuron") else numbers
+
+        projection = None if self.projection is None else pick(self.projection)
+        return Landings(pick(self.norm), projection, write, self.sites[first:])
+
+
+@highest_precision
+def landing_matrix(trace: Trace, vector: Float[Array, "..."] | None = None) -> LandingMatrix:
+    """How large every write is at every read site after it, and what it says there along a vector.
+
+    All from the factors: a neuron's norm is ``|a_j|`` times one number per site, from one product of ``W_down²`` with
+    the sites' ``γ²``; heads are made one at a time. The result holds ``2L+1`` numbers a write and position, so on a
+    large model trace with ``at=[-1]``.
+
+    Args:
+        trace: bound to its weights. With `RESIDUALS` or `NORMED` recorded the projections carry their closure error.
+        vector: ``[d_model]``, or ``[batch or 1, position or 1, d_model]``, in the space of the norms' output, γ not
+            included: an unembedding's row, a probe, a key. By default norms alone are computed.
+
+    Raises:
+        LandedError: for a trace without weights or without the needed sites, or a vector of another shape.
+
+    References:
+        Kobayashi et al., Incorporating Residual and Normalization Layers into Analysis of Masked Language Models,
+        2021 (norms of what each part adds, taken after the normalisation).
+
+    >>> from landed_jax import ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
+    >>> matrix = landing_matrix(trace.bind(params), jnp.ones(8))
+    >>> matrix.norm.neurons.shape
+    (5, 2, 1, 3, 12)
+    >>> head = matrix.of(Write("head", layer=0, index=3))
+    >>> head.sites, head.next.site, head.final.site
+    (('0.mlp', '1.attn', '1.mlp', 'final'), '0.mlp', 'final')
+    """
+    if vector is not None:
+        vector = read_vector(trace, vector, site="final").vector
+    return _landing_matrix(dataclasses.replace(trace, logits=None), vector)
+
+
+@jax.jit
+def _landing_matrix(trace: Trace, vector: jax.Array | None) -> LandingMatrix:
+    projection = value = error = None
+    if vector is not None:
+        projection = _projections(trace, vector)
+        normed = _normed(trace)
+        if normed is not None:
+            value = jnp.sum(normed * vector[None], axis=-1)
+            error = jnp.abs(projection.total() - value)
+    return LandingMatrix(_norms(trace), projection, value, error, trace.tokens, trace.at, trace.config)
+
+
+def _projections(trace: Trace, vector: jax.Array) -> PerLanding:
+    products = jax.vmap(lambda gamma: inner_products(trace, vector * left_broadcast(gamma, vector)))(trace.gamma)
+    return _landed(trace, products.embedding, products.heads, products.neurons, products.attn_bias, products.mlp_bias)
+
+
+def _norms(trace: Trace) -> PerLanding:
+    squares = jnp.square(trace.gamma)
+
+    def constant(part: Params, name: str, shape: tuple[int, ...]) -> jax.Array:
+        if name not in part:
+            return jnp.zeros((len(squares), *shape), squares.dtype)
+        norm = safe_root(squares @ jnp.square(part[name].astype(squares.dtype)))
+        return jnp.broadcast_to(norm[:, None, None], (len(squares), *shape))
+
+    def layer(part: Params, z: jax.Array, a: jax.Array) -> tuple[jax.Array, ...]:
+        def head(factors: tuple[jax.Array, jax.Array]) -> jax.Array:
+            return _norm_at_sites(linear(*factors), squares)
+
+        # Head by head: one head's write is alive at a time, and a sum of squares cannot round to below 0.
+        by_head = (jnp.moveaxis(z, 2, 0), jnp.moveaxis(part["attn"]["W_O"], 1, 0))
+        heads = jnp.moveaxis(jax.lax.map(head, by_head), 0, -1)
+        columns = safe_root(contract_output(squares, jnp.square(part["mlp"]["W_down"].astype(a.dtype))))
+        neurons = jnp.abs(a)[None] * columns[:, None, None]
+        shape = z.shape[:2]
+        return heads, neurons, constant(part["attn"], "b_O", shape), constant(part["mlp"], "b_down", shape)
+
+    layers = over_layers(layer, trace.weights()["layers"], trace[HookPoint.HEAD], trace[HookPoint.NEURON])
+    embedding = _norm_at_sites(trace[HookPoint.EMBEDDING], squares)
+    return _landed(trace, embedding, *(jnp.swapaxes(values, 0, 1) for values in layers))
+
+
+def _norm_at_sites(
+    written: Float[Array, "batch position d_model"], squares: Float[Array, "site d_model"]
+) -> Float[Array, "site batch position"]:
+    return safe_root(jnp.einsum("bpd,sd->sbp", jnp.square(written), squares))
+
+
+def _landed(
+    trace: Trace,
+    embedding: jax.Array,
+    heads: jax.Array,
+    neurons: jax.Array,
+    attn_bias: jax.Array,
+    mlp_bias: jax.Array,
+) -> PerLanding:
+    """Divided by each site's σ, and 0 before the write."""
+    sigma = trace.sigma
+    after_attn, after_mlp = map(jnp.asarray, trace.order.heard())
+
+    def land(values: jax.Array, after: jax.Array) -> jax.Array:
+        scale = sigma[:, None] if values.ndim == 4 else sigma[:, None, ..., None]
+        return jnp.where(after.reshape(*after.shape, *(1,) * (values.ndim - 2)), values / scale, 0)
+
+    return PerLanding(
+        embedding / sigma,
+        land(heads, after_attn),
+        land(neurons, after_mlp),
+        land(attn_bias, after_attn),
+        land(mlp_bias, after_mlp),
+    )
+
+
+def _normed(trace: Trace) -> jax.Array | None:
+    """What every norm put out, where the trace can say."""
+    if all(site.value in trace.sown for site in NORMED):
+        return trace.normed
+    if all(site.value in trace.sown for site in RESIDUALS):
+        return jax.vmap(scale_stream)(trace.residual, trace.sigma, trace.gamma)
+    return None

@@ -1,0 +1,1 @@
+"""σ, γ and what they magnify; how the stream grows."""

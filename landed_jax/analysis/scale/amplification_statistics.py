@@ -1,0 +1,179 @@
+"""How γ/σ is spread over each class of positions, by three definitions that must not be confused."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from landed_jax.analysis.scale.position_classes import Delimiters, position_classes
+from landed_jax.analysis.scale.spread import PERCENTILES, Spread, spread
+from landed_jax.analysis.scale.write_amplification import embedding_gains, layer_gains
+from landed_jax.analysis.writes.projections import over_layers
+from landed_jax.errors import LandedError
+from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.parameters import Params
+from landed_jax.numerics import highest_precision
+from landed_jax.trace import Trace
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class AmplificationStatistics:
+    """The spread of the amplification, for each read site and class of positions, by three definitions.
+
+    Axes ``[site, class]``: sites in the order of `read_sites`, classes in that of `POSITION_CLASSES`. Every site is the
+    next landing of exactly one kind of component: ``0.attn`` of the embedding, ``l.mlp`` of layer l's heads, and the
+    site after of its neurons.
+
+    Attributes:
+        per_coordinate: the samples are ``|γ_k|/σ`` of each coordinate at each position. What the norm does, whatever
+            is written: all coordinates count alike, also those that nothing is written to.
+        write_weighted: one sample for each component and position, the mean of ``|γ_k|/σ`` with the weights
+            ``w_k² / ‖w‖²``. How much the coordinates that a component uses are magnified.
+        norm_ratio: one sample for each component and position, ``‖w ⊙ γ/σ‖ / ‖w‖``. How much longer or shorter a
+            component's write is when it is heard. Few strongly magnified coordinates weigh more here.
+
+    In the last two, components that write nothing at a position (a neuron with activation 0, a head whose output
+    weights were set to 0) are no samples, and neither are biases.
+    """
+
+    per_coordinate: Spread
+    write_weighted: Spread
+    norm_ratio: Spread
+
+    def of(self, kind: Literal["embedding", "heads", "neurons"]) -> "AmplificationStatistics":
+        """The statistics at the next landings of one kind: ``[class]`` for the embedding, else ``[layer, class]``.
+
+        Raises:
+            LandedError: for another kind.
+        """
+        places: dict[str, int | slice] = {
+            "embedding": 0,
+            "heads": slice(1, None, 2),
+            "neurons": slice(2, None, 2),
+        }
+        if kind not in places:
+            raise LandedError(f"{kind!r} is not a kind of component: {', '.join(places)}.")
+        place = places[kind]
+
+        def taken(part: Spread) -> Spread:
+            # From the right, as vmap adds axes on the left.
+            others = (part.minimum, part.maximum, part.above_2, part.above_10, part.count)
+            minimum, maximum, above_2, above_10, count = (leaf[..., place, :] for leaf in others)
+            return Spread(minimum, part.quantiles[..., place, :, :], maximum, above_2, above_10, count)
+
+        return AmplificationStatistics(*map(taken, (self.per_coordinate, self.write_weighted, self.norm_ratio)))
+
+
+@highest_precision
+def amplification_statistics(trace: Trace, *, delimiters: Delimiters | None = None) -> AmplificationStatistics:
+    """The spread of |γ|/σ over each class of positions, by three named definitions.
+
+    All recorded positions of all prompts are samples, each in its own class; padding is none. The number of samples
+    stands beside each statistic. They are not independent: positions of one prompt, and coordinates of one position
+    (which share their σ), go together.
+
+    Args:
+        trace: bound to its weights.
+        delimiters: as for `position_classes`.
+
+    Raises:
+        LandedError: for a trace without weights or the needed sites, and what `position_classes` refuses.
+
+    References:
+        Sun et al., Massive Activations in Large Language Models, 2024 (why first tokens and delimiters stand apart:
+        where the stream is massive, σ is large and everything else is heard faintly).
+
+    >>> from landed_jax import ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
+    >>> found = amplification_statistics(trace.bind(params), delimiters=[7])
+    >>> found.norm_ratio.quantiles.shape, found.of("heads").norm_ratio.count[0].tolist()
+    ((5, 3, 5), [4, 4, 4])
+    """
+    return _statistics(trace, position_classes(trace, delimiters=delimiters))
+
+
+@jax.jit
+def _statistics(trace: Trace, classes: Bool[Array, "class batch position"]) -> AmplificationStatistics:
+    def per_coordinate(scale: tuple[jax.Array, jax.Array]) -> Spread:
+        gamma, sigma = scale
+        samples = jnp.abs(gamma)[None, None] / sigma[..., None]
+        return spread(samples, jnp.broadcast_to(classes[..., None], (len(classes), *samples.shape)))
+
+    def both(samples: Float[Array, "definition *sample"], written: Bool[Array, "*sample"]) -> Spread:
+        chosen = classes.reshape(*classes.shape, *(1,) * (written.ndim - 2)) & written[None]
+        return jax.vmap(spread, in_axes=(0, None))(samples, chosen)
+
+    def heads(layer: tuple[jax.Array, ...]) -> Spread:
+        gains, z, there, sigma = layer
+        return both(gains / sigma[None, ..., None], jnp.any(z != 0, axis=-1) & there[None, None])
+
+    def neurons(layer: tuple[jax.Array, ...]) -> Spread:
+        gains, a, there, sigma = layer
+        return both(gains[:, None, None] / sigma[None, ..., None], (a != 0) & there[None, None])
+
+    def weights_there(part: Params) -> tuple[jax.Array, jax.Array]:
+        return jnp.any(part["attn"]["W_O"] != 0, axis=(0, 2)), jnp.any(part["mlp"]["W_down"] != 0, axis=0)
+
+    sigma, (head_gains, columns, *_) = trace.sigma, layer_gains(trace)
+    heads_there, neurons_there = over_layers(weights_there, trace.weights()["layers"])
+    first = both(embedding_gains(trace) / sigma[:1], jnp.any(trace[HookPoint.EMBEDDING] != 0, axis=-1))
+    # Layer by layer, so that the samples of all layers together are never alive.
+    order = trace.order
+    of_heads = jax.lax.map(heads, (head_gains, trace[HookPoint.HEAD], heads_there, sigma[order.next_attn]))
+    of_neurons = jax.lax.map(neurons, (columns, trace[HookPoint.NEURON], neurons_there, sigma[order.next_mlp]))
+
+    def by_site(first: jax.Array, heads: jax.Array, neurons: jax.Array) -> jax.Array:
+        return jnp.concatenate([first[None], order.interleave(heads, neurons)])
+
+    spreads = jax.tree.map(by_site, first, of_heads, of_neurons)  # [site, definition, class]
+    weighted, ratio = (jax.tree.map(lambda leaf, i=i: leaf[:, i], spreads) for i in range(2))
+    return AmplificationStatistics(jax.lax.map(per_coordinate, (trace.gamma, sigma)), weighted, ratio)
+
+
+def amplification_by_coordinate(trace: Trace, *, delimiters: Delimiters | None = None) -> Spread:
+    """The spread of ``|γ_k|/σ`` over each class of positions, for every read site and coordinate.
+
+    The definition ``per_coordinate``, coordinate by coordinate: samples are positions. γ is the same at all of them, so
+    what is spread is 1/σ, times the coordinate's |γ|.
+
+    Args:
+        trace: any trace with σ and γ; it need not be bound if `delimiters` is given.
+        delimiters: as for `position_classes`.
+
+    Returns:
+        A `Spread` with the axes ``[site, class, d_model]``.
+
+    Raises:
+        LandedError: for a trace without the needed sites, and what `position_classes` refuses.
+
+    >>> from landed_jax import ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> _, trace = forward(init_params(config, jax.random.key(0)), jnp.array([[1, 5, 7]]), config)
+    >>> amplification_by_coordinate(trace, delimiters=[7]).maximum.shape
+    (5, 3, 8)
+    """
+    classes = position_classes(trace, delimiters=delimiters)
+
+    def site(scale: tuple[jax.Array, jax.Array]) -> Spread:
+        gamma, sigma = jnp.abs(scale[0]), scale[1]
+        shared = spread(1 / sigma, classes)
+        samples = gamma[None, None] / sigma[..., None]
+        count = jnp.broadcast_to(shared.count[:, None], (len(classes), len(gamma)))
+
+        def scaled(statistic: Float[Array, " class"]) -> Float[Array, "class d_model"]:
+            return statistic[:, None] * gamma[None]
+
+        def above(bound: float) -> Float[Array, "class d_model"]:
+            higher = jnp.sum(classes[..., None] & (samples > bound)[None], axis=(1, 2), dtype=count.dtype)
+            part = higher.astype(sigma.dtype) / jnp.maximum(count, 1).astype(sigma.dtype)
+            return jnp.where(count > 0, part, jnp.nan)
+
+        quantiles = jnp.stack([scaled(shared.quantiles[:, i]) for i in range(len(PERCENTILES))], axis=-1)
+        return Spread(scaled(shared.minimum), quantiles, scaled(shared.maximum), above(2), above(10), count)
+
+    return jax.lax.map(site, (trace.gamma, trace.sigma))

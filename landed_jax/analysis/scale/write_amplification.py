@@ -1,0 +1,160 @@
+"""How much a read magnifies each write as a whole, from the factors: no write is ever built.
+
+A write w is heard as w ⊙ γ/σ. With the parts of its squared length as weights, w_k² / ‖w‖²:
+
+- ``write_weighted`` is the mean of |γ_k|/σ: how much the coordinates that the write uses are magnified.
+- ``norm_ratio`` is ``‖w ⊙ γ/σ‖ / ‖w‖``, the root mean square of |γ_k|/σ under the same weights: how much longer or
+  shorter the write is when it is heard. It is never below ``write_weighted``.
+
+Weights w_k² and not |w_k|, because sums of squares follow from a head's factors by a Gram matrix, and sums of absolute
+values would need every vector.
+"""
+
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from landed_jax.analysis.writes.per_write import PerWrite
+from landed_jax.analysis.writes.projections import over_layers
+from landed_jax.errors import LandedError
+from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.output_norms import head_grams, squares_by_gram
+from landed_jax.nn.parameters import Params
+from landed_jax.numerics import after, cast_late, highest_precision
+from landed_jax.trace import Trace, bare
+
+WriteDefinition = Literal["write_weighted", "norm_ratio"]
+
+
+@highest_precision
+def write_amplification(trace: Trace, definition: WriteDefinition) -> PerWrite:
+    """How much each write is magnified at its next landing, by one of two definitions (see above).
+
+    The embedding next lands at ``0.attn``, layer l's heads and attention bias at ``l.mlp``, its neurons and MLP bias at
+    the next layer's attention or at ``final``.
+
+    Args:
+        trace: bound to its weights.
+        definition: ``"write_weighted"`` or ``"norm_ratio"``; never defaulted, as published figures seldom say which
+            they mean.
+
+    Returns:
+        A number for every write, without a unit; 0 for a write of zeros, which there is nothing to magnify of. A
+        neuron's does not depend on its activation, only on its column of ``W_down``.
+
+    Raises:
+        LandedError: for another definition, or a trace without weights or the needed sites.
+
+    References:
+        Zhang & Sennrich, Root Mean Square Layer Normalization, 2019 (the norm whose γ/σ this is).
+
+    >>> from landed_jax import ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
+    >>> write_amplification(trace.bind(params), "norm_ratio").heads.shape
+    (2, 1, 3, 4)
+    """
+    return _write_amplification(bare(trace), definition_index(definition))
+
+
+@partial(jax.jit, static_argnums=1)
+def _write_amplification(trace: Trace, pick: int) -> PerWrite:
+    sigma = trace.sigma
+    heads, columns, attn_bias, mlp_bias = (gains[:, pick] for gains in layer_gains(trace))
+    at_heads, at_neurons = sigma[trace.order.next_attn], sigma[trace.order.next_mlp]
+    neurons = columns[:, None, None] / at_neurons[..., None]
+    return PerWrite(
+        embedding_gains(trace)[pick] / sigma[0],
+        heads / at_heads[..., None],
+        jnp.where(trace[HookPoint.NEURON] != 0, neurons, 0),
+        attn_bias[:, None, None] / at_heads,
+        mlp_bias[:, None, None] / at_neurons,
+    )
+
+
+def definition_index(definition: WriteDefinition) -> int:
+    """The place of a definition in what this file computes, which is always both.
+
+    Raises:
+        LandedError: for another name.
+    """
+    names = ("write_weighted", "norm_ratio")
+    if definition not in names:
+        raise LandedError(f"{definition!r} is not a definition of a write's amplification: {' or '.join(names)}.")
+    return names.index(definition)
+
+
+def embedding_gains(trace: Trace) -> Float[Array, "definition batch position"]:
+    """The embedding's amplification at ``0.attn`` by both definitions, times σ."""
+    squares = jnp.square(trace[HookPoint.EMBEDDING])
+    return _ratios(jnp.einsum("bpm,wm->wbp", squares, _weights(trace.gamma[0])))
+
+
+def layer_gains(
+    trace: Trace,
+) -> tuple[
+    Float[Array, "layer definition batch position head"],
+    Float[Array, "layer definition neuron"],
+    Float[Array, "layer definition"],
+    Float[Array, "layer definition"],
+]:
+    """The amplification of heads, neurons, attention bias and MLP bias at their next landings, times σ, both ways.
+
+    Without σ a neuron's is the same at all positions, whatever its activation: nothing here is of the size of the
+    neurons at all positions.
+    """
+
+    def layer(part: Params, z: jax.Array, at_heads: jax.Array, at_neurons: jax.Array) -> tuple[jax.Array, ...]:
+        # What waits for the weights alone would be made of all layers at once.
+        W_O, W_down = (after(cast_late(leaf, z), z) for leaf in (part["attn"]["W_O"], part["mlp"]["W_down"]))
+        heads = _head_sums(z, W_O, _weights(at_heads))
+        columns = _weights(at_neurons) @ jnp.square(W_down)
+        attn_bias = _bias_sums(part["attn"], "b_O", _weights(at_heads))
+        mlp_bias = _bias_sums(part["mlp"], "b_down", _weights(at_neurons))
+        return _ratios(heads), _ratios(columns), _ratios(attn_bias), _ratios(mlp_bias)
+
+    at_heads, at_neurons = trace.gamma[trace.order.next_attn], trace.gamma[trace.order.next_mlp]
+    return over_layers(layer, trace.weights()["layers"], trace[HookPoint.HEAD], at_heads, at_neurons, in_turn=True)
+
+
+def _bias_sums(part: Params, name: str, weights: Float[Array, "3 d_model"]) -> Float[Array, "3"]:
+    return weights @ jnp.square(part[name].astype(weights.dtype)) if name in part else jnp.zeros(3, weights.dtype)
+
+
+def _weights(gamma: Float[Array, " d_model"]) -> Float[Array, "3 d_model"]:
+    """What a write's squares are summed with: 1, |γ| and γ²."""
+    return jnp.stack([jnp.ones_like(gamma), jnp.abs(gamma), jnp.square(gamma)])
+
+
+def _head_sums(
+    z: Float[Array, "batch position head head_dim"],
+    W_O: Float[Array, "d_model head head_dim"],
+    weights: Float[Array, "3 d_model"],
+) -> Float[Array, "3 batch position head"]:
+    """``Σ_k weight_k w_k²`` of each head's write, for each of the weights.
+
+    By Gram matrices ``W_O[h]ᵀ diag(weight) W_O[h]`` where there are more positions than head coordinates, else from
+    the writes themselves, whichever is less work.
+    """
+    batch, position, _, head_dim = z.shape
+    if batch * position < head_dim:
+        squares = jnp.square(jnp.einsum("bphk,mhk->bphm", z, W_O))
+        return jnp.einsum("bphm,wm->wbph", squares, weights)
+
+    def one(weight: Float[Array, " d_model"]) -> Float[Array, "batch position head"]:
+        return squares_by_gram(z, head_grams(W_O, weight))
+
+    return jnp.stack([one(weight) for weight in weights])
+
+
+def _ratios(sums: Float[Array, "3 *shape"]) -> Float[Array, "2 *shape"]:
+    """Both definitions from the sums of squares; 0 where there was no write."""
+    length, mean, square = sums
+    safe = jnp.where(length > 0, length, 1)
+    # A square root of 0 has no slope, so it is never taken.
+    root = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1) / safe), 0)
+    return jnp.where(length > 0, jnp.stack([mean / safe, root]), 0)

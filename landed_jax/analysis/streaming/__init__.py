@@ -1,0 +1,1 @@
+"""Attribution of all positions with a reduction inside the layer loop."""

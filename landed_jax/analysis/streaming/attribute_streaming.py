@@ -1,0 +1,277 @@
+"""Every write's share of every position's value, reduced inside the layer loop: two ways to the same numbers."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from landed_jax.analysis.attribution.effects import embedding_rescaling, layer_rescaling, sigma_share
+from landed_jax.analysis.reads.read import Read, chosen_read
+from landed_jax.analysis.streaming.reductions import LayerShares, Reduction, TopWrites
+from landed_jax.analysis.writes.projections import check_norms, over_layers
+from landed_jax.analysis.writes.write import Write
+from landed_jax.errors import LandedError
+from landed_jax.forward_pass import forward
+from landed_jax.memory.estimates import attribution_bytes, choose_passes, weight_bytes
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.layer_writes import LayerWrites
+from landed_jax.nn.output_norms import OutputNorms
+from landed_jax.nn.parameters import Params
+from landed_jax.nn.tap import Edit
+from landed_jax.numerics import after, highest_precision, is_concrete, left_broadcast
+from landed_jax.tokens import Tokens, as_tokens, columns
+from landed_jax.trace import Trace
+
+ENDS = frozenset(
+    {
+        HookPoint.EMBEDDING,
+        HookPoint.FINAL_RESIDUAL,
+        HookPoint.FINAL_SIGMA,
+        HookPoint.FINAL_GAMMA,
+        HookPoint.FINAL_NORMED,
+    }
+)
+FACTORS = frozenset({HookPoint.HEAD, HookPoint.NEURON})
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class StreamedAttribution:
+    """What a reduction kept of an attribution, with the sums that show it closes.
+
+    Attributes:
+        reduced: what the `Reduction` gave.
+        embedding: the embedding's landed contribution.
+        embedding_effect, embedding_share: its direct effect and σ share; None unless asked for.
+        attn, mlp: each layer's landed contribution, all heads (neurons) and the bias together.
+        value: the model's own logit, difference or centred logit, or what was read.
+        total: ``embedding + Σ attn + Σ mlp``.
+        closure_error: ``|total − value|``, in units of the value.
+        target, against: ids ``[batch, position]``; None where no token was read.
+        at: ``[position]``, the columns that were looked at.
+        passes: 1 or 2, how it was computed.
+    """
+
+    reduced: Any
+    embedding: Float[Array, "batch position"]
+    embedding_effect: Float[Array, "batch position"] | None
+    embedding_share: Float[Array, "batch position"] | None
+    attn: Float[Array, "layer batch position"]
+    mlp: Float[Array, "layer batch position"]
+    value: Float[Array, "batch position"]
+    total: Float[Array, "batch position"]
+    closure_error: Float[Array, "batch position"]
+    target: Int[Array, "batch position"] | None
+    against: Int[Array, "batch position"] | None
+    tokens: Tokens
+    at: Int[Array, " position"]
+    passes: int = dataclasses.field(metadata={"static": True})
+    config: ModelConfig = dataclasses.field(metadata={"static": True})
+
+    def writes(self) -> list[Write]:
+        """The names of what `top_writes` or `top_per_position` kept, in their order (each position's after another's).
+
+        With them `write_vector` and `land` make vectors, from a trace that need hold no more than their positions.
+
+        Raises:
+            LandedError: for another reduction, or where the numbers are not known yet: inside ``jit`` or ``vmap``.
+        """
+        top = self.reduced
+        if not isinstance(top, TopWrites):
+            raise LandedError("Only top_writes and top_per_position keep single writes that can be named.")
+        if not is_concrete(top.layer):
+            raise LandedError("The names of writes are not known inside jit or vmap: call writes() on what comes out.")
+        fields = (top.is_neuron, top.layer, top.index, top.batch, top.position)
+        rows = zip(*(np.asarray(field)[np.asarray(top.there)].tolist() for field in fields), strict=True)
+        return [Write("neuron" if is_neuron else "head", *place) for is_neuron, *place in rows]
+
+
+@highest_precision
+def attribute_streaming(
+    params: Params,
+    tokens: Tokens | Int[Array, "batch position"],
+    config: ModelConfig,
+    reduction: Reduction,
+    target: int | Int[Array, "..."] | None = None,
+    against: int | Int[Array, "..."] | None = None,
+    *,
+    centred: bool = False,
+    read: Callable[[Trace], Read] | None = None,
+    effects: bool = False,
+    at: int | Sequence[int] | Int[Array, " recorded"] | None = None,
+    edits: Mapping[HookPoint, Edit] | None = None,
+    dtype: Any = None,
+    passes: Literal[1, 2] | None = None,
+    norms: OutputNorms | None = None,
+) -> StreamedAttribution:
+    """Run the model and attribute each position's logit to every head and neuron, keeping only what is asked for.
+
+    The same numbers as `attribute`, in one of two ways. *One pass* keeps the factors of all layers (z and a) and
+    contracts them afterwards. *Two passes*: the first finds σ and the targets; the second runs the layers again and
+    contracts inside the layer loop, so that one layer's shares are alive at a time. Both agree to rounding.
+
+    Pure: call it under ``jit`` with `config`, `reduction` and the keywords but `at` and `norms` static, as
+    `Model.attribute_streaming` does. ``vmap`` over targets shares the passes.
+
+    Args:
+        params, tokens, config, at, edits, dtype: as for `forward`.
+        reduction: what to keep: `top_writes`, `top_per_position`, `layer_sums`, `histogram`, `everything`, or yours.
+        target, against, centred: as for `attribute`, ids only.
+        read: in place of them, what to make of the first pass's trace: a `Read` of the final norm, such as a probe's by
+            `read_vector`.
+        effects: also direct effects and σ shares.
+        passes: 1 or 2; by default one if `attribution_bytes` says that what it keeps fits into a quarter of what the
+            weights leave of the device's memory (`choose_passes`).
+        norms: as for `attribute`.
+
+    Raises:
+        LandedError: for another number of passes, and what `forward` and `attribute` refuse.
+
+    References:
+        Elhage et al., A Mathematical Framework for Transformer Circuits, 2021 (direct logit attribution). Chen et al.,
+        Training Deep Nets with Sublinear Memory Cost, 2016 (computing again instead of keeping).
+
+    >>> from landed_jax import init_params, top_writes
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> run = jax.jit(lambda params, ids: attribute_streaming(params, ids, config, top_writes(5)))
+    >>> found = run(params, jnp.array([[1, 5, 7]]))
+    >>> found.reduced.landed.shape, bool(found.closure_error.max() < 1e-5)
+    ((5,), True)
+    """
+    tokens = as_tokens(tokens)
+    check_asked(reduction, read)
+    chosen = number_of_passes(params, tokens, config, passes, at=at, effects=effects, dtype=dtype)
+    record = ENDS | FACTORS if chosen == 1 else ENDS
+    trace = forward(params, tokens, config, record=record, at=at, edits=edits, dtype=dtype)[1].bind(params)
+    check_norms(norms, trace)
+    own = None if read is None else read(trace)
+    if read is not None and not isinstance(own, Read):
+        raise LandedError(f"The function read= gives {own!r}, not a Read: see read_vector.")
+    asked = chosen_read(trace, target, against, centred, own)
+    if asked.site != "final":
+        raise LandedError(f"A streamed attribution reads at the final norm, not at {asked.site}: use attribute.")
+    share = _sharing(trace, asked, effects, norms)
+
+    def reduce(writes: LayerWrites) -> tuple[Any, jax.Array, jax.Array]:
+        shares = share(writes)
+        return jax.tree.map(jnp.asarray, reduction.layer(shares)), shares.landed.attn, shares.landed.mlp
+
+    if chosen == 1:
+
+        def layer(part: Params, index: jax.Array, z: jax.Array, a: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
+            return reduce(LayerWrites.of(index, part, z, a, trace.at, trace.tokens.mask))
+
+        stacks = (jnp.arange(config.n_layers), trace[HookPoint.HEAD], trace[HookPoint.NEURON])
+        reduced, attn, mlp = over_layers(layer, params["layers"], *stacks, in_turn=True)
+    else:
+        # Common-subexpression elimination would merge the two passes and keep every layer's values for the second.
+        again = dataclasses.replace(tokens, ids=after(tokens.ids, (asked.value, trace[HookPoint.FINAL_SIGMA])))
+        _, second = forward(
+            params, again, config, record=(), at=at, edits=edits, observers={"reduced": reduce}, dtype=dtype
+        )
+        reduced, attn, mlp = second.observed["reduced"]
+    embedding, effect, sigma_part = _embedding_share(trace, asked, effects)
+    total = embedding + jnp.sum(attn, axis=0) + jnp.sum(mlp, axis=0)
+    return StreamedAttribution(
+        reduced=reduction.finish(reduced),
+        embedding=embedding,
+        embedding_effect=effect,
+        embedding_share=sigma_part,
+        attn=attn,
+        mlp=mlp,
+        value=asked.value,
+        total=total,
+        closure_error=jnp.abs(total - asked.value),
+        target=asked.target,
+        against=asked.against,
+        tokens=tokens,
+        at=trace.at,
+        passes=chosen,
+        config=config,
+    )
+
+
+def check_asked(reduction: object, read: object) -> None:
+    """Refuse what is no `Reduction`, and a `Read` where a function that makes one is wanted.
+
+    Raises:
+        LandedError: saying what to give instead.
+    """
+    if not isinstance(reduction, Reduction):
+        raise LandedError(
+            f"reduction= takes a Reduction, such as top_writes(10) or Reduction(yours), not {reduction!r}."
+        )
+    if read is not None and not callable(read):
+        raise LandedError("read= takes a function from the first pass's trace to a Read, not what it gives.")
+
+
+def number_of_passes(
+    params: Params,
+    tokens: Tokens,
+    config: ModelConfig,
+    passes: Literal[1, 2] | None,
+    *,
+    at: int | Sequence[int] | Int[Array, " recorded"] | None,
+    effects: bool,
+    dtype: Any,
+) -> Literal[1, 2]:
+    """The number that was asked for, or else chosen from the memory that each needs.
+
+    Raises:
+        LandedError: for another number.
+    """
+    if passes is not None:
+        if isinstance(passes, bool) or passes not in (1, 2):
+            raise LandedError(f"An attribution takes 1 or 2 passes, not {passes!r}.")
+        return passes
+    batch, length = tokens.ids.shape
+    positions = length if at is None else columns(at, length).size
+    needed = attribution_bytes(config, batch=batch, length=length, positions=positions, effects=effects, dtype=dtype)
+    return choose_passes(needed, weight_bytes(params))
+
+
+def _sharing(
+    trace: Trace, read: Read, effects: bool, norms: OutputNorms | None
+) -> Callable[[LayerWrites], LayerShares]:
+    """From one layer's writes to their shares in the read's value."""
+    stream, sigma = trace[HookPoint.FINAL_RESIDUAL], trace[HookPoint.FINAL_SIGMA]
+    of_read = read.vector * left_broadcast(trace[HookPoint.FINAL_GAMMA], read.vector)
+    # σ divides the vectors, which are smaller than the shares, unless one vector stands for all positions.
+    each = of_read.shape[:2] == sigma.shape
+    of_read = of_read / sigma[..., None] if each else of_read
+    config = trace.config
+
+    def share(writes: LayerWrites) -> LayerShares:
+        # Not before the layer's own turn, as these products alone wait for nothing: all layers' would be kept.
+        vector, x = (after(value, writes.z) for value in (of_read, stream))
+        writes = dataclasses.replace(writes, norms=jax.tree.map(lambda leaf: leaf[writes.layer], norms))
+        products = writes.inner_products_with((vector, x) if effects else (vector,))
+        landed = products[0] if each else products[0].map(jnp.divide, sigma)
+        if not effects:
+            return LayerShares(writes.layer, landed, None, None, writes)
+        with_stream = products[1]
+        lost = layer_rescaling(writes, with_stream, x, sigma, config.norm_eps)
+        effect = landed.map(lambda mine, value, lost: mine + (mine - value) * lost, read.value, lost)
+        part = with_stream.map(lambda wx, s: sigma_share(wx, s, config.d_model), sigma)
+        return LayerShares(writes.layer, landed, effect, part, writes)
+
+    return share
+
+
+def _embedding_share(trace: Trace, read: Read, effects: bool) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+    """The embedding's landed contribution, direct effect and σ share."""
+    embedding, x, sigma = trace[HookPoint.EMBEDDING], trace[HookPoint.FINAL_RESIDUAL], trace[HookPoint.FINAL_SIGMA]
+    vector = read.vector * left_broadcast(trace[HookPoint.FINAL_GAMMA], read.vector)
+    landed = jnp.vecdot(embedding, vector) / sigma
+    if not effects:
+        return landed, None, None
+    lost = embedding_rescaling(embedding, x, sigma, trace.config.norm_eps)
+    share = sigma_share(jnp.vecdot(embedding, x), sigma, trace.config.d_model)
+    return landed, landed + (landed - read.value) * lost, share

@@ -1,0 +1,1 @@
+"""What is written to the stream: one write by name, one number for every write, and products of all of them."""

@@ -1,0 +1,151 @@
+"""The products of all writes with a vector, and with themselves, made from the factors: no write is ever built."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from landed_jax.analysis.writes.per_write import PerWrite
+from landed_jax.errors import LandedError
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.layer_writes import LayerWrites, PerLayerWrite
+from landed_jax.nn.output_norms import OutputNorms, layer_norms
+from landed_jax.nn.parameters import Params
+from landed_jax.nn.stream_order import StreamOrder
+from landed_jax.numerics import after, compute_dtype, highest_precision
+from landed_jax.trace import Trace
+
+
+def over_layers(function: Callable[..., Any], layers: Params, *stacks: Any, in_turn: bool = False) -> Any:
+    """``function(layer parameters, layer's slice of each stack)`` for every layer, the results stacked.
+
+    Holds for both ways of keeping parameters.
+
+    Args:
+        in_turn: make sure that one layer's intermediate values are gone when the next layer's are made (XLA may else
+            run all layers side by side, where they are held apart). Each result is read once more for it.
+    """
+    if "attn" in layers:
+        return jax.lax.map(lambda slices: function(*slices), (layers, *stacks))
+    results = []
+    for i in range(len(layers)):
+        slices = jax.tree.map(lambda leaf, i=i: leaf[i], stacks)
+        if in_turn and results:
+            slices = jax.tree.map(lambda leaf: after(leaf, results[-1]), slices)
+        results.append(function(layers[str(i)], *slices))
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
+
+
+def only_before(values: PerWrite, config: ModelConfig, site: str) -> PerWrite:
+    """The same numbers, 0 for every write that comes after the read site."""
+    attn, mlp = StreamOrder.of(config).layers_before(site)
+
+    def kept(value: jax.Array, count: int) -> jax.Array:
+        if count >= config.n_layers:
+            return value
+        before = jnp.arange(config.n_layers) < count
+        return jnp.where(before.reshape(-1, *(1,) * (value.ndim - 1)), value, 0)
+
+    return PerWrite(
+        values.embedding,
+        kept(values.heads, attn),
+        kept(values.neurons, mlp),
+        kept(values.attn_bias, attn),
+        kept(values.mlp_bias, mlp),
+    )
+
+
+def from_layers(
+    trace: Trace, function: Callable[[LayerWrites], Any], norms: OutputNorms | None = None, *, in_turn: bool = False
+) -> Any:
+    """``function`` of every layer's writes, with a leading layer axis; `in_turn` as for `over_layers`."""
+
+    def layer(part: Params, index: jax.Array, z: jax.Array, a: jax.Array, norms: OutputNorms | None) -> Any:
+        return function(LayerWrites.of(index, part, z, a, trace.at, trace.tokens.mask, norms))
+
+    index = jnp.arange(trace.config.n_layers)
+    stacks = index, trace[HookPoint.HEAD], trace[HookPoint.NEURON], norms
+    return over_layers(layer, trace.weights()["layers"], *stacks, in_turn=in_turn)
+
+
+def inner_products(trace: Trace, vector: Float[Array, "batch position d_model"]) -> PerWrite:
+    """``⟨w_u, vector⟩`` for every write u.
+
+    Contracts the output matrices with the vector first, so no write is ever made: one product of the size of
+    ``W_O`` and one of ``W_down`` per layer and distinct vector.
+
+    Args:
+        vector: one per position; axes of size 1 stand for "the same for all", and then cost a single product.
+    """
+    return inner_products_with(trace, (vector,))[0]
+
+
+def inner_products_with(trace: Trace, vectors: Sequence[Float[Array, "_ _ d_model"]]) -> list[PerWrite]:
+    """`inner_products` with each of several vectors; those of one shape read the output matrices once."""
+
+    def layer(writes: LayerWrites) -> list[PerLayerWrite]:
+        # The products wait for nothing but the vectors: all layers' would be made at once, and held.
+        return writes.inner_products_with([after(vector, writes.layer) for vector in vectors])
+
+    layers = from_layers(trace, layer, in_turn=True)
+    return [
+        PerWrite.of(jnp.vecdot(trace[HookPoint.EMBEDDING], vector), of_layers)
+        for vector, of_layers in zip(vectors, layers, strict=True)
+    ]
+
+
+def squared_norms(trace: Trace, norms: OutputNorms | None = None) -> PerWrite:
+    """``⟨w_u, w_u⟩`` for every write u."""
+
+    def layer(writes: LayerWrites) -> PerLayerWrite:
+        return dataclasses.replace(writes.squared_norms(), neurons=writes.column_norms()[None, None])
+
+    layers = from_layers(trace, layer, norms)
+    # All layers' at once, so that they go into what is made of them and take no array of their own.
+    layers = dataclasses.replace(layers, neurons=jnp.square(trace[HookPoint.NEURON]) * layers.neurons)
+    return PerWrite.of(jnp.sum(jnp.square(trace[HookPoint.EMBEDDING]), axis=-1), layers)
+
+
+@highest_precision
+def output_norms(params: Params, dtype: Any = None) -> OutputNorms:
+    """What the weights alone give to the norms of writes, for direct effects: the same for every prompt.
+
+    Make it once where many prompts follow each other, and pass it as ``norms=``: on a CPU it takes about as long as a
+    forward pass of 32 tokens, and ``layers · (heads · head_dim² + d_ff)`` numbers.
+
+    Args:
+        params: the weights, in any float type.
+        dtype: float32 or float64, that of the traces; by default JAX's default float.
+
+    >>> from landed_jax import ModelConfig, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> norms = output_norms(init_params(config, jax.random.key(0)))
+    >>> norms.heads.shape, norms.neurons.shape
+    ((2, 4, 4, 4), (2, 12))
+    """
+    return _output_norms(params, compute_dtype(dtype))
+
+
+@partial(jax.jit, static_argnums=1)
+def _output_norms(params: Params, dtype: Any) -> OutputNorms:
+    return over_layers(lambda part: layer_norms(part, dtype), params["layers"])
+
+
+def check_norms(norms: OutputNorms | None, trace: Trace) -> None:
+    """Refuse norms that cannot be those of a trace's weights.
+
+    Raises:
+        LandedError: for another float type or other shapes.
+    """
+    config, dtype = trace.config, trace[HookPoint.EMBEDDING].dtype
+    shape = (config.n_layers, config.d_ff)
+    if norms is not None and (norms.neurons.shape != shape or norms.neurons.dtype != dtype):
+        raise LandedError(
+            f"These output_norms are of {norms.neurons.dtype} and of neurons {list(norms.neurons.shape)}, the trace of "
+            f"{dtype} and {list(shape)}: make them with output_norms(params, {str(dtype)!r}) of the same weights."
+        )

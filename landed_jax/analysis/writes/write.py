@@ -1,0 +1,146 @@
+"""One write by name, and the vector that it adds to the stream."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from landed_jax.errors import LandedError
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.parameters import LEAVES, is_stacked
+from landed_jax.nn.stream_order import StreamOrder
+from landed_jax.numerics import highest_precision
+from landed_jax.trace import Trace, recorded_index
+
+Kind = Literal["embedding", "head", "neuron", "attn_bias", "mlp_bias"]
+
+
+@dataclass(frozen=True)
+class Write:
+    """The name of one write: its kind, layer and index, in one prompt of the batch, at one position.
+
+    `position` is a column of the tokens (negative: from the end). With `source`, a head's write is only the part
+    that it took from that column: ``A[q,k] v_k W_O[h]``.
+
+    >>> Write("neuron", layer=3, index=17)
+    Write(kind='neuron', layer=3, index=17, batch=0, position=-1, source=None)
+    """
+
+    kind: Kind
+    layer: int | None = None
+    index: int | None = None
+    batch: int = 0
+    position: int = -1
+    source: int | None = None
+
+
+def next_site(write: Write, config: ModelConfig) -> str:
+    """The first read site after a write: the write's next landing.
+
+    >>> config = ModelConfig(vocab_size=2, d_model=2, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=2)
+    >>> next_site(Write("embedding"), config), next_site(Write("head", 0, 0), config)
+    ('0.attn', '0.mlp')
+    """
+    _check(write, config)
+    order = StreamOrder.of(config)
+    if write.layer is None:
+        return order.sites[0]
+    return order.sites[(order.next_attn if write.kind in ("head", "attn_bias") else order.next_mlp)[write.layer]]
+
+
+def landing_site(write: Write, config: ModelConfig, site: str) -> int:
+    """The place of ``"next"``, ``"final"`` or a read site's name in the order of sites.
+
+    Raises:
+        LandedError: for a site that comes before the write.
+    """
+    order = StreamOrder.of(config)
+    first = order.index(next_site(write, config))
+    index = first if site == "next" else order.index(site)
+    if index < first:
+        raise LandedError(
+            f"{site} reads the stream before {describe(write)} is written; its next landing is {order.sites[first]}."
+        )
+    return index
+
+
+def describe(write: Write) -> str:
+    """A write's name as tables print it.
+
+    >>> describe(Write("head", layer=3, index=1)), describe(Write("neuron", layer=3, index=17))
+    ('3.head.1', '3.neuron.17')
+    """
+    return ".".join(str(part) for part in (write.layer, write.kind, write.index) if part is not None)
+
+
+def _check(write: Write, config: ModelConfig) -> None:
+    sizes = {"head": config.n_heads, "neuron": config.d_ff}
+    if write.kind not in ("embedding", "head", "neuron", "attn_bias", "mlp_bias"):
+        raise LandedError(f"{write.kind!r} is not a kind of write.")
+    if write.kind == "embedding":
+        return
+    if write.layer is None or not 0 <= write.layer < config.n_layers:
+        raise LandedError(f"{describe(write)}: layers run from 0 to {config.n_layers - 1}.")
+    size = sizes.get(write.kind)
+    if size is not None and (write.index is None or not 0 <= write.index < size):
+        raise LandedError(f"{describe(write)}: {write.kind}s run from 0 to {size - 1} in each layer.")
+
+
+@highest_precision
+def write_vector(trace: Trace, write: Write) -> Float[Array, " d_model"]:
+    """What one write adds to the residual stream.
+
+    Raises:
+        LandedError: for a write that this model or trace does not have.
+
+    >>> from landed_jax import ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
+    >>> write_vector(trace.bind(params), Write("head", layer=1, index=3)).shape
+    (8,)
+    """
+    _check(write, trace.config)
+    _check_place(trace, write)
+    batch, column = write.batch, recorded_index(trace, write.position)
+    embedding = trace[HookPoint.EMBEDDING]
+    if write.kind == "embedding":
+        return embedding[batch, column]
+    if write.kind in ("attn_bias", "mlp_bias"):
+        part, name = ("attn", "b_O") if write.kind == "attn_bias" else ("mlp", "b_down")
+        if not LEAVES[f"{part}/{name}"].present(trace.config):
+            return jnp.zeros_like(embedding[0, 0])
+        return _layer_leaf(trace, write, part, name).astype(embedding.dtype)
+    if write.kind == "neuron":
+        a = trace[HookPoint.NEURON][write.layer, batch, column, write.index]
+        return a * _layer_leaf(trace, write, "mlp", "W_down")[:, write.index].astype(a.dtype)
+    if write.source is None:
+        z = trace[HookPoint.HEAD][write.layer, batch, column, write.index]
+    else:
+        kv_head = (write.index or 0) // trace.config.group_size
+        weight = trace[HookPoint.PATTERN][write.layer, batch, write.index, column, write.source]
+        z = weight * trace[HookPoint.VALUE][write.layer, batch, write.source, kv_head]
+    return _layer_leaf(trace, write, "attn", "W_O")[:, write.index].astype(z.dtype) @ z
+
+
+def _check_place(trace: Trace, write: Write) -> None:
+    batch, length = trace.tokens.ids.shape[-2:]
+    if not 0 <= write.batch < batch:
+        raise LandedError(f"{describe(write)}: there is no prompt {write.batch}, the batch holds {batch}.")
+    if write.source is None:
+        return
+    if write.kind != "head":
+        raise LandedError(f"{describe(write)}: only a head's write has a source token.")
+    if not 0 <= write.source < length:
+        raise LandedError(f"{describe(write)}: there is no source {write.source}, columns run from 0 to {length - 1}.")
+
+
+def _layer_leaf(trace: Trace, write: Write, part: str, name: str) -> jax.Array:
+    """One leaf of one layer, and no other."""
+    params = trace.weights()
+    if is_stacked(params):
+        return params["layers"][part][name][write.layer]
+    return params["layers"][str(write.layer)][part][name]

@@ -1,0 +1,1 @@
+"""Models on disk: the native folder (Orbax), Hugging Face checkpoints, the bundled model."""

@@ -1,0 +1,15 @@
+"""The model that comes with the package: where it lies."""
+
+from pathlib import Path
+
+BUNDLED = "bundled"
+"""The name it is opened by; a folder of yours that is called so is ``./bundled``."""
+
+
+def bundled_folder() -> Path:
+    """The folder in Hugging Face layout, with its model card.
+
+    >>> sorted(file.name for file in bundled_folder().iterdir())
+    ['MODEL_CARD.md', 'config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json']
+    """
+    return Path(__file__).parents[1] / "bundled"

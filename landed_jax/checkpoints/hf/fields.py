@@ -1,0 +1,81 @@
+"""A JSON object's fields, read one by one: types are checked, what was read is remembered, problems are collected."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from landed_jax.nn.config import LARGEST_FLOAT32, is_positive_float32
+
+_MISSING: Any = object()
+
+
+def shown(value: Any) -> str:
+    """A value as an error shows it, never longer than a line."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+class Fields:
+    """Typed access to the fields of one JSON object.
+
+    Args:
+        values: the object.
+        problems: where refusals are collected; several objects may share it.
+        where: what stands before a field's name in a refusal, such as ``rope_scaling.``.
+
+    >>> fields = Fields({"size": "8"}, problems := [])
+    >>> fields.whole("size", 4), problems
+    (4, ["size = '8' (not a positive whole number)"])
+    """
+
+    def __init__(self, values: Mapping[str, Any], problems: list[str], where: str = "") -> None:
+        self.values = values
+        self.problems = problems
+        self.where = where
+        self.read: set[str] = set()
+        self.ill_typed = False
+
+    def take(self, name: str, default: Any = None) -> Any:
+        """A field's value as it stands."""
+        self.read.add(name)
+        return self.values.get(name, default)
+
+    def refuse(self, name: str, why: str) -> None:
+        self.read.add(name)
+        self.problems.append(f"{self.where}{name} = {shown(self.values.get(name))} ({why})")
+
+    def whole(self, name: str, default: int) -> int:
+        """A positive whole number, of a size that an axis may have."""
+        value = self.take(name, default)
+        if type(value) is not int or value < 1:
+            return self._wrong(name, "a positive whole number", default)
+        return value if value < 2**31 else self._wrong(name, "below 2**31", default)
+
+    def number(self, name: str, default: float) -> float:
+        """A number that is finite in float32 too."""
+        value = self.take(name, default)
+        if type(value) not in (int, float):
+            return self._wrong(name, "a number", default)
+        return float(value) if abs(value) <= LARGEST_FLOAT32 else self._wrong(name, "finite in float32", default)
+
+    def positive(self, name: str, default: float = _MISSING) -> float:
+        """A number above 0, in float32 too; without a default it must be there."""
+        if name not in self.values and default is _MISSING:
+            return self._wrong(name, "there, and is needed", 1.0)
+        fallback = 1.0 if default is _MISSING else default
+        value = self.number(name, fallback)
+        if value == fallback or is_positive_float32(value):
+            return value
+        return self._wrong(name, "above 0" if value <= 0 else "above 0 in float32", fallback)
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = self.take(name, default)
+        return value if isinstance(value, bool) else self._wrong(name, "true or false", default)
+
+    def unread(self) -> list[str]:
+        """The fields that nothing has asked for."""
+        return [name for name in self.values if name not in self.read]
+
+    def _wrong(self, name: str, wanted: str, default: Any) -> Any:
+        self.ill_typed = True
+        self.refuse(name, f"not {wanted}")
+        return default

@@ -1,0 +1,110 @@
+"""The safetensors files of a checkpoint: which tensors they hold, from their headers, and slices read on demand."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from landed_jax.checkpoints.hf.table import Index
+from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
+from landed_jax.errors import LandedError
+from landed_jax.files.inside import file_inside
+from landed_jax.files.json_object import read_json_object
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor in a file: its dtype as safetensors names it, and its shape."""
+
+    name: str
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+
+    def read(self, index: Index) -> np.ndarray:
+        """A slice of the tensor, copied out of the memory map.
+
+        The map is opened for each read: pages that were touched would otherwise count as this process's memory
+        until the whole file had been read.
+        """
+        with safe_open(self.file, framework="numpy") as opened:
+            return opened.get_slice(self.name)[index]
+
+
+def check_inside(folder: Path) -> None:
+    """Refuse a model folder whose files are links to somewhere else: what is copied must be the model's own.
+
+    Raises:
+        LandedError: naming the first.
+    """
+    shards = sorted(path.name for path in folder.glob("*.safetensors"))
+    for name in ("config.json", INDEX, *TOKENIZER_FILES, *shards):
+        file_inside(folder, name)
+
+
+def find_tensors(folder: Path, problems: list[str]) -> dict[str, Stored]:
+    """Every tensor of the checkpoint in `folder`, by name; what is wrong with its files goes to `problems`.
+
+    Raises:
+        LandedError: if the folder holds no safetensors checkpoint at all.
+    """
+    if (folder / SINGLE).exists():
+        return {stored.name: stored for stored in _open(folder / SINGLE, problems)}
+    if not (folder / INDEX).exists():
+        raise LandedError(_no_checkpoint(folder))
+    listed = _read_index(folder, problems)
+    found: dict[str, Stored] = {}
+    for shard, names in sorted(listed.items()):
+        held = {stored.name: stored for stored in _open(folder / shard, problems)}
+        if held:
+            problems.extend(f"{name} is not in {shard}, where {INDEX} says it is" for name in sorted(names - set(held)))
+            problems.extend(f"{name} is in {shard}, but not in {INDEX} so" for name in sorted(set(held) - names))
+        for name in sorted(set(held) & set(found)):
+            problems.append(f"{name} is twice there, in {found[name].file.name} and in {shard}")
+        found.update(held)
+    return found
+
+
+def _open(file: Path, problems: list[str]) -> Iterator[Stored]:
+    if not file.is_file():
+        problems.append(f"the file {file.name} is missing")
+        return
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            names = opened.keys()
+            headers = [(name, opened.get_slice(name)) for name in names]
+            yield from (Stored(name, file, view.get_dtype(), tuple(view.get_shape())) for name, view in headers)
+    except (SafetensorError, OSError) as error:
+        problems.append(f"the file {file.name} is cut off or damaged ({error})")
+
+
+def _read_index(folder: Path, problems: list[str]) -> dict[str, set[str]]:
+    """Shard name to the names of the tensors it should hold."""
+    weight_map = read_json_object(folder / INDEX).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise LandedError(f"{folder / INDEX} has no weight_map: download the checkpoint again.")
+    listed: dict[str, set[str]] = defaultdict(set)
+    for name, shard in weight_map.items():
+        if isinstance(shard, str) and Path(shard).name == shard and shard.endswith(".safetensors"):
+            listed[shard].add(name)
+        else:
+            problems.append(f"{INDEX} puts {name} in {shard!r}, which is not a safetensors file of this folder")
+    return listed
+
+
+def _no_checkpoint(folder: Path) -> str:
+    pickles = sorted(f.name for f in folder.iterdir() if f.suffix in _PICKLES)
+    if pickles:
+        return (
+            f"{folder} holds its weights only as {', '.join(pickles)}, which is Python's pickle format, and opening "
+            "a pickle executes whatever code is in it: take a safetensors checkpoint, or write one where you trust "
+            "the file, with transformers' save_pretrained."
+        )
+    return f"{folder} holds no weights: neither {SINGLE} nor {INDEX} is there."

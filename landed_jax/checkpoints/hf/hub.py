@@ -1,0 +1,59 @@
+"""From what the user names to a folder: a local one as it is, or a Hugging Face id, downloaded or cached."""
+
+import os
+import re
+from pathlib import Path
+
+from landed_jax.checkpoints.bundle import BUNDLED, bundled_folder
+from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
+from landed_jax.errors import LandedError
+
+# Weights in safetensors alone, and never a Python file.
+_CONFIG = ("config.json",)
+_WANTED = (*_CONFIG, "model*.safetensors", "model.safetensors.index.json", *TOKENIZER_FILES)
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_OFFLINE = "Without a network, a folder in Hugging Face layout, a folder written by `landed convert`, or an id that is \
+already in the cache can be opened."
+
+
+def resolve(source: str | os.PathLike[str], *, config_only: bool = False) -> Path:
+    """The folder behind `source`.
+
+    Args:
+        source: a folder, a Hugging Face id such as ``meta-llama/Llama-3.2-1B``, or ``"bundled"``.
+        config_only: of an id, download no weights.
+
+    Raises:
+        LandedError: if there is no such folder, or the id cannot be had: no network, no access, no such model.
+    """
+    if source == BUNDLED:
+        return bundled_folder()
+    try:
+        path = Path(source).expanduser()
+    except RuntimeError:
+        raise LandedError(f"There is no folder {str(source)!r}: its user has no home here.") from None
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise LandedError(f"{path} is a file: give the folder that holds config.json and the weights.")
+    if isinstance(source, str) and _ID.fullmatch(source):
+        return _download(source, _CONFIG if config_only else _WANTED)
+    raise LandedError(f"There is no folder {str(source)!r}, and it is not a Hugging Face id (owner/name) either.")
+
+
+def _download(name: str, wanted: tuple[str, ...]) -> Path:
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(wanted)))
+    except errors.HFValidationError as error:
+        raise LandedError(f"There is no folder {name!r}, and it is not a Hugging Face id either: {error}") from error
+    except errors.GatedRepoError as error:
+        why = "its owner gives access on request: ask on its page, then run `hf auth login`"
+        raise LandedError(f"{name} could not be downloaded: {why}. {_OFFLINE}") from error
+    except errors.RepositoryNotFoundError as error:
+        why = "there is no such folder here, and no such model on the Hugging Face Hub (or it is private)"
+        raise LandedError(f"{name} could not be opened: {why}. {_OFFLINE}") from error
+    except Exception as error:  # the HTTP stack's own errors are many, and all mean that the Hub was not reached
+        why = f"there is no such folder here, and the Hugging Face Hub did not give it ({type(error).__name__})"
+        raise LandedError(f"{name} could not be opened: {why}. {_OFFLINE}") from error

@@ -1,0 +1,195 @@
+"""The streaming reader: a Hugging Face checkpoint's tensors, one by one, straight into the parameter tree."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path as FilePath
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from landed_jax.checkpoints.hf.dtypes import FLOATS, require_64_bit
+from landed_jax.checkpoints.hf.files import Stored, find_tensors
+from landed_jax.checkpoints.hf.table import EMBEDDING, SKIPPED, UNEMBEDDING, Index, Place, tensor_places
+from landed_jax.errors import LandedError
+from landed_jax.memory.host import default_device, device_memory
+from landed_jax.memory.shortage import require_memory
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import Params, Path, build_tree
+from landed_jax.nn.sharding import leaf_sharding
+
+Progress = Callable[[int, int], None]
+"""``progress(done, total)``, in bytes."""
+
+_CHUNK = 16 << 20  # bytes read and checked at a time
+_ALIGNMENT = 64  # what JAX on CPU needs to take a numpy buffer over without copying it
+
+
+def read_params(
+    folder: FilePath,
+    config: ModelConfig,
+    *,
+    mesh: Mesh | None = None,
+    stacked: bool = False,
+    progress: Progress | None = None,
+) -> Params:
+    """The parameters of a Llama or Mistral checkpoint, unaltered and in its own float types.
+
+    Memory never holds more than the parameters, one tensor and one chunk of another.
+
+    Args:
+        folder: holds ``model.safetensors``, or shards and their index.
+        mesh: place each leaf on it as `leaf_sharding` says, reading only the slices this process needs.
+        stacked: give layer leaves a leading layer axis, in place of one subtree a layer.
+        progress: called as bytes are read.
+
+    Raises:
+        LandedError: naming everything that is wrong with the checkpoint at once: files and tensors missing, left
+            over, twice there, misshapen, of another type, or not finite.
+    """
+    problems: list[str] = []
+    found = find_tensors(FilePath(folder), problems)
+    places = list(tensor_places(config))
+    sound = _match(found, places, config, problems)
+    if config.tie_embeddings and UNEMBEDDING in found and EMBEDDING in sound:
+        _check_tie(found[UNEMBEDDING], sound[EMBEDDING], problems)
+    groups = _group(places, stacked)
+    if stacked:
+        _check_layers_agree(groups, found, problems)
+    total = sum(math.prod(s.shape) * FLOATS[s.dtype].itemsize for s in sound.values())
+    reader = _Reader(config, problems, progress, total)
+    if problems:  # nothing will be placed, but the values are still looked at, so that one error says it all
+        for stored in sound.values():
+            reader.check(stored)
+    else:
+        require_64_bit(FLOATS[s.dtype] for s in sound.values())
+        if mesh is None:
+            require_memory(total, device_memory(default_device()), f"The weights in {folder}")
+        leaves = [(path, reader.place(group, [sound[p.name] for p in group], mesh, stacked)) for path, group in groups]
+        if not problems:
+            return build_tree(iter(leaves))
+    raise LandedError(f"The checkpoint in {folder} cannot be read: {'; '.join(problems)}.")
+
+
+def _match(
+    found: dict[str, Stored], places: list[Place], config: ModelConfig, problems: list[str]
+) -> dict[str, Stored]:
+    """The tensors that are as the table says; every other difference is a problem."""
+    sound = {}
+    for place in places:
+        stored, shape = found.get(place.name), place.entry.shape(config)
+        if stored is None:
+            problems.append(f"{place.name} {list(shape)} is missing")
+        elif stored.shape != shape:
+            problems.append(f"{place.name} has shape {list(stored.shape)}, not {list(shape)}")
+        elif stored.dtype not in FLOATS:
+            problems.append(f"{place.name} is of type {stored.dtype}, not one of {', '.join(FLOATS)}")
+        else:
+            sound[place.name] = stored
+    known = {place.name for place in places} | ({UNEMBEDDING} if config.tie_embeddings else set())
+    for name in sorted(set(found) - known):
+        if not SKIPPED.fullmatch(name):
+            problems.append(f"{name} {list(found[name].shape)} is left over: this model has no such tensor")
+    return sound
+
+
+def _check_tie(head: Stored, embedding: Stored, problems: list[str]) -> None:
+    same = (head.dtype, head.shape) == (embedding.dtype, embedding.shape) and all(
+        head.read(rows).tobytes() == embedding.read(rows).tobytes() for rows in _chunks(head.shape, 8)
+    )
+    if not same:
+        problems.append(f"{UNEMBEDDING} differs from {EMBEDDING}, though the config ties the two")
+
+
+def _check_layers_agree(groups: list[tuple[Path, list[Place]]], found: dict[str, Stored], problems: list[str]) -> None:
+    for path, group in groups:
+        dtypes = Counter(found[place.name].dtype for place in group if place.name in found)
+        if len(dtypes) > 1:
+            problems.append(f"{'/'.join(path)} is {' and '.join(dtypes)} in different layers, so it cannot be stacked")
+
+
+def _group(places: list[Place], stacked: bool) -> list[tuple[Path, list[Place]]]:
+    """The places behind each leaf of the tree: one, or one a layer where layers are stacked."""
+    groups: dict[Path, list[Place]] = {}
+    for place in places:
+        in_layer = place.path[0] == "layers"
+        path = ("layers", *place.path[2:]) if stacked and in_layer else place.path
+        groups.setdefault(path, []).append(place)
+    return list(groups.items())
+
+
+class _Reader:
+    """Reads slices into buffers, chunk by chunk, and notes what is not finite."""
+
+    def __init__(self, config: ModelConfig, problems: list[str], progress: Progress | None, total: int) -> None:
+        self.config = config
+        self.problems = problems
+        self.progress = progress
+        self.done, self.total = 0, total
+
+    def place(self, group: list[Place], stored: list[Stored], mesh: Mesh | None, stacked: bool) -> jax.Array:
+        """One leaf of the tree, on the default device or cut over the mesh."""
+        leaf, entry = group[0].leaf, group[0].entry
+        with_layers = stacked and group[0].path[0] == "layers"
+        shape = (*((len(group),) if with_layers else ()), *leaf.shape(self.config))
+        buffers: dict[Any, np.ndarray] = {}
+
+        def read(index: Any) -> np.ndarray:
+            cuts = tuple(cut.indices(size)[:2] for cut, size in zip(index, shape, strict=True))
+            if cuts not in buffers:  # several devices may hold the same slice
+                buffer = _aligned_empty([stop - start for start, stop in cuts], FLOATS[stored[0].dtype])
+                layers = range(*cuts[0]) if with_layers else (0,)
+                inside = entry.index(self.config, index[1:] if with_layers else index)
+                for layer, part in zip(layers, buffer if with_layers else buffer[None], strict=True):
+                    self.fill(part, stored[layer], inside)
+                buffers[cuts] = buffer
+            return buffers[cuts]
+
+        if mesh is None:
+            return jax.device_put(read(tuple(slice(0, size) for size in shape)))
+        return jax.make_array_from_callback(shape, leaf_sharding(leaf, self.config, mesh, with_layers), read)
+
+    def check(self, stored: Stored) -> None:
+        """Look at every value and keep none."""
+        self._report(stored, sum(self._bad(stored.read(rows)) for rows in _chunks(stored.shape, stored_size(stored))))
+
+    def fill(self, buffer: np.ndarray, stored: Stored, index: Index) -> None:
+        """Read a slice of a tensor into `buffer`, whose axes may be split further but lie in the same order."""
+        shape = tuple(cut.stop - cut.start for cut in index)
+        merged = buffer.reshape(shape)
+        bad = 0
+        for rows in _chunks(shape, stored_size(stored)):
+            chunk = stored.read((slice(index[0].start + rows[0].start, index[0].start + rows[0].stop), *index[1:]))
+            bad += self._bad(chunk)
+            merged[rows] = chunk
+        self._report(stored, bad)
+
+    def _bad(self, chunk: np.ndarray) -> int:
+        self.done += chunk.nbytes
+        if self.progress is not None:
+            self.progress(min(self.done, self.total), self.total)
+        return chunk.size - int(np.count_nonzero(np.isfinite(chunk)))
+
+    def _report(self, stored: Stored, bad: int) -> None:
+        if bad:
+            self.problems.append(f"{stored.name} holds {bad} values that are not finite")
+
+
+def stored_size(stored: Stored) -> int:
+    return FLOATS[stored.dtype].itemsize
+
+
+def _chunks(shape: tuple[int, ...], itemsize: int) -> Iterator[Index]:
+    """Slices along the first axis, each of about `_CHUNK` bytes."""
+    rows = max(1, _CHUNK // max(1, itemsize * math.prod(shape[1:])))
+    for start in range(0, shape[0], rows):
+        yield (slice(start, min(start + rows, shape[0])),)
+
+
+def _aligned_empty(shape: list[int], dtype: np.dtype) -> np.ndarray:
+    size = math.prod(shape) * dtype.itemsize
+    raw = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)

@@ -1,0 +1,117 @@
+"""The weight table: which checkpoint tensor is which leaf, and how its axes are merged there.
+
+The only transform is a reshape that splits the head axis out, so the weights are the checkpoint's, bit for bit.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import LEAVES, Leaf, Params, Path, axis_sizes, is_stacked, leaf_places
+
+Index = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the table: the tensor's name, the leaf's path, and the leaf's axes as the tensor merges them."""
+
+    name: str
+    leaf: str
+    merged: tuple[tuple[str, ...], ...]
+
+    def shape(self, config: ModelConfig) -> tuple[int, ...]:
+        """The tensor's shape in the checkpoint."""
+        sizes = axis_sizes(config)
+        return tuple(math.prod(sizes[axis] for axis in axes) for axes in self.merged)
+
+    def index(self, config: ModelConfig, index: Index) -> Index:
+        """A slice of the leaf as a slice of the tensor; within merged axes only the first may be cut."""
+        sizes = axis_sizes(config)
+        cuts = iter(zip(LEAVES[self.leaf].axes, index, strict=True))
+        merged = []
+        for axes in self.merged:
+            (first, *rest) = (next(cuts) for _ in axes)
+            inner = math.prod(sizes[axis] for axis, _ in rest)
+            if any(cut.indices(sizes[axis]) != (0, sizes[axis], 1) for axis, cut in rest):
+                # Such a part is no single slice of the tensor; the sharding table never asks for one.
+                raise ValueError(f"{self.name} cannot be cut along {[axis for axis, _ in rest]}")
+            start, stop, _ = first[1].indices(sizes[first[0]])
+            merged.append(slice(start * inner, stop * inner))
+        return tuple(merged)
+
+
+_D, _F, _V = ("d_model",), ("d_ff",), ("vocab",)
+_H, _KV = ("head", "head_dim"), ("kv_head", "head_dim")
+_LAYER = "model.layers.{layer}."
+
+TABLE = (
+    Entry("model.embed_tokens.weight", "embed/W_E", (_V, _D)),
+    Entry("model.norm.weight", "final_norm/gamma", (_D,)),
+    Entry("lm_head.weight", "unembed/W_U", (_V, _D)),
+    Entry(_LAYER + "input_layernorm.weight", "attn_norm/gamma", (_D,)),
+    Entry(_LAYER + "self_attn.q_proj.weight", "attn/W_Q", (_H, _D)),
+    Entry(_LAYER + "self_attn.k_proj.weight", "attn/W_K", (_KV, _D)),
+    Entry(_LAYER + "self_attn.v_proj.weight", "attn/W_V", (_KV, _D)),
+    Entry(_LAYER + "self_attn.o_proj.weight", "attn/W_O", (_D, _H)),
+    Entry(_LAYER + "self_attn.q_proj.bias", "attn/b_Q", (_H,)),
+    Entry(_LAYER + "self_attn.k_proj.bias", "attn/b_K", (_KV,)),
+    Entry(_LAYER + "self_attn.v_proj.bias", "attn/b_V", (_KV,)),
+    Entry(_LAYER + "self_attn.o_proj.bias", "attn/b_O", (_D,)),
+    Entry(_LAYER + "post_attention_layernorm.weight", "mlp_norm/gamma", (_D,)),
+    Entry(_LAYER + "mlp.gate_proj.weight", "mlp/W_gate", (_F, _D)),
+    Entry(_LAYER + "mlp.up_proj.weight", "mlp/W_up", (_F, _D)),
+    Entry(_LAYER + "mlp.down_proj.weight", "mlp/W_down", (_D, _F)),
+    Entry(_LAYER + "mlp.gate_proj.bias", "mlp/b_gate", (_F,)),
+    Entry(_LAYER + "mlp.up_proj.bias", "mlp/b_up", (_F,)),
+    Entry(_LAYER + "mlp.down_proj.bias", "mlp/b_down", (_D,)),
+)
+_BY_LEAF = {entry.leaf: entry for entry in TABLE}
+
+EMBEDDING = "model.embed_tokens.weight"
+UNEMBEDDING = "lm_head.weight"
+# Old checkpoints stored the rotary frequencies, which are computed from the config.
+SKIPPED = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
+
+
+@dataclass(frozen=True)
+class Place:
+    """One tensor of one model: its name in the checkpoint, its leaf, and the leaf's full path in the tree."""
+
+    name: str
+    path: Path
+    leaf: Leaf
+    entry: Entry
+
+
+def tensor_places(config: ModelConfig) -> Iterator[Place]:
+    """Every tensor that a checkpoint of this model holds, each once.
+
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> place = list(tensor_places(config))[-1]
+    >>> place.name, place.path, place.entry.shape(config)
+    ('model.layers.1.mlp.down_proj.weight', ('layers', '1', 'mlp', 'W_down'), (8, 12))
+    """
+    for path, leaf in leaf_places(config):
+        entry = _BY_LEAF[leaf.path]
+        layer = path[1] if path[0] == "layers" else None
+        yield Place(entry.name.format(layer=layer), path, leaf, entry)
+
+
+def to_hf(params: Params, config: ModelConfig) -> dict[str, np.ndarray]:
+    """The inverse: the checkpoint's tensors, by name and in its shapes, from parameters in either layout."""
+    stacked = is_stacked(params)
+    tensors = {}
+    for place in tensor_places(config):
+        in_layer = place.path[0] == "layers"
+        node: Any = params
+        for part in (place.path[0], *place.path[2:]) if stacked and in_layer else place.path:
+            node = node[part]
+        value = np.asarray(node[int(place.path[1])] if stacked and in_layer else node)
+        tensors[place.name] = value.reshape(place.entry.shape(config))
+    return tensors

@@ -1,0 +1,84 @@
+"""The way back: a model as a folder in Hugging Face layout."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from landed_jax.checkpoints.hf.files import SINGLE
+from landed_jax.checkpoints.hf.gate import ACTIVATIONS, ARCHITECTURES
+from landed_jax.checkpoints.hf.table import to_hf
+from landed_jax.errors import LandedError
+from landed_jax.nn.config import ModelConfig, RopeConfig
+from landed_jax.nn.parameters import Params
+
+
+def config_to_hf(config: ModelConfig) -> dict[str, Any]:
+    """The fields of config.json that describe this architecture: what the gate reads back as the same `ModelConfig`.
+
+    Raises:
+        LandedError: for a Llama with a sliding window or a Mistral with biases, which `transformers` has not.
+
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> config_to_hf(config)["hidden_size"]
+    8
+    """
+    if config.model_type == "llama" and config.sliding_window is not None:
+        raise LandedError("A Llama in Hugging Face layout has no sliding window: this model cannot be written as one.")
+    if config.model_type == "mistral" and (config.attention_bias or config.mlp_bias):
+        raise LandedError("A Mistral in Hugging Face layout has no biases: this model cannot be written as one.")
+    fields = {
+        "architectures": [ARCHITECTURES[config.model_type]],
+        "model_type": config.model_type,
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.d_model,
+        "intermediate_size": config.d_ff,
+        "num_hidden_layers": config.n_layers,
+        "num_attention_heads": config.n_heads,
+        "num_key_value_heads": config.n_kv_heads,
+        "head_dim": config.head_dim,
+        "hidden_act": next(name for name, ours in ACTIVATIONS.items() if ours == config.activation),
+        "rms_norm_eps": config.norm_eps,
+        "max_position_embeddings": config.max_positions,
+        "rope_theta": config.rope.theta,
+        "rope_scaling": _rope_scaling(config.rope),
+        "tie_word_embeddings": config.tie_embeddings,
+    }
+    if config.model_type == "mistral":
+        return {**fields, "sliding_window": config.sliding_window}
+    return {**fields, "attention_bias": config.attention_bias, "mlp_bias": config.mlp_bias}
+
+
+_SCALING_KEYS = {
+    "linear": ("factor",),
+    "dynamic": ("factor",),
+    "llama3": ("factor", "original_max_positions", "low_freq_factor", "high_freq_factor"),
+    "yarn": ("factor", "original_max_positions", "beta_fast", "beta_slow", "truncate", "attention_factor"),
+}
+
+
+def _rope_scaling(rope: RopeConfig) -> dict[str, Any] | None:
+    if rope.kind == "default":
+        return None
+    values = dataclasses.asdict(rope)
+    named = {key: values[key] for key in _SCALING_KEYS[rope.kind]}
+    if "original_max_positions" in named:
+        named["original_max_position_embeddings"] = named.pop("original_max_positions")
+    return {"rope_type": rope.kind, **named}
+
+
+def write_checkpoint(folder: Path, config: ModelConfig, params: Params, extra: Mapping[str, Any] | None = None) -> None:
+    """Write config.json and model.safetensors into `folder`, the weights in their own float types.
+
+    Args:
+        extra: further fields of config.json, such as the special tokens' ids.
+    """
+    from safetensors.numpy import save
+
+    tensors = to_hf(params, config)
+    dtypes = {str(tensor.dtype) for tensor in tensors.values()}
+    fields = {**config_to_hf(config), **({"dtype": dtypes.pop()} if len(dtypes) == 1 else {}), **(extra or {})}
+    (folder / "config.json").write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+    # Not save_file, whose files nobody else may read.
+    (folder / SINGLE).write_bytes(save(tensors, metadata={"format": "pt"}))

@@ -1,0 +1,241 @@
+"""The native checkpoint: the parameters in Orbax, with the config and the tokenizer's files beside them.
+
+landed.json       format, ModelConfig, the float type of each leaf, every other file's checksum, and its own
+params/           Orbax, one subtree a layer
+config.json, …    the original config and the tokenizer's files, as they came
+"""
+
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, Sharding, SingleDeviceSharding
+
+from landed_jax.checkpoints.hf.dtypes import FLOATS, require_64_bit
+from landed_jax.checkpoints.hf.fields import shown
+from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
+from landed_jax.checkpoints.orbax import StorageError, attempt, quiet
+from landed_jax.errors import LandedError
+from landed_jax.files.checksums import folder_checksums, sealed, unsealed
+from landed_jax.files.inside import copy_inside, keep_private
+from landed_jax.files.json_object import read_json_object
+from landed_jax.memory.host import default_device, device_memory
+from landed_jax.memory.shortage import human_bytes, require_memory
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import Leaf, Params, build_tree, leaf_places, unstack_layers
+from landed_jax.nn.parameters import Path as ParamPath
+from landed_jax.nn.sharding import leaf_sharding
+from landed_jax.processes import new_folder_of_all
+
+FORMAT = 2
+MANIFEST = "landed.json"
+_PARAMS = "params"
+_IN_FLIGHT = 32 << 20  # bytes on their way to or from disk at a time, unless one leaf is larger
+
+
+def is_native(folder: Path) -> bool:
+    """Whether `folder` was written by `save_native`."""
+    return (folder / MANIFEST).is_file()
+
+
+def save_native(dst: Path, config: ModelConfig, params: Params, tokenizer_folder: Path | None = None) -> None:
+    """Write a native checkpoint, whole or not at all.
+
+    Under `jax.distributed` all processes call it, and write what is sharded over them together; what each of them
+    holds whole, the first writes.
+
+    Args:
+        params: in either layout; stored with one subtree a layer, in their own float types.
+        tokenizer_folder: where the original config.json and tokenizer files are copied from.
+
+    Raises:
+        LandedError: if `dst` exists, is being written by somebody else, or cannot be written.
+    """
+    with new_folder_of_all(dst) as folder:
+        params = unstack_layers(params)
+        _write_arrays(folder / _PARAMS, params)
+        if jax.process_index() == 0:
+            if tokenizer_folder is not None:
+                for name in ("config.json", *TOKENIZER_FILES):
+                    copy_inside(tokenizer_folder, name, folder)
+            manifest = {"format": FORMAT, "config": config.to_dict(), "dtypes": _dtypes(config, params)}
+            manifest["files"] = folder_checksums(folder)
+            (folder / MANIFEST).write_text(json.dumps(sealed(manifest), indent=1), encoding="utf-8")
+            if tokenizer_folder is not None:
+                keep_private(tokenizer_folder, folder)
+
+
+def load_native(folder: Path, mesh: Mesh | None = None, stacked: bool = False) -> tuple[ModelConfig, Params]:
+    """A native checkpoint's config and parameters.
+
+    Args:
+        mesh: place each leaf on it, as `leaf_sharding` says.
+        stacked: give layer leaves a leading layer axis.
+
+    Raises:
+        LandedError: if the folder is not a native checkpoint, is damaged, or is of a newer format.
+    """
+    folder = Path(folder).absolute()
+    config, dtypes, files = _manifest(folder)
+    require_64_bit(dtypes.values())
+    shardings = _shardings(config, mesh)
+    abstract = build_tree(
+        (path, jax.ShapeDtypeStruct(leaf.shape(config), dtypes[path], sharding=shardings(leaf)))
+        for path, leaf in leaf_places(config)
+    )
+    if mesh is None:
+        stored = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract))
+        require_memory(stored, device_memory(default_device()), f"The weights in {folder}")
+    _check_files(folder, files)
+    _check_arrays(folder / _PARAMS, abstract)
+    params = _read_arrays(folder / _PARAMS, abstract)
+    return config, _stack_in_place(params) if stacked else params
+
+
+def read_manifest(folder: Path) -> tuple[ModelConfig, str | None]:
+    """A native checkpoint's config, and its float type where all leaves have the same.
+
+    Raises:
+        LandedError: as `load_native` does.
+    """
+    config, dtypes, _ = _manifest(folder)
+    kinds = {str(dtype) for dtype in dtypes.values()}
+    return config, kinds.pop() if len(kinds) == 1 else None
+
+
+def _manifest(folder: Path) -> tuple[ModelConfig, dict[ParamPath, np.dtype], Any]:
+    """The config, each leaf's float type, and the record of Orbax's files."""
+    manifest = read_json_object(folder / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        raise LandedError(
+            f"{folder / MANIFEST} is of format {shown(manifest.get('format'))}, and this version reads {FORMAT}: "
+            "convert again."
+        )
+    if not unsealed(manifest):
+        raise LandedError(f"{folder / MANIFEST} is damaged: convert again. (Its checksum is another.)")
+    try:
+        config = ModelConfig.from_dict(manifest["config"])
+        dtypes = {path: np.dtype(jnp.dtype(manifest["dtypes"]["/".join(path)])) for path, _ in leaf_places(config)}
+    except (KeyError, TypeError, LandedError) as error:
+        raise LandedError(f"{folder / MANIFEST} is damaged: convert again. ({error})") from error
+    if not set(dtypes.values()) <= set(FLOATS.values()):
+        raise LandedError(f"{folder / MANIFEST} names types that weights cannot have: convert again.")
+    return config, dtypes, manifest.get("files")
+
+
+def _shardings(config: ModelConfig, mesh: Mesh | None) -> Callable[[Leaf], Sharding]:
+    if mesh is not None:
+        return lambda leaf: leaf_sharding(leaf, config, mesh)
+    device = SingleDeviceSharding(default_device())
+    return lambda _: device
+
+
+@jax.jit  # compiled, it copies once
+def _stack(leaves: list[jax.Array]) -> jax.Array:
+    return jnp.stack(leaves)
+
+
+def _stack_in_place(params: Params) -> Params:
+    """The stacked tree, letting go of each leaf's layers as soon as they are copied."""
+    layers = [params["layers"].pop(str(i)) for i in range(len(params["layers"]))]
+    stacked: Params = {part: {} for part in layers[0]}
+    for part, leaves in layers[0].items():
+        for name in list(leaves):
+            stacked[part][name] = _stack([layer[part].pop(name) for layer in layers]).block_until_ready()
+    return {**params, "layers": stacked}
+
+
+def _dtypes(config: ModelConfig, params: Params) -> dict[str, str]:
+    dtypes = {}
+    for path, _ in leaf_places(config):
+        node: Any = params
+        for part in path:
+            node = node[part]
+        dtypes["/".join(path)] = str(node.dtype)
+    return dtypes
+
+
+def _check_files(folder: Path, expected: Any) -> None:
+    """Look for damage before anything is read: a changed bit would load, and answer wrongly."""
+    found = folder_checksums(folder, besides=MANIFEST)
+    if not isinstance(expected, dict) or not expected:
+        raise LandedError(f"{folder / MANIFEST} lists no files: convert again.")
+    for name in found:
+        if name not in expected and (name.startswith(f"{_PARAMS}/") or name in ("config.json", *TOKENIZER_FILES)):
+            raise LandedError(f"{folder} is damaged, convert again: {name} was not written with it.")
+    for name, crc in expected.items():
+        if name not in found:
+            raise LandedError(f"{folder} is damaged, convert again: {name} is missing.")
+        if found[name] != crc:
+            raise LandedError(f"{folder} is damaged, convert again: {name} is not what was written.")
+
+
+def _check_arrays(folder: Path, abstract: Params) -> None:
+    """Find what does not fit before Orbax does: where it stops halfway, its threads go on and write on the screen."""
+    try:
+        with quiet():
+            shapes = attempt(lambda: _stored_shapes(folder))
+    except StorageError as error:
+        raise LandedError(f"The parameters in {folder} are damaged, convert again: {error}.") from None
+    for path, leaf in jax.tree.leaves_with_path(abstract):
+        name = jax.tree_util.keystr(path)
+        if shapes.pop(name, None) != (leaf.shape, leaf.dtype):
+            raise LandedError(
+                f"The parameters in {folder} are damaged, convert again: {name} is not as the config says."
+            )
+    if shapes:
+        raise LandedError(f"The parameters in {folder} are damaged, convert again: {min(shapes)} is left over.")
+
+
+def _stored_shapes(folder: Path) -> dict[str, tuple[Any, Any]]:
+    from orbax.checkpoint import v1 as ocp
+
+    stored = ocp.metadata(str(folder)).metadata
+    return {jax.tree_util.keystr(path): (x.shape, x.dtype) for path, x in jax.tree.leaves_with_path(stored)}
+
+
+def _write_arrays(folder: Path, params: Params) -> None:
+    """Orbax's part; a full disk is an OSError."""
+    from orbax.checkpoint import v1 as ocp
+
+    limit, total = _bytes_in_flight(params), sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+    if (free := shutil.disk_usage(folder.parent).free) < total:
+        raise OSError(errno.ENOSPC, f"the weights take {human_bytes(total)}, and {human_bytes(free)} are free")
+    if jax.process_count() > 1:  # Orbax takes arrays of all processes, or plain ones, which the first writes
+        params = jax.tree.map(lambda leaf: np.asarray(leaf) if leaf.is_fully_addressable else leaf, params)
+    context = ocp.Context()
+    context.memory.write_concurrent_bytes = limit
+    context.memory.transfer_concurrent_bytes = limit
+    context.array.saving.use_compression = False  # float weights hardly shrink, and it costs time and memory
+    try:
+        with quiet(), context:
+            attempt(lambda: ocp.save(str(folder), params))
+    except StorageError as error:
+        raise OSError(None, str(error)) from None
+
+
+def _bytes_in_flight(params: Params) -> int:
+    """Without a limit Orbax holds a second copy of everything; with one it takes only leaves that are smaller."""
+    return 1 + max(_IN_FLIGHT, *(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params)))
+
+
+def _read_arrays(folder: Path, abstract: Params) -> Params:
+    from orbax.checkpoint import v1 as ocp
+
+    context = ocp.Context()
+    context.memory.read_concurrent_bytes = _bytes_in_flight(abstract)
+    try:
+        with quiet(), context:
+            params = attempt(lambda: ocp.load(str(folder), abstract))
+    except StorageError as error:
+        raise LandedError(f"The parameters in {folder} are damaged, convert again: {error}.") from None
+    if any(a.dtype != b.dtype for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(abstract), strict=True)):
+        # Orbax reads in threads of its own, which see only the process-wide setting.
+        raise LandedError("These weights are float64: set the environment variable JAX_ENABLE_X64=1 to load them.")
+    return params

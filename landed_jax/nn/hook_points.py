@@ -1,0 +1,109 @@
+"""Every named place in the forward pass, and the axes of the value that passes it."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from landed_jax.errors import LandedError
+
+
+class HookPoint(StrEnum):
+    """A place where a value can be recorded or edited.
+
+    Layer sites come back with a leading layer axis. ``AXES`` names the axes of each.
+    """
+
+    EMBEDDING = "embedding"  # the token embedding, the first write
+    ATTN_RESIDUAL = "attn_residual"  # the stream that the attention norm reads
+    ATTN_SIGMA = "attn_sigma"
+    ATTN_GAMMA = "attn_gamma"
+    ATTN_NORMED = "attn_normed"  # what attention hears
+    QUERY = "query"  # after rotary embedding
+    KEY = "key"  # after rotary embedding
+    VALUE = "value"
+    PATTERN = "pattern"  # attention probabilities
+    HEAD = "head"  # z_h; the head's write is z_h W_O[h]
+    ATTN_WRITE = "attn_write"  # all heads and the output bias together
+    MLP_RESIDUAL = "mlp_residual"
+    MLP_SIGMA = "mlp_sigma"
+    MLP_GAMMA = "mlp_gamma"
+    MLP_NORMED = "mlp_normed"
+    GATE = "gate"  # pre-activation
+    UP = "up"
+    NEURON = "neuron"  # a_j = act(gate_j) up_j; the neuron's write is a_j W_down[j]
+    MLP_WRITE = "mlp_write"
+    FINAL_RESIDUAL = "final_residual"
+    FINAL_SIGMA = "final_sigma"
+    FINAL_GAMMA = "final_gamma"
+    FINAL_NORMED = "final_normed"  # what the unembedding hears
+
+
+_STREAM = ("batch", "position", "d_model")
+_KEYS = ("batch", "source", "kv_head", "head_dim")
+
+AXES: dict[HookPoint, tuple[str, ...]] = {
+    HookPoint.EMBEDDING: _STREAM,
+    HookPoint.QUERY: ("batch", "position", "head", "head_dim"),
+    HookPoint.KEY: _KEYS,
+    HookPoint.VALUE: _KEYS,
+    HookPoint.PATTERN: ("batch", "head", "position", "source"),
+    HookPoint.HEAD: ("batch", "position", "head", "head_dim"),
+    HookPoint.ATTN_WRITE: _STREAM,
+    HookPoint.GATE: ("batch", "position", "neuron"),
+    HookPoint.UP: ("batch", "position", "neuron"),
+    HookPoint.NEURON: ("batch", "position", "neuron"),
+    HookPoint.MLP_WRITE: _STREAM,
+    **{HookPoint(f"{norm}_residual"): _STREAM for norm in ("attn", "mlp", "final")},
+    **{HookPoint(f"{norm}_sigma"): ("batch", "position") for norm in ("attn", "mlp", "final")},
+    **{HookPoint(f"{norm}_gamma"): ("d_model",) for norm in ("attn", "mlp", "final")},
+    **{HookPoint(f"{norm}_normed"): _STREAM for norm in ("attn", "mlp", "final")},
+}
+
+OUTSIDE_LAYERS = frozenset({HookPoint.EMBEDDING, *(s for s in HookPoint if s.value.startswith("final_"))})
+
+SCALES = frozenset(s for s in HookPoint if s.value.endswith(("_sigma", "_gamma")))
+RESIDUALS = frozenset(s for s in HookPoint if s.value.endswith("_residual"))
+NORMED = frozenset(s for s in HookPoint if s.value.endswith("_normed"))
+SOURCES = frozenset({HookPoint.PATTERN, HookPoint.VALUE})
+WRITES = SCALES | {
+    HookPoint.EMBEDDING,
+    HookPoint.HEAD,
+    HookPoint.NEURON,
+    HookPoint.FINAL_RESIDUAL,
+    HookPoint.FINAL_NORMED,
+}
+GROUPS = {"WRITES": WRITES, "RESIDUALS": RESIDUALS, "NORMED": NORMED, "SOURCES": SOURCES}
+
+
+def as_site(site: object) -> HookPoint:
+    """A `HookPoint`, from itself or its name.
+
+    Raises:
+        LandedError: for what is none.
+
+    >>> as_site("head")
+    <HookPoint.HEAD: 'head'>
+    """
+    try:
+        return HookPoint(site)
+    except ValueError:
+        names = ", ".join(s.value for s in HookPoint)
+        raise LandedError(f"{site!r} is not a site; these are: {names}.") from None
+
+
+def as_sites(record: object) -> frozenset[HookPoint]:
+    """A set of sites, from any collection of them.
+
+    Raises:
+        LandedError: for anything else.
+
+    >>> sorted(as_sites([HookPoint.NEURON, "head"]))
+    [<HookPoint.HEAD: 'head'>, <HookPoint.NEURON: 'neuron'>]
+    """
+    if isinstance(record, str) or not isinstance(record, Iterable):
+        raise LandedError(f"record= takes a set of sites, such as WRITES or {{HookPoint.HEAD}}, not {record!r}.")
+    return frozenset(map(as_site, record))
+
+
+def axes_of(site: HookPoint) -> tuple[str, ...]:
+    """The axes of a recorded value, the layer axis included."""
+    return AXES[site] if site in OUTSIDE_LAYERS else ("layer", *AXES[site])

@@ -1,0 +1,191 @@
+"""The parameters' tree: one table gives each leaf's name, axes and initialisation.
+
+Modules, checkpoints, sharding and counting all read this table. Leaves keep the checkpoint's own layout (output
+axis first), only with the head axis split out, which is a view.
+
+The layers are held in one of two ways, which no caller needs to know: one subtree a layer (``layers/0``, …), or one
+subtree whose leaves carry a leading layer axis.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from landed_jax.nn.config import ModelConfig
+from landed_jax.numerics import layer_of
+
+Params = dict[str, Any]
+Path = tuple[str, ...]
+
+
+def _always(_: ModelConfig) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One parameter: where it is in the tree, the names of its axes, how it starts, which models have it."""
+
+    path: str
+    axes: tuple[str, ...]
+    init: Literal["normal", "ones", "zeros"] = "normal"
+    present: Callable[[ModelConfig], bool] = _always
+
+    def shape(self, config: ModelConfig) -> tuple[int, ...]:
+        sizes = axis_sizes(config)
+        return tuple(sizes[axis] for axis in self.axes)
+
+
+def axis_sizes(config: ModelConfig) -> dict[str, int]:
+    return {
+        "vocab": config.vocab_size,
+        "d_model": config.d_model,
+        "head": config.n_heads,
+        "kv_head": config.n_kv_heads,
+        "head_dim": config.head_dim,
+        "d_ff": config.d_ff,
+    }
+
+
+def _has_attention_bias(config: ModelConfig) -> bool:
+    return config.attention_bias
+
+
+def _has_mlp_bias(config: ModelConfig) -> bool:
+    return config.mlp_bias
+
+
+def _is_untied(config: ModelConfig) -> bool:
+    return not config.tie_embeddings
+
+
+TOP_LEAVES = (
+    Leaf("embed/W_E", ("vocab", "d_model")),
+    Leaf("final_norm/gamma", ("d_model",), "ones"),
+    Leaf("unembed/W_U", ("vocab", "d_model"), present=_is_untied),
+)
+LAYER_LEAVES = (
+    Leaf("attn_norm/gamma", ("d_model",), "ones"),
+    Leaf("attn/W_Q", ("head", "head_dim", "d_model")),
+    Leaf("attn/W_K", ("kv_head", "head_dim", "d_model")),
+    Leaf("attn/W_V", ("kv_head", "head_dim", "d_model")),
+    Leaf("attn/W_O", ("d_model", "head", "head_dim")),
+    Leaf("attn/b_Q", ("head", "head_dim"), "zeros", _has_attention_bias),
+    Leaf("attn/b_K", ("kv_head", "head_dim"), "zeros", _has_attention_bias),
+    Leaf("attn/b_V", ("kv_head", "head_dim"), "zeros", _has_attention_bias),
+    Leaf("attn/b_O", ("d_model",), "zeros", _has_attention_bias),
+    Leaf("mlp_norm/gamma", ("d_model",), "ones"),
+    Leaf("mlp/W_gate", ("d_ff", "d_model")),
+    Leaf("mlp/W_up", ("d_ff", "d_model")),
+    Leaf("mlp/W_down", ("d_model", "d_ff")),
+    Leaf("mlp/b_gate", ("d_ff",), "zeros", _has_mlp_bias),
+    Leaf("mlp/b_up", ("d_ff",), "zeros", _has_mlp_bias),
+    Leaf("mlp/b_down", ("d_model",), "zeros", _has_mlp_bias),
+)
+LEAVES = {leaf.path: leaf for leaf in TOP_LEAVES + LAYER_LEAVES}
+
+
+def leaf_places(config: ModelConfig) -> Iterator[tuple[Path, Leaf]]:
+    """Every leaf of the unstacked tree of this model, with its full path."""
+    for leaf in TOP_LEAVES:
+        if leaf.present(config):
+            yield tuple(leaf.path.split("/")), leaf
+    for layer in range(config.n_layers):
+        for leaf in LAYER_LEAVES:
+            if leaf.present(config):
+                yield ("layers", str(layer), *leaf.path.split("/")), leaf
+
+
+def build_tree(leaves: Iterator[tuple[Path, Any]]) -> Params:
+    """A nested dictionary from full paths."""
+    tree: Params = {}
+    for path, value in leaves:
+        node = tree
+        for part in path[:-1]:
+            node = node.setdefault(part, {})
+        node[path[-1]] = value
+    return tree
+
+
+def count_parameters(config: ModelConfig) -> int:
+    """How many numbers the model holds (a tied unembedding counts once).
+
+    >>> count_parameters(ModelConfig(vocab_size=512, d_model=64, n_layers=5, n_heads=8, n_kv_heads=4, head_dim=8,
+    ...                              d_ff=172, tie_embeddings=True))
+    260032
+    """
+    total = 0
+    for _, leaf in leaf_places(config):
+        size = 1
+        for n in leaf.shape(config):
+            size *= n
+        total += size
+    return total
+
+
+def abstract_params(config: ModelConfig, dtype: Any = jnp.float32) -> Params:
+    """The tree of shapes, one subtree a layer."""
+    return build_tree((path, jax.ShapeDtypeStruct(leaf.shape(config), dtype)) for path, leaf in leaf_places(config))
+
+
+def init_params(config: ModelConfig, key: jax.Array, dtype: Any = jnp.float32, scale: float | None = None) -> Params:
+    """Random parameters (normal, standard deviation `scale`, by default ``d_model ** -0.5``; norms 1, biases 0).
+
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> init_params(config, jax.random.key(0))["layers"]["1"]["attn"]["W_O"].shape
+    (8, 4, 4)
+    """
+    deviation = config.d_model**-0.5 if scale is None else scale
+    places = list(leaf_places(config))
+    dtype = jnp.zeros((), dtype).dtype  # JAX's own reading of it: float is float32
+    keys = jax.random.split(key, len(places))
+
+    def start(leaf: Leaf, index: int) -> jax.Array:
+        shape = leaf.shape(config)
+        if leaf.init == "normal":
+            return _normal(keys, index, deviation, shape, dtype)
+        return jnp.full(shape, 1 if leaf.init == "ones" else 0, dtype)
+
+    return build_tree((path, start(leaf, index)) for index, (path, leaf) in enumerate(places))
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _normal(
+    keys: jax.Array, index: int | jax.Array, deviation: float | jax.Array, shape: tuple[int, ...], dtype: jnp.dtype
+) -> jax.Array:
+    # One program for each shape, whatever the leaf.
+    return (deviation * jax.random.normal(layer_of(keys, index), shape)).astype(dtype)
+
+
+def is_stacked(params: Params) -> bool:
+    """Whether the layers are held as one subtree with a leading layer axis."""
+    return "attn" in params["layers"]
+
+
+def stack_layers(params: Params) -> Params:
+    """The same parameters with a leading layer axis on every layer leaf (copies them)."""
+    if is_stacked(params):
+        return params
+    layers = [params["layers"][str(i)] for i in range(len(params["layers"]))]
+    return {**params, "layers": jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)}
+
+
+def unstack_layers(params: Params) -> Params:
+    """The same parameters with one subtree a layer (copies them)."""
+    if not is_stacked(params):
+        return params
+    layers = params["layers"]
+    depth = layers["attn_norm"]["gamma"].shape[0]
+    return {
+        **params,
+        "layers": {str(i): jax.tree.map(lambda leaf, i=i: layer_of(leaf, i), layers) for i in range(depth)},
+    }
+
+
+def unembedding(params: Params) -> jax.Array:
+    """``W_U`` as ``[vocab, d_model]`` rows: the embedding's own table where the two are tied."""
+    return params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"]
