@@ -42,7 +42,6 @@ from landed_jax.analysis.streaming.reductions import (
     top_per_position,
     top_writes,
 )
-from landed_jax.analysis.writes.per_write import PerWrite, PerWriteInLayers
 from landed_jax.analysis.writes.projections import output_norms
 from landed_jax.analysis.writes.write import Write, write_vector
 from landed_jax.errors import LandedError
@@ -52,9 +51,10 @@ from landed_jax.memory.freed import keep_freed_memory
 from landed_jax.model import Model, convert, load
 from landed_jax.nn.config import ModelConfig, RopeConfig
 from landed_jax.nn.hook_points import NORMED, RESIDUALS, SOURCES, WRITES, HookPoint
-from landed_jax.nn.layer_writes import LayerWrites, PerLayerWrite
+from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.parameters import count_parameters, init_params
+from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.stream_order import read_sites
 from landed_jax.results.dataset import to_xarray
 from landed_jax.results.files import load_result, save_result
@@ -89,9 +89,7 @@ __all__ = [
     "Operations",
     "Outliers",
     "OutputNorms",
-    "PerLayerWrite",
     "PerWrite",
-    "PerWriteInLayers",
     "Read",
     "Reduction",
     "ResidualGrowth",

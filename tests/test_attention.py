@@ -39,12 +39,17 @@ def visible_by_hand(mask: np.ndarray, window: int | None) -> np.ndarray:
     return seen
 
 
+def limit_scores(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    for name in ("CPU_SCORES", "ACCELERATOR_SCORES"):
+        monkeypatch.setattr(f"landed_jax.nn.attention.{name}", limit)
+
+
 @pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
 @pytest.mark.parametrize(("length", "window"), [(1, None), (64, 3), (65, None), (130, 3), (300, 100), (600, None)])
 def test_attention_is_numpys(
     length: int, window: int | None, limit: int, x64: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("landed_jax.nn.attention.large_scores", lambda: limit)
+    limit_scores(monkeypatch, limit)
     q, k, v = random_heads(length)
     mask = np.ones((2, length), bool)
     mask[1, : length // 2] = False  # left padding, longer than a span
@@ -64,14 +69,16 @@ def test_attention_is_numpys(
     np.testing.assert_allclose(mixed, z, atol=1e-12)
 
 
-def test_long_prompts_go_in_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_long_prompts_go_in_loops(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def loops(limit: int) -> int:
-        monkeypatch.setattr("landed_jax.nn.attention.large_scores", lambda: limit)
+        limit_scores(monkeypatch, limit)
         shapes = [jax.ShapeDtypeStruct((2, 300, heads, 8), jnp.float32) for heads in (4, 2, 2)]
         mask = jax.ShapeDtypeStruct((2, 300), bool)
-        return str(jax.make_jaxpr(lambda *given: attend(*given))(*shapes, mask)).count(" scan[")
+        program = jax.export.export(jax.jit(lambda *given: attend(*given)), platforms=[platform])(*shapes, mask)
+        return program.mlir_module().count("stablehlo.while")
 
-    cpu = jax.default_backend() == "cpu"
+    cpu = platform == "cpu"
     assert loops(2**40) == 0
     assert loops(2 * 4 * 4 * 64 * 300 - 1) == (1 if cpu else 5)  # the key heads, or blocks of the five spans' queries
     assert loops(0) == (1 if cpu else 0) + 5
@@ -92,7 +99,7 @@ def test_in_loops_under_vmap_grad_and_shard_map(window: int | None, x64: None, m
         mixed = mix_values(attention_pattern(q, k, visible), v)
         return jnp.sum(weight * mixed), mixed
 
-    monkeypatch.setattr("landed_jax.nn.attention.large_scores", lambda: 0)
+    limit_scores(monkeypatch, 0)
     (slopes, mixed), (expected_slopes, expected) = (
         jax.jit(jax.grad(function, argnums=(0, 1, 2), has_aux=True))(q, k, v) for function in (value, whole)
     )

@@ -11,8 +11,8 @@ from jax.sharding import Mesh, PartitionSpec
 
 import landed_jax as landed
 from landed_jax.forward_pass import forward
-from landed_jax.nn import functions
-from landed_jax.nn.functions import CACHED_BYTES, FEW_ROWS, contract_output, linear
+from landed_jax.nn import products
+from landed_jax.nn.products import CACHED_BYTES, FEW_ROWS, contract_output, linear
 from tests.models import SMALL, random_params
 
 
@@ -24,7 +24,7 @@ def test_products_are_numpys_for_few_rows_and_many(
     x, weight = random.standard_normal((*rows, 6)), random.standard_normal((9, 6))
     np.testing.assert_allclose(linear(jnp.asarray(x), jnp.asarray(weight)), x @ weight.T, atol=1e-12)
     np.testing.assert_allclose(contract_output(jnp.asarray(x), jnp.asarray(weight.T)), x @ weight.T, atol=1e-12)
-    monkeypatch.setattr(functions, "CACHED_BYTES", 0)  # the form for large matrices
+    monkeypatch.setattr(products, "CACHED_BYTES", 0)  # the form for large matrices
     np.testing.assert_allclose(contract_output(jnp.asarray(x), jnp.asarray(weight.T)), x @ weight.T, atol=1e-12)
     single, narrow = jnp.asarray(x, jnp.float32), jnp.asarray(weight, jnp.bfloat16)
     np.testing.assert_array_equal(linear(single, narrow), linear(single, narrow.astype(jnp.float32)))
@@ -43,8 +43,8 @@ def test_the_compiler_leaves_the_contraction_as_it_is(rows: int, inputs: int, ax
     shapes = jax.ShapeDtypeStruct((1, rows, 1024), jnp.float32), jax.ShapeDtypeStruct((1024, inputs), jnp.float32)
     program = jax.jit(contract_output).lower(*shapes).compile().as_text()
     assert program is not None
-    products = [line for line in program.splitlines() if " dot(" in line]
-    assert len(products) == 1 and f"lhs_contracting_dims={{{axis}}}" in products[0]
+    lines = [line for line in program.splitlines() if " dot(" in line]
+    assert len(lines) == 1 and f"lhs_contracting_dims={{{axis}}}" in lines[0]
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="how XLA fuses on CPU")
@@ -75,8 +75,8 @@ def test_rows_are_filled_up_where_few_are_missing(rows: int, taken: int) -> None
     shapes = jax.ShapeDtypeStruct((1, rows, 256), jnp.float32), jax.ShapeDtypeStruct((512, 256), jnp.float32)
     program = jax.jit(linear).lower(*shapes).compile().as_text()
     assert program is not None
-    products = [line for line in program.splitlines() if " dot(" in line]
-    assert len(products) == 1 and f" = f32[512,{taken}]" in products[0]
+    lines = [line for line in program.splitlines() if " dot(" in line]
+    assert len(lines) == 1 and f" = f32[512,{taken}]" in lines[0]
 
 
 # Rows of which two shards' and one's are filled up; and both forms of the contraction.
@@ -86,7 +86,7 @@ def test_rows_are_filled_up_where_few_are_missing(rows: int, taken: int) -> None
 def test_the_slope_of_a_narrow_weight_is_the_wide_ones_rounded(
     product: Callable[..., jax.Array], rows: int, cached: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(functions, "CACHED_BYTES", cached)
+    monkeypatch.setattr(products, "CACHED_BYTES", cached)
     random = np.random.default_rng(0)
     x, towards = (jnp.asarray(random.standard_normal((rows, 6)), jnp.float32) for _ in range(2))
     narrow = jnp.asarray(random.standard_normal((6, 6)), jnp.bfloat16)

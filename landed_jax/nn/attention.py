@@ -4,12 +4,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from landed_jax.numerics import after
+from landed_jax.nn.schedule import after, on_cpu
 
 # At most so many spans of queries, as each is compiled; and none shorter than this.
 SPANS, SHORTEST_SPAN = 8, 64
-# Queries of the smallest product: a loop over fewer has more to say than to do.
+# Queries of the smallest product: for fewer, a loop's own cost is larger than the products'.
 FEWEST_QUERIES = 16
+# Bytes of scores that may exist at a time. On a CPU they stay near the caches: at 2,048 tokens and 5 M parameters the
+# forward pass takes up to a tenth less time so, and smaller products lose a tenth. An accelerator wants larger ones.
+CPU_SCORES, ACCELERATOR_SCORES = 2**23, 2**28
 
 
 def attention_mask(
@@ -70,43 +73,55 @@ def attend(
     """`mix_values` of `attention_pattern` under `attention_mask`; neither pattern nor mask is ever made whole.
 
     Queries are taken in spans. None sees a later key, nor one before its window, so a span takes no others: nearly half
-    of the work is saved. Where a span's scores are large, a CPU goes through the key heads in turn, and every device
-    through a span's queries in blocks: memory grows with the length, not with its square (but a gradient keeps the
-    blocks' weights). The softmax's sum divides what was mixed, which is smaller than the pattern (as in Dao et al.,
-    FlashAttention, 2022).
+    of the work is saved. Where a span's scores are large, its queries are taken in blocks: memory grows with the
+    length, not with its square (but a gradient keeps the blocks' weights). The softmax's sum divides what was mixed,
+    which is smaller than the pattern (as in Dao et al., FlashAttention, 2022).
     """
+    if _span_bytes(q) <= CPU_SCORES:
+        return _attend_in_spans(q, k, v, mask, window, ACCELERATOR_SCORES)
+
+    def small(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
+        return _by_key_head(q, k, v, mask, window, CPU_SCORES)
+
+    def large(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
+        return _attend_in_spans(q, k, v, mask, window, ACCELERATOR_SCORES)
+
+    return on_cpu(small, large, q, k, v, mask)
+
+
+def _by_key_head(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, window: int | None, limit: int
+) -> jax.Array:
+    """One key head after another, where there are several: fewer scores exist at a time."""
     batch, length, heads, head_dim = q.shape
     kv_heads = k.shape[2]
-    scores = q.dtype.itemsize * batch * heads * _span(length) * length
-    large = scores > large_scores()
-    if jax.default_backend() != "cpu" or kv_heads == 1 or not large:
-        return _attend_in_spans(q, k, v, mask, window, in_turn=large)
+    if kv_heads == 1:
+        return _attend_in_spans(q, k, v, mask, window, limit)
     queries = jnp.moveaxis(q.reshape(batch, length, kv_heads, heads // kv_heads, head_dim), 2, 0)
     keys, values = (jnp.moveaxis(x, 2, 0)[:, :, :, None] for x in (k, v))
 
     def one(part: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        return _attend_in_spans(*part, mask, window, in_turn=True)
+        return _attend_in_spans(*part, mask, window, limit, in_turn=True)
 
     return jnp.moveaxis(jax.lax.map(one, (queries, keys, values)), 0, 2).reshape(q.shape)
-
-
-def large_scores() -> int:
-    """Bytes of scores that may exist at a time.
-
-    On a CPU they stay near the caches: at 2,048 tokens and 5 M parameters the forward pass takes up to a tenth less
-    time so, and smaller products lose a tenth. An accelerator wants larger ones.
-    """
-    return 2**23 if jax.default_backend() == "cpu" else 2**28
 
 
 def _span(length: int) -> int:
     return max(SHORTEST_SPAN, -(-length // SPANS))
 
 
+def _span_bytes(q: jax.Array) -> int:
+    """Bytes of the largest span's scores."""
+    batch, length, heads, _ = q.shape
+    return q.dtype.itemsize * batch * heads * _span(length) * length
+
+
 def _attend_in_spans(
-    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, window: int | None, *, in_turn: bool
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, window: int | None, limit: int, in_turn: bool = False
 ) -> jax.Array:
+    """Span after span; `in_turn` also where the spans' scores are below the limit, in bytes."""
     length, size = q.shape[1], _span(q.shape[1])
+    in_turn = in_turn or _span_bytes(q) > limit
     mixed = []
     for start in range(0, length, size):
         end = min(start + size, length)
@@ -115,17 +130,24 @@ def _attend_in_spans(
         # Without this dependency XLA may keep the scores of all spans in memory at once; small spans run faster
         # without it.
         queries = after(q[:, start:end], mixed[-1:]) if in_turn else q[:, start:end]
-        mixed.append(_attend_in_blocks(queries, keys, values, real, window, start, first))
+        mixed.append(_attend_in_blocks(queries, keys, values, real, window, limit, start, first))
     return jnp.concatenate(mixed, axis=1)
 
 
 def _attend_in_blocks(
-    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, window: int | None, start: int, first: int
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    mask: jax.Array,
+    window: int | None,
+    limit: int,
+    start: int,
+    first: int,
 ) -> jax.Array:
     """Queries from column `start` on, to keys from `first` on; as many at a time as their scores allow."""
     batch, length, heads, _ = q.shape
     a_query = q.dtype.itemsize * batch * heads * k.shape[1]
-    size = min(max(large_scores() // max(a_query, 1), FEWEST_QUERIES), length)
+    size = min(max(limit // max(a_query, 1), FEWEST_QUERIES), length)
     size = -(-length // -(-length // size))  # as many blocks, but even ones
     columns = start + jnp.arange(length)
     whole = length // size * size

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 
 from landed_jax.nn.attention import attend, attention_mask, attention_pattern, mix_values
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.functions import ACTIVATIONS, linear, rms_sigma, rotate, scale_stream
+from landed_jax.nn.functions import ACTIVATIONS, rms_sigma, rotate, scale_stream
 from landed_jax.nn.hook_points import AXES, HookPoint
 from landed_jax.nn.parameters import LEAVES
+from landed_jax.nn.products import linear
 from landed_jax.nn.tap import Context, Plan, observe, record, select_positions, tap
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from landed_jax.nn.config import RopeConfig
-from landed_jax.numerics import made_once
+from landed_jax.nn.schedule import computed_once
 
 
 def _plain(theta: float, head_dim: int) -> np.ndarray:
@@ -78,5 +78,5 @@ def rotary_table(
     def table(angle: jax.Array) -> tuple[jax.Array, jax.Array]:
         return jnp.cos(angle) * rope.attention_factor, jnp.sin(angle) * rope.attention_factor
 
-    # Else cosines and sines are computed again at every head of every layer.
-    return made_once(table, angle)
+    # XLA on a CPU would recompute cosines and sines at every head of every layer.
+    return computed_once(table, angle)

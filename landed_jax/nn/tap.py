@@ -12,7 +12,7 @@ import numpy as np
 from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import AXES, HookPoint, as_site, as_sites
 from landed_jax.nn.layer_writes import LayerWrites
-from landed_jax.numerics import after, made_once
+from landed_jax.nn.schedule import after, computed_once
 
 Edit = Callable[[jax.Array, jax.Array | None], jax.Array]
 """``edit(value, layer)`` gives the value that the model goes on with; `layer` is a scalar, None outside layers."""
@@ -68,8 +68,8 @@ def select_positions(value: jax.Array, axes: tuple[str, ...], at: jax.Array | No
     """Keep the positions `at` of a value, where it has a position axis."""
     if at is None or "position" not in axes:
         return value
-    # Else XLA makes them anew for each of their uses, and keeps what they are made of, at all positions, till the last.
-    return made_once(lambda whole: jnp.take(whole, at, axis=axes.index("position")), value)
+    # XLA on a CPU would recompute the selection at every use, and keep the values of all positions until the last.
+    return computed_once(lambda whole: jnp.take(whole, at, axis=axes.index("position")), value)
 
 
 def tap(
@@ -116,7 +116,7 @@ def observe(
     """
     at = context.at
     if at is not None and plan.record:
-        # Else XLA may pick the positions out at the end, and keep every layer's values at all of them till then.
+        # The recorded positions are selected before the next layer runs: only then can the other positions be freed.
         x = after(x, module.variables.get("intermediates", {}))
     if not plan.observers:
         return x
@@ -125,7 +125,7 @@ def observe(
     writes = LayerWrites.of(layer, module.variables["params"], z, a, columns, context.mask)
     kept = jax.tree.map(jnp.asarray, {name: observer(writes) for name, observer in plan.observers})
     _sow(module, "observed", "by_name", kept)  # together: a name of the user's could be a part's
-    # Else XLA may put the observers off to the end, and keep every layer's factors till then.
+    # The observers run before the next layer: only then can this layer's factors be freed.
     return after(x, kept)
 
 

@@ -170,7 +170,7 @@ def _find_out(
 def _layer_effects(trace: Trace, attribution: Attribution) -> jax.Array:
     """``[layer, 2]``: the direct effect of a layer's whole attention write, and of its whole MLP write."""
     landed, config = attribution.landed, trace.config
-    groups = jnp.stack([jnp.sum(landed.heads, -1) + landed.attn_bias, landed.mlp + landed.mlp_bias])
+    groups = jnp.stack([landed.attn, landed.mlp])
     writes = jnp.stack([trace[HookPoint.ATTN_WRITE], trace[HookPoint.MLP_WRITE]])
     with_stream = jnp.sum(writes * trace[HookPoint.FINAL_RESIDUAL][None, None], axis=-1)
     value, sigma = attribution.value[None, None], trace[HookPoint.FINAL_SIGMA][None, None]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from landed_jax.analysis.attribution.table import WriteRow
@@ -28,7 +29,7 @@ def run_document(account: Account, top: int) -> dict[str, Any]:
         "embedding": float(landed.embedding[0, 0]),
         "bias": float(landed.bias[0, 0]),
         "heads": np.asarray(landed.heads[:, 0, 0], float).tolist(),
-        "mlp": np.asarray(landed.mlp[:, 0, 0], float).tolist(),
+        "mlp": np.asarray(jnp.sum(landed.neurons, -1)[:, 0, 0], float).tolist(),
         "top_writes": [_row(row) for row in shares.top(top)] if top else [],
         "scale": scale_rows(account),
         "coordinates": {f"for_{percent}": count for percent, count in account.coordinate_counts.items()},

@@ -11,7 +11,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import NORMED, RESIDUALS, SOURCES, WRITES, LandedError, Trace, Write
-from landed_jax.analysis.landing.landing_matrix import LandingMatrix, PerLanding, landing_matrix
+from landed_jax.analysis.landing.landing_matrix import LandingMatrix, landing_matrix
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import read_sites
@@ -55,7 +55,7 @@ def directions(config: ModelConfig, kind: str, lengths: tuple[int, ...] = (5, 3)
     return np.random.default_rng(3).standard_normal((*shape[kind], config.d_model))
 
 
-def column(part: PerLanding, b: int, p: int) -> np.ndarray:
+def column(part: PerWrite, b: int, p: int) -> np.ndarray:
     """``[site, write]`` of one position, in the order of `every_write`."""
     values = [np.asarray(part.embedding)[:, b, p, None]]
     for layer in range(part.heads.shape[1]):

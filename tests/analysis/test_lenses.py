@@ -115,7 +115,7 @@ def test_the_increments_are_the_attributions_layers() -> None:
         attn, mlp = lens.groups.index(f"{layer}.attn_write"), lens.groups.index(f"{layer}.mlp_write")
         parts = {
             attn: shares.heads[layer].sum(-1) + shares.attn_bias[layer],
-            mlp: shares.mlp[layer] + shares.mlp_bias[layer],
+            mlp: shares.neurons[layer].sum(-1) + shares.mlp_bias[layer],
         }
         for group, part in parts.items():
             np.testing.assert_allclose(lens.final_sigma_contributions[group], part, atol=1e-5)

@@ -10,10 +10,10 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import HookPoint, LandedError, Model, Reduction, Tokens
-from landed_jax.analysis.writes.per_write import PerWrite, PerWriteInLayers
 from landed_jax.memory.estimates import trace_bytes
 from landed_jax.nn.parameters import stack_layers
-from landed_jax.numerics import after
+from landed_jax.nn.per_write import PerWrite
+from landed_jax.nn.schedule import after
 from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
 
 ARGUMENTS = {
@@ -31,7 +31,7 @@ def model(name: str, dtype: str = "float32", stacked: bool = False) -> Model:
     return Model(CONFIGS[name], stack_layers(params) if stacked else params)
 
 
-def numbers(part: PerWrite | PerWriteInLayers) -> list[np.ndarray]:
+def numbers(part: PerWrite) -> list[np.ndarray]:
     return [np.asarray(getattr(part, kind)) for kind in ("heads", "neurons", "attn_bias", "mlp_bias")]
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax.analysis.reads.top_token import ROWS, TOGETHER, top_token
-from landed_jax.analysis.reads.vocabulary_blocks import BLOCK, mean_row
+from landed_jax.nn.top_token import ROWS, TOGETHER, top_token
+from landed_jax.nn.vocabulary_blocks import BLOCK, mean_row
 from tests.models import CONFIGS, random_params, random_tokens
 
 # one group, a prime beyond it, groups of a divisor, whole groups

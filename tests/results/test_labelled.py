@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 import landed_jax as landed
 from landed_jax import NORMED, RESIDUALS, SOURCES, WRITES, LandedError, ModelConfig, Tokens, Trace, Write
-from landed_jax.analysis.writes.per_write import PerWrite
+from landed_jax.nn.per_write import PerWrite
 from landed_jax.results.dataset import to_xarray
 from landed_jax.results.files import load_result, save_result
 from landed_jax.results.table import to_table

@@ -6,16 +6,17 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from landed_jax.analysis.attribution.effects import rescaling, sigma_share
+from landed_jax.analysis.attribution.effects import rescaling
 from landed_jax.analysis.attribution.result import Attribution
-from landed_jax.analysis.attribution.sources import split_layer
-from landed_jax.analysis.reads.read import Read, chosen_read, gamma_at, residual_at, sigma_at
+from landed_jax.analysis.attribution.shares import folded_vectors, shares_of
+from landed_jax.analysis.reads.read import Read, chosen_read, gamma_at
 from landed_jax.analysis.reads.targets import Target
 from landed_jax.analysis.scale.amplification import amplification
-from landed_jax.analysis.writes.per_write import PerWrite
-from landed_jax.analysis.writes.projections import check_norms, inner_products_with, only_before, over_layers
+from landed_jax.analysis.writes.projections import check_norms, from_layers, inner_products_with, only_before
 from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_norms import OutputNorms
+from landed_jax.nn.per_write import PerWrite
 from landed_jax.numerics import highest_precision, left_broadcast
 from landed_jax.trace import Trace
 
@@ -73,56 +74,41 @@ def attribute(
 
 @partial(jax.jit, static_argnums=3)
 def _attribute(trace: Trace, read: Read, norms: OutputNorms | None, effects: bool) -> Attribution:
-    config, sigma = trace.config, sigma_at(trace, read.site)
-    vector = read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
-
     def heard(products: PerWrite) -> PerWrite:
-        return only_before(products, config, read.site)
+        return only_before(products, trace.config, read.site)
 
-    # σ divides the vectors, which are smaller than the shares, unless one vector stands for all positions.
-    each = vector.shape[:2] == sigma.shape
-    vectors = [vector / sigma[..., None] if each else vector]
-    if effects:
-        vectors.append(residual_at(trace, read.site))
-    products = [heard(product) for product in inner_products_with(trace, vectors)]
-    landed = products[0] if each else products[0].map(jnp.divide, sigma)
-    effect = share = None
-    if effects:
-        with_stream = products[1]
-        share = with_stream.map(lambda wx, s: sigma_share(wx, s, config.d_model), sigma)
-        effect = landed.map(
-            lambda mine, value, lost: mine + (mine - value) * lost,
-            read.value - read.offset,
-            rescaling(trace, read.site, with_stream, norms),
-        )
-    total = landed.total() + read.offset
+    products = [heard(product) for product in inner_products_with(trace, folded_vectors(trace, read, effects))]
+    shares = shares_of(trace, read, products, lambda with_stream: rescaling(trace, read.site, with_stream, norms))
+    total = shares.landed.total() + read.offset
     return Attribution(
-        landed=landed,
-        direct_effect=effect,
-        sigma_share=share,
+        landed=shares.landed,
+        direct_effect=shares.direct_effect,
+        sigma_share=shares.sigma_share,
         value=read.value,
         total=total,
         closure_error=jnp.abs(total - read.value),
         offset=read.offset,
         target=read.target,
         against=read.against,
-        attended=_attended(trace, vector, trace.order.layers_before(read.site)[0]),
+        attended=_attended(trace, read),
         scale=amplification(trace),
         tokens=trace.tokens,
         at=trace.at,
         site=read.site,
-        config=config,
+        config=trace.config,
         vocabulary=trace.vocabulary,
     )
 
 
-def _attended(trace: Trace, vector: jax.Array, heard: int) -> jax.Array | None:
+def _attended(trace: Trace, read: Read) -> jax.Array | None:
     """The source column with the largest part in each heard head's contribution, where sources were recorded."""
     if HookPoint.PATTERN.value not in trace.sown or HookPoint.VALUE.value not in trace.sown:
         return None
+    vector = read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
 
-    def layer(part: dict, pattern: jax.Array, value: jax.Array) -> jax.Array:
-        return jnp.argmax(jnp.abs(split_layer(part, pattern, value, vector)), axis=-1)
+    def layer(writes: LayerWrites, pattern: jax.Array, value: jax.Array) -> jax.Array:
+        return jnp.argmax(jnp.abs(writes.by_source(vector, pattern, value)), axis=-1)
 
-    columns = over_layers(layer, trace.weights()["layers"], trace[HookPoint.PATTERN], trace[HookPoint.VALUE])
-    return jnp.where((jnp.arange(len(columns)) < heard)[:, None, None, None], columns, -1)
+    columns = from_layers(trace, layer, trace[HookPoint.PATTERN], trace[HookPoint.VALUE])
+    heard = jnp.arange(len(columns)) < trace.order.layers_before(read.site)[0]
+    return jnp.where(heard[:, None, None, None], columns, -1)

@@ -1,5 +1,6 @@
 """What removing one write does to a logit, σ recomputed and the rest of the network left as it ran."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -7,13 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from landed_jax.analysis.reads.read import residual_at, sigma_at
-from landed_jax.analysis.writes.per_write import PerWrite
-from landed_jax.analysis.writes.projections import only_before, over_layers, squared_norms
-from landed_jax.nn.functions import linear
+from landed_jax.analysis.writes.projections import from_layers, only_before, squared_norms
 from landed_jax.nn.hook_points import HookPoint
-from landed_jax.nn.layer_writes import LayerWrites, PerLayerWrite
+from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_norms import OutputNorms
-from landed_jax.nn.parameters import Params
+from landed_jax.nn.per_write import PerWrite
 from landed_jax.numerics import left_broadcast
 from landed_jax.trace import Trace
 
@@ -83,7 +82,7 @@ def rescaling(trace: Trace, site: str, with_stream: PerWrite, norms: OutputNorms
     stream (the embedding at early sites, one neuron at a token of massive norm). For the embedding, the biases, and
     in every layer the head and the neuron that leave least behind, σ′ is then taken from the vector x − w, and the
     error is about ``ε_float σ/σ′`` (`group_effect` of that one write has none of it). Where no head or neuron comes
-    near, that costs a minimum and nothing else; where one does, a product with each W_O.
+    near, that costs a minimum and nothing else; where one does, a product with each layer's heads.
 
     Args:
         with_stream: ``⟨w_u, x⟩`` for the writes before the site, 0 for later ones.
@@ -96,28 +95,24 @@ def rescaling(trace: Trace, site: str, with_stream: PerWrite, norms: OutputNorms
     of_writes = only_before(squared_norms(trace, norms), config, site)
     change = with_stream.map(lambda wx, ww, s: _change(wx, ww, s, config.d_model), of_writes, sigma)
     floor = config.norm_eps / jnp.square(sigma)
-    of_layers = PerLayerWrite(change.heads, change.neurons, change.attn_bias, change.mlp_bias)
+    of_layers = change.without_embedding()
 
-    def layer(part: Params, index: jax.Array, z: jax.Array, a: jax.Array, change: PerLayerWrite) -> PerLayerWrite:
-        return _from_vectors(LayerWrites.of(index, part, z, a, trace.at, trace.tokens.mask), change, x, sigma, floor)
-
-    def mended() -> PerLayerWrite:
-        stacks = (jnp.arange(config.n_layers), trace[HookPoint.HEAD], trace[HookPoint.NEURON], of_layers)
-        return over_layers(layer, trace.weights()["layers"], *stacks)
+    def mended() -> PerWrite:
+        return from_layers(trace, lambda writes, change: _from_vectors(writes, change, x, sigma, floor), of_layers)
 
     # One condition for all layers: one a layer would take twice as long to compile.
     layers = jax.lax.cond(_little_left(of_layers), mended, lambda: _closed(of_layers, floor))
     embedding = _from_vector_if_little(change.embedding, trace[HookPoint.EMBEDDING], x, sigma, floor)
-    return PerWrite.of(embedding, layers)
+    return dataclasses.replace(layers, embedding=embedding)
 
 
 def layer_rescaling(
     writes: LayerWrites,
-    with_stream: PerLayerWrite,
+    with_stream: PerWrite,
     stream: Float[Array, "batch position d_model"],
     sigma: Float[Array, "batch position"],
     eps: float,
-) -> PerLayerWrite:
+) -> PerWrite:
     """`rescaling` of one layer's writes, inside the layer loop.
 
     Args:
@@ -128,7 +123,7 @@ def layer_rescaling(
     change = with_stream.map(lambda wx, ww, s: _change(wx, ww, s, d_model), writes.squared_norms(), sigma)
     floor = eps / jnp.square(sigma)
 
-    def mended() -> PerLayerWrite:
+    def mended() -> PerWrite:
         return _from_vectors(writes, change, stream, sigma, floor)
 
     return jax.lax.cond(_little_left(change), mended, lambda: _closed(change, floor))
@@ -146,23 +141,22 @@ def embedding_rescaling(
     return _from_vector_if_little(change, embedding, stream, sigma, eps / jnp.square(sigma))
 
 
-def _little_left(change: PerLayerWrite) -> jax.Array:
+def _little_left(change: PerWrite) -> jax.Array:
     """Whether any write is nearly the whole stream."""
     return jnp.stack([jnp.min(delta) for delta in jax.tree.leaves(change)]).min() < NEARLY_NOTHING_LEFT - 1
 
 
-def _closed(change: PerLayerWrite, floor: Float[Array, "batch position"]) -> PerLayerWrite:
+def _closed(change: PerWrite, floor: Float[Array, "batch position"]) -> PerWrite:
     """The closed form, for one layer or for all of them stacked."""
     heads, neurons = (_rescale(d, left_broadcast(floor[..., None], d)) for d in (change.heads, change.neurons))
     biases = (_rescale(d, left_broadcast(floor, d)) for d in (change.attn_bias, change.mlp_bias))
-    return PerLayerWrite(heads, neurons, *biases)
+    return PerWrite.of_layers(heads, neurons, *biases)
 
 
 def _from_vectors(
-    writes: LayerWrites, change: PerLayerWrite, stream: jax.Array, sigma: jax.Array, floor: jax.Array
-) -> PerLayerWrite:
+    writes: LayerWrites, change: PerWrite, stream: jax.Array, sigma: jax.Array, floor: jax.Array
+) -> PerWrite:
     """The closed form, but from the vectors for the biases, the head and the neuron that leave little behind."""
-    z, a = writes.z, writes.a
 
     def many(delta: Float[Array, "batch position n"], make: Callable[[jax.Array], jax.Array]) -> jax.Array:
         index = jnp.argmin(delta, axis=-1)
@@ -170,24 +164,15 @@ def _from_vectors(
         vector = _from_vector(make(index), stream, sigma, floor)
         return jnp.where(here, vector[..., None], _rescale(delta, floor[..., None]))
 
-    def head(index: jax.Array) -> jax.Array:
-        alone = z * jax.nn.one_hot(index, z.shape[2], dtype=z.dtype)[..., None]
-        return linear(alone.reshape(*z.shape[:2], -1), writes.W_O.reshape(writes.W_O.shape[0], -1))
+    def bias(delta: jax.Array, write: jax.Array | None) -> jax.Array:
+        return jnp.zeros_like(delta) if write is None else _from_vector_if_little(delta, write, stream, sigma, floor)
 
-    def neuron(index: jax.Array) -> jax.Array:
-        column = jnp.moveaxis(jnp.take(writes.W_down, index, axis=1), 0, -1).astype(a.dtype)
-        return column * jnp.take_along_axis(a, index[..., None], axis=-1)
-
-    def bias(delta: jax.Array, leaf: jax.Array | None) -> jax.Array:
-        if leaf is None:
-            return jnp.zeros_like(delta)
-        return _from_vector_if_little(delta, leaf.astype(stream.dtype)[None, None], stream, sigma, floor)
-
-    return PerLayerWrite(
-        many(change.heads, head),
-        many(change.neurons, neuron),
-        bias(change.attn_bias, writes.b_O),
-        bias(change.mlp_bias, writes.b_down),
+    attn_bias, mlp_bias = writes.biases()
+    return PerWrite.of_layers(
+        many(change.heads, writes.head),
+        many(change.neurons, writes.neuron),
+        bias(change.attn_bias, attn_bias),
+        bias(change.mlp_bias, mlp_bias),
     )
 
 

@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Float
 from landed_jax.analysis.attribution.attribute import attribute
 from landed_jax.analysis.reads.read import Read
 from landed_jax.analysis.reads.targets import Target
-from landed_jax.analysis.writes.per_write import PerWrite
 from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import highest_precision
 from landed_jax.trace import Trace

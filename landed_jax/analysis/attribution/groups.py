@@ -13,14 +13,13 @@ from jaxtyping import Array, Float
 from landed_jax.analysis.attribution.effects import mediated_effect
 from landed_jax.analysis.reads.read import Read, chosen_read, gamma_at, residual_at, sigma_at
 from landed_jax.analysis.reads.targets import Target
-from landed_jax.analysis.writes.per_write import PerWrite
-from landed_jax.analysis.writes.projections import only_before, over_layers
+from landed_jax.analysis.writes.projections import from_layers, only_before
 from landed_jax.analysis.writes.write import Write, describe, next_site
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.functions import linear, rms_sigma
+from landed_jax.nn.functions import rms_sigma
 from landed_jax.nn.hook_points import HookPoint
-from landed_jax.nn.parameters import Params
+from landed_jax.nn.per_write import PerWrite
 from landed_jax.numerics import compute_dtype, highest_precision, left_broadcast
 from landed_jax.trace import Trace
 
@@ -200,21 +199,8 @@ def summed_writes(trace: Trace, weights: PerWrite, *, site: str = "final") -> Fl
     embedding = trace[HookPoint.EMBEDDING]
     weights = only_before(weights.map(lambda weight: jnp.asarray(weight, embedding.dtype)), trace.config, site)
 
-    def layer(
-        part: Params, z: jax.Array, a: jax.Array, heads: jax.Array, neurons: jax.Array, *biases: jax.Array
-    ) -> jax.Array:
-        W_O = part["attn"]["W_O"]
-        z = z * heads[..., None]
-        total = linear(z.reshape(*z.shape[:2], -1), W_O.reshape(W_O.shape[0], -1))
-        total = total + linear(a * neurons, part["mlp"]["W_down"])
-        for weight, leaf in zip(biases, (part["attn"].get("b_O"), part["mlp"].get("b_down")), strict=True):
-            if leaf is not None:
-                total = total + weight[..., None] * leaf.astype(total.dtype)[None, None]
-        return total
-
-    factors = (trace[HookPoint.HEAD], trace[HookPoint.NEURON])
-    chosen = (weights.heads, weights.neurons, weights.attn_bias, weights.mlp_bias)
-    layers = over_layers(layer, trace.weights()["layers"], *factors, *chosen)
+    of_layers = weights.without_embedding()
+    layers = from_layers(trace, lambda writes, mine: writes.weighted_sum(mine), of_layers)
     return embedding * weights.embedding[..., None] + jnp.sum(layers, axis=0)
 
 

@@ -15,13 +15,14 @@ from landed_jax.analysis.attribution.effects import rescaling
 from landed_jax.analysis.attribution.faithfulness import Faithfulness, compare
 from landed_jax.analysis.reads.read import Read, gamma_at, read_logit, residual_at, sigma_at
 from landed_jax.analysis.reads.targets import Target
-from landed_jax.analysis.writes.per_write import PerWrite
-from landed_jax.analysis.writes.projections import inner_products, over_layers
+from landed_jax.analysis.writes.projections import from_layers, inner_products
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.functions import contract_output, linear
 from landed_jax.nn.hook_points import HookPoint
-from landed_jax.nn.parameters import Params, unembedding
+from landed_jax.nn.layer_writes import LayerWrites
+from landed_jax.nn.parameters import unembedding
+from landed_jax.nn.per_write import PerWrite
+from landed_jax.nn.products import contract_output, linear
 from landed_jax.numerics import highest_precision
 from landed_jax.trace import Trace
 
@@ -154,43 +155,25 @@ def _effects(
     chunk: int,
 ) -> PerWrite:
     """Every write's exact effect, the vocabulary streamed."""
+    config = trace.config
     sigma, gamma = sigma_at(trace, "final"), gamma_at(trace, "final")
     lost = rescaling(trace, "final", inner_products(trace, residual_at(trace, "final")))
     at_target = inner_products(trace, _rows(trace, target) * gamma[None, None]).map(jnp.divide, sigma)
     tokens = (logits - _at(logits, target)[..., None], log_p, _at(log_p, target), sigma)
     streamed = partial(_streamed, unembedding(trace.weights()), gamma, tokens, chunk)
 
-    def layer(part: Params, z: jax.Array, a: jax.Array, *numbers: jax.Array) -> tuple[jax.Array, ...]:
-        W_O, W_down = part["attn"]["W_O"], part["mlp"]["W_down"]
-
-        def heard_by(rows: Float[Array, "chunk d_model"]) -> Heard:
-            heads = contract_output(rows, W_O.reshape(W_O.shape[0], -1)).reshape(-1, *W_O.shape[1:])
-            neurons = contract_output(rows, W_down)
-            leaves = (part["attn"].get("b_O"), part["mlp"].get("b_down"))
-            biases = [rows[:, 0] * 0 if b is None else rows @ b.astype(rows.dtype) for b in leaves]
-
-            def heard(z: Float[Array, "head head_dim"], a: Float[Array, " neuron"]) -> jax.Array:
-                mixed = jnp.sum(heads * z[None], axis=-1)
-                return jnp.concatenate([mixed, neurons * a[None], jnp.stack(biases, axis=-1)], axis=-1)
-
-            return heard
-
-        writes = [
-            jnp.concatenate([*four[:2], four[2][..., None], four[3][..., None]], -1)
-            for four in (numbers[:4], numbers[4:])
-        ]
-        effect = streamed(heard_by, (z, a), *writes)
-        heads = z.shape[2]
-        return effect[..., :heads], effect[..., heads:-2], effect[..., -2], effect[..., -1]
+    def layer(writes: LayerWrites, at_target: PerWrite, lost: PerWrite) -> PerWrite:
+        effect = streamed(writes.along, (writes.z, writes.a), at_target.flat(), lost.flat())
+        return PerWrite.from_flat(effect, config.n_heads)
 
     def embedding_heard_by(rows: Float[Array, "chunk d_model"]) -> Heard:
         return lambda embedding: (rows @ embedding)[:, None]
 
-    factors = (trace[HookPoint.HEAD], trace[HookPoint.NEURON])
-    layers = over_layers(layer, trace.weights()["layers"], *factors, *_by_layer(at_target), *_by_layer(lost))
+    of_layers = (numbers.without_embedding() for numbers in (at_target, lost))
+    layers = from_layers(trace, layer, *of_layers)
     alone = at_target.embedding[..., None], lost.embedding[..., None]
     embedding = streamed(embedding_heard_by, (trace[HookPoint.EMBEDDING],), *alone)
-    return PerWrite(embedding[..., 0], *layers)
+    return dataclasses.replace(layers, embedding=embedding[..., 0])
 
 
 def _streamed(
@@ -254,10 +237,6 @@ class _Sums(NamedTuple):
     def logarithm(self) -> jax.Array:
         small = (self.largest <= _LARGE) & (self.excess > -0.5)
         return jnp.where(small, jnp.log1p(jnp.maximum(self.excess, -0.5)), self.pivot + jnp.log(self.total))
-
-
-def _by_layer(numbers: PerWrite) -> tuple[jax.Array, ...]:
-    return numbers.heads, numbers.neurons, numbers.attn_bias, numbers.mlp_bias
 
 
 def _rows(trace: Trace, ids: Int[Array, "batch position"]) -> Float[Array, "batch position d_model"]:

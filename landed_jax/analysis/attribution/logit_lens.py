@@ -13,8 +13,8 @@ from landed_jax.analysis.reads.targets import Target
 from landed_jax.analysis.writes.projections import inner_products
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.functions import linear
 from landed_jax.nn.parameters import unembedding
+from landed_jax.nn.products import linear
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import highest_precision, left_broadcast
 from landed_jax.trace import Trace
@@ -109,8 +109,7 @@ def _logit_lens(trace: Trace, read: Read) -> LogitLens:
     own, final = seen / sigma, seen / sigma[-1][None]
 
     products = inner_products(trace, vector)
-    attn = jnp.sum(products.heads, axis=-1) + products.attn_bias
-    layers = trace.order.interleave(attn, products.mlp + products.mlp_bias)
+    layers = trace.order.interleave(products.attn, products.mlp)
     groups = jnp.concatenate([products.embedding[None], layers])
 
     heard = jnp.tri(len(groups), dtype=bool)[..., None, None]

@@ -13,8 +13,8 @@ from landed_jax.analysis.attribution.result import Attribution
 from landed_jax.analysis.coordinates.coordinates import Coordinates
 from landed_jax.analysis.reads.read import Read
 from landed_jax.analysis.reads.targets import Target
-from landed_jax.analysis.writes.per_write import PerWrite
 from landed_jax.errors import LandedError
+from landed_jax.nn.per_write import PerWrite
 from landed_jax.numerics import highest_precision
 from landed_jax.trace import Trace
 

@@ -10,10 +10,10 @@ from jaxtyping import Array, Float, Int
 
 from landed_jax.analysis.attribution.table import WriteRow, WriteTable
 from landed_jax.analysis.scale.amplification import Amplification
-from landed_jax.analysis.writes.per_write import PerWrite
 from landed_jax.analysis.writes.write import Write, next_site
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.tokens import Tokens
 from landed_jax.vocabulary import Vocabulary

@@ -6,14 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.attribution.sources import split_layer
 from landed_jax.analysis.reads.read import Read, chosen_read, gamma_at, sigma_at
 from landed_jax.analysis.reads.targets import Target
-from landed_jax.analysis.writes.projections import over_layers
-from landed_jax.nn.functions import contract_output
+from landed_jax.analysis.writes.projections import from_layers
 from landed_jax.nn.hook_points import HookPoint
-from landed_jax.nn.parameters import Params
-from landed_jax.numerics import after, highest_precision, left_broadcast
+from landed_jax.nn.layer_writes import LayerWrites
+from landed_jax.numerics import highest_precision, left_broadcast
 from landed_jax.trace import Trace, bare
 
 
@@ -54,7 +52,8 @@ def token_contributions(
     centred: bool = False,
     read: Read | None = None,
 ) -> TokenContributions:
-    """Which tokens the heads at each position brought the value from: ``Σ_h ⟨A[q,k] v_k W_O[h] ⊙ γ/σ, u⟩``.
+    """Which tokens the heads at each position brought the value from: ``Σ_h ⟨w_h[k] ⊙ γ/σ, u⟩``, w_h[k] being
+    the part of head h's write that it took from token k.
 
     What a source token holds may itself have come there from other tokens in earlier layers; the embedding's and the
     neurons' contributions are no part of the picture. The arguments are those of `attribute`; layers after the read's
@@ -89,16 +88,13 @@ def _token_contributions(trace: Trace, read: Read) -> TokenContributions:
     mask = trace.tokens.mask
     real = jnp.take(mask, trace.at, axis=-1)
 
-    def layer(part: Params, pattern: jax.Array, value: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        W_O, mine = part["attn"]["W_O"], after(vector, z)  # each layer's weights in their turn
-        split = jnp.sum(split_layer(part, pattern, value, mine), axis=2)
-        at_heads = contract_output(mine, W_O.reshape(W_O.shape[0], -1))
-        total = jnp.sum(z.reshape(*z.shape[:2], -1) * at_heads, axis=-1)
-        return split, total
+    def layer(writes: LayerWrites, pattern: jax.Array, value: jax.Array) -> tuple[jax.Array, jax.Array]:
+        split = jnp.sum(writes.by_source(vector, pattern, value), axis=2)
+        return split, jnp.sum(writes.inner_products(vector).heads, axis=-1)
 
     before = (jnp.arange(trace.config.n_layers) < trace.order.layers_before(read.site)[0])[:, None, None]
-    stacks = (trace[HookPoint.PATTERN], trace[HookPoint.VALUE], trace[HookPoint.HEAD])
-    split, heads = over_layers(layer, trace.weights()["layers"], *stacks, in_turn=True)
+    stacks = trace[HookPoint.PATTERN], trace[HookPoint.VALUE]
+    split, heads = from_layers(trace, layer, *stacks, in_turn=True)
     heard = before & real[None]
     heads = jnp.where(heard, heads, 0) / sigma[None]
     # A padding query attends to itself, so that its softmax is not empty: that is no contribution of a token.

@@ -16,14 +16,14 @@ from landed_jax.analysis.attribution.log_probability import vocabulary_chunk
 from landed_jax.analysis.attribution.result import flat_writes, recorded_token, write_at
 from landed_jax.analysis.reads.read import Read, chosen_read, gamma_at, residual_at, sigma_at
 from landed_jax.analysis.reads.targets import Target
-from landed_jax.analysis.writes.per_write import PerWrite
-from landed_jax.analysis.writes.projections import inner_products, only_before, over_layers
+from landed_jax.analysis.writes.projections import from_layers, inner_products, only_before
 from landed_jax.analysis.writes.write import Write
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
-from landed_jax.nn.output_norms import head_grams, squares_by_gram
-from landed_jax.nn.parameters import Params, unembedding
+from landed_jax.nn.layer_writes import LayerWrites
+from landed_jax.nn.parameters import unembedding
+from landed_jax.nn.per_write import PerWrite
 from landed_jax.numerics import highest_precision
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
@@ -308,18 +308,10 @@ def _weak_parts(trace: Trace, directions: WeakDirections) -> PerWrite:
     def vectors(landed: Float[Array, "*shape d_model"]) -> jax.Array:
         return part_of(jnp.sum(jnp.square(landed @ weak.T), -1), jnp.sum(jnp.square(landed), -1))
 
-    def layer(part: Params, z: jax.Array) -> tuple[jax.Array, ...]:
-        W_O = part["attn"]["W_O"].astype(gamma.dtype) * gamma[:, None, None]
-        W_down = part["mlp"]["W_down"].astype(gamma.dtype) * gamma[:, None]
-        inside = jnp.square(jnp.einsum("bphi,khi->bphk", z, jnp.einsum("km,mhi->khi", weak, W_O)))
-        # From the Gram matrix W_O[h]ᵀ W_O[h], as no head's write is made.
-        whole = squares_by_gram(z, head_grams(W_O))
-        heads = part_of(jnp.sum(inside, -1), whole)
-        neurons = part_of(jnp.sum(jnp.square(weak @ W_down), 0), jnp.sum(jnp.square(W_down), 0))
-        leaves = part["attn"].get("b_O"), part["mlp"].get("b_down")
-        none = jnp.zeros((), gamma.dtype)
-        biases = (none if b is None else vectors(b.astype(gamma.dtype) * gamma) for b in leaves)
-        return heads, neurons[None, None], *(bias[None, None] for bias in biases)
+    def layer(writes: LayerWrites) -> PerWrite:
+        # No head's or neuron's write is made as a vector.
+        inside, whole = writes.squares_along(weak * gamma[None]), writes.weighted_squares(jnp.square(gamma)[None])
+        return inside.map(part_of, jax.tree.map(lambda squares: squares[0], whole))
 
-    layers = over_layers(layer, trace.weights()["layers"], trace[HookPoint.HEAD])
-    return PerWrite(vectors(trace[HookPoint.EMBEDDING] * gamma[None, None]), *layers)
+    embedding = vectors(trace[HookPoint.EMBEDDING] * gamma[None, None])
+    return dataclasses.replace(from_layers(trace, layer), embedding=embedding)

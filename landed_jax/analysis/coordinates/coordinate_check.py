@@ -12,8 +12,8 @@ from landed_jax.analysis.coordinates.coordinates import Coordinates, check_fract
 from landed_jax.analysis.reads.read import Read, chosen_read, normed_at
 from landed_jax.analysis.reads.targets import Target
 from landed_jax.errors import LandedError
-from landed_jax.nn.functions import linear
 from landed_jax.nn.parameters import unembedding
+from landed_jax.nn.products import linear
 from landed_jax.numerics import highest_precision, is_concrete
 from landed_jax.trace import Trace
 

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.writes.projections import over_layers
-from landed_jax.nn.functions import linear, scale_stream
+from landed_jax.analysis.writes.projections import from_layers
+from landed_jax.nn.functions import scale_stream
 from landed_jax.nn.hook_points import HookPoint
-from landed_jax.nn.parameters import Params
-from landed_jax.numerics import after, cast_late, highest_precision
+from landed_jax.nn.layer_writes import LayerWrites
+from landed_jax.numerics import highest_precision
 from landed_jax.trace import Trace, bare
 
 
@@ -38,25 +38,12 @@ def closure_error(trace: Trace) -> Float[Array, "site batch position"]:
 
 @jax.jit
 def _closure_error(trace: Trace) -> jax.Array:
-    def layer(part: Params, z: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
-        def add_head(total: jax.Array, head: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-            z_h, W_O_h = head
-            return total + linear(z_h, W_O_h), None
-
+    def layer(writes: LayerWrites) -> tuple[jax.Array, jax.Array]:
         # Head by head, as the writes are defined; one product for all of them is what the model itself did.
-        W_O = after(cast_late(part["attn"]["W_O"], z), z)  # turned layer by layer
-        by_head = (jnp.moveaxis(z, 2, 0), jnp.moveaxis(W_O, 1, 0))
-        attn, _ = jax.lax.scan(add_head, jnp.zeros_like(trace[HookPoint.EMBEDDING]), by_head)
-        mlp = linear(a, part["mlp"]["W_down"])
-        b_O, b_down = part["attn"].get("b_O"), part["mlp"].get("b_down")
-        attn = attn if b_O is None else attn + b_O.astype(attn.dtype)[None, None]
-        mlp = mlp if b_down is None else mlp + b_down.astype(mlp.dtype)[None, None]
-        return attn, mlp
+        return writes.attn_write(head_by_head=True), writes.mlp_write()
 
-    attn, mlp = over_layers(
-        layer, trace.weights()["layers"], trace[HookPoint.HEAD], trace[HookPoint.NEURON], in_turn=True
-    )
-    writes = jnp.stack([attn, mlp], axis=1).reshape(-1, *attn.shape[1:])
+    attn, mlp = from_layers(trace, layer, in_turn=True)
+    writes = trace.order.interleave(attn, mlp)
     stream = jnp.cumsum(jnp.concatenate([trace[HookPoint.EMBEDDING][None], writes]), axis=0)
     landed = jax.vmap(scale_stream)(stream, trace.sigma, trace.gamma)
     normed = trace.normed

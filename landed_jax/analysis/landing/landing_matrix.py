@@ -5,18 +5,17 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from landed_jax.analysis.reads.read import read_vector
-from landed_jax.analysis.writes.per_write import PerWrite
-from landed_jax.analysis.writes.projections import inner_products, over_layers
+from landed_jax.analysis.writes.projections import from_layers, inner_products
 from landed_jax.analysis.writes.write import Write, describe, next_site
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.functions import contract_output, linear, scale_stream
+from landed_jax.nn.functions import scale_stream
 from landed_jax.nn.hook_points import NORMED, RESIDUALS, HookPoint
-from landed_jax.nn.parameters import Params
+from landed_jax.nn.layer_writes import LayerWrites
+from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import highest_precision, left_broadcast, safe_root
 from landed_jax.tokens import Tokens
@@ -29,41 +28,6 @@ _KINDS = {
     "attn_bias": "attn_bias",
     "mlp_bias": "mlp_bias",
 }
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class PerLanding:
-    """One number for every write at every read site; 0 where the site comes before the write."""
-
-    embedding: Float[Array, "site batch position"]
-    heads: Float[Array, "site layer batch position head"]
-    neurons: Float[Array, "site layer batch position neuron"]
-    attn_bias: Float[Array, "site layer batch position"]
-    mlp_bias: Float[Array, "site layer batch position"]
-
-    @property
-    def next(self) -> PerWrite:
-        """Each write's number at its next landing: the first norm that reads it."""
-        order = StreamOrder(self.heads.shape[1])
-        layer, attn, mlp = np.arange(order.n_layers), order.next_attn, order.next_mlp
-        return PerWrite(
-            self.embedding[0],
-            self.heads[attn, layer],
-            self.neurons[mlp, layer],
-            self.attn_bias[attn, layer],
-            self.mlp_bias[mlp, layer],
-        )
-
-    @property
-    def final(self) -> PerWrite:
-        """Each write's number at its final landing: the norm before the unembedding."""
-        return PerWrite(self.embedding[-1], self.heads[-1], self.neurons[-1], self.attn_bias[-1], self.mlp_bias[-1])
-
-    def total(self) -> Float[Array, "site batch position"]:
-        """The sum over the writes that each site hears."""
-        layered = jnp.sum(self.heads, axis=-1) + jnp.sum(self.neurons, axis=-1) + self.attn_bias + self.mlp_bias
-        return self.embedding + jnp.sum(layered, axis=1)
 
 
 @jax.tree_util.register_dataclass
@@ -113,8 +77,8 @@ class LandingMatrix:
         closure_error: ``[site, batch, position]``, ``|Σ projections − value|`` in units of the value; None likewise.
     """
 
-    norm: PerLanding
-    projection: PerLanding | None
+    norm: PerWrite
+    projection: PerWrite | None
     value: Float[Array, "site batch position"] | None
     closure_error: Float[Array, "site batch position"] | None
     tokens: Tokens
@@ -150,7 +114,7 @@ class LandingMatrix:
             raise LandedError(f"{describe(write)}: there is no prompt {write.batch}, the batch holds {batch}.")
         column = recorded_index(Trace(self.tokens, self.at, {}, config=self.config), write.position)
 
-        def pick(values: PerLanding) -> jax.Array:
+        def pick(values: PerWrite) -> jax.Array:
             numbers = getattr(values, _KINDS[write.kind])[first:]
             numbers = numbers if write.kind == "embedding" else numbers[:, write.layer]
             numbers = numbers[:, write.batch, column]
@@ -164,9 +128,9 @@ class LandingMatrix:
 def landing_matrix(trace: Trace, vector: Float[Array, "..."] | None = None) -> LandingMatrix:
     """How large every write is at every read site after it, and what it says there along a vector.
 
-    All from the factors: a neuron's norm is ``|a_j|`` times one number per site, from one product of ``W_down²`` with
-    the sites' ``γ²``; heads are made one at a time. The result holds ``2L+1`` numbers a write and position, so on a
-    large model trace with ``at=[-1]``.
+    All from the factors: a neuron's norm is ``|a_j|`` times one number per site, from one product of its
+    column's squares with the sites' ``γ²``; heads are made one at a time. The result holds ``2L+1`` numbers a write and
+    position, so on a large model trace with ``at=[-1]``.
 
     Args:
         trace: bound to its weights. With `RESIDUALS` or `NORMED` recorded the projections carry their closure error.
@@ -208,35 +172,25 @@ def _landing_matrix(trace: Trace, vector: jax.Array | None) -> LandingMatrix:
     return LandingMatrix(_norms(trace), projection, value, error, trace.tokens, trace.at, trace.config)
 
 
-def _projections(trace: Trace, vector: jax.Array) -> PerLanding:
+def _projections(trace: Trace, vector: jax.Array) -> PerWrite:
     products = jax.vmap(lambda gamma: inner_products(trace, vector * left_broadcast(gamma, vector)))(trace.gamma)
-    return _landed(trace, products.embedding, products.heads, products.neurons, products.attn_bias, products.mlp_bias)
+    return _landed(trace, products)
 
 
-def _norms(trace: Trace) -> PerLanding:
+def _norms(trace: Trace) -> PerWrite:
     squares = jnp.square(trace.gamma)
 
-    def constant(part: Params, name: str, shape: tuple[int, ...]) -> jax.Array:
-        if name not in part:
-            return jnp.zeros((len(squares), *shape), squares.dtype)
-        norm = safe_root(squares @ jnp.square(part[name].astype(squares.dtype)))
-        return jnp.broadcast_to(norm[:, None, None], (len(squares), *shape))
-
-    def layer(part: Params, z: jax.Array, a: jax.Array) -> tuple[jax.Array, ...]:
-        def head(factors: tuple[jax.Array, jax.Array]) -> jax.Array:
-            return _norm_at_sites(linear(*factors), squares)
-
+    def layer(writes: LayerWrites) -> PerWrite:
+        columns = jax.tree.map(safe_root, writes.weighted_squares(squares))
         # Head by head: one head's write is alive at a time, and a sum of squares cannot round to below 0.
-        by_head = (jnp.moveaxis(z, 2, 0), jnp.moveaxis(part["attn"]["W_O"], 1, 0))
-        heads = jnp.moveaxis(jax.lax.map(head, by_head), 0, -1)
-        columns = safe_root(contract_output(squares, jnp.square(part["mlp"]["W_down"].astype(a.dtype))))
-        neurons = jnp.abs(a)[None] * columns[:, None, None]
-        shape = z.shape[:2]
-        return heads, neurons, constant(part["attn"], "b_O", shape), constant(part["mlp"], "b_down", shape)
+        heads = writes.for_each_head(lambda written: _norm_at_sites(written, squares))
+        shape = (len(squares), *writes.real.shape)
+        biases = (jnp.broadcast_to(norm, shape) for norm in (columns.attn_bias, columns.mlp_bias))
+        return PerWrite.of_layers(heads, jnp.abs(writes.a)[None] * columns.neurons, *biases)
 
-    layers = over_layers(layer, trace.weights()["layers"], trace[HookPoint.HEAD], trace[HookPoint.NEURON])
+    layers = jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), from_layers(trace, layer))
     embedding = _norm_at_sites(trace[HookPoint.EMBEDDING], squares)
-    return _landed(trace, embedding, *(jnp.swapaxes(values, 0, 1) for values in layers))
+    return _landed(trace, dataclasses.replace(layers, embedding=embedding))
 
 
 def _norm_at_sites(
@@ -245,28 +199,21 @@ def _norm_at_sites(
     return safe_root(jnp.einsum("bpd,sd->sbp", jnp.square(written), squares))
 
 
-def _landed(
-    trace: Trace,
-    embedding: jax.Array,
-    heads: jax.Array,
-    neurons: jax.Array,
-    attn_bias: jax.Array,
-    mlp_bias: jax.Array,
-) -> PerLanding:
+def _landed(trace: Trace, products: PerWrite) -> PerWrite:
     """Divided by each site's σ, and 0 before the write."""
     sigma = trace.sigma
     after_attn, after_mlp = map(jnp.asarray, trace.order.heard())
 
-    def land(values: jax.Array, after: jax.Array) -> jax.Array:
+    def land(values: jax.Array, heard: jax.Array) -> jax.Array:
         scale = sigma[:, None] if values.ndim == 4 else sigma[:, None, ..., None]
-        return jnp.where(after.reshape(*after.shape, *(1,) * (values.ndim - 2)), values / scale, 0)
+        return jnp.where(heard.reshape(*heard.shape, *(1,) * (values.ndim - 2)), values / scale, 0)
 
-    return PerLanding(
-        embedding / sigma,
-        land(heads, after_attn),
-        land(neurons, after_mlp),
-        land(attn_bias, after_attn),
-        land(mlp_bias, after_mlp),
+    return PerWrite(
+        products.embedding / sigma,
+        land(products.heads, after_attn),
+        land(products.neurons, after_mlp),
+        land(products.attn_bias, after_attn),
+        land(products.mlp_bias, after_mlp),
     )
 
 

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from landed_jax.analysis.reads.targets import Target, token_ids
-from landed_jax.analysis.reads.top_token import top_token
-from landed_jax.analysis.reads.vocabulary_blocks import mean_row
 from landed_jax.errors import LandedError
 from landed_jax.nn.functions import scale_stream
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.parameters import Params, is_stacked, unembedding
+from landed_jax.nn.top_token import top_token
+from landed_jax.nn.vocabulary_blocks import mean_row
 from landed_jax.numerics import highest_precision, layer_of
 from landed_jax.trace import Trace
 

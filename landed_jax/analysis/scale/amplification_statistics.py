@@ -10,10 +10,10 @@ from jaxtyping import Array, Bool, Float
 from landed_jax.analysis.scale.position_classes import Delimiters, position_classes
 from landed_jax.analysis.scale.spread import PERCENTILES, Spread, spread
 from landed_jax.analysis.scale.write_amplification import embedding_gains, layer_gains
-from landed_jax.analysis.writes.projections import over_layers
+from landed_jax.analysis.writes.projections import from_layers
 from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import HookPoint
-from landed_jax.nn.parameters import Params
+from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.numerics import highest_precision
 from landed_jax.trace import Trace
 
@@ -109,23 +109,19 @@ def _statistics(trace: Trace, classes: Bool[Array, "class batch position"]) -> A
         return jax.vmap(spread, in_axes=(0, None))(samples, chosen)
 
     def heads(layer: tuple[jax.Array, ...]) -> Spread:
-        gains, z, there, sigma = layer
-        return both(gains / sigma[None, ..., None], jnp.any(z != 0, axis=-1) & there[None, None])
+        gains, z, able, sigma = layer
+        return both(gains / sigma[None, ..., None], jnp.any(z != 0, axis=-1) & able)
 
     def neurons(layer: tuple[jax.Array, ...]) -> Spread:
-        gains, a, there, sigma = layer
-        return both(gains[:, None, None] / sigma[None, ..., None], (a != 0) & there[None, None])
+        gains, a, able, sigma = layer
+        return both(gains / sigma[None, ..., None], (a != 0) & able)
 
-    def weights_there(part: Params) -> tuple[jax.Array, jax.Array]:
-        return jnp.any(part["attn"]["W_O"] != 0, axis=(0, 2)), jnp.any(part["mlp"]["W_down"] != 0, axis=0)
-
-    sigma, (head_gains, columns, *_) = trace.sigma, layer_gains(trace)
-    heads_there, neurons_there = over_layers(weights_there, trace.weights()["layers"])
+    sigma, gains, able = trace.sigma, layer_gains(trace), from_layers(trace, LayerWrites.weights_not_zero)
     first = both(embedding_gains(trace) / sigma[:1], jnp.any(trace[HookPoint.EMBEDDING] != 0, axis=-1))
     # Layer by layer, so that the samples of all layers together are never alive.
     order = trace.order
-    of_heads = jax.lax.map(heads, (head_gains, trace[HookPoint.HEAD], heads_there, sigma[order.next_attn]))
-    of_neurons = jax.lax.map(neurons, (columns, trace[HookPoint.NEURON], neurons_there, sigma[order.next_mlp]))
+    of_heads = jax.lax.map(heads, (gains.heads, trace[HookPoint.HEAD], able.heads, sigma[order.next_attn]))
+    of_neurons = jax.lax.map(neurons, (gains.neurons, trace[HookPoint.NEURON], able.neurons, sigma[order.next_mlp]))
 
     def by_site(first: jax.Array, heads: jax.Array, neurons: jax.Array) -> jax.Array:
         return jnp.concatenate([first[None], order.interleave(heads, neurons)])

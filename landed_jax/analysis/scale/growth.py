@@ -7,13 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.writes.projections import over_layers
+from landed_jax.analysis.writes.projections import from_layers
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.functions import linear
-from landed_jax.nn.hook_points import HookPoint
-from landed_jax.nn.parameters import Params
+from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.stream_order import StreamOrder
-from landed_jax.numerics import highest_precision, left_broadcast, safe_root
+from landed_jax.numerics import highest_precision, safe_root
 from landed_jax.trace import Trace
 
 
@@ -84,16 +82,10 @@ def _residual_growth(trace: Trace) -> ResidualGrowth:
     rms = _rms(stream)
     before = trace.order.by_layer(stream[:-1])
 
-    def layer(part: Params, z: jax.Array, a: jax.Array, before: jax.Array) -> tuple[jax.Array, jax.Array]:
-        W_O = part["attn"]["W_O"]
-        attn = linear(z.reshape(*z.shape[:2], -1), W_O.reshape(W_O.shape[0], -1))
-        written = [
-            _with_bias(attn, part["attn"], "b_O"),
-            _with_bias(linear(a, part["mlp"]["W_down"]), part["mlp"], "b_down"),
-        ]
-        return _along_and_across(jnp.stack(written), before)
+    def layer(writes: LayerWrites, before: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return _along_and_across(jnp.stack([writes.attn_write(), writes.mlp_write()]), before)
 
-    layers = over_layers(layer, trace.weights()["layers"], trace[HookPoint.HEAD], trace[HookPoint.NEURON], before)
+    layers = from_layers(trace, layer, before)
     along, across = (trace.order.interleave(values[:, 0], values[:, 1]) for values in layers)
     larger = jnp.maximum(rms[:-1], rms[1:])
     error = jnp.abs(safe_root(jnp.square(rms[:-1] + along) + jnp.square(across)) - rms[1:])
@@ -113,10 +105,6 @@ def _along_and_across(written: jax.Array, stream: jax.Array) -> tuple[jax.Array,
     unit = stream / jnp.where(size > 0, size, 1)[..., None]
     along = jnp.mean(written * unit, axis=-1)
     return along, _rms(written - along[..., None] * unit)
-
-
-def _with_bias(written: jax.Array, part: Params, name: str) -> jax.Array:
-    return written + left_broadcast(part[name].astype(written.dtype), written) if name in part else written
 
 
 def _rms(x: Float[Array, "*batch d_model"]) -> Float[Array, "*batch"]:

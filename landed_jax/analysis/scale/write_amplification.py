@@ -10,6 +10,7 @@ Weights w_k² and not |w_k|, because sums of squares follow from a head's factor
 values would need every vector.
 """
 
+import dataclasses
 from functools import partial
 from typing import Literal
 
@@ -17,13 +18,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.writes.per_write import PerWrite
-from landed_jax.analysis.writes.projections import over_layers
+from landed_jax.analysis.writes.projections import from_layers
 from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import HookPoint
-from landed_jax.nn.output_norms import head_grams, squares_by_gram
-from landed_jax.nn.parameters import Params
-from landed_jax.numerics import after, cast_late, highest_precision
+from landed_jax.nn.layer_writes import LayerWrites
+from landed_jax.nn.per_write import PerWrite
+from landed_jax.numerics import highest_precision
 from landed_jax.trace import Trace, bare
 
 WriteDefinition = Literal["write_weighted", "norm_ratio"]
@@ -43,7 +43,7 @@ def write_amplification(trace: Trace, definition: WriteDefinition) -> PerWrite:
 
     Returns:
         A number for every write, without a unit; 0 for a write of zeros, which there is nothing to magnify of. A
-        neuron's does not depend on its activation, only on its column of ``W_down``.
+        neuron's does not depend on its activation, only on its output column.
 
     Raises:
         LandedError: for another definition, or a trace without weights or the needed sites.
@@ -63,16 +63,14 @@ def write_amplification(trace: Trace, definition: WriteDefinition) -> PerWrite:
 
 @partial(jax.jit, static_argnums=1)
 def _write_amplification(trace: Trace, pick: int) -> PerWrite:
-    sigma = trace.sigma
-    heads, columns, attn_bias, mlp_bias = (gains[:, pick] for gains in layer_gains(trace))
+    sigma, gains = trace.sigma, jax.tree.map(lambda both: both[:, pick], layer_gains(trace))
     at_heads, at_neurons = sigma[trace.order.next_attn], sigma[trace.order.next_mlp]
-    neurons = columns[:, None, None] / at_neurons[..., None]
     return PerWrite(
         embedding_gains(trace)[pick] / sigma[0],
-        heads / at_heads[..., None],
-        jnp.where(trace[HookPoint.NEURON] != 0, neurons, 0),
-        attn_bias[:, None, None] / at_heads,
-        mlp_bias[:, None, None] / at_neurons,
+        gains.heads / at_heads[..., None],
+        jnp.where(trace[HookPoint.NEURON] != 0, gains.neurons / at_neurons[..., None], 0),
+        gains.attn_bias / at_heads,
+        gains.mlp_bias / at_neurons,
     )
 
 
@@ -94,61 +92,25 @@ def embedding_gains(trace: Trace) -> Float[Array, "definition batch position"]:
     return _ratios(jnp.einsum("bpm,wm->wbp", squares, _weights(trace.gamma[0])))
 
 
-def layer_gains(
-    trace: Trace,
-) -> tuple[
-    Float[Array, "layer definition batch position head"],
-    Float[Array, "layer definition neuron"],
-    Float[Array, "layer definition"],
-    Float[Array, "layer definition"],
-]:
-    """The amplification of heads, neurons, attention bias and MLP bias at their next landings, times σ, both ways.
+def layer_gains(trace: Trace) -> PerWrite:
+    """The amplification of the layers' writes at their next landings by both definitions, times σ.
 
-    Without σ a neuron's is the same at all positions, whatever its activation: nothing here is of the size of the
-    neurons at all positions.
+    Axes ``[layer, definition, batch, position, …]``. Without σ a neuron's is the same at all positions, whatever its
+    activation (axes of size 1): nothing here is of the size of the neurons at all positions.
     """
 
-    def layer(part: Params, z: jax.Array, at_heads: jax.Array, at_neurons: jax.Array) -> tuple[jax.Array, ...]:
-        # What waits for the weights alone would be made of all layers at once.
-        W_O, W_down = (after(cast_late(leaf, z), z) for leaf in (part["attn"]["W_O"], part["mlp"]["W_down"]))
-        heads = _head_sums(z, W_O, _weights(at_heads))
-        columns = _weights(at_neurons) @ jnp.square(W_down)
-        attn_bias = _bias_sums(part["attn"], "b_O", _weights(at_heads))
-        mlp_bias = _bias_sums(part["mlp"], "b_down", _weights(at_neurons))
-        return _ratios(heads), _ratios(columns), _ratios(attn_bias), _ratios(mlp_bias)
+    def layer(writes: LayerWrites, at_heads: jax.Array, at_neurons: jax.Array) -> PerWrite:
+        of_attn, of_mlp = (writes.weighted_squares(_weights(gamma)) for gamma in (at_heads, at_neurons))
+        sums = dataclasses.replace(of_attn, neurons=of_mlp.neurons, mlp_bias=of_mlp.mlp_bias)
+        return jax.tree.map(_ratios, sums)
 
-    at_heads, at_neurons = trace.gamma[trace.order.next_attn], trace.gamma[trace.order.next_mlp]
-    return over_layers(layer, trace.weights()["layers"], trace[HookPoint.HEAD], at_heads, at_neurons, in_turn=True)
-
-
-def _bias_sums(part: Params, name: str, weights: Float[Array, "3 d_model"]) -> Float[Array, "3"]:
-    return weights @ jnp.square(part[name].astype(weights.dtype)) if name in part else jnp.zeros(3, weights.dtype)
+    gammas = trace.gamma[trace.order.next_attn], trace.gamma[trace.order.next_mlp]
+    return from_layers(trace, layer, *gammas, in_turn=True)
 
 
 def _weights(gamma: Float[Array, " d_model"]) -> Float[Array, "3 d_model"]:
     """What a write's squares are summed with: 1, |γ| and γ²."""
     return jnp.stack([jnp.ones_like(gamma), jnp.abs(gamma), jnp.square(gamma)])
-
-
-def _head_sums(
-    z: Float[Array, "batch position head head_dim"],
-    W_O: Float[Array, "d_model head head_dim"],
-    weights: Float[Array, "3 d_model"],
-) -> Float[Array, "3 batch position head"]:
-    """``Σ_k weight_k w_k²`` of each head's write, for each of the weights.
-
-    By Gram matrices ``W_O[h]ᵀ diag(weight) W_O[h]`` where there are more positions than head coordinates, else from
-    the writes themselves, whichever is less work.
-    """
-    batch, position, _, head_dim = z.shape
-    if batch * position < head_dim:
-        squares = jnp.square(jnp.einsum("bphk,mhk->bphm", z, W_O))
-        return jnp.einsum("bphm,wm->wbph", squares, weights)
-
-    def one(weight: Float[Array, " d_model"]) -> Float[Array, "batch position head"]:
-        return squares_by_gram(z, head_grams(W_O, weight))
-
-    return jnp.stack([one(weight) for weight in weights])
 
 
 def _ratios(sums: Float[Array, "3 *shape"]) -> Float[Array, "2 *shape"]:

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from landed_jax.analysis.attribution.effects import embedding_rescaling, layer_rescaling, sigma_share
+from landed_jax.analysis.attribution.effects import embedding_rescaling, layer_rescaling
+from landed_jax.analysis.attribution.shares import Shares, folded_vectors, shares_of
 from landed_jax.analysis.reads.read import Read, chosen_read
 from landed_jax.analysis.streaming.reductions import LayerShares, Reduction, TopWrites
-from landed_jax.analysis.writes.projections import check_norms, over_layers
+from landed_jax.analysis.writes.projections import check_norms
 from landed_jax.analysis.writes.write import Write
 from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
@@ -23,8 +24,10 @@ from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.parameters import Params
+from landed_jax.nn.per_write import PerWrite
+from landed_jax.nn.schedule import after, over_layers
 from landed_jax.nn.tap import Edit
-from landed_jax.numerics import after, highest_precision, is_concrete, left_broadcast
+from landed_jax.numerics import highest_precision, is_concrete
 from landed_jax.tokens import Tokens, as_tokens, columns
 from landed_jax.trace import Trace
 
@@ -177,13 +180,14 @@ def attribute_streaming(
             params, again, config, record=(), at=at, edits=edits, observers={"reduced": reduce}, dtype=dtype
         )
         reduced, attn, mlp = second.observed["reduced"]
-    embedding, effect, sigma_part = _embedding_share(trace, asked, effects)
+    of_embedding = _embedding_shares(trace, asked, effects)
+    embedding, effect, part = of_embedding.landed.embedding, of_embedding.direct_effect, of_embedding.sigma_share
     total = embedding + jnp.sum(attn, axis=0) + jnp.sum(mlp, axis=0)
     return StreamedAttribution(
         reduced=reduction.finish(reduced),
         embedding=embedding,
-        embedding_effect=effect,
-        embedding_share=sigma_part,
+        embedding_effect=None if effect is None else effect.embedding,
+        embedding_share=None if part is None else part.embedding,
         attn=attn,
         mlp=mlp,
         value=asked.value,
@@ -241,37 +245,27 @@ def _sharing(
     trace: Trace, read: Read, effects: bool, norms: OutputNorms | None
 ) -> Callable[[LayerWrites], LayerShares]:
     """From one layer's writes to their shares in the read's value."""
+    vectors, config = folded_vectors(trace, read, effects), trace.config
     stream, sigma = trace[HookPoint.FINAL_RESIDUAL], trace[HookPoint.FINAL_SIGMA]
-    of_read = read.vector * left_broadcast(trace[HookPoint.FINAL_GAMMA], read.vector)
-    # σ divides the vectors, which are smaller than the shares, unless one vector stands for all positions.
-    each = of_read.shape[:2] == sigma.shape
-    of_read = of_read / sigma[..., None] if each else of_read
-    config = trace.config
 
     def share(writes: LayerWrites) -> LayerShares:
-        # Not before the layer's own turn, as these products alone wait for nothing: all layers' would be kept.
-        vector, x = (after(value, writes.z) for value in (of_read, stream))
         writes = dataclasses.replace(writes, norms=jax.tree.map(lambda leaf: leaf[writes.layer], norms))
-        products = writes.inner_products_with((vector, x) if effects else (vector,))
-        landed = products[0] if each else products[0].map(jnp.divide, sigma)
-        if not effects:
-            return LayerShares(writes.layer, landed, None, None, writes)
-        with_stream = products[1]
-        lost = layer_rescaling(writes, with_stream, x, sigma, config.norm_eps)
-        effect = landed.map(lambda mine, value, lost: mine + (mine - value) * lost, read.value, lost)
-        part = with_stream.map(lambda wx, s: sigma_share(wx, s, config.d_model), sigma)
-        return LayerShares(writes.layer, landed, effect, part, writes)
+        products = writes.inner_products_with(vectors)
+
+        def rescaling(with_stream: PerWrite) -> PerWrite:
+            return layer_rescaling(writes, with_stream, stream, sigma, config.norm_eps)
+
+        found = shares_of(trace, read, products, rescaling)
+        return LayerShares(found.landed, found.direct_effect, found.sigma_share, writes.layer, writes)
 
     return share
 
 
-def _embedding_share(trace: Trace, read: Read, effects: bool) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
-    """The embedding's landed contribution, direct effect and σ share."""
+def _embedding_shares(trace: Trace, read: Read, effects: bool) -> Shares:
     embedding, x, sigma = trace[HookPoint.EMBEDDING], trace[HookPoint.FINAL_RESIDUAL], trace[HookPoint.FINAL_SIGMA]
-    vector = read.vector * left_broadcast(trace[HookPoint.FINAL_GAMMA], read.vector)
-    landed = jnp.vecdot(embedding, vector) / sigma
-    if not effects:
-        return landed, None, None
-    lost = embedding_rescaling(embedding, x, sigma, trace.config.norm_eps)
-    share = sigma_share(jnp.vecdot(embedding, x), sigma, trace.config.d_model)
-    return landed, landed + (landed - read.value) * lost, share
+    products = [PerWrite.of_embedding(jnp.vecdot(embedding, v)) for v in folded_vectors(trace, read, effects)]
+
+    def rescaling(with_stream: PerWrite) -> PerWrite:
+        return PerWrite.of_embedding(embedding_rescaling(embedding, x, sigma, trace.config.norm_eps))
+
+    return shares_of(trace, read, products, rescaling)

@@ -12,48 +12,29 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from landed_jax.analysis.writes.per_write import PerWriteInLayers
+from landed_jax.analysis.attribution.shares import Shares
 from landed_jax.errors import LandedError
-from landed_jax.nn.layer_writes import LayerWrites, PerLayerWrite
+from landed_jax.nn.layer_writes import LayerWrites
+from landed_jax.nn.per_write import PerWrite
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class LayerShares:
+class LayerShares(Shares):
     """The shares of one layer's writes in a value: what a `Reduction` sees.
 
     Attributes:
         layer: which layer, a scalar.
-        landed: landed contributions, in units of the value.
-        direct_effect, sigma_share: None unless they were asked for.
-        writes: what the shares are of: the factors, the output matrices, norms and projections.
+        writes: what the shares are of: the factors, norms and projections.
     """
 
     layer: Int[Array, ""]
-    landed: PerLayerWrite
-    direct_effect: PerLayerWrite | None
-    sigma_share: PerLayerWrite | None
     writes: LayerWrites
 
     @property
     def real(self) -> Bool[Array, "batch position"]:
         """False on padding."""
         return self.writes.real
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Shares:
-    """The shares of all writes of all layers: what `everything` keeps.
-
-    Attributes:
-        landed: landed contributions, in units of the value.
-        direct_effect, sigma_share: None unless they were asked for.
-    """
-
-    landed: PerWriteInLayers
-    direct_effect: PerWriteInLayers | None
-    sigma_share: PerWriteInLayers | None
 
 
 @jax.tree_util.register_dataclass
@@ -187,12 +168,7 @@ def _checked(n: int) -> int:
 
 
 def _shares(shares: LayerShares) -> Shares:
-    def keep(part: PerLayerWrite | None) -> PerWriteInLayers | None:
-        return None if part is None else PerWriteInLayers(part.heads, part.neurons, part.attn_bias, part.mlp_bias)
-
-    landed = keep(shares.landed)
-    assert landed is not None
-    return Shares(landed, keep(shares.direct_effect), keep(shares.sigma_share))
+    return Shares(shares.landed, shares.direct_effect, shares.sigma_share)
 
 
 def _sums(shares: LayerShares) -> LayerSums:
@@ -235,7 +211,7 @@ def _picked(shares: LayerShares, b: jax.Array, p: jax.Array, u: jax.Array) -> To
     is_neuron = u >= n_heads
     index = jnp.where(is_neuron, u - n_heads, u)
 
-    def pick(part: PerLayerWrite | None) -> jax.Array | None:
+    def pick(part: PerWrite | None) -> jax.Array | None:
         if part is None:
             return None
         head = part.heads[b, p, jnp.where(is_neuron, 0, index)]

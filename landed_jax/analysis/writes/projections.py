@@ -9,36 +9,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.writes.per_write import PerWrite
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
-from landed_jax.nn.layer_writes import LayerWrites, PerLayerWrite
-from landed_jax.nn.output_norms import OutputNorms, layer_norms
+from landed_jax.nn.layer_writes import LayerWrites, layer_norms
+from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.parameters import Params
+from landed_jax.nn.per_write import PerWrite
+from landed_jax.nn.schedule import over_layers
 from landed_jax.nn.stream_order import StreamOrder
-from landed_jax.numerics import after, compute_dtype, highest_precision
+from landed_jax.numerics import compute_dtype, highest_precision
 from landed_jax.trace import Trace
-
-
-def over_layers(function: Callable[..., Any], layers: Params, *stacks: Any, in_turn: bool = False) -> Any:
-    """``function(layer parameters, layer's slice of each stack)`` for every layer, the results stacked.
-
-    Holds for both ways of keeping parameters.
-
-    Args:
-        in_turn: make sure that one layer's intermediate values are gone when the next layer's are made (XLA may else
-            run all layers side by side, where they are held apart). Each result is read once more for it.
-    """
-    if "attn" in layers:
-        return jax.lax.map(lambda slices: function(*slices), (layers, *stacks))
-    results = []
-    for i in range(len(layers)):
-        slices = jax.tree.map(lambda leaf, i=i: leaf[i], stacks)
-        if in_turn and results:
-            slices = jax.tree.map(lambda leaf: after(leaf, results[-1]), slices)
-        results.append(function(layers[str(i)], *slices))
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 
 
 def only_before(values: PerWrite, config: ModelConfig, site: str) -> PerWrite:
@@ -61,23 +42,27 @@ def only_before(values: PerWrite, config: ModelConfig, site: str) -> PerWrite:
 
 
 def from_layers(
-    trace: Trace, function: Callable[[LayerWrites], Any], norms: OutputNorms | None = None, *, in_turn: bool = False
+    trace: Trace, function: Callable[..., Any], *stacks: Any, norms: OutputNorms | None = None, in_turn: bool = False
 ) -> Any:
-    """``function`` of every layer's writes, with a leading layer axis; `in_turn` as for `over_layers`."""
+    """``function(layer's writes, layer's slice of each stack)`` for every layer, with a leading layer axis.
 
-    def layer(part: Params, index: jax.Array, z: jax.Array, a: jax.Array, norms: OutputNorms | None) -> Any:
-        return function(LayerWrites.of(index, part, z, a, trace.at, trace.tokens.mask, norms))
+    Args:
+        norms: `output_norms` of the weights, where they were computed before.
+        in_turn: as for `over_layers`.
+    """
 
-    index = jnp.arange(trace.config.n_layers)
-    stacks = index, trace[HookPoint.HEAD], trace[HookPoint.NEURON], norms
-    return over_layers(layer, trace.weights()["layers"], *stacks, in_turn=in_turn)
+    def layer(part: Params, index: jax.Array, z: jax.Array, a: jax.Array, norms: Any, *slices: Any) -> Any:
+        return function(LayerWrites.of(index, part, z, a, trace.at, trace.tokens.mask, norms), *slices)
+
+    mine = jnp.arange(trace.config.n_layers), trace[HookPoint.HEAD], trace[HookPoint.NEURON], norms
+    return over_layers(layer, trace.weights()["layers"], *mine, *stacks, in_turn=in_turn)
 
 
 def inner_products(trace: Trace, vector: Float[Array, "batch position d_model"]) -> PerWrite:
     """``⟨w_u, vector⟩`` for every write u.
 
-    Contracts the output matrices with the vector first, so no write is ever made: one product of the size of
-    ``W_O`` and one of ``W_down`` per layer and distinct vector.
+    Contracts the output matrices with the vector first, so no write is ever made: one product with each matrix per
+    layer and distinct vector.
 
     Args:
         vector: one per position; axes of size 1 stand for "the same for all", and then cost a single product.
@@ -87,14 +72,9 @@ def inner_products(trace: Trace, vector: Float[Array, "batch position d_model"])
 
 def inner_products_with(trace: Trace, vectors: Sequence[Float[Array, "_ _ d_model"]]) -> list[PerWrite]:
     """`inner_products` with each of several vectors; those of one shape read the output matrices once."""
-
-    def layer(writes: LayerWrites) -> list[PerLayerWrite]:
-        # The products wait for nothing but the vectors: all layers' would be made at once, and held.
-        return writes.inner_products_with([after(vector, writes.layer) for vector in vectors])
-
-    layers = from_layers(trace, layer, in_turn=True)
+    layers = from_layers(trace, lambda writes: writes.inner_products_with(vectors), in_turn=True)
     return [
-        PerWrite.of(jnp.vecdot(trace[HookPoint.EMBEDDING], vector), of_layers)
+        dataclasses.replace(of_layers, embedding=jnp.vecdot(trace[HookPoint.EMBEDDING], vector))
         for vector, of_layers in zip(vectors, layers, strict=True)
     ]
 
@@ -102,13 +82,14 @@ def inner_products_with(trace: Trace, vectors: Sequence[Float[Array, "_ _ d_mode
 def squared_norms(trace: Trace, norms: OutputNorms | None = None) -> PerWrite:
     """``⟨w_u, w_u⟩`` for every write u."""
 
-    def layer(writes: LayerWrites) -> PerLayerWrite:
+    def layer(writes: LayerWrites) -> PerWrite:
         return dataclasses.replace(writes.squared_norms(), neurons=writes.column_norms()[None, None])
 
-    layers = from_layers(trace, layer, norms)
-    # All layers' at once, so that they go into what is made of them and take no array of their own.
-    layers = dataclasses.replace(layers, neurons=jnp.square(trace[HookPoint.NEURON]) * layers.neurons)
-    return PerWrite.of(jnp.sum(jnp.square(trace[HookPoint.EMBEDDING]), axis=-1), layers)
+    layers = from_layers(trace, layer, norms=norms)
+    # All layers' neurons together: XLA fuses the squares into what is computed from them.
+    neurons = jnp.square(trace[HookPoint.NEURON]) * layers.neurons
+    embedding = jnp.sum(jnp.square(trace[HookPoint.EMBEDDING]), axis=-1)
+    return dataclasses.replace(layers, embedding=embedding, neurons=neurons)
 
 
 @highest_precision

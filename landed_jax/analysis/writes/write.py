@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
-from landed_jax.nn.parameters import LEAVES, is_stacked
+from landed_jax.nn.layer_writes import output_bias, output_weights
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import highest_precision
 from landed_jax.trace import Trace, recorded_index
@@ -23,7 +22,7 @@ class Write:
     """The name of one write: its kind, layer and index, in one prompt of the batch, at one position.
 
     `position` is a column of the tokens (negative: from the end). With `source`, a head's write is only the part
-    that it took from that column: ``A[q,k] v_k W_O[h]``.
+    that it took from that column: ``A[q,k] v_k`` through the head's output matrix.
 
     >>> Write("neuron", layer=3, index=17)
     Write(kind='neuron', layer=3, index=17, batch=0, position=-1, source=None)
@@ -106,24 +105,25 @@ def write_vector(trace: Trace, write: Write) -> Float[Array, " d_model"]:
     _check(write, trace.config)
     _check_place(trace, write)
     batch, column = write.batch, recorded_index(trace, write.position)
-    embedding = trace[HookPoint.EMBEDDING]
+    embedding, layers = trace[HookPoint.EMBEDDING], trace.weights()["layers"]
     if write.kind == "embedding":
         return embedding[batch, column]
+    assert write.layer is not None
     if write.kind in ("attn_bias", "mlp_bias"):
-        part, name = ("attn", "b_O") if write.kind == "attn_bias" else ("mlp", "b_down")
-        if not LEAVES[f"{part}/{name}"].present(trace.config):
-            return jnp.zeros_like(embedding[0, 0])
-        return _layer_leaf(trace, write, part, name).astype(embedding.dtype)
+        bias = output_bias(layers, write.kind, write.layer)
+        return jnp.zeros_like(embedding[0, 0]) if bias is None else bias.astype(embedding.dtype)
+    assert write.index is not None
+    weights = output_weights(layers, write.kind, write.layer, write.index)
     if write.kind == "neuron":
         a = trace[HookPoint.NEURON][write.layer, batch, column, write.index]
-        return a * _layer_leaf(trace, write, "mlp", "W_down")[:, write.index].astype(a.dtype)
+        return a * weights.astype(a.dtype)
     if write.source is None:
         z = trace[HookPoint.HEAD][write.layer, batch, column, write.index]
     else:
-        kv_head = (write.index or 0) // trace.config.group_size
+        kv_head = write.index // trace.config.group_size
         weight = trace[HookPoint.PATTERN][write.layer, batch, write.index, column, write.source]
         z = weight * trace[HookPoint.VALUE][write.layer, batch, write.source, kv_head]
-    return _layer_leaf(trace, write, "attn", "W_O")[:, write.index].astype(z.dtype) @ z
+    return weights.astype(z.dtype) @ z
 
 
 def _check_place(trace: Trace, write: Write) -> None:
@@ -136,11 +136,3 @@ def _check_place(trace: Trace, write: Write) -> None:
         raise LandedError(f"{describe(write)}: only a head's write has a source token.")
     if not 0 <= write.source < length:
         raise LandedError(f"{describe(write)}: there is no source {write.source}, columns run from 0 to {length - 1}.")
-
-
-def _layer_leaf(trace: Trace, write: Write, part: str, name: str) -> jax.Array:
-    """One leaf of one layer, and no other."""
-    params = trace.weights()
-    if is_stacked(params):
-        return params["layers"][part][name][write.layer]
-    return params["layers"][str(write.layer)][part][name]

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from landed_jax.analysis.reads.vocabulary_blocks import over_vocabulary
+from landed_jax.nn.products import columns_of_rows
+from landed_jax.nn.vocabulary_blocks import over_vocabulary
 
 # Rows of one product with W_U: enough to be fast, few enough that their logits are small beside W_U itself.
 ROWS = 128
@@ -49,7 +50,7 @@ def _top_of(normed: Float[Array, "batch position d_model"], W_U: Float[Array, "t
 
     def block(rows: Float[Array, "batch step d_model"]) -> Any:
         flat = rows.reshape(-1, d_model)
-        logits = jax.lax.optimization_barrier(jax.lax.dot_general(W_U, flat, (((1,), (1,)), ((), ()))))
+        logits = columns_of_rows(W_U, flat)
         # Said aloud: XLA's maximum on CPU may drop what is not a number.
         logits = jnp.where(jnp.isnan(logits), jnp.inf, logits)
         token = _largest_row(logits)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.numerics import cast_late
+from landed_jax.nn.schedule import cast_late
 
 Carry = TypeVar("Carry")
 # Tokens of a block: its product is large enough to be fast, its copy small beside the matrix.
@@ -21,8 +21,7 @@ def over_vocabulary(
 ) -> Carry:
     """``carry = step(carry, first, rows)`` for each block of rows, in the type of the carry's first leaf.
 
-    `first` is the first row's token. A loop of the compiler's would do, but for XLA on CPU, which would take the cast
-    of all rows out of it.
+    `first` is the first row's token. The loop is unrolled: XLA on a CPU moves the cast of all rows out of a scan.
 
     >>> float(over_vocabulary(lambda n, first, rows: n + len(rows), jnp.zeros(1), jnp.zeros((20_000, 2)))[0])
     20000.0

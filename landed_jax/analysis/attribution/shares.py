@@ -1,0 +1,66 @@
+"""The share of a write in what is read: γ and σ folded into the read's vector, contracted, and rescaled.
+
+One computation for all writes of a trace, for one layer's in a streamed pass, and for the embedding's.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from landed_jax.analysis.attribution.effects import sigma_share
+from landed_jax.analysis.reads.read import Read, gamma_at, residual_at, sigma_at
+from landed_jax.nn.per_write import PerWrite
+from landed_jax.numerics import left_broadcast
+from landed_jax.trace import Trace
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Shares:
+    """The shares of writes in a value.
+
+    Attributes:
+        landed: landed contributions, in units of the value.
+        direct_effect: the value less the value without the write, σ recomputed; None unless asked for.
+        sigma_share: the write's part of σ² at the read's site; None unless asked for.
+    """
+
+    landed: PerWrite
+    direct_effect: PerWrite | None
+    sigma_share: PerWrite | None
+
+
+def folded_vectors(trace: Trace, read: Read, effects: bool) -> tuple[Float[Array, "_ _ d_model"], ...]:
+    """What every write is contracted with: ``vector ⊙ γ / σ``, and for effects the stream that the norm reads.
+
+    σ divides the vectors, which are smaller than the shares, unless one vector stands for all positions.
+    """
+    vector = read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
+    vector = vector / sigma_at(trace, read.site)[..., None] if _has_sigma(trace, read) else vector
+    return (vector, residual_at(trace, read.site)) if effects else (vector,)
+
+
+def shares_of(
+    trace: Trace, read: Read, products: Sequence[PerWrite], rescaling: Callable[[PerWrite], PerWrite]
+) -> Shares:
+    """The shares of writes, from their inner products with `folded_vectors`.
+
+    Args:
+        rescaling: from the products with the stream to ``σ/σ′ − 1``, σ′ being the scale without the write.
+    """
+    sigma = sigma_at(trace, read.site)
+    landed = products[0] if _has_sigma(trace, read) else products[0].map(jnp.divide, sigma)
+    if len(products) == 1:
+        return Shares(landed, None, None)
+    with_stream, d_model = products[1], trace.config.d_model
+    effect = landed.map(
+        lambda mine, value, lost: mine + (mine - value) * lost, read.value - read.offset, rescaling(with_stream)
+    )
+    return Shares(landed, effect, with_stream.map(lambda wx, s: sigma_share(wx, s, d_model), sigma))
+
+
+def _has_sigma(trace: Trace, read: Read) -> bool:
+    return read.vector.shape[:2] == sigma_at(trace, read.site).shape

@@ -1,0 +1,117 @@
+"""One number for every write."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from landed_jax.nn.stream_order import StreamOrder
+from landed_jax.numerics import left_broadcast
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PerWrite:
+    """One number for every write to the stream, at each recorded position.
+
+    The biases are 0 in a model that has none. Numbers of one layer's writes alone have no ``layer`` axis, and numbers
+    of the layers' writes no embedding. Numbers at every read site have a leading ``site`` axis; they are 0 at the sites
+    that come before the write.
+
+    Attributes:
+        embedding: the token embedding's.
+        heads, neurons: each head's and each neuron's.
+        attn_bias, mlp_bias: those of the output biases ``b_O`` and ``b_down``.
+    """
+
+    embedding: Float[Array, "*site batch position"]
+    heads: Float[Array, "*site layer batch position head"]
+    neurons: Float[Array, "*site layer batch position neuron"]
+    attn_bias: Float[Array, "*site layer batch position"]
+    mlp_bias: Float[Array, "*site layer batch position"]
+
+    @classmethod
+    def of_layers(cls, heads: jax.Array, neurons: jax.Array, attn_bias: jax.Array, mlp_bias: jax.Array) -> "PerWrite":
+        """Numbers of the layers' writes alone: `embedding` is None."""
+        return cls(None, heads, neurons, attn_bias, mlp_bias)  # pyright: ignore[reportArgumentType]
+
+    @classmethod
+    def of_embedding(cls, embedding: Float[Array, "batch position"]) -> "PerWrite":
+        """The embedding's number alone: all others are None."""
+        return cls(embedding, None, None, None, None)  # pyright: ignore[reportArgumentType]
+
+    def without_embedding(self) -> "PerWrite":
+        """The numbers of the layers' writes alone."""
+        return PerWrite.of_layers(self.heads, self.neurons, self.attn_bias, self.mlp_bias)
+
+    @property
+    def attn(self) -> Float[Array, "*site layer batch position"]:
+        """All heads and the attention bias together, of each layer."""
+        return jnp.sum(self.heads, axis=-1) + self.attn_bias
+
+    @property
+    def mlp(self) -> Float[Array, "*site layer batch position"]:
+        """All neurons and the MLP bias together, of each layer."""
+        return jnp.sum(self.neurons, axis=-1) + self.mlp_bias
+
+    @property
+    def bias(self) -> Float[Array, "*site batch position"]:
+        """All layers' biases together."""
+        return jnp.sum(self.attn_bias, axis=-3) + jnp.sum(self.mlp_bias, axis=-3)
+
+    def total(self) -> Float[Array, "*site batch position"]:
+        """The sum over every write of all layers."""
+        mlp = jnp.sum(jnp.sum(self.neurons, axis=-1), axis=-3)
+        layers = jnp.sum(self.heads, axis=(-4, -1)) + mlp + self.bias
+        return layers if self.embedding is None else self.embedding + layers
+
+    @property
+    def next(self) -> "PerWrite":
+        """Of numbers at every read site: each write's at its next landing, the first norm that reads it."""
+        order = StreamOrder(self.heads.shape[1])
+        layer, attn, mlp = np.arange(order.n_layers), order.next_attn, order.next_mlp
+        return PerWrite(
+            self.embedding[0],
+            self.heads[attn, layer],
+            self.neurons[mlp, layer],
+            self.attn_bias[attn, layer],
+            self.mlp_bias[mlp, layer],
+        )
+
+    @property
+    def final(self) -> "PerWrite":
+        """Of numbers at every read site: each write's at its final landing, the norm before the unembedding."""
+        return jax.tree.map(lambda value: value[-1], self)
+
+    def map(self, function: Callable[..., jax.Array], *others: Any) -> "PerWrite":
+        """``function(mine, …)`` for each kind; `others` are `PerWrite`, or ``[batch, position]`` arrays."""
+        return jax.tree.map(function, self, *(o if isinstance(o, PerWrite) else self._beside(o) for o in others))
+
+    def flat(self) -> Float[Array, "*site layer batch position write"]:
+        """Heads, neurons, attention bias and MLP bias along one axis, without the embedding."""
+        biases = self.attn_bias[..., None], self.mlp_bias[..., None]
+        return jnp.concatenate([self.heads, self.neurons, *biases], axis=-1)
+
+    @classmethod
+    def from_flat(cls, values: Float[Array, "*lead batch position write"], n_heads: int) -> "PerWrite":
+        """The inverse of `flat`."""
+        return cls.of_layers(values[..., :n_heads], values[..., n_heads:-2], values[..., -2], values[..., -1])
+
+    def _beside(self, value: Float[Array, "batch position"]) -> "PerWrite":
+        """A number per position, shaped to stand beside every kind of write that there is."""
+
+        def like(mine: jax.Array, value: jax.Array) -> jax.Array:
+            return mine if mine is None else left_broadcast(value, mine)
+
+        wide = value[..., None]
+        return PerWrite(
+            like(self.embedding, value),
+            like(self.heads, wide),
+            like(self.neurons, wide),
+            like(self.attn_bias, value),
+            like(self.mlp_bias, value),
+        )
