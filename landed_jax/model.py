@@ -103,8 +103,8 @@ class Model:
             at: the columns to record and to compute logits for, from the left or (negative) from the right; by
                 default all. Another choice of as many columns does not compile again.
             edits: for a site, ``edit(value, layer) -> value``; see `forward`.
-            observers: functions of one layer's writes, whose results are in ``trace.observed``; see `forward`. One
-                that is made anew compiles anew.
+            observers: functions of one layer's writes, whose results are in ``trace.observed``; see `forward`. A
+                new function object compiles a new program.
             dtype: float32 or float64; by default JAX's default float.
 
         Raises:
@@ -139,8 +139,8 @@ class Model:
     ) -> StreamedAttribution:
         """Every write's share of every position's logit, reduced layer by layer as the model runs; jitted.
 
-        See `landed_jax.attribute_streaming`; targets may be text here. A `reduction` or `read` that is made anew
-        compiles anew.
+        See `landed_jax.attribute_streaming`; targets may be text here. A new function object for `reduction` or
+        `read` compiles a new program.
 
         Raises:
             LandedError: as `trace` and `attribute` do.
