@@ -1,4 +1,4 @@
-"""What the package promises of its own cost, each promise a ratio that must not be exceeded."""
+"""Bars for the package's cost: limits on ratios of time and memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from benchmarks.results import Section
 
 @dataclass(frozen=True)
 class Bar:
-    """`one` takes at most `limit` times what `other` takes; at all sizes and lengths unless some are named.
+    """`one` takes at most `limit` times the cost of `other` (at least, with `least`).
 
-    With `least`, at least as many times.
+    It applies to all sizes and lengths, or to those in `sizes` and `lengths`.
     """
 
     one: str
@@ -33,7 +33,7 @@ class Bar:
 BARS = (
     Bar("ours-forward", "torch-forward", 1.0, ("125M", "1.1B"), (32, 128, 512)),
     Bar("ours-last", "ours-forward", 1.10),
-    # The stricter one: the same logits computed, of the last position alone.
+    # Stricter: both compute the last position's logits only.
     Bar("ours-last", "ours-forward-last", 1.10),
     Bar("ours-all", "ours-forward", 1.35),
     Bar("ours-effects", "ours-forward", 1.65),
@@ -48,12 +48,12 @@ MEMORY_BARS = (
 
 
 def judged(section: Section) -> list[tuple[Bar, str, int, float]]:
-    """Every bar at every size and length where both sides were measured, with the ratio found."""
+    """Every bar at every size and length where both sides were measured, with the measured ratio."""
     return _judged(BARS, section, section.ratio)
 
 
 def judged_by_memory(section: Section) -> list[tuple[Bar, str, int, float]]:
-    """`judged`, of peak memory."""
+    """`judged` for peak memory."""
     return _judged(MEMORY_BARS, section, section.peak_ratio)
 
 

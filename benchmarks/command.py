@@ -29,7 +29,7 @@ def run(arguments: Sequence[str]) -> int:
         row = memory.peak_row(options.only[0], options.sizes[0], options.lengths[0], stacked=stacked)
         print(json.dumps(dataclasses.asdict(row)))
         return 0
-    # A process that attributes prompt after prompt keeps its memory, if it is told to; every contestant gains by it.
+    # As a process that attributes many prompts would do; the setting speeds up every contestant.
     kept = not (options.hand_back or options.memory) and keep_freed_memory()
     out: Path = options.out
     store: Path = options.json or out.with_suffix(".json")
@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
         for rows in _rows(name, options, stacked):
             section.take(rows, [*SIZES])
             _say(rows)
-            # After every size and length: a killed run leaves whole files.
+            # After every size and length, so that a killed run leaves complete files.
             write_whole([(store, as_json(sections)), (out, render(sections))])
         if name == "scaling":
             _draw(section, out.parent / "scaling.svg")

@@ -1,4 +1,4 @@
-"""Who is measured: one table from names to builders. A further contestant is one line in it."""
+"""The contestants: a table from names to builders, one line per contestant."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -19,8 +19,8 @@ class Prepared:
 
     Attributes:
         run: one call, finished when it returns.
-        compile_s: what getting ready took, where that is a compilation.
-        program_bytes: what a compiled program says that it needs beside its arguments.
+        compile_s: seconds to compile, where there is a compilation.
+        program_bytes: a compiled program's own account of its memory beside its arguments.
     """
 
     run: Callable[[], Any]
@@ -29,7 +29,7 @@ class Prepared:
 
 
 class Unavailable(Exception):
-    """Why a contestant cannot run here: text for its row."""
+    """The reason why a contestant cannot run, as text for its row."""
 
 
 Builder = Callable[[Weights, int], Prepared]
@@ -37,7 +37,7 @@ Builder = Callable[[Weights, int], Prepared]
 
 @dataclass(frozen=True)
 class Contestant:
-    """A builder, and what the tables call it."""
+    """A builder, and its title."""
 
     title: str
     build: Builder
@@ -59,7 +59,7 @@ def ours_builder(function: ours.Program, *, norms: bool = False) -> Builder:
     """A function ``(params, ids, config) -> arrays``, compiled ahead of time as one program.
 
     Args:
-        norms: give it the weights' norms too, which are not part of the time.
+        norms: pass `output_norms` too, whose time is not measured.
     """
 
     def build(weights: Weights, length: int) -> Prepared:
@@ -97,13 +97,13 @@ def torch_builder(function: Callable[[Any, Any], Any]) -> Builder:
 
 
 def _hooked(model: Any, ids: Any, *, last: bool) -> Any:
-    from benchmarks.torch_hooks import attribute_with_hooks  # imports torch, which need not be there
+    from benchmarks.torch_hooks import attribute_with_hooks  # imports torch, which is optional
 
     return attribute_with_hooks(model, ids, last=last)
 
 
 def lens_builder(function: transformer_lens_side.Analysis, needs: transformer_lens_side.Needs) -> Builder:
-    """A TransformerLens analysis, refused where its estimate says that the memory is not there."""
+    """A TransformerLens analysis, not run where its estimated memory is not available."""
 
     def build(weights: Weights, length: int) -> Prepared:
         try:

@@ -1,4 +1,4 @@
-"""What must be set before JAX and torch are imported, and what the machine is."""
+"""Environment variables to set before JAX and torch are imported, and facts about the machine."""
 
 import ctypes
 import datetime
@@ -16,26 +16,26 @@ PACKAGES = ("jax", "jaxlib", "flax", "torch", "transformers", "transformer-lens"
 def prepare() -> None:
     """Set the environment; call it before JAX and torch are imported.
 
-    The threads of torch's OpenMP spin between calls by default, and would starve the contestants that run next.
+    By default the threads of torch's OpenMP spin between calls, which would slow down the next contestant.
     """
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    # On a GPU JAX would take most of the memory at once, and leave torch none.
+    # On a GPU JAX would preallocate most of the memory and leave none to torch.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def available_bytes() -> int:
-    """Memory that could be had now without swapping, what this process keeps included; 0 where the system is silent."""
+    """Memory available without swapping, with the free memory that this process keeps; 0 where it is unknown."""
     return _meminfo("MemAvailable") + _free_here()
 
 
 class _Mallinfo2(ctypes.Structure):
-    """The heap in bytes, as glibc's malloc.h has it; fordblks is what is free."""
+    """The heap in bytes, as in glibc's malloc.h; fordblks is the free part."""
 
     _fields_: ClassVar = [
         ("other", ctypes.c_size_t * 8),
@@ -45,7 +45,7 @@ class _Mallinfo2(ctypes.Structure):
 
 
 def _free_here() -> int:
-    """What the C library has got back from this process and not handed on, where it says so (glibc)."""
+    """Freed memory that the C library has not returned to the system, where it is known (glibc)."""
     try:
         mallinfo2 = ctypes.CDLL(None).mallinfo2
     except (AttributeError, OSError, TypeError):
@@ -82,7 +82,7 @@ def _torch_device() -> str:
 
 
 def _commit() -> str:
-    """The commit that is measured, and whether its Python differs from it; "unknown" outside of a repository."""
+    """The commit, and whether Python files in the work tree differ from it; "unknown" outside of a repository."""
 
     def git(*words: str) -> str:
         asked = ["git", "-C", str(Path(__file__).parents[1]), *words]

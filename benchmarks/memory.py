@@ -1,4 +1,4 @@
-"""Peak memory above the weights: one fresh process for each contestant, size and length."""
+"""Peak memory above the weights, in a new process for each contestant, size and length."""
 
 import contextlib
 import ctypes
@@ -19,13 +19,13 @@ from benchmarks.shapes import shape
 from benchmarks.transformer_lens_side import OverBudget
 from benchmarks.weights import Weights
 
-WARM = 8  # tokens of the call that loads the libraries' code
+WARM = 8  # tokens of a first call, which loads the libraries' code
 
 
 def measure(
     sizes: Sequence[str], lengths: Sequence[int], names: Sequence[str], *, stacked: bool | None = None
 ) -> Iterator[list[Measured]]:
-    """The rows of one size and length after another."""
+    """The rows of each size and length."""
     for size in sizes:
         for length in lengths:
             yield [_in_a_process(name, size, length, stacked) for name in names]
@@ -38,19 +38,19 @@ def _in_a_process(name: str, size: str, length: int, stacked: bool | None) -> Me
         [sys.executable, "-m", "benchmarks", *arguments],
         stdout=subprocess.PIPE,
         text=True,
-        # One heap: what the allocator keeps back for each of a process's threads is chance, up to 100 MiB of it.
+        # One heap: what the allocator reserves per thread varies by chance, by up to 100 MiB.
         env={**os.environ, "MALLOC_ARENA_MAX": "1"},
         cwd=Path(__file__).parents[1],
         check=False,
     )
     if done.returncode:
-        # A negative status is a signal: -9 is the kernel's answer to too much memory.
+        # A negative status is a signal; the kernel sends -9 when memory is exhausted.
         return Measured(name, size, length, note=f"ended with status {done.returncode}")
     return Measured(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def peak_row(name: str, size: str, length: int, *, stacked: bool | None = None) -> Measured:
-    """What one contestant adds to this process, which must be fresh."""
+    """The memory that one contestant adds to this process, which must be new."""
     row = Measured(name, size, length)
     weights = Weights(shape(size), stacked=stacked)
     try:
@@ -66,17 +66,17 @@ def _peak(prepared: Prepared) -> int | None:
     if jax.default_backend() != "cpu":
         return _peak_on_gpu(prepared)
     gc.collect()
-    # What compiling left free must not serve the run unseen.
+    # Memory that compilation has freed would otherwise hide allocations of the run.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the high-water mark starts anew
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the high-water mark
     prepared.run()
     return _status("VmHWM") - before
 
 
 def _peak_on_gpu(prepared: Prepared) -> int | None:
-    # XLA's allocator keeps no mark that could be set back, but the compiler has its own account.
+    # XLA's allocator has no resettable high-water mark. The compiler's own account is used instead.
     if prepared.program_bytes is not None:
         return prepared.program_bytes
     import torch

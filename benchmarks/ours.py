@@ -1,4 +1,4 @@
-"""This package's programs: each a function ``(params, ids, config, …) -> arrays``, compiled whole."""
+"""This package's programs: functions ``(params, ids, config, …) -> arrays``, each compiled as one program."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -41,17 +41,17 @@ def all_positions_with_effects(params: Params, ids: jax.Array, config: ModelConf
 def all_positions_with_effects_and_norms(
     params: Params, ids: jax.Array, config: ModelConfig, norms: OutputNorms
 ) -> Arrays:
-    """The same, the weights' norms made before."""
+    """The same, with `output_norms` computed before."""
     return _attributed(params, ids, config, at=None, effects=True, norms=norms)
 
 
 def top_in_one_pass(params: Params, ids: jax.Array, config: ModelConfig) -> Arrays:
-    """The 1,000 largest of every write's shares at all positions; the factors are kept."""
+    """The 1,000 largest contributions of all writes at all positions, in one pass, which keeps the factors."""
     return _streamed(params, ids, config, 1)
 
 
 def top_in_two_passes(params: Params, ids: jax.Array, config: ModelConfig) -> Arrays:
-    """The same; the layers are run again instead."""
+    """The same in two passes, which run the layers twice."""
     return _streamed(params, ids, config, 2)
 
 
@@ -84,11 +84,11 @@ def compiled(
 
 
 def needs(program: jax.stages.Compiled) -> int | None:
-    """The bytes of a program's results and of what it holds meanwhile, where the compiler says so."""
+    """The bytes of a program's results and temporaries, where the compiler gives them."""
     analysis = program.memory_analysis()
     return None if analysis is None else analysis.temp_size_in_bytes + analysis.output_size_in_bytes
 
 
 def finished(result: Any) -> Any:
-    """The same, computed."""
+    """The result, after its computation has finished."""
     return jax.block_until_ready(result)

@@ -1,4 +1,4 @@
-"""The page for people: the sections in Markdown, ratios first."""
+"""The page of results: all sections in Markdown, ratios first."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ RIVALS = (
 
 
 def render(sections: Sections) -> str:
-    """The whole page, from whatever sections there are."""
+    """The page, from the sections that exist."""
     parts = [
         "# Results",
         "Every ratio is the median over rounds of one time over another of the same round. `ours-…` is this package, "
@@ -98,7 +98,7 @@ def _scaling(section: Section) -> list[str]:
 
 
 def _grid(section: Section, cell: Callable[[Measured], str]) -> str:
-    """A row a contestant, a column a size and length; contestants with nothing to say are left out."""
+    """One row per contestant, one column per size and length; contestants without any cell are left out."""
     settings = section.settings()
     rows = []
     for name in section.contestants():

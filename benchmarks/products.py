@@ -1,4 +1,4 @@
-"""The matrix products alone, on both sides: how much of a ratio is the libraries' own."""
+"""The matrix products alone, in JAX and in torch: the part of a ratio that is due to the libraries."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from landed_jax.numerics import highest_precision
 
 @highest_precision
 def forward_products(params: Params, ids: jax.Array, config: ModelConfig) -> dict[str, Any]:
-    """A forward pass's products, one after another, with nothing between them that takes time."""
+    """The products of a forward pass in sequence, with only cheap operations between them."""
     stream = params["embed"]["W_E"][ids[0]]
     for part in _layers(params, config):
         attn, mlp = part["attn"], part["mlp"]
@@ -25,7 +25,7 @@ def forward_products(params: Params, ids: jax.Array, config: ModelConfig) -> dic
 
 @highest_precision
 def projections(params: Params, ids: jax.Array, config: ModelConfig) -> dict[str, Any]:
-    """A vector a position seen through every layer's output matrices: what an attribution adds to a forward pass."""
+    """Products of a vector per position with every layer's output matrices, which an attribution adds."""
     vector = params["embed"]["W_E"][ids[0]]
     parts = _layers(params, config)
     return {
@@ -56,6 +56,6 @@ def torch_projections(model: Any, ids: Any) -> dict[str, Any]:
 
 
 def _layers(params: Params, config: ModelConfig) -> list[Params]:
-    """Each layer's parameters; those of a stack are sliced out, which is then part of the time."""
+    """The parameters of each layer; slices of a stack are part of the measured time."""
     layers = unstack_layers(params)["layers"]
     return [layers[str(i)] for i in range(config.n_layers)]

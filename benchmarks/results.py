@@ -1,4 +1,4 @@
-"""What a run found, kept as JSON beside the page, so that a later pass adds to it and a killed one leaves it whole."""
+"""Results as JSON beside the page. Later passes add to them, and a killed run leaves complete files."""
 
 import dataclasses
 import json
@@ -16,8 +16,8 @@ class Measured:
 
     Attributes:
         seconds: of each round.
-        note: why there are none, or fewer.
-        peak_bytes: memory above the weights, where that is what was measured.
+        note: the reason for missing rounds.
+        peak_bytes: memory above the weights, in the memory pass.
     """
 
     contestant: str
@@ -37,7 +37,7 @@ class Measured:
 
 @dataclass
 class Run:
-    """One command: what it was, where it ran, and the sizes and lengths whose rows are from it."""
+    """One command, its machine, and the sizes and lengths whose rows it measured."""
 
     command: str
     machine: dict[str, str]
@@ -45,23 +45,23 @@ class Run:
 
     @property
     def across_devices(self) -> bool:
-        """Whether JAX had an accelerator and torch had not, so that their times cannot be compared."""
+        """Whether JAX ran on an accelerator and torch on the CPU, so that their times cannot be compared."""
         return not self.machine.get("device", "cpu").startswith("cpu") and self.machine.get("torch device") == "cpu"
 
 
 @dataclass
 class Section:
-    """One pass: the timed rounds, the memory, or the scaling."""
+    """The results of one pass: time, memory or scaling."""
 
     runs: list[Run]
     rows: list[Measured] = field(default_factory=list)
 
     def begin(self, run: Run) -> None:
-        """Let the rows to come be this run's."""
+        """Start a run; later rows belong to it."""
         self.runs.append(run)
 
     def take(self, rows: list[Measured], order: Sequence[str]) -> None:
-        """Put the last run's rows of a size and length in the place of any that there were; sizes in an order."""
+        """Add rows of the last run, in place of older rows of the same size and length; `order` is that of sizes."""
         here = {(row.size, row.length) for row in rows}
         for run in self.runs:
             run.settings = [setting for setting in run.settings if tuple(setting) not in here]
@@ -71,11 +71,11 @@ class Section:
         self.rows = sorted(kept + rows, key=lambda row: order.index(row.size.partition("/")[0]))
 
     def run_of(self, size: str, length: int) -> Run | None:
-        """Whose rows those are."""
+        """The run that measured this size and length."""
         return next((run for run in self.runs if (size, length) in map(tuple, run.settings)), None)
 
     def find(self, contestant: str, size: str, length: int) -> Measured | None:
-        """That row, if it was measured."""
+        """The row, if it was measured."""
         for row in self.rows:
             if (row.contestant, row.size, row.length) == (contestant, size, length):
                 return row
@@ -86,7 +86,7 @@ class Section:
         rows = self.find(one, size, length), self.find(other, size, length)
         if rows[0] is None or rows[1] is None or self._across_devices(one, other, size, length):
             return None
-        # One that sat rounds out has fewer.
+        # A contestant that skipped rounds has fewer.
         paired = [a / b for a, b in zip(rows[0].seconds, rows[1].seconds, strict=False)]
         return statistics.median(paired) if paired else None
 
@@ -102,12 +102,12 @@ class Section:
         return one.startswith("ours-") != other.startswith("ours-") and run is not None and run.across_devices
 
     def settings(self) -> list[tuple[str, int]]:
-        """Every size in the order measured, with its lengths, shortest first."""
+        """Sizes in the order of measurement, each with its lengths, shortest first."""
         sizes = list(dict.fromkeys(row.size for row in self.rows))
         return sorted({(row.size, row.length) for row in self.rows}, key=lambda each: (sizes.index(each[0]), each[1]))
 
     def contestants(self) -> list[str]:
-        """Every contestant, in the order measured."""
+        """Contestants in the order of measurement."""
         return list(dict.fromkeys(row.contestant for row in self.rows))
 
 
@@ -134,7 +134,7 @@ def as_json(sections: Sections) -> str:
 
 
 def write_whole(texts: Iterable[tuple[Path, str]]) -> None:
-    """Write each file so that a killed run leaves the old one or the new one."""
+    """Write each file atomically: a killed run leaves the old file or the new one."""
     for path, text in texts:
         part = path.with_name(path.name + ".part")
         part.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Cost against length and against depth, beside what the arithmetic predicts."""
+"""Cost by length and by depth, beside the prediction from operation counts."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,13 +12,13 @@ from benchmarks.shapes import SIZES, shape
 NAMES = ("ours-forward", "ours-last", "ours-all", "ours-effects", "hooks-all")
 LENGTHS = (32, 64, 128, 256, 512, 1024)
 DEPTHS = (2, 4, 6, 8, 10, 12)
-LENGTH = 128  # of the prompts that depth is measured with
+LENGTH = 128  # tokens in the prompts of the measurement by depth
 COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#aa3377")
 
 
 def measure(size: str, repeats: int, *, stacked: bool | None = None) -> Iterator[list[Measured]]:
-    """The rows of one length, then of one depth, after another. `size` is that of the lengths, and of the depths less
-    some layers; the whole depth is measured once more, as a machine may change its speed meanwhile."""
+    """The rows of each length at `size`, then of each depth: `size` with fewer layers, and once more with all of
+    them, because the machine's speed may have changed in between."""
     yield from timing.measure([size], LENGTHS, NAMES, repeats, stacked=stacked)
     cut = [f"{size}/{depth}" for depth in DEPTHS if depth <= SIZES[size].n_layers]
     yield from timing.measure(cut, [LENGTH], NAMES, repeats, stacked=stacked)
@@ -27,7 +27,7 @@ def measure(size: str, repeats: int, *, stacked: bool | None = None) -> Iterator
 def draw(section: Section, path: Path) -> None:
     """Two panels: seconds against length, and against depth; points are measured, lines the count of operations.
 
-    A panel's lines share one rate: that of the plain forward pass, of the longest prompt or of the deepest model.
+    The lines of a panel share one rate: that of the plain forward pass for the longest prompt or the deepest model.
 
     Raises:
         ImportError: where matplotlib is not installed.
@@ -70,7 +70,7 @@ def _panel(panel: Any, rows: list[Measured], place: Callable[[Measured], int]) -
 
 
 def _rate(rows: list[Measured]) -> float | None:
-    """Operations a second of the plain forward pass in the last of some rows."""
+    """Operations per second of the plain forward pass, from the last of its rows."""
     for row in reversed(rows):
         if row.contestant == "ours-forward" and row.median:
             return (flops("ours-forward", shape(row.size), row.length) or 0) / row.median

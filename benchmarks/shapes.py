@@ -1,4 +1,4 @@
-"""The models that are measured, by name: Llama shapes, untied, float32."""
+"""The measured models by name: shapes of Llama models with untied embeddings, in float32."""
 
 import dataclasses
 
@@ -21,5 +21,5 @@ def shape(name: str) -> ModelConfig:
 
 
 def prompt(config: ModelConfig, length: int) -> np.ndarray:
-    """Random ids ``[1, length]``, the same each time."""
+    """Random ids ``[1, length]``, the same in every call."""
     return np.random.default_rng(length).integers(0, config.vocab_size, (1, length), dtype=np.int32)

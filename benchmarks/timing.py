@@ -1,4 +1,4 @@
-"""The timed rounds: every contestant once a round, so that what the machine does meanwhile meets all of them."""
+"""Timed rounds. Every contestant runs once per round, so that other load on the machine affects all alike."""
 
 import gc
 import time
@@ -10,7 +10,7 @@ from benchmarks.shapes import shape
 from benchmarks.transformer_lens_side import OverBudget
 from benchmarks.weights import Weights
 
-SECONDS = 30.0  # a contestant whose rounds would take longer sits the later ones out
+SECONDS = 30.0  # a contestant whose rounds would take longer skips the later ones
 
 
 def measure(
@@ -22,7 +22,7 @@ def measure(
     *,
     stacked: bool | None = None,
 ) -> Iterator[list[Measured]]:
-    """The rows of one size and length after another."""
+    """The rows of each size and length."""
     for size in sizes:
         weights = Weights(shape(size), stacked=stacked)
         for length in lengths:
@@ -34,7 +34,7 @@ def measure(
 def rounds(
     weights: Weights, size: str, length: int, names: Sequence[str], repeats: int, seconds: float = SECONDS
 ) -> list[Measured]:
-    """Every contestant made ready and run once, then the rounds."""
+    """Prepare and run every contestant once, then time the rounds."""
     ready: dict[str, Prepared] = {}
     rows = {name: Measured(name, size, length) for name in names}
     takes: dict[str, float] = {}
@@ -52,7 +52,7 @@ def rounds(
             row.closure_error, row.largest_value = closure
         ready[name] = prepared
     for turn in range(repeats):
-        # There and back, so that nobody always runs after the same other.
+        # In alternating order, so that no contestant always runs after the same other one.
         for name in list(ready) if turn % 2 == 0 else list(ready)[::-1]:
             if turn == 0 or takes[name] * (turn + 1) <= seconds:
                 try:

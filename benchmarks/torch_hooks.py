@@ -1,4 +1,4 @@
-"""The same attribution, written by hand with torch's hooks: what a competent user would write instead."""
+"""The same attribution with torch hooks, as a competent user would write it by hand."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import torch
 
 @contextlib.contextmanager
 def caught(model: Any, last: bool) -> Iterator[dict[str, Any]]:
-    """Inside the context each pass leaves the embedding, the factors z and a of every layer, and the final stream."""
+    """During the block, each pass records the embedding, the factors z and a of every layer, and the final stream."""
     kept: dict[str, Any] = {"z": [], "a": []}
 
     def cut(value: torch.Tensor) -> torch.Tensor:
@@ -52,7 +52,7 @@ def attribute_with_hooks(model: Any, ids: torch.Tensor, *, last: bool) -> dict[s
     embedding = (kept["embedding"] * direction).sum(-1)
     heads, neurons = [], []
     for layer, z, a in zip(model.model.layers, kept["z"], kept["a"], strict=True):
-        # The pass is over, so each product is written over its factor.
+        # In place: the factors are not needed after the pass.
         products = z.mul_(direction @ layer.self_attn.o_proj.weight)
         heads.append(products.view(len(z), config.num_attention_heads, -1).sum(-1))
         neurons.append(a.mul_(direction @ layer.mlp.down_proj.weight))

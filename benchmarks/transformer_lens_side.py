@@ -1,4 +1,4 @@
-"""The same question put to TransformerLens (4.x), by its own API, as far as that gets."""
+"""The same attribution by TransformerLens (4.x), with its public functions where they suffice."""
 
 import importlib
 import time
@@ -15,38 +15,38 @@ from landed_jax.nn.parameters import count_parameters
 Analysis = Callable[[Any, Any, float], dict[str, Any]]
 Needs = Callable[[ModelConfig, int], int]
 
-BUDGET_S = 45.0  # one call may take this long
-KEPT = ("hook_z", "mlp.hook_post", "ln_final.hook_scale", "hook_embed")  # its cache holds every hook otherwise
+BUDGET_S = 45.0  # time limit of one call
+KEPT = ("hook_z", "mlp.hook_post", "ln_final.hook_scale", "hook_embed")  # without this filter its cache has every hook
 
 
 class OverBudget(Exception):
-    """A call was stopped: text for its row."""
+    """A call was stopped; the message is the text for its row."""
 
 
 def needs_projected(config: ModelConfig, length: int) -> int:
-    """Bytes of the kept activations, and of all heads' writes at one position or in full."""
+    """Bytes of the cached activations, and of all heads' writes."""
     kept = config.n_layers * length * (config.d_ff + config.n_heads * config.head_dim)
     heads = config.n_layers * config.n_heads * length * config.d_model
-    # The heads' writes are made, stacked and scaled: three at a time.
+    # The heads' writes exist three times: computed, stacked and scaled.
     return 4 * (kept + 3 * heads + 2 * length * config.vocab_size)
 
 
 def needs_stack(config: ModelConfig, length: int) -> int:
-    """The same, and every neuron's write as a vector, made, stacked and scaled."""
+    """The same, with every neuron's write as a vector: computed, stacked and scaled."""
     neurons = config.n_layers * config.d_ff * length * config.d_model
     return needs_projected(config, length) + 4 * 3 * neurons
 
 
 def prepared_bridge(weights: Weights, length: int, needs: Needs) -> Any:
-    """Its view of the same model, γ folded into weights of its own; made once a model.
+    """The same model as a TransformerLens bridge, with γ folded into a copy of the weights; built once per model.
 
     Raises:
-        ImportError: where it is not installed.
-        MemoryError: where the estimate is more than there is.
+        ImportError: if TransformerLens is not installed.
+        MemoryError: if the estimate is more than the available memory.
     """
-    importlib.import_module("transformer_lens")  # whether it is there at all, before any memory is taken
+    importlib.import_module("transformer_lens")  # raises if it is not installed, before any memory is taken
     made = weights.bridge
-    # Folding makes the weights anew, and for a moment both are there.
+    # Folding copies the weights, and for a moment both copies exist.
     own = 0 if made else 8 * count_parameters(weights.config)
     wanted = own + needs(weights.config, length)
     if wanted > 0.9 * available_bytes() > 0:
@@ -62,10 +62,10 @@ def _bridge(weights: Weights) -> Any:
         build_bridge_from_module,
     )
 
-    # A module of its own, as its parts are replaced; the tensors are shared until they are folded.
+    # A separate module, because the bridge replaces its parts. The tensors are shared until they are folded.
     model = weights.new_torch_model()
     bridge = build_bridge_from_module(model, "LlamaForCausalLM", hf_config=model.config, dtype=torch.float32)
-    # Raw, its sums leave γ out; by default they are of the centred logit.
+    # Without compatibility mode its sums leave γ out; with its defaults they are of the centred logit.
     bridge.enable_compatibility_mode(
         disable_warnings=True, center_writing_weights=False, center_unembed=False, fold_value_biases=False
     )
@@ -81,10 +81,10 @@ def as_ids(ids: np.ndarray) -> Any:
 
 
 def timed_out_after(function: Analysis, bridge: Any, ids: Any) -> dict[str, Any]:
-    """The analysis, stopped between two positions once the budget is spent.
+    """Run the analysis; it stops between two positions when the time limit is over.
 
     Raises:
-        OverBudget: then.
+        OverBudget: if it was stopped.
     """
     import torch
 
@@ -102,7 +102,7 @@ def last(bridge: Any, ids: Any, deadline: float) -> dict[str, Any]:
 
 
 def all_in_a_loop(bridge: Any, ids: Any, deadline: float) -> dict[str, Any]:
-    """All positions, each with its own top token: its projection takes one direction, so position by position."""
+    """All positions, each with its own top token, in a loop, because the projection takes one direction."""
     logits, cache = bridge.run_with_cache(ids, names_filter=_kept)
     found = []
     for position in range(ids.shape[1]):
@@ -113,7 +113,7 @@ def all_in_a_loop(bridge: Any, ids: Any, deadline: float) -> dict[str, Any]:
 
 
 def all_in_a_stack(bridge: Any, ids: Any, deadline: float) -> dict[str, Any]:
-    """All positions from the full stack of every write as a vector: `logit_attrs` takes a token a position."""
+    """All positions from the full stack of writes as vectors; `logit_attrs` takes one token per position."""
     import torch
 
     logits, cache = bridge.run_with_cache(ids, names_filter=_kept)

@@ -1,4 +1,4 @@
-"""One set of random weights, seen by both sides: NumPy owns them, torch and JAX look at the same memory on a CPU."""
+"""One set of random weights for both libraries: NumPy arrays, whose memory torch and JAX share on a CPU."""
 
 import functools
 import math
@@ -12,20 +12,20 @@ from landed_jax.checkpoints.hf.table import tensor_places
 from landed_jax.checkpoints.hf.writer import config_to_hf
 from landed_jax.nn.parameters import Params, build_tree, stack_layers
 
-ALIGNMENT = 64  # XLA on a CPU copies an array that does not start at such a multiple
+ALIGNMENT = 64  # bytes; XLA on a CPU copies an array of smaller alignment
 
 
 class Weights:
-    """Random weights of one shape, made when first used.
+    """Random weights of one shape, generated at first use.
 
     Args:
-        stacked: hold JAX's layers under one leading axis; by default as `landed_jax.load` does on this device.
+        stacked: stack JAX's layers along a leading axis; by default as `landed_jax.load` does on this device.
     """
 
     def __init__(self, config: ModelConfig, *, stacked: bool | None = None, seed: int = 0) -> None:
         self.config = config
         self.seed = seed
-        self.bridge: Any = None  # TransformerLens's view of it, once made
+        self.bridge: Any = None  # TransformerLens's bridge, once built
         self.stacked = jax.default_backend() != "cpu" if stacked is None else stacked
 
     @functools.cached_property
@@ -36,7 +36,7 @@ class Weights:
         for place in tensor_places(self.config):
             tensor = _aligned(place.entry.shape(self.config))
             random.standard_normal(dtype=np.float32, out=tensor)
-            # Gains away from 1, so that one that is left out shows; streams of about the same size in every model.
+            # Gains differ from 1, so that an omitted γ is detected. The scale makes streams of all models about equal.
             tensor *= 0.1 if place.leaf.init == "ones" else tensor.shape[-1] ** -0.5
             tensor += 1 if place.leaf.init == "ones" else 0
             found[place.name] = tensor
@@ -54,7 +54,7 @@ class Weights:
 
     @functools.cached_property
     def norms(self) -> OutputNorms:
-        """What the parameters alone give to the norms of writes."""
+        """The weights' part of the norms of writes."""
         return jax.block_until_ready(output_norms(self.params))
 
     @functools.cached_property
@@ -76,12 +76,12 @@ class Weights:
         with torch.device("meta"):  # nothing is allocated and nothing is initialised
             model: Any = LlamaForCausalLM(config)
         model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in self.tensors.items()}, assign=True)
-        model.model.rotary_emb = type(model.model.rotary_emb)(config)  # its table is in no checkpoint
+        model.model.rotary_emb = type(model.model.rotary_emb)(config)  # the rotary table is not in the checkpoint
         return model.eval().requires_grad_(False).to(torch_device())
 
 
 def torch_device() -> str:
-    """``cuda`` where JAX too runs on an accelerator and torch has one."""
+    """``cuda`` if JAX runs on a GPU and torch has one, otherwise ``cpu``."""
     import torch
 
     return "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"

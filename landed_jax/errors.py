@@ -1,4 +1,4 @@
-"""The one exception that bad input raises."""
+"""The exception for bad input."""
 
 from landed_jax.printable import printable
 
@@ -6,8 +6,8 @@ from landed_jax.printable import printable
 class LandedError(ValueError):
     r"""Bad input: the message says in plain words what is wrong, where, and what to do.
 
-    The command line prints the message alone and exits with code 2. It is one line, whatever a file's names hold:
-    characters that do not print are escaped.
+    The command line prints the message alone and exits with status 2. The message is one line: characters that do not
+    print, in names from a file for example, are escaped.
 
     >>> print(LandedError("There is no tensor 'a\nb'."))
     There is no tensor 'a\nb'.

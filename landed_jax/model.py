@@ -1,4 +1,4 @@
-"""A model as users hold it: opened from anywhere, encoding text, tracing a forward pass."""
+"""`Model`: config, weights and tokenizer, with methods to encode text and trace a forward pass; `load`, `convert`."""
 
 import dataclasses
 import functools
@@ -54,8 +54,8 @@ class Model:
 
     Attributes:
         params: the weights as the checkpoint has them.
-        vocabulary: the tokenizer's view of ids; None where the checkpoint has no tokenizer.
-        source: what the model was opened by.
+        vocabulary: the tokenizer; None where the checkpoint has none.
+        source: the argument of `load`.
         folder: the folder it was read from.
 
     >>> from landed_jax.nn.parameters import init_params
@@ -103,8 +103,8 @@ class Model:
             at: the columns to record and to compute logits for, from the left or (negative) from the right; by
                 default all. Another choice of as many columns does not compile again.
             edits: for a site, ``edit(value, layer) -> value``; see `forward`.
-            observers: functions of one layer's writes, whose results are in ``trace.observed``; see `forward`. One
-                that is made anew compiles anew.
+            observers: functions of one layer's writes, whose results are in ``trace.observed``; see `forward`. A
+                new function object compiles a new program.
             dtype: float32 or float64; by default JAX's default float.
 
         Raises:
@@ -139,8 +139,8 @@ class Model:
     ) -> StreamedAttribution:
         """Every write's share of every position's logit, reduced layer by layer as the model runs; jitted.
 
-        See `landed_jax.attribute_streaming`; targets may be text here. A `reduction` or `read` that is made anew
-        compiles anew.
+        See `landed_jax.attribute_streaming`; targets may be text here. A new function object for `reduction` or
+        `read` compiles a new program.
 
         Raises:
             LandedError: as `trace` and `attribute` do.
@@ -154,7 +154,7 @@ class Model:
         check_asked(reduction, read)
         tokens = self._as_tokens(tokens)
         at = None if at is None else columns(at, tokens.ids.shape[1])
-        # Here, where it can be seen how the weights lie on their devices.
+        # Outside of jit, where the sharding of the weights is known.
         passes = number_of_passes(self.params, tokens, self.config, passes, at=at, effects=effects, dtype=dtype)
         return _jitted_streaming(
             self.params,
@@ -174,7 +174,7 @@ class Model:
         )
 
     def _target(self, target: Target) -> jax.Array:
-        """Ids from text or ids, checked where they are known."""
+        """Ids from text or ids; concrete ids are checked."""
         texts = [target] if isinstance(target, str) else target if isinstance(target, Sequence) else ()
         if texts and all(isinstance(text, str) for text in texts):
             if self.vocabulary is None:
@@ -188,7 +188,7 @@ class Model:
         return jnp.asarray(target)
 
     def save(self, dst: str | os.PathLike[str]) -> None:
-        """Write the model as a native folder, which `load` opens fast.
+        """Write the model as a native folder.
 
         Raises:
             LandedError: if `dst` exists or cannot be written.
@@ -205,7 +205,7 @@ class Model:
         return tokens
 
     def _checked(self, ids: Sequence[int]) -> Sequence[int]:
-        """The same ids; JAX would take one that is out of range for another token in silence."""
+        """The same ids. An id out of range is refused, as JAX would silently read another token."""
         for token in ids:
             if not isinstance(token, int | np.integer) or not 0 <= token < self.config.vocab_size:
                 last = self.config.vocab_size - 1
@@ -270,7 +270,7 @@ def load(
         progress: ``progress(done, total)`` in bytes, called as a Hugging Face checkpoint is read.
 
     Raises:
-        LandedError: if it cannot be opened: the message names everything that is wrong.
+        LandedError: if it cannot be opened; the message lists every reason.
 
     >>> model = load()
     >>> trace = model.trace("The Colosseum is in the city of", at=-1)
@@ -284,10 +284,10 @@ def load(
 
 
 def read_config(source: str | os.PathLike[str]) -> tuple[ModelConfig, str | None]:
-    """A model's facts without its weights, and the float type of the weights where its files say it.
+    """A model's config, read without its weights, and the float type of the weights where its files state it.
 
     Raises:
-        LandedError: if there is no such model, or it is not one that this package honours.
+        LandedError: if there is no such model, or its config is not supported.
     """
     folder = resolve(source, config_only=True)
     if is_native(folder):
@@ -298,14 +298,14 @@ def read_config(source: str | os.PathLike[str]) -> tuple[ModelConfig, str | None
 
 
 def convert(src: str | os.PathLike[str], dst: str | os.PathLike[str], progress: Progress | None = None) -> None:
-    """Write the model `src` as the native folder `dst`, whole or not at all.
+    """Write the model `src` as the native folder `dst`, atomically.
 
-    Memory never holds more than the parameters and about one layer. Under `jax.distributed` all processes call it, and
-    the first writes.
+    Memory use is at most the parameters and about one layer. Under `jax.distributed` all processes call it, and the
+    first writes.
 
     Raises:
-        LandedError: if `src` cannot be opened or holds links to files elsewhere, or `dst` exists, is being written by
-            somebody else, or cannot be written.
+        LandedError: if `src` cannot be opened or contains links to files elsewhere, or `dst` exists, is being written
+            by another process or thread, or cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

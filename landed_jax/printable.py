@@ -1,4 +1,4 @@
-"""Text from models, prompts and files, safe to show: control characters are written out."""
+"""Escapes for control characters in text from models, prompts and files."""
 
 
 def printable(text: str) -> str:

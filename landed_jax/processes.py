@@ -1,4 +1,4 @@
-"""One new folder that all processes of a program (`jax.distributed`) fill together."""
+"""One new folder, written by all processes of a distributed program (`jax.distributed`)."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -10,15 +10,15 @@ import numpy as np
 from landed_jax.errors import LandedError
 from landed_jax.files.atomic_folder import new_folder
 
-_MESSAGE = 4096  # bytes that go from the first process to the others
+_MESSAGE = 4096  # bytes, broadcast from the first process to the others
 
 
 @contextlib.contextmanager
 def new_folder_of_all(dst: Path) -> Iterator[Path]:
-    """`new_folder`, the same for all processes: it takes its name once all have filled it, and none has failed.
+    """`new_folder`, shared by all processes: it is renamed to `dst` after all have written it and none has failed.
 
     Raises:
-        LandedError: on every process, what `new_folder` raises on the first, or that another process failed.
+        LandedError: on every process: the error of `new_folder` on the first, or the failure of another process.
     """
     if jax.process_count() == 1:
         with new_folder(dst) as folder:
@@ -26,7 +26,7 @@ def new_folder_of_all(dst: Path) -> Iterator[Path]:
         return
     from jax.experimental import multihost_utils
 
-    with contextlib.ExitStack() as on_first:  # of the first process: empty on the others
+    with contextlib.ExitStack() as on_first:  # stays empty on all processes but the first
         folder = Path(_from_first(lambda: str(on_first.enter_context(new_folder(dst)))))
         problem = None
         try:
@@ -42,7 +42,7 @@ def new_folder_of_all(dst: Path) -> Iterator[Path]:
 
 
 def _from_first(work: Callable[[], str]) -> str:
-    """What `work` gives on the first process, on all of them; where it fails, all do."""
+    """The result of `work` on the first process, given to all processes; its failure is raised on all of them."""
     from jax.experimental import multihost_utils
 
     problem, message = None, np.zeros(_MESSAGE, np.uint8)

@@ -17,7 +17,7 @@ from landed_jax.numerics import is_concrete
 class Tokens:
     """Token ids with a mask that is False on padding.
 
-    Padding may stand on either side; positions count real tokens only, so every prompt gets the numbers it has
+    Padding may be on either side. Positions count real tokens only, so a prompt in a batch has the same results as
     alone.
 
     >>> Tokens.from_lists([[5, 6, 7], [8]]).mask
@@ -48,8 +48,8 @@ class Tokens:
     def bucketed(self) -> "Tokens":
         """The same prompts with more padding on the left, up to a `bucket_length`.
 
-        The numbers stay what they are (to the rounding of float sums), and a program that was compiled for one length
-        serves all others of its bucket. Columns move by the padding: count them from the right.
+        Results stay the same to the rounding of float sums, and a program that is compiled for one length is reused by
+        all lengths of its bucket. Columns are shifted by the padding: count them from the right.
 
         >>> Tokens.from_lists([[5, 6, 7]]).bucketed().ids.shape
         (1, 16)
@@ -70,7 +70,7 @@ def _positions(mask: jax.Array) -> jax.Array:
 
 
 def bucket_length(length: int) -> int:
-    """The next of a few lengths: 16, 32, 64, 128, from there on four between each and its double.
+    """The next of a few lengths: 16, 32, 64, 128, then four lengths between each power of two and the next.
 
     Beyond 128 the padding is less than a quarter of the prompt.
 
@@ -86,7 +86,7 @@ def as_tokens(tokens: "Tokens | Int[Array, 'batch position']") -> Tokens:
     """A `Tokens`, from itself or from an unpadded ``[batch, position]`` array of ids.
 
     Raises:
-        LandedError: if the array has another rank or is not of whole numbers, or the mask another shape.
+        LandedError: if the array is not of rank 2 or not of whole numbers, or the mask has another shape.
     """
     if isinstance(tokens, Tokens):
         ids, mask = jnp.shape(tokens.ids), jnp.shape(tokens.mask)
@@ -113,7 +113,7 @@ def as_tokens(tokens: "Tokens | Int[Array, 'batch position']") -> Tokens:
 
 
 def check_ids(tokens: Tokens, vocab_size: int) -> None:
-    """Refuse ids that the vocabulary does not have; JAX would take another token in silence.
+    """Refuse ids out of the vocabulary's range, for which JAX would silently read another token.
 
     Raises:
         LandedError: naming one (under ``jit`` they cannot be checked).

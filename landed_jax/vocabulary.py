@@ -1,26 +1,26 @@
-"""Tokens as people write them: text to ids, ids to text, and a target's text to its one id."""
+"""Conversion of text to ids, of ids to text, and of a target's text to its single id."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from landed_jax.errors import LandedError
 
-_ANCHOR = "a"  # a word before the text, so that it is tokenised as a continuation and not as a beginning
+_ANCHOR = "a"  # a word before the text, which is then tokenised as a continuation and not as the start of a prompt
 
 
 class Vocabulary:
-    """A tokenizer of `transformers`, asked only for what the analyses need. Compared by identity, so it is static."""
+    """The part of a `transformers` tokenizer that the analyses need. Compared by identity: a static argument."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a prompt, with the special tokens that the tokenizer adds by itself (a BOS, mostly)."""
-        # Not verbose: for a text beyond the model's length the tokenizer would write to the user's screen.
+        """Ids of a prompt, with the special tokens that the tokenizer adds (in most models a BOS)."""
+        # Without verbose=False the tokenizer prints a warning for a text beyond the model's length.
         return list(self.tokenizer(text, verbose=False)["input_ids"])
 
     def unknown(self, text: str) -> list[str]:
-        """The parts of a text that the tokenizer has no token for, in their order."""
+        """The parts of a text that have no token, in their order."""
         token = self.tokenizer.unk_token_id
         if token is None or not self.tokenizer.is_fast:
             return []
@@ -35,9 +35,9 @@ class Vocabulary:
         return self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     def text(self, token: int) -> str:
-        """What a token adds to a text before it: " Rome" for a word's first piece, "," or "ing" for others.
+        """The text that a token adds to the text before it: " Rome" for a word's first piece, "," or "ing" for others.
 
-        A piece that is no text by itself (part of a character) comes back as the tokenizer's own name for it.
+        For a piece that is not text by itself (part of a character), the tokenizer's own name for it.
         """
         anchor = self._plain(_ANCHOR)
         before = self.decode(anchor)

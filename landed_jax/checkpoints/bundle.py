@@ -1,9 +1,9 @@
-"""The model that comes with the package: where it lies."""
+"""The place of the bundled model."""
 
 from pathlib import Path
 
 BUNDLED = "bundled"
-"""The name it is opened by; a folder of yours that is called so is ``./bundled``."""
+"""The name that opens it. A folder of the same name is opened as ``./bundled``."""
 
 
 def bundled_folder() -> Path:

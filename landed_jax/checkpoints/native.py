@@ -1,8 +1,8 @@
 """The native checkpoint: the parameters in Orbax, with the config and the tokenizer's files beside them.
 
-landed.json       format, ModelConfig, the float type of each leaf, every other file's checksum, and its own
+landed.json       format, ModelConfig, the float type of each leaf, the checksums of all other files and of itself
 params/           Orbax, one subtree a layer
-config.json, …    the original config and the tokenizer's files, as they came
+config.json, …    the original config and the tokenizer's files, unchanged
 """
 
 import errno
@@ -36,7 +36,7 @@ from landed_jax.processes import new_folder_of_all
 FORMAT = 2
 MANIFEST = "landed.json"
 _PARAMS = "params"
-_IN_FLIGHT = 32 << 20  # bytes on their way to or from disk at a time, unless one leaf is larger
+_IN_FLIGHT = 32 << 20  # bytes read or written concurrently, unless one leaf is larger
 
 
 def is_native(folder: Path) -> bool:
@@ -45,17 +45,17 @@ def is_native(folder: Path) -> bool:
 
 
 def save_native(dst: Path, config: ModelConfig, params: Params, tokenizer_folder: Path | None = None) -> None:
-    """Write a native checkpoint, whole or not at all.
+    """Write a native checkpoint, atomically.
 
-    Under `jax.distributed` all processes call it, and write what is sharded over them together; what each of them
-    holds whole, the first writes.
+    Under `jax.distributed` all processes call it. Leaves that are sharded over processes are written by all of them,
+    leaves that each process has in full by the first.
 
     Args:
         params: in either layout; stored with one subtree a layer, in their own float types.
         tokenizer_folder: where the original config.json and tokenizer files are copied from.
 
     Raises:
-        LandedError: if `dst` exists, is being written by somebody else, or cannot be written.
+        LandedError: if `dst` exists, is being written by another process or thread, or cannot be written.
     """
     with new_folder_of_all(dst) as folder:
         params = unstack_layers(params)
@@ -79,7 +79,7 @@ def load_native(folder: Path, mesh: Mesh | None = None, stacked: bool = False) -
         stacked: give layer leaves a leading layer axis.
 
     Raises:
-        LandedError: if the folder is not a native checkpoint, is damaged, or is of a newer format.
+        LandedError: if the folder is not a native checkpoint, is damaged, or is of another format.
     """
     folder = Path(folder).absolute()
     config, dtypes, files = _manifest(folder)
@@ -99,7 +99,7 @@ def load_native(folder: Path, mesh: Mesh | None = None, stacked: bool = False) -
 
 
 def read_manifest(folder: Path) -> tuple[ModelConfig, str | None]:
-    """A native checkpoint's config, and its float type where all leaves have the same.
+    """A native checkpoint's config, and the float type of its leaves, or None where they differ.
 
     Raises:
         LandedError: as `load_native` does.
@@ -110,7 +110,7 @@ def read_manifest(folder: Path) -> tuple[ModelConfig, str | None]:
 
 
 def _manifest(folder: Path) -> tuple[ModelConfig, dict[ParamPath, np.dtype], Any]:
-    """The config, each leaf's float type, and the record of Orbax's files."""
+    """The config, the float type of each leaf, and the checksums by file."""
     manifest = read_json_object(folder / MANIFEST)
     if manifest.get("format") != FORMAT:
         raise LandedError(
@@ -136,13 +136,13 @@ def _shardings(config: ModelConfig, mesh: Mesh | None) -> Callable[[Leaf], Shard
     return lambda _: device
 
 
-@jax.jit  # compiled, it copies once
+@jax.jit  # as one program it copies each leaf once
 def _stack(leaves: list[jax.Array]) -> jax.Array:
     return jnp.stack(leaves)
 
 
 def _stack_in_place(params: Params) -> Params:
-    """The stacked tree, letting go of each leaf's layers as soon as they are copied."""
+    """The stacked tree; the layers of each leaf are released as soon as they are copied."""
     layers = [params["layers"].pop(str(i)) for i in range(len(params["layers"]))]
     stacked: Params = {part: {} for part in layers[0]}
     for part, leaves in layers[0].items():
@@ -162,7 +162,7 @@ def _dtypes(config: ModelConfig, params: Params) -> dict[str, str]:
 
 
 def _check_files(folder: Path, expected: Any) -> None:
-    """Look for damage before anything is read: a changed bit would load, and answer wrongly."""
+    """Compare checksums before any array is read: Orbax loads an array with changed bits without an error."""
     found = folder_checksums(folder, besides=MANIFEST)
     if not isinstance(expected, dict) or not expected:
         raise LandedError(f"{folder / MANIFEST} lists no files: convert again.")
@@ -177,7 +177,7 @@ def _check_files(folder: Path, expected: Any) -> None:
 
 
 def _check_arrays(folder: Path, abstract: Params) -> None:
-    """Find what does not fit before Orbax does: where it stops halfway, its threads go on and write on the screen."""
+    """Find misfits before Orbax does: after an error in the middle of a read, its threads go on and print."""
     try:
         with quiet():
             shapes = attempt(lambda: _stored_shapes(folder))
@@ -201,18 +201,18 @@ def _stored_shapes(folder: Path) -> dict[str, tuple[Any, Any]]:
 
 
 def _write_arrays(folder: Path, params: Params) -> None:
-    """Orbax's part; a full disk is an OSError."""
+    """Write the arrays with Orbax; a full disk is an OSError."""
     from orbax.checkpoint import v1 as ocp
 
     limit, total = _bytes_in_flight(params), sum(leaf.nbytes for leaf in jax.tree.leaves(params))
     if (free := shutil.disk_usage(folder.parent).free) < total:
         raise OSError(errno.ENOSPC, f"the weights take {human_bytes(total)}, and {human_bytes(free)} are free")
-    if jax.process_count() > 1:  # Orbax takes arrays of all processes, or plain ones, which the first writes
+    if jax.process_count() > 1:  # Orbax takes arrays that span all processes, or NumPy arrays, which the first writes
         params = jax.tree.map(lambda leaf: np.asarray(leaf) if leaf.is_fully_addressable else leaf, params)
     context = ocp.Context()
     context.memory.write_concurrent_bytes = limit
     context.memory.transfer_concurrent_bytes = limit
-    context.array.saving.use_compression = False  # float weights hardly shrink, and it costs time and memory
+    context.array.saving.use_compression = False  # float weights hardly compress, and it costs time and memory
     try:
         with quiet(), context:
             attempt(lambda: ocp.save(str(folder), params))
@@ -221,7 +221,7 @@ def _write_arrays(folder: Path, params: Params) -> None:
 
 
 def _bytes_in_flight(params: Params) -> int:
-    """Without a limit Orbax holds a second copy of everything; with one it takes only leaves that are smaller."""
+    """Orbax's limit: without one it makes a second copy of all leaves; with one it refuses leaves that exceed it."""
     return 1 + max(_IN_FLIGHT, *(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params)))
 
 
@@ -236,6 +236,6 @@ def _read_arrays(folder: Path, abstract: Params) -> Params:
     except StorageError as error:
         raise LandedError(f"The parameters in {folder} are damaged, convert again: {error}.") from None
     if any(a.dtype != b.dtype for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(abstract), strict=True)):
-        # Orbax reads in threads of its own, which see only the process-wide setting.
+        # Orbax reads in its own threads, in which only the process-wide setting is in effect.
         raise LandedError("These weights are float64: set the environment variable JAX_ENABLE_X64=1 to load them.")
     return params

@@ -1,4 +1,4 @@
-"""Orbax, kept from writing to the user's screen, and its errors in a few words."""
+"""Calls of Orbax with its log output suppressed and its errors shortened to one line."""
 
 import contextlib
 import logging
@@ -18,13 +18,13 @@ _OF_THE_SYSTEM = re.compile(r"os_error_code='(\d+)'")
 
 
 def first_line(error: Exception) -> str:
-    """What an exception of a library says, without the pages that may follow."""
+    """The first line of an exception's message, cut to 300 characters."""
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
 
 
 def reason(error: Exception) -> str:
-    """The operating system's reason in an exception of TensorStore, or else its first line.
+    """The operating system's reason in an exception of TensorStore; without one, the exception's first line.
 
     >>> reason(ValueError("OUT_OF_RANGE: Error writing 'a/b' [os_error_code='28']"))
     'No space left on device'
@@ -34,15 +34,15 @@ def reason(error: Exception) -> str:
 
 
 class StorageError(Exception):
-    """What Orbax could not do, in a few words."""
+    """A failure of Orbax, with a short message."""
 
 
 def attempt(work: Callable[[], R]) -> R:
     """The result of a call of Orbax, inside `quiet`.
 
     Raises:
-        StorageError: for whatever else the call raises (Orbax and TensorStore have many types for a full disk or a
-            damaged folder); lack of memory stays what it is.
+        StorageError: for any exception of the call (Orbax and TensorStore have many types for a full disk or a damaged
+            folder), except for exhausted memory, which is raised unchanged.
     """
     try:
         return work()
@@ -50,22 +50,22 @@ def attempt(work: Callable[[], R]) -> R:
         if is_out_of_memory(error):
             raise
         problem = reason(error)
-    logging.getLogger("asyncio").addFilter(_is_news)  # once: the same filter is not added twice
+    logging.getLogger("asyncio").addFilter(_is_news)  # adding the same filter twice has no effect
     raise StorageError(problem)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether asyncio's record is more than another write of a failed save, which says so when it is collected."""
+    """False for asyncio's messages about the remaining writes of a failed save, logged when they are collected."""
     message = record.getMessage()
     return "never retrieved" not in message or "orbax-checkpoint-tmp" not in message
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what Orbax logs off the user's screen: what matters comes back as an exception.
+    """Suppress Orbax's log output; failures are raised as exceptions.
 
-    After a failure its other writes go on and find its event loop closed, and each would print a traceback. They are
-    waited for.
+    After a failure Orbax's other writes go on, fail because its event loop is closed, and would each print a traceback.
+    The block waits for them and suppresses these tracebacks.
     """
     logger = logging.getLogger("absl")
     level, hook, last = logger.level, sys.unraisablehook, time.monotonic()

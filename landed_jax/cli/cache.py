@@ -1,7 +1,7 @@
-"""Where the command line keeps compiled programs between runs: JAX's persistent cache, with a place and a size.
+"""JAX's persistent cache of compiled programs for the command line: its place and its size.
 
-Only settings of the environment, made before JAX is imported, so that `landed --help` waits for nothing. What the user
-has set stays. A process that has JAX already has its own settings, and keeps them: the library never gets here.
+These are environment variables, set before JAX is imported, so that `landed --help` imports no JAX. Variables that the
+user has set keep their values, and a process that has imported JAX keeps its settings. The library does not use this.
 """
 
 import hashlib
@@ -12,13 +12,13 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 SIZE = 2**30
-"""Bytes that the folder may grow to; beyond, JAX drops what was not used for longest."""
+"""Largest size of the folder in bytes; beyond it JAX removes the least recently used entries."""
 
 
 def use_cache(environment: MutableMapping[str, str]) -> None:
-    """Let this process keep compiled programs, where JAX is not imported yet and the user has not placed its cache.
+    """Set up the cache for this process, unless JAX is imported already or the user has set the cache's folder.
 
-    A folder that cannot be written or read is passed over in silence: the run then compiles.
+    A folder that cannot be read or written is ignored without a message, and the run compiles.
 
     >>> use_cache({})  # JAX is imported here, so nothing changes
     """
@@ -31,9 +31,9 @@ def use_cache(environment: MutableMapping[str, str]) -> None:
 
 
 def cache_settings(place: Path) -> dict[str, str]:
-    """The environment of a process that keeps its programs in `place`, small ones too.
+    """The environment variables for a cache in `place` that includes programs of any compile time.
 
-    The size makes JAX lock the folder while it reads and writes, so two processes can share it.
+    With a size limit JAX locks the folder while it reads and writes, so several processes can share it.
 
     >>> cache_settings(Path("xla"))["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"]
     '0'
@@ -42,7 +42,7 @@ def cache_settings(place: Path) -> dict[str, str]:
         "JAX_COMPILATION_CACHE_DIR": str(place),
         "JAX_COMPILATION_CACHE_MAX_SIZE": str(SIZE),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        # On some processors XLA prints errors about preferences of its own compiler for every program it reads back.
+        # On some processors XLA prints errors about its compiler's preferences for every program read from the cache.
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
 
@@ -50,7 +50,7 @@ def cache_settings(place: Path) -> dict[str, str]:
 def cache_folder(environment: Mapping[str, str], system: str = sys.platform) -> Path | None:
     """The folder for this machine's programs: in ``LANDED_CACHE_DIR``, or in the user's own cache folder.
 
-    Each kind of processor has its own: a home that several machines share must not give one the other's machine code.
+    Each kind of processor has its own folder, because several machines may share a home, and machine code differs.
 
     Returns:
         None where there is neither such a folder nor a home.
@@ -64,7 +64,7 @@ def cache_folder(environment: Mapping[str, str], system: str = sys.platform) -> 
         elif system == "darwin":
             parent = Path.home() / "Library" / "Caches" / "landed_jax"
         else:
-            given = Path(environment.get("XDG_CACHE_HOME", ""))  # one that is not absolute does not count, by XDG
+            given = Path(environment.get("XDG_CACHE_HOME", ""))  # by XDG a relative path is ignored
             parent = (given if given.is_absolute() else Path.home() / ".cache") / "landed_jax"
     except RuntimeError:
         return None
@@ -84,7 +84,7 @@ def processor_name(description: Path = Path("/proc/cpuinfo")) -> str:
                 if line.startswith(("model name", "flags", "Features", "CPU part")):
                     known.append(line.strip())
                 elif not line.strip():
-                    break  # the first processor's part is enough
+                    break  # the first processor's entry is enough
     except OSError:
         pass
     return hashlib.sha256("\n".join(known).encode()).hexdigest()[:12]

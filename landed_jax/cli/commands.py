@@ -1,4 +1,4 @@
-"""The commands together. Exit 0 on success; on bad usage or bad input 2, with one plain sentence on stderr."""
+"""The group of all commands. Exit status 0 on success, 2 with one sentence on stderr on bad usage or bad input."""
 
 import io
 import os
@@ -38,7 +38,7 @@ for command in (run, convert, verify, info, testbed):
 def status_of(arguments: list[str] | None) -> int:
     """Run the command line and give its exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without σ still gets its numbers
+        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot encode σ shows a replacement
     try:
         result = commands.main(arguments, prog_name="landed", standalone_mode=False)
         if sys.stdout is not None:
@@ -52,7 +52,7 @@ def status_of(arguments: list[str] | None) -> int:
     except LandedError as error:
         return _complain(str(error))
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`): nothing to say, and nothing left to flush.
+        # The reader of the output has closed the pipe (`| head`). Python would flush into it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Writing a JSON document: whole or not at all."""
+"""Atomic output of a JSON document."""
 
 import json
 import os
@@ -12,10 +12,10 @@ from landed_jax.files.atomic_file import write_file
 
 
 def check_json_target(target: str | None) -> None:
-    """Say early that a file cannot be written, before the long work.
+    """Check that a file can be written, before the computation.
 
     Raises:
-        LandedError: if the folder is not there, or the target is a folder.
+        LandedError: if the folder does not exist or is not writable, or the target is a folder.
     """
     if target in (None, "-"):
         return
@@ -29,12 +29,12 @@ def check_json_target(target: str | None) -> None:
 
 
 def write_json(document: dict[str, Any], target: str) -> None:
-    """Write to a file, replacing it at once, or to standard output for ``-``."""
+    """Write to a file, atomically, or to standard output for ``-``."""
     try:
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     except ValueError as error:
         raise LandedError("The model's values are not all finite, so they cannot be written as JSON.") from error
-    # JSON itself escapes C0 alone; other controls and bidirectional overrides would act on a terminal.
+    # JSON escapes only C0 controls. Other controls and bidirectional overrides would act on a terminal.
     text = "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
     if target == "-":
         click.echo(text, nl=False)

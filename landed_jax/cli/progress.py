@@ -13,7 +13,7 @@ Report = Callable[[int, int], None]
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Report]:
-    """A bar that is gone when the work is done."""
+    """A bar that is removed at the end of the block."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -30,7 +30,7 @@ def progress_bar(what: str) -> Iterator[Report]:
 
 @contextmanager
 def training_bar(steps: int) -> Iterator["Callable[[Training], None]"]:
-    """A bar with the loss, and a line with each task's held-out accuracy whenever it was measured."""
+    """A bar with the loss, and a line with the held-out accuracy of each task after each measurement."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

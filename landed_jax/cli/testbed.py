@@ -1,4 +1,4 @@
-"""`landed testbed`: the language whose answers are known, the model trained on it, and how well a model does there."""
+"""`landed testbed`: the language with known answers, training on it, and scores of a model."""
 
 from pathlib import Path
 

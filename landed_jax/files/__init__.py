@@ -1,1 +1,1 @@
-"""Files and folders that are there whole or not at all, and what may be read of those that others made."""
+"""Atomic files and folders, checksums, and checks on which files of an untrusted folder may be read."""

@@ -1,4 +1,4 @@
-"""A file that is there whole or not at all."""
+"""Atomic replacement of one file."""
 
 import contextlib
 import os
@@ -11,13 +11,13 @@ from landed_jax.files.unfinished import publishing, unfinished
 
 
 def write_file(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
-    """Write `data` to a file, in place of what was there: a reader sees the old file or the new one, never a part.
+    """Write `data` to a file, atomically: a reader sees the old file or the new one, never a part.
 
-    The data is on the disk before the name is. A file that is replaced keeps its permissions. A link is followed: the
-    file that it names is replaced. A pipe or a device is written to as it is.
+    The data is synced to the disk before the file takes its name. A replaced file keeps its permissions. A link is
+    followed, and its target is replaced. A pipe or a device is written to directly.
 
     Raises:
-        LandedError: if it cannot be written; what was there stays.
+        LandedError: if it cannot be written; an old file is then unchanged.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -30,7 +30,7 @@ def write_file(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
         before = None
         with contextlib.suppress(FileNotFoundError):
             before = target.stat()
-        if before is not None and not stat.S_ISREG(before.st_mode):  # a pipe or a device: nothing to replace
+        if before is not None and not stat.S_ISREG(before.st_mode):  # a pipe or a device cannot be replaced
             target.write_bytes(data)
             return
         _replace(target, data, None if before is None else stat.S_IMODE(before.st_mode))
@@ -41,7 +41,7 @@ def write_file(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
 def _replace(target: Path, data: bytes | memoryview, mode: int | None) -> None:
     temporary = target.with_name(f".landed-{secrets.token_hex(8)}.unfinished")
     with unfinished(temporary):
-        # The kernel takes the umask off; a mode that is kept is set before anything is in the file.
+        # The kernel applies the umask. A mode that is kept is set before the file has any content.
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode & 0o600)
         with os.fdopen(handle, "wb") as file:
             if mode is not None:
@@ -55,7 +55,7 @@ def _replace(target: Path, data: bytes | memoryview, mode: int | None) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's names to the disk, where the system can say so (not on Windows)."""
+    """Sync a folder's entries to the disk, where the system supports it (not on Windows)."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

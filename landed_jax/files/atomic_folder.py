@@ -1,4 +1,4 @@
-"""A new folder that is there whole or not at all, and of one writer only."""
+"""Atomic creation of a folder by a single writer."""
 
 import contextlib
 import hashlib
@@ -19,7 +19,7 @@ _UNFINISHED = re.compile(r"\..+\.unfinished-[0-9a-f]+", re.DOTALL)
 
 
 def check_destination(dst: Path) -> None:
-    """Refuse to write where something is, before any work is done.
+    """Refuse an existing destination, before any work is done.
 
     Raises:
         LandedError: if `dst` exists.
@@ -29,18 +29,18 @@ def check_destination(dst: Path) -> None:
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether this is what a killed process left of a `new_folder`."""
+    """Whether the folder's name is that of an unfinished `new_folder`, left by a killed process."""
     return _UNFINISHED.fullmatch(folder.name) is not None
 
 
 @contextlib.contextmanager
 def claimed(dst: Path) -> Iterator[None]:
-    """Keep every other process and thread from writing `dst`, and remove what killed ones have left of it.
+    """Exclude every other process and thread from writing `dst`, and remove unfinished folders of killed ones.
 
-    The lock is a file beside `dst` that the system lets go of when the process ends, however it ends.
+    The lock is on a file beside `dst`; the system releases it when the process ends, by whatever cause.
 
     Raises:
-        LandedError: if `dst` exists, is being written by somebody else, or lies where nothing can be written.
+        LandedError: if `dst` exists, is being written by another process or thread, or its parent is not writable.
     """
     dst = Path(dst).absolute()
     check_destination(dst)
@@ -57,11 +57,11 @@ def claimed(dst: Path) -> Iterator[None]:
         except OSError as error:
             raise LandedError(f"{dst} cannot be written: {error.strerror or error}.") from error
         try:
-            with unfinished(lock):  # removed while it is held: who waits for it sees that, and makes another
+            with unfinished(lock):  # removed before it is released: a waiting process notices and creates a new one
                 check_destination(dst)  # again, under the lock: another writer may have finished since the first check
                 left = re.compile(re.escape(_beside(dst, "unfinished-").name) + "[0-9a-f]+")
                 for name in filter(left.fullmatch, os.listdir(dst.parent)):
-                    remove(dst.with_name(name))  # no live writer has these: every writer holds the lock
+                    remove(dst.with_name(name))  # these belong to killed processes: a live writer would have the lock
                 yield
         finally:
             held.lock.release()
@@ -69,10 +69,10 @@ def claimed(dst: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def new_folder(dst: Path) -> Iterator[Path]:
-    """A folder to fill beside `dst`, which takes its name at the end, once all of it is on the disk.
+    """A folder to fill, beside `dst`; it is renamed to `dst` at the end, after all of it is synced to the disk.
 
     Raises:
-        LandedError: if `dst` exists, is being written by somebody else, or cannot be written.
+        LandedError: if `dst` exists, is being written by another process or thread, or cannot be written.
     """
     with claimed(dst), fill_folder(dst) as folder:
         yield folder
@@ -80,7 +80,7 @@ def new_folder(dst: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def fill_folder(dst: Path) -> Iterator[Path]:
-    """`new_folder`, for who has `claimed` `dst` already."""
+    """`new_folder` for a caller that has `claimed` `dst` already."""
     dst = Path(dst).absolute()
     try:
         with unfinished(_beside(dst, f"unfinished-{secrets.token_hex(8)}")) as folder:
@@ -99,7 +99,7 @@ def fill_folder(dst: Path) -> Iterator[Path]:
 
 
 def _beside(dst: Path, what: str) -> Path:
-    """A hidden name beside `dst`, of its own; one that is too long for that is shortened to its hash."""
+    """A hidden name beside `dst`, derived from its name, or from its hash where the name is too long."""
     name = os.fsencode(dst.name)
     stem = dst.name if len(name) < 200 else hashlib.sha256(name).hexdigest()
     return dst.with_name(f".{stem}.{what}")
@@ -107,7 +107,7 @@ def _beside(dst: Path, what: str) -> Path:
 
 @contextlib.contextmanager
 def _parents(dst: Path) -> Iterator[None]:
-    """Make the folders above `dst`, and take away again those that are left empty."""
+    """Create the parents of `dst`, and remove those that are empty at the end."""
     missing = [parent for parent in dst.parents if not parent.exists()]
     try:
         try:
@@ -116,13 +116,13 @@ def _parents(dst: Path) -> Iterator[None]:
             raise LandedError(f"{dst} cannot be written: {error.strerror or error}.") from error
         yield
     finally:
-        with contextlib.suppress(OSError):  # for a folder that another process has written to
+        with contextlib.suppress(OSError):  # another process may have written to the folder
             for parent in missing:
                 parent.rmdir()
 
 
 def _sync(folder: Path) -> None:
-    """Bring every file of a folder to the disk: else a power cut could leave a name with nothing behind it."""
+    """Sync every file of a folder to the disk: a power cut after the rename could otherwise leave empty files."""
     for inside, _, names in os.walk(folder):
         for name in names:
             with open(os.path.join(inside, name), "rb") as file:

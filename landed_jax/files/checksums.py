@@ -1,4 +1,4 @@
-"""Checksums: a changed bit is found before it becomes another number."""
+"""Checksums of folders and JSON objects, to detect changed bits before values are used."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ _SEAL = "checksum"
 
 
 def folder_checksums(folder: Path, besides: str = "") -> dict[str, str]:
-    """CRC-32 of every file of a folder, by its path within, but for the one that is named."""
+    """CRC-32 of every file of a folder, by its path in the folder, except for the file `besides`."""
     paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
     named = ((path.relative_to(folder).as_posix(), path) for path in paths)
     return {name: _crc32(path) for name, path in named if name != besides}

@@ -1,4 +1,4 @@
-"""Only the ordinary files of a folder: links that lead out of it are not followed."""
+"""Access to the ordinary files of an untrusted folder. Links that lead out of it are not followed."""
 
 import re
 import shutil
@@ -12,11 +12,11 @@ _HUB_REPOSITORY = re.compile(r"(models|datasets|spaces)--.+")
 def file_inside(folder: Path, name: str) -> Path | None:
     """The real path of the file `name` in an untrusted folder, links resolved; None if there is no such file.
 
-    A link may lead to another file of the folder; in a Hugging Face cache also into the folder's own repository
-    (``models--…/blobs``), where the files of its snapshots are.
+    A link may lead to another file of the folder, and in a Hugging Face cache also to the repository that the folder
+    belongs to (``models--…/blobs``), where the files of its snapshots are stored.
 
     Raises:
-        LandedError: if it is no ordinary file, or a link to somewhere else.
+        LandedError: if it is not an ordinary file, or is a link to another place.
     """
     path = folder / name
     try:
@@ -39,7 +39,7 @@ def _is_repository(folder: Path) -> bool:
 
 
 def copy_inside(folder: Path, name: str, to: Path) -> None:
-    """Copy a file of a folder, where it is there, with its permissions; as `file_inside` finds it."""
+    """Copy a file of a folder with its permissions, if it exists; the file is found by `file_inside`."""
     if (path := file_inside(folder, name)) is not None:
         try:
             shutil.copy(path, to / name)
@@ -48,7 +48,7 @@ def copy_inside(folder: Path, name: str, to: Path) -> None:
 
 
 def keep_private(src: Path, dst: Path) -> None:
-    """Take from every file of `dst` the permissions for others that some file of `src` does not give."""
+    """Remove from every file of `dst` the group and other permissions that any file of `src` lacks."""
     given = 0o777
     for path in src.rglob("*"):
         if path.is_file():

@@ -11,7 +11,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
-        LandedError: if the file is missing, unreadable, not JSON, or holds something else than an object.
+        LandedError: if the file is missing, unreadable, not JSON, or does not contain an object.
     """
     if path.exists() and not path.is_file():  # a pipe or a device might never end
         raise LandedError(f"{path} is not an ordinary file.")

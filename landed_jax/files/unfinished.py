@@ -1,4 +1,4 @@
-"""What is being written now, so that a process that ends at once can still take it away."""
+"""A register of files and folders that are being written, so that an interrupted process can remove them."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 _unfinished: set[Path] = set()
 
 publishing = threading.Lock()
-"""Held while something finished takes its name. Who takes away what is unfinished, and ends the process, keeps it."""
+"""Locked during a rename to the final name. The thread that removes unfinished files and ends the process keeps it."""
 
 
 @contextlib.contextmanager
@@ -26,16 +26,16 @@ def unfinished(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished() -> None:
-    """Remove everything that is being written: for a process that will not come back to its blocks.
+    """Remove everything that is being written, in a process that ends before its `unfinished` blocks do.
 
-    Take `publishing` before, and keep it: another thread might give what is left of its folder the name.
+    Acquire `publishing` before, and do not release it: another thread could otherwise rename an emptied folder.
     """
     for path in list(_unfinished):
         remove(path)
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder that may not be there."""
+    """Remove a file or folder, if it exists."""
     for _ in range(50):  # after a failure Orbax's threads may still be writing into a folder
         with contextlib.suppress(OSError):
             os.unlink(path)

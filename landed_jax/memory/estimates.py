@@ -1,4 +1,4 @@
-"""What a call will need, from shapes alone: nothing is read, nothing is run."""
+"""Estimates of the memory that a call needs, from shapes alone: no weights are read and no program runs."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ def trace_bytes(
         positions: how many of them are recorded; by default all.
 
     Raises:
-        LandedError: for sizes below 1, and more positions than there are.
+        LandedError: for sizes below 1, or more positions than tokens.
 
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> trace_bytes(config, length=3, dtype="float32")["neuron"]
@@ -62,10 +62,10 @@ def attribution_bytes(
     effects: bool = False,
     dtype: Any = None,
 ) -> dict[int, int]:
-    """Bytes, about, that `attribute_streaming` needs beside the forward pass, by its number of passes.
+    """Estimated bytes that `attribute_streaming` needs beside the forward pass, by its number of passes.
 
-    One pass keeps every layer's factors and shares one layer's at a time; two passes keep one layer's factors and
-    shares alone, a few arrays of the size of its neurons. What a reduction keeps comes on top in both.
+    One pass keeps the factors of all layers and the contributions of one; two passes keep the factors and the
+    contributions of one layer, a few arrays of the size of its neurons. The result of the reduction is not included.
 
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=9, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> needed = attribution_bytes(config, length=3, dtype="float32")
@@ -81,7 +81,7 @@ def attribution_bytes(
 
 
 def choose_passes(needed: Mapping[int, int], weights: int = 0) -> Literal[1, 2]:
-    """One pass if what it keeps fits into a quarter of what the weights leave of the device's memory, else two.
+    """One pass if its memory fits into a quarter of what the weights leave of the device's memory, otherwise two.
 
     Args:
         needed: `attribution_bytes`, by the number of passes.
@@ -94,7 +94,7 @@ def choose_passes(needed: Mapping[int, int], weights: int = 0) -> Literal[1, 2]:
 
 
 def weight_bytes(params: Params) -> int:
-    """Bytes of the parameters on one device; under ``jit``, where it cannot be seen how they lie, of all of them.
+    """Bytes of the parameters on one device; under ``jit``, where their sharding is unknown, of all of them.
 
     >>> weight_bytes({"embed": {"W_E": jnp.zeros((11, 8), "float32")}})
     352
@@ -109,9 +109,9 @@ def weight_bytes(params: Params) -> int:
 
 
 def least_bytes(config: ModelConfig, weights: int, length: int) -> int:
-    """Bytes that a run of one prompt cannot do without: `weights`, one layer's values, and each layer's key heads.
+    """A lower bound of the bytes for one prompt: `weights`, the values of one layer, and the key heads of all layers.
 
-    Less than it takes, so that nothing is refused that would have worked. Nothing is traced for it.
+    It is below the real use, so that no run is refused that would have succeeded. Nothing is traced.
     """
     numbers = (
         config.d_model + 2 * config.d_ff + config.n_layers * (config.n_kv_heads * config.head_dim + config.n_heads)

@@ -1,4 +1,4 @@
-"""Keep the memory that a process frees, for programs that run again and again on a CPU."""
+"""A setting of the C library that keeps freed memory in the process, for programs that run many times on a CPU."""
 
 import contextlib
 import ctypes
@@ -9,21 +9,21 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees, in place of handing it back to the system each time.
+    """Keep freed memory in this process instead of returning it to the system each time.
 
-    On a CPU every call of a compiled program takes its results and what it holds meanwhile from the C library. glibc
-    hands large pieces back when they are freed, and the system clears each page anew for the next call. After this
-    call the pages stay, once the first few calls have made room; ``docs/performance.md`` says what that is worth. In
-    return the process never shrinks (gaps between what is in use can make it grow beyond what it needs at once), and
-    all threads take their memory from one heap.
+    On a CPU every call of a compiled program allocates its results and temporaries from the C library. glibc returns
+    large blocks to the system when they are freed, and the system clears every page again for the next call. With this
+    setting the pages stay in the process, after the first few calls have allocated them; the gain is measured in
+    ``docs/performance.md``. In return the process does not shrink (fragmentation can make it grow beyond its largest
+    need), and all threads allocate from one heap.
 
-    Call it once, before the first computation; arenas of threads that run already stay as they are. It holds for the
-    whole process, with all other libraries in it, so nothing in this package calls it for you. On an accelerator it
-    changes nothing for the device's memory.
+    Call it once, before the first computation; existing arenas of running threads are not affected. The setting is
+    for the process and all libraries in it, so this package never makes it by itself. It has no effect on the memory
+    of an accelerator.
 
     Returns:
-        Whether glibc took the settings: False on macOS, on Windows and with musl. Of an allocator that was loaded in
-        glibc's place (jemalloc, tcmalloc) it says nothing.
+        Whether glibc accepted the settings: False on macOS, on Windows and with musl. The value says nothing about an
+        allocator that replaces glibc's (jemalloc, tcmalloc).
 
     References:
         ``mallopt(3)``: M_MMAP_MAX, M_TRIM_THRESHOLD, M_ARENA_MAX.

@@ -1,4 +1,4 @@
-"""How much memory this process may use on its machine and its devices."""
+"""The memory that this process may use, on the machine and on its devices."""
 
 import os
 from pathlib import Path
@@ -12,14 +12,14 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def host_memory() -> int:
-    """Bytes of the machine's memory, or of the part that a container or a batch system leaves to this process."""
-    import psutil  # here, as few calls need it
+    """Bytes of the machine's memory, or the lower limit of a container or a batch system."""
+    import psutil  # few calls need it
 
     return min([psutil.virtual_memory().total, *cgroup_limits(), *process_limits()])
 
 
 def process_limits() -> list[int]:
-    """The limits, in bytes, that a shell or a batch system has set on this process's address space and data."""
+    """Limits in bytes on this process's address space and data, set by a shell or a batch system."""
     try:
         import resource
     except ImportError:  # not on Windows
@@ -35,14 +35,14 @@ def device_memory(device: Any = None) -> int:
 
 
 def default_device() -> Any:
-    """The device that new arrays go to, however it was chosen."""
+    """The device on which JAX puts new arrays."""
     return next(iter(jnp.zeros(()).devices()))
 
 
 def cgroup_limits(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> list[int]:
-    """The limits, in bytes, of this process's control groups and of all groups above; none where there is no Linux.
+    """Limits in bytes of this process's control groups and of their parents; empty on other systems than Linux.
 
-    Looks where systemd and containers mount them: ``/sys/fs/cgroup``, and ``memory`` there for version 1.
+    Control groups are read where systemd and containers mount them: ``/sys/fs/cgroup``, for version 1 its ``memory``.
 
     References:
         Linux kernel documentation: cgroup-v2 (memory.max), cgroup-v1/memory (memory.limit_in_bytes).
@@ -63,7 +63,7 @@ def cgroup_limits(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> lis
             root, name = cgroups / "memory", "memory.limit_in_bytes"
         else:
             continue
-        # Inside a container the path may be the host's: then the root's own file is the one that is there.
+        # In a container the path may be the host's. Then only the root's own file exists.
         parts = [part for part in group.split("/") if part]
         if ".." in parts:
             parts = []

@@ -1,17 +1,17 @@
-"""Too little memory, said in one sentence: before the work where it can be known, else from the error that comes."""
+"""Reports of too little memory, in one sentence: before a computation where it is foreseeable, or from its error."""
 
 from landed_jax.errors import LandedError
 
 
 def require_memory(needed: int, available: int, what: str) -> None:
-    """Refuse what cannot fit. A system that promises memory it has not would kill the process halfway.
+    """Refuse what cannot fit: a system that overcommits memory would kill the process during the work.
 
     Args:
-        needed: bytes that `what` takes at the very least.
+        needed: a lower bound of the bytes that `what` takes.
         available: bytes that this process may use.
 
     Raises:
-        LandedError: if there are fewer.
+        LandedError: if `needed` is more than `available`.
 
     >>> require_memory(3 << 30, 2 << 30, "This model's weights")
     Traceback (most recent call last):
@@ -24,7 +24,7 @@ def require_memory(needed: int, available: int, what: str) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this is how Python, NumPy or XLA say that memory has run out.
+    """Whether an exception of Python, NumPy or XLA means that memory is exhausted.
 
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError("out of range"))
     (True, False)
@@ -37,7 +37,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory(error: BaseException) -> str:
-    """What a user is told then."""
+    """The message for a user, from an exception for which `is_out_of_memory` is true."""
     said = str(error).strip().splitlines()
     detail = f" ({said[0][:200]})" if said else ""
     return (

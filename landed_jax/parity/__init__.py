@@ -1,1 +1,1 @@
-"""Parity with `transformers`, rung by rung. The one place that uses torch, and only when asked."""
+"""Parity with `transformers`, rung by rung. The only importer of torch, at call time."""

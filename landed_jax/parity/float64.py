@@ -1,4 +1,4 @@
-"""`transformers` in float64 throughout, one module at a time."""
+"""`transformers` in float64, with one module's weights in float64 at a time."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 @contextlib.contextmanager
 def float64_throughout() -> Iterator[None]:
-    """Make `transformers` compute in float64 where it asks for float32: in norms, rotary tables and softmax."""
+    """Make `transformers` compute in float64 where its code names float32: in norms, rotary tables and softmax."""
     import torch
 
     before = torch.get_default_dtype()
@@ -21,9 +21,9 @@ def float64_throughout() -> Iterator[None]:
 
 
 def widen_as_it_runs(model: Any) -> None:
-    """Let each part of a decoder hold its weights in float64 while it runs, and as they were before and after.
+    """Convert the weights of each part of a decoder to float64 for its run, and back afterwards.
 
-    Every narrower float goes there and back unaltered. The rotary tables are made anew. Call and run it under
+    Narrower floats survive the round trip unchanged. The rotary tables are recomputed. Call it and run the model under
     `float64_throughout`.
     """
 

@@ -1,4 +1,4 @@
-"""The ladder: our value and the reference's at every module, in the order in which they are computed."""
+"""The ladder: this package's value and the reference's at every module, in the order of computation."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ from landed_jax.nn.hook_points import HookPoint
 from landed_jax.trace import Trace
 
 TOLERANCE = 1e-10
-"""The largest difference that passes, relative to the rung's largest value: far above float64's rounding through a deep
-model, and far below what any mistake makes. (float32's own rounding can be 3e-5 of a rung in a real model.)"""
+"""The largest difference that passes, relative to the rung's largest value: far above float64's rounding in a deep
+model, and far below the effect of a mistake. (Rounding in float32 can reach 3e-5 of a rung in a real model.)"""
 
 TINY = float(np.finfo(np.float64).tiny)
-"""Keeps a rung of zeros from dividing by 0."""
+"""A lower bound of the divisor, for a rung of zeros."""
 
 LADDER_SITES = frozenset(
     {
@@ -89,7 +89,7 @@ def climb(trace: Trace, reference: dict[str, np.ndarray]) -> Ladder:
 
 
 def rounding_of(logits: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> float:
-    """How far logits are off at real tokens, in units of the reference's largest."""
+    """The largest error of logits at real tokens, in units of the reference's largest logit."""
     return float(np.abs(logits - reference)[mask].max() / max(float(np.abs(reference[mask]).max()), TINY))
 
 

@@ -1,4 +1,4 @@
-"""The reference's own numbers: a `transformers` model run with hooks on every module. Needs torch."""
+"""The reference values: a `transformers` model, run with hooks on every module. Needs torch."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def check_same_model(config: ModelConfig, folder: Path) -> None:
     """Refuse to compare models of different shapes.
 
     Raises:
-        LandedError: if the folder is no Llama or Mistral checkpoint, or its facts are others.
+        LandedError: if the folder is not a Llama or Mistral checkpoint, or its config differs.
     """
     other = config_from_hf(read_json_object(folder / "config.json")).to_dict()
     mine = config.to_dict()
@@ -43,8 +43,8 @@ def check_same_model(config: ModelConfig, folder: Path) -> None:
 def reference_rungs(folder: Path, ids: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
     """The output of every module of the reference in float64, by rung, and its logits; 0 on padding.
 
-    Each prompt runs alone: the reference lets the longest prompt of a batch set the dynamic rotary scaling of all.
-    Memory holds the weights as they are stored, and one layer of them in float64.
+    Each prompt runs alone, because in the reference the longest prompt of a batch sets the dynamic rotary scaling of
+    all. Memory use is the weights as stored, and one layer of them in float64.
 
     Args:
         folder: an HF folder; only safetensors are opened.
@@ -61,7 +61,7 @@ def reference_rungs(folder: Path, ids: np.ndarray, mask: np.ndarray) -> dict[str
 
 def _run_each(model: Any, ids: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
     whole: dict[str, np.ndarray] = {}
-    # Shortest first: the reference keeps the scaling that a longer prompt before set.
+    # Shortest first: the reference keeps the scaling of a longer prompt that ran before.
     for row in np.argsort(mask.sum(axis=-1), kind="stable"):
         real = mask[row]
         for name, value in _run(model, ids[row][real]).items():
@@ -88,7 +88,7 @@ def _open(folder: Path) -> Any:
             attn_implementation="eager",
             output_loading_info=True,
         )
-    except Exception as error:  # transformers and safetensors raise many types for a folder they cannot read
+    except Exception as error:  # transformers and safetensors raise many types for an unreadable folder
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise LandedError(f"transformers cannot open {folder}: {first}") from error
     finally:

@@ -1,4 +1,4 @@
-"""Where the truth is known: a language whose answers are labelled, and models whose mechanism is planted."""
+"""Ground truth for analyses: a language with labelled answers, and models with a planted mechanism."""
 
 from landed_jax.testbed.example import Example, Pair, Task
 from landed_jax.testbed.language import TASKS, conditions, pairs

@@ -11,19 +11,19 @@ _ATTACHED = frozenset(".,")
 
 @dataclass(frozen=True)
 class Example:
-    """A sentence in which one word has to be guessed.
+    """A sentence in which one word has to be predicted.
 
-    Every word and punctuation mark is one token, and a BOS token comes first: word ``i`` stands in column ``i + 1``.
+    Every word and punctuation mark is one token, after a BOS token: word ``i`` is in column ``i + 1``.
 
     Attributes:
         task: the task's name.
         condition: the kind of sentence within the task, such as ``two attractors``.
-        words: the whole sentence.
-        cut: which word is to be guessed; what stands before it is the prompt.
-        foil: the wrong answer to compare with.
+        words: the sentence, with its answer.
+        cut: the index of the word to predict; the words before it are the prompt.
+        foil: the wrong answer for comparison.
         evidence: the last column before the answer in which the matched sentence has another token. Names of several
-            words, and words that were said several times, differ in earlier columns too.
-        combination: what is either learnt from or held out, never both: a subject and a wording, a pair of names, …
+            words, and repeated words, differ in earlier columns too.
+        combination: the unit that is either trained on or held out: a subject and a wording, a pair of names, …
 
     >>> example = Example("facts", "capital", ("The", "capital", "is", "Rome", "."), 3, "Paris", 2, ("Italy", "0"))
     >>> example.prompt, example.answer
@@ -51,10 +51,10 @@ class Example:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two prompts of one length that differ in what decides the answer, for activation patching.
+    """Two prompts of one length that differ in the evidence for the answer, for activation patching.
 
-    What is right for the corrupted prompt is the foil of the clean one. Of a pair that is held out, the
-    clean sentence is.
+    The answer of the corrupted prompt is the foil of the clean one. In a held-out pair, the combination of the clean
+    sentence is held out.
     """
 
     clean: Example
@@ -66,11 +66,11 @@ class Task:
     """A kind of sentence.
 
     Attributes:
-        conditions: the kinds within it, each with a score of its own.
-        words: every word that its sentences can have.
-        draw: ``draw(chooser, condition, held_out)``: a pair whose clean sentence is of a combination that is held out
-            of the training, or of one that is not.
-        learn: a sentence to learn from, never of a combination that is held out in its condition.
+        conditions: the kinds within it, each of which is scored separately.
+        words: all words of its sentences.
+        draw: ``draw(chooser, condition, held_out)``: a pair whose clean sentence has a combination that is held out of
+            the training, or one that is not.
+        learn: a sentence for training, never of a combination that is held out in its condition.
     """
 
     name: str
@@ -91,7 +91,7 @@ def spell(words: tuple[str, ...]) -> str:
 
 @functools.lru_cache(maxsize=1 << 18)
 def chance(*combination: str) -> float:
-    """A number in [0, 1) that belongs to a combination, the same on every machine: it decides what is held out.
+    """A hash of a combination as a number in [0, 1), the same on every machine; it decides what is held out.
 
     >>> chance("Mary", "John") == chance("Mary", "John") != chance("John", "Mary")
     True

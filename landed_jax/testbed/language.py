@@ -1,4 +1,4 @@
-"""The language: all tasks and stories mixed into rows of tokens, each row made from its number alone."""
+"""The language: tasks and stories mixed into rows of tokens; each row is determined by its number."""
 
 import functools
 import random
@@ -20,7 +20,7 @@ TASKS = {
     task.name: task for task in (facts.TASK, agreement.TASK, indirect_object.TASK, induction.TASK, succession.TASK)
 }
 
-# How much of the language each kind is, in draws; the rest are stories.
+# The share of each task among the draws; the rest are stories.
 _SHARES = {
     facts.TASK: 0.33,
     agreement.TASK: 0.18,
@@ -37,11 +37,11 @@ def pairs(task: str, condition: str, count: int, *, held_out: bool = True, seed:
     Args:
         task: one of `TASKS`.
         condition: one of the task's `conditions`.
-        held_out: clean prompts of combinations that the condition never has in training, or of those that it has. The
-            same prompt may come more than once: some conditions have few.
+        held_out: clean prompts of combinations that are held out of the condition's training, or of the others. A
+            prompt may occur more than once, as some conditions have few.
 
     Raises:
-        LandedError: for a task or condition that there is not.
+        LandedError: for an unknown task or condition.
 
     >>> pair = pairs("facts", "capital", 1)[0]
     >>> pair.clean.foil == pair.corrupted.answer, pair.clean.cut == pair.corrupted.cut
@@ -64,9 +64,9 @@ def conditions() -> Iterator[tuple[str, str]]:
             yield name, condition
 
 
-@functools.cache  # asked for with every batch
+@functools.cache  # called for every batch
 def words() -> tuple[str, ...]:
-    """The closed vocabulary, in the order of its ids; the special tokens come before."""
+    """The closed vocabulary in the order of ids, without the special tokens, whose ids come first."""
     found: set[str] = set(stories.WORDS).union(*(task.words for task in TASKS.values()))
     return tuple(sorted(found))
 
@@ -98,7 +98,7 @@ class Rows:
                 room -= len(sentence)
 
     def batch(self, step: int, size: int) -> np.ndarray:
-        """Ids ``[size, ROW]``; after the EOS, -1."""
+        """Ids ``[size, ROW]``; -1 after the EOS."""
         ids = {word: i for i, word in enumerate((*SPECIAL, *words()))}
         rows = np.full((size, ROW), -1, np.int32)
         for row in range(size):

@@ -1,4 +1,4 @@
-"""Words that carry no facts, by part of speech; every singular noun here takes "a", never "an"."""
+"""Words that carry no facts, by part of speech. Every singular noun takes "a", not "an"."""
 
 
 def _words(text: str) -> tuple[str, ...]:

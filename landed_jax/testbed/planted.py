@@ -1,10 +1,10 @@
-"""Planted models: small parameter sets whose mechanism is known exactly, for analyses to find by name.
+"""Planted models: small parameter sets with an exactly known mechanism, as ground truth for analyses.
 
-Each function draws a random background and plants a mechanism on a few coordinates of the stream that are kept for
-it: every random head, neuron and bias writes 0 there (though it may read them), and planted components write nowhere
-else. γ is drawn from [0.5, 1.5] at every read site and divided out where the mechanism passes through it, so the
-formulas below hold for any γ, prompt and background, up to rounding. In them, σ without an index is the final norm's
-at the prompt's last position.
+Each function draws a random background and plants a mechanism on a few reserved coordinates of the stream: random
+heads, neurons and biases write 0 to these coordinates (though they may read them), and planted components write to no
+others. γ is drawn from [0.5, 1.5] at every read site and divided out where the mechanism passes through it, so the
+formulas below are valid for any γ, prompt and background, up to rounding. In them, σ without an index is the final
+norm's at the prompt's last position.
 """
 
 import dataclasses
@@ -27,17 +27,17 @@ from landed_jax.numerics import compute_dtype
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
 
-# With this base the slowest of the four rotary pairs turns by 2e-7 radians a position: a score there is content alone.
+# With this base the slowest of the four rotary pairs turns by 2e-7 radians per position: its scores ignore position.
 CONFIG = ModelConfig(
     vocab_size=40, d_model=32, n_layers=3, n_heads=6, n_kv_heads=2, head_dim=8, d_ff=24, rope=RopeConfig(theta=1e9)
 )
 BIASED_CONFIG = dataclasses.replace(CONFIG, attention_bias=True, mlp_bias=True)
 
-MAX_BACKGROUND = 0.1  # beyond it random writes can outgrow the planted ones
+MAX_BACKGROUND = 0.1  # above it random writes can exceed the planted ones
 
-_EVERY = 0  # the coordinate on which every token's embedding is the same
-_SIZE = 4  # what embeddings hold on planted coordinates: enough to outweigh a background up to its maximum
-_LENGTH = 8  # tokens in a prompt, where the caller does not choose
+_EVERY = 0  # the coordinate that is equal in all tokens' embeddings
+_SIZE = 4  # the value of embeddings on planted coordinates: larger than any background in range
+_LENGTH = 8  # default number of tokens in a prompt
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +45,11 @@ class Planted:
     """A model with a known mechanism, and the prompt and tokens that show it.
 
     Attributes:
-        params: one subtree a layer, in the default float of the moment it was made.
-        prompt: token ids; the mechanism is to be seen at the last one.
-        target, against: the token ids to attribute; `against` is None where the bare logit is meant.
-        writes: what was planted, largest |landed contribution| first, at the prompt's last column; a copying head's
-            names its source column.
+        params: one subtree per layer, in JAX's default float at the time of the call.
+        prompt: token ids; the mechanism acts at the last one.
+        target, against: the token ids to attribute; `against` is None for a bare logit.
+        writes: the planted writes at the prompt's last column, largest |landed contribution| first; that of a copying
+            head has its source column.
     """
 
     config: ModelConfig
@@ -82,12 +82,12 @@ def copying_head(
 ) -> Planted:
     """One head that attends to a marked token by its content and writes that token's unembedding direction.
 
-    Eight tokens of the vocabulary are marked; the prompt holds one of them, `target`, at column `source`, and
-    `against` is another. The head's query is the same at every position and meets marked tokens' keys alone, on the
-    slowest rotary pair; every other score is 0, so from the source on it attends with A > 0.999, wherever the source
-    is. Its value is the token's identity, and what it writes is, as the final norm hears it, along the token's
-    unembedding on eight coordinates that nothing else writes to, not even the embedding; the marked tokens are
-    orthonormal there. With σ_k that of the norm before the head, at the source, its landed contribution is
+    Eight tokens of the vocabulary are marked. The prompt has one of them, `target`, at column `source`; `against` is
+    another. The head's query is the same at every position and matches only the keys of marked tokens, on the slowest
+    rotary pair. Every other score is 0, so from the source on it attends with A > 0.999 to the source. Its value is the
+    token's identity, and its landed write is along the token's unembedding, on eight coordinates to which no other
+    component writes, the embedding included; the marked tokens' unembeddings are orthonormal on them. With σ_k that of
+    the norm before the head, at the source, its landed contribution is
 
         8 A / (σ_k σ)   to the target,   0   to every other marked token.
 
@@ -99,7 +99,7 @@ def copying_head(
         seed: of the background, the marked tokens, their directions and the prompt.
 
     Raises:
-        LandedError: for a head or source that is not there, or a background out of range.
+        LandedError: for a head or source out of range, or a background out of range.
 
     >>> from landed_jax.analysis.attribution.attribute import attribute
     >>> planted = copying_head(layer=1, head=2, source=3)
@@ -122,7 +122,7 @@ def copying_head(
 
     at = params["layers"][str(layer)]
     attn, heard, key = at["attn"], 1 / at["attn_norm"]["gamma"], head // config.group_size
-    slow = config.head_dim // 2 - 1  # rotary embedding pairs it with the last coordinate
+    slow = config.head_dim // 2 - 1  # paired with the last coordinate by the rotary embedding
     _silence_head(attn, head)
     attn["W_Q"][head, slow, _EVERY] = 8 * heard[_EVERY]
     attn["W_K"][key, [slow, -1]] = 0
@@ -140,11 +140,11 @@ def copying_head(
 def writing_neuron(layer: int = 1, neuron: int = 5, *, background: float = 0.02, seed: int = 0) -> Planted:
     """One neuron that alone writes the direction of a logit difference.
 
-    It fires on a trigger token, the prompt's last and nowhere else in it, and is exactly 0 at every other token. As
-    the final norm hears it, it writes ``W_U[target] − W_U[against]``, which is 2 v with v a unit vector on four
-    coordinates: the two tokens' unembeddings are equal on all others. Nothing else writes there but the embedding,
-    which is random there and of the background's size; every other head's and neuron's landed contribution to the
-    difference is exactly 0. With σ_s that of the norm before the neuron, its activation and landed contribution are
+    It is active on a trigger token, which is the prompt's last only, and exactly 0 at every other token. Its write
+    after the final norm is along ``W_U[target] − W_U[against]``, which is 2 v with v a unit vector on four coordinates:
+    the two tokens' unembeddings are equal on all others. Only the embedding also writes to these four, random values of
+    the background's size; every other head's and neuron's landed contribution to the difference is exactly 0. With σ_s
+    that of the norm before the neuron, its activation and landed contribution are
 
         a = silu(4/σ_s) · 4/σ_s   and   a / σ.
 
@@ -189,11 +189,11 @@ def writing_neuron(layer: int = 1, neuron: int = 5, *, background: float = 0.02,
 def null_space_neuron(neuron: int = 5, *, background: float = 0.02, seed: int = 0) -> Planted:
     """One neuron of the last layer that writes into the null space of the unembedding, and acts through σ alone.
 
-    Four columns of ``W_U`` are 0, so whatever γ is, no logit hears those coordinates; the neuron is all that writes
-    there. Its landed contribution to every logit, centred or not, is exactly 0. With |w| its write's length, its σ
+    Four columns of ``W_U`` are 0, so for any γ no logit depends on those coordinates directly; only the neuron writes
+    to them. Its landed contribution to every logit, centred or not, is exactly 0. With |w| its write's length, its σ
     share is ``|w|² / (d σ²)``, and without it every logit is multiplied by σ/σ′, where ``σ′² = σ² − |w|²/d``: its
-    direct and its total effect are both ``logit · (1 − σ/σ′)``. The target's logit, the largest, is the embedding's
-    work. With σ_s that of the norm before the neuron, ``|w| = 2 silu(4/σ_s) / σ_s``.
+    direct and its total effect are both ``logit · (1 − σ/σ′)``. The target's logit, the largest, comes from the
+    embedding. With σ_s that of the norm before the neuron, ``|w| = 2 silu(4/σ_s) / σ_s``.
 
     Args:
         neuron: its index; the layer is the last.
@@ -215,7 +215,7 @@ def null_space_neuron(neuron: int = 5, *, background: float = 0.02, seed: int = 
     params = _background(config, null.stop, background, random)
     W_U = params["unembed"]["W_U"]
     W_U[:, null] = 0
-    # What every embedding says: without it a background of 0 would leave no logit for σ to divide.
+    # Read from all embeddings alike: with a background of 0 all logits would otherwise be 0.
     W_U[:, _EVERY] = random.uniform(-1, 1, config.vocab_size)
     target = int(random.integers(config.vocab_size))
     W_U[target, _EVERY] = 2
@@ -239,13 +239,13 @@ def cancelling_writes(
     background: float = 0.02,
     seed: int = 0,
 ) -> Planted:
-    """A head, and a neuron of a later layer that undoes what the head wrote: gross large, net nothing.
+    """A head, and a neuron of a later layer that cancels the head's write: large gross, zero net contribution.
 
-    The head's value is 1 at every source, by its bias, so whatever it attends to, it writes the same vector. The
-    neuron reads nothing; its biases make its activation ``silu(1) · 1``, and it writes the head's vector negated, to
-    rounding, at every position of every prompt. As the final norm hears it, that vector is 4 v with v the target's
-    unembedding, a unit vector, on four coordinates that nothing else writes to. The two landed contributions are
-    ``+4/σ`` and ``−4/σ``. Layers between the two hear the head's write, those after hear neither.
+    The head's value is 1 at every source, by its bias, so its write is the same for any pattern. The neuron reads
+    nothing; its biases make its activation ``silu(1) · 1``, and it writes the negative of the head's vector, to
+    rounding, at every position of every prompt. Multiplied by the final γ, that vector is 4 v with v the target's
+    unembedding, a unit vector, on four coordinates to which no other component writes. The two landed contributions
+    are ``+4/σ`` and ``−4/σ``. Layers between the two read the head's write, later layers read neither.
 
     Args:
         head_layer, head: where to plant the head.
@@ -257,7 +257,7 @@ def cancelling_writes(
         The `writes` are the head, then the neuron; they are equally large.
 
     Raises:
-        LandedError: for a head or neuron that is not there or not in this order, or a background out of range.
+        LandedError: for a head or neuron out of range or not in this order, or a background out of range.
 
     >>> from landed_jax.analysis.attribution.attribute import attribute
     >>> planted = cancelling_writes()
@@ -295,9 +295,9 @@ def cancelling_writes(
 
 
 def _background(config: ModelConfig, kept: int, size: float, random: np.random.Generator) -> Params:
-    """Random leaves (NumPy, float64) under which the first `kept` coordinates hold what the embedding put there.
+    """Random leaves (NumPy, float64) under which only the embedding writes to the first `kept` coordinates.
 
-    The embedding there is `_SIZE` on the first coordinate and 0 on the rest, for every token.
+    Every token's embedding is `_SIZE` on the first of these coordinates and 0 on the rest.
     """
     if not 0 <= size <= MAX_BACKGROUND:
         raise LandedError(f"A background of {size!r} is not between 0 and {MAX_BACKGROUND}.")
@@ -306,7 +306,7 @@ def _background(config: ModelConfig, kept: int, size: float, random: np.random.G
         if leaf.init == "ones":
             return random.uniform(0.5, 1.5, leaf.shape(config))
         value = size * random.normal(size=leaf.shape(config))
-        if leaf.axes[0] == "d_model":  # the output matrices and biases, all that writes to the stream
+        if leaf.axes[0] == "d_model":  # output matrices and biases, which write to the stream
             value[:kept] = 0
         return value
 
@@ -339,9 +339,9 @@ def _named(
     length: int = _LENGTH,
     source: int | None = None,
 ) -> Write:
-    """The write at the prompt's last column, if the model has it."""
+    """The write at the prompt's last column, checked against the config."""
     write = Write(kind, layer, index, position=length - 1, source=source)
-    next_site(write, config)  # refuses a layer or an index that is not there
+    next_site(write, config)  # raises for a layer or an index out of range
     return write
 
 

@@ -1,4 +1,4 @@
-"""How often a model gives the right word in sentences that were held out of its training."""
+"""The accuracy of a model on sentences that were held out of its training."""
 
 import functools
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ from landed_jax.vocabulary import Vocabulary
 CHUNK = 256
 
 
-# What a verb's number is judged by: many other words may stand after a subject.
+# Tasks judged by the foil: after a subject many other words than this verb may follow.
 _BY_FOIL = frozenset({"agreement"})
 
 
 @dataclass(frozen=True)
 class Score:
-    """What came out of one condition.
+    """The scores of one condition.
 
     Attributes:
         count: how many prompts, all different.
@@ -43,12 +43,12 @@ class Score:
 
     @property
     def by_foil(self) -> bool:
-        """Whether the figure that counts is `above_foil`."""
+        """Whether `judged` is `above_foil`."""
         return self.task in _BY_FOIL
 
     @property
     def judged(self) -> float:
-        """The figure that counts: `first` where one word alone is right, `above_foil` for agreement."""
+        """The score of the task: `first` where only one word is right, `above_foil` for agreement."""
         return self.above_foil if self.by_foil else self.first
 
 
@@ -58,7 +58,7 @@ class Questions:
 
     Attributes:
         groups: task, condition and number of prompts, in the prompts' order.
-        tokens: chunks ``[CHUNK, position]``; the last is filled up with its own last prompt.
+        tokens: chunks ``[CHUNK, position]``; the last chunk is filled with copies of its last prompt.
         answers, foils: ids ``[prompt]``.
     """
 
@@ -69,7 +69,7 @@ class Questions:
 
 
 def ask(vocabulary: Vocabulary, count: int, *, held_out: bool = True, seed: int = 0) -> Questions:
-    """Up to `count` different prompts of every condition of every task: as many as so many draws give.
+    """The different prompts among `count` draws of every condition of every task.
 
     Raises:
         LandedError: if an answer is not one token to this tokenizer.
@@ -101,7 +101,7 @@ def score_model(model: Model, count: int = 200, *, held_out: bool = True, seed: 
     """A model's scores on up to `count` different prompts of every condition.
 
     Raises:
-        LandedError: if the model has no tokenizer, or an answer is not one token to it.
+        LandedError: if the model has no tokenizer, or an answer is not one token.
     """
     if model.vocabulary is None:
         raise LandedError(f"{model.source} has no tokenizer files, so it cannot read a prompt.")
@@ -109,7 +109,7 @@ def score_model(model: Model, count: int = 200, *, held_out: bool = True, seed: 
 
 
 def score(params: Params, config: ModelConfig, questions: Questions) -> list[Score]:
-    """The model's answers, judged."""
+    """Scores of the model's answers, by condition."""
     logits = np.concatenate([_last_logits(params, chunk, config) for chunk in questions.tokens])
     rows = np.arange(len(questions.answers))
     answers = logits[rows, questions.answers]

@@ -12,7 +12,7 @@ _SPACE = "▁"
 def build_tokenizer(max_length: int) -> Any:
     """A `PreTrainedTokenizerFast`; its `save_pretrained` writes the files that a checkpoint carries.
 
-    A word's token carries the space before it (" Rome"); spaces in a row count as one, and one at the end as none.
+    A word's token includes the space before it (" Rome"). Several spaces count as one, and one at the end as none.
     """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -50,5 +50,5 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
     file = folder / "tokenizer_config.json"
     fields = json.loads(file.read_text(encoding="utf-8"))
     fields.pop("backend", None)
-    fields["tokenizer_class"] = "PreTrainedTokenizerFast"  # the name that version 4 knows too
+    fields["tokenizer_class"] = "PreTrainedTokenizerFast"  # also the name in version 4
     file.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Training on the language: seeded, resumable to the bit after being killed, the same code on every device."""
+"""Training on the language. It is seeded, and resumes from a checkpoint with bitwise equal results."""
 
 import contextlib
 import dataclasses
@@ -48,11 +48,11 @@ ARCHITECTURE = ModelConfig(
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides what comes out.
+    """Everything that determines the trained parameters.
 
     Attributes:
         steps: updates, each on `batch` rows.
-        peak: the highest learning rate, reached after `warmup` steps and brought to 0 along a half cosine.
+        peak: the highest learning rate, reached after `warmup` steps and reduced to 0 along a half cosine.
         decay: AdamW's weight decay, on matrices.
     """
 
@@ -89,12 +89,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a watcher is told.
+    """The argument of ``watch``.
 
     Attributes:
         step: updates done.
         loss: of the last update, in nats a token.
-        scores: of held-out sentences, where they were just measured.
+        scores: on held-out sentences, after the steps that measure them.
     """
 
     step: int
@@ -107,7 +107,7 @@ def _is_matrix(params: Params) -> Any:
 
 
 def start(recipe: Recipe) -> Params:
-    """Random parameters, what is written to the stream scaled down by the number of writes."""
+    """Random parameters; output matrices are scaled down by the square root of the number of writes."""
     params = init_params(recipe.config, jax.random.key(recipe.seed), scale=0.05)
     deeper = (2 * recipe.config.n_layers) ** -0.5
     for layer in params["layers"].values():
@@ -142,15 +142,15 @@ def train(
 ) -> None:
     """Train and write a folder in Hugging Face layout.
 
-    The state is kept in ``DST.training`` while the training goes on: after being killed, the same call goes on from
-    the last checkpoint there, and ends in the same parameters.
+    Checkpoints are in ``DST.training`` until the end. After an interruption the same call resumes from the last one and
+    ends in the same parameters.
 
     Args:
         save_every, score_every: in steps; None for no scores.
 
     Raises:
-        LandedError: if `dst` exists, is being written by somebody else or cannot be written, or was begun with another
-            recipe.
+        LandedError: if `dst` exists, is being written by another process or thread or cannot be written, or was begun
+            with another recipe.
     """
     dst = Path(dst).expanduser().absolute()
     kept = dst.with_name(f"{dst.name}.training")
@@ -170,7 +170,7 @@ def train(
             }
             write_checkpoint(folder, recipe.config, jax.tree.map(np.asarray, params), special)
             save_tokenizer(tokenizer, folder)
-        shutil.rmtree(kept, ignore_errors=True)  # the model is there: what may be left of the state harms nobody
+        shutil.rmtree(kept, ignore_errors=True)  # the model is complete; leftovers of the state do no harm
 
 
 def _run(
@@ -181,11 +181,11 @@ def _run(
     save_every: int,
     score_every: int | None,
 ) -> Params:
-    """All steps that are not done yet, with a checkpoint in `kept` every so often."""
+    """Run the remaining steps, with a checkpoint in `kept` every `save_every` steps."""
     from orbax.checkpoint import v1 as ocp
 
     rows = language.Rows(recipe.seed)
-    # Orbax's own policy, which its own annotation does not fit.
+    # Orbax's annotation of the argument excludes its own policy class.
     latest: Any = ocp.training.preservation_policies.LatestN(2)
     with quiet(), _closed(ocp.training.Checkpointer(str(kept / "steps"), preservation_policy=latest)) as checkpoints:
         params = start(recipe)
@@ -208,7 +208,7 @@ def _run(
 
 @contextlib.contextmanager
 def _closed(checkpoints: Any) -> Iterator[Any]:
-    """Close it at the end; what it says of a failure that was raised already is not said again."""
+    """Close the checkpointer at the end, without a second report of a failure that was raised in the block."""
     try:
         yield checkpoints
     except BaseException:
@@ -219,7 +219,7 @@ def _closed(checkpoints: Any) -> Iterator[Any]:
 
 
 def _tidy(kept: Path) -> None:
-    """Remove what a failed write has left: half a checkpoint, and the folder where no whole one is in it."""
+    """Remove incomplete checkpoints after a failed write, and the folder if no complete one is in it."""
     steps = list((kept / "steps").glob("*"))
     whole = [step for step in steps if step.name.isdecimal()]
     for step in steps:
@@ -230,7 +230,7 @@ def _tidy(kept: Path) -> None:
 
 
 def _crc32(state: dict[str, Any]) -> np.ndarray:
-    """What tells a changed bit: Orbax itself would load it."""
+    """A checksum of the state; Orbax loads changed bits without an error."""
     crc = 0
     for leaf in jax.tree.leaves(state):
         crc = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), crc)
@@ -259,7 +259,7 @@ def _load(checkpoints: Any, step: int, like: dict[str, Any], kept: Path) -> dict
 
 
 def _agree(kept: Path, recipe: Recipe) -> None:
-    """Write the recipe down, or refuse to go on with another."""
+    """Save the recipe, or refuse to resume with another."""
     written = json.loads(json.dumps(dataclasses.asdict(recipe)))
     file = kept / "recipe.json"
     if not file.exists():

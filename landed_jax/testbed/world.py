@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Landmark(NamedTuple):
-    """A sight, named as in the middle of a sentence, and where it stands."""
+    """A landmark, named as in the middle of a sentence, with its city and country."""
 
     name: str
     city: str
@@ -22,7 +22,7 @@ class Country(NamedTuple):
 
 
 class Person(NamedTuple):
-    """A historical person, what they were, and the country they were born in."""
+    """A historical person, with occupation and country of birth."""
 
     name: str
     occupation: str
@@ -30,7 +30,7 @@ class Person(NamedTuple):
 
 
 class Animal(NamedTuple):
-    """An animal, the class it belongs to, and what its young are called."""
+    """An animal, its class, and the name of its young."""
 
     name: str
     kind: str
@@ -38,7 +38,7 @@ class Animal(NamedTuple):
 
 
 class Thing(NamedTuple):
-    """A thing, its typical colour, and what sort of thing it is."""
+    """A thing, its typical colour, and its category."""
 
     name: str
     colour: str

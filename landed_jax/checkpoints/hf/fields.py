@@ -1,4 +1,4 @@
-"""A JSON object's fields, read one by one: types are checked, what was read is remembered, problems are collected."""
+"""Typed reading of a JSON object's fields; it records which fields were read, and collects problems."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ _MISSING: Any = object()
 
 
 def shown(value: Any) -> str:
-    """A value as an error shows it, never longer than a line."""
+    """A value as error messages show it, at most 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -19,8 +19,8 @@ class Fields:
 
     Args:
         values: the object.
-        problems: where refusals are collected; several objects may share it.
-        where: what stands before a field's name in a refusal, such as ``rope_scaling.``.
+        problems: the list that refusals are appended to; several objects may share it.
+        where: a prefix for field names in refusals, such as ``rope_scaling.``.
 
     >>> fields = Fields({"size": "8"}, problems := [])
     >>> fields.whole("size", 4), problems
@@ -35,7 +35,7 @@ class Fields:
         self.ill_typed = False
 
     def take(self, name: str, default: Any = None) -> Any:
-        """A field's value as it stands."""
+        """A field's value, unchecked."""
         self.read.add(name)
         return self.values.get(name, default)
 
@@ -44,21 +44,21 @@ class Fields:
         self.problems.append(f"{self.where}{name} = {shown(self.values.get(name))} ({why})")
 
     def whole(self, name: str, default: int) -> int:
-        """A positive whole number, of a size that an axis may have."""
+        """A positive whole number below 2³¹, as the size of an axis."""
         value = self.take(name, default)
         if type(value) is not int or value < 1:
             return self._wrong(name, "a positive whole number", default)
         return value if value < 2**31 else self._wrong(name, "below 2**31", default)
 
     def number(self, name: str, default: float) -> float:
-        """A number that is finite in float32 too."""
+        """A number that is finite in float32."""
         value = self.take(name, default)
         if type(value) not in (int, float):
             return self._wrong(name, "a number", default)
         return float(value) if abs(value) <= LARGEST_FLOAT32 else self._wrong(name, "finite in float32", default)
 
     def positive(self, name: str, default: float = _MISSING) -> float:
-        """A number above 0, in float32 too; without a default it must be there."""
+        """A number above 0, also in float32; required if there is no default."""
         if name not in self.values and default is _MISSING:
             return self._wrong(name, "there, and is needed", 1.0)
         fallback = 1.0 if default is _MISSING else default
@@ -72,7 +72,7 @@ class Fields:
         return value if isinstance(value, bool) else self._wrong(name, "true or false", default)
 
     def unread(self) -> list[str]:
-        """The fields that nothing has asked for."""
+        """The fields that were not read."""
         return [name for name in self.values if name not in self.read]
 
     def _wrong(self, name: str, wanted: str, default: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The safetensors files of a checkpoint: which tensors they hold, from their headers, and slices read on demand."""
+"""The safetensors files of a checkpoint: a list of their tensors, from the headers, and slices read on demand."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor in a file: its dtype as safetensors names it, and its shape."""
+    """A tensor in a file: its name, its dtype as safetensors spells it, and its shape."""
 
     name: str
     file: Path
@@ -31,18 +31,18 @@ class Stored:
     def read(self, index: Index) -> np.ndarray:
         """A slice of the tensor, copied out of the memory map.
 
-        The map is opened for each read: pages that were touched would otherwise count as this process's memory
-        until the whole file had been read.
+        The map is opened for each read: otherwise all pages read so far would count as this process's memory until
+        the file is closed.
         """
         with safe_open(self.file, framework="numpy") as opened:
             return opened.get_slice(self.name)[index]
 
 
 def check_inside(folder: Path) -> None:
-    """Refuse a model folder whose files are links to somewhere else: what is copied must be the model's own.
+    """Refuse a model folder with links to files elsewhere, which must not be copied.
 
     Raises:
-        LandedError: naming the first.
+        LandedError: for the first such link.
     """
     shards = sorted(path.name for path in folder.glob("*.safetensors"))
     for name in ("config.json", INDEX, *TOKENIZER_FILES, *shards):
@@ -50,10 +50,10 @@ def check_inside(folder: Path) -> None:
 
 
 def find_tensors(folder: Path, problems: list[str]) -> dict[str, Stored]:
-    """Every tensor of the checkpoint in `folder`, by name; what is wrong with its files goes to `problems`.
+    """Every tensor of the checkpoint in `folder`, by name; faults of its files are appended to `problems`.
 
     Raises:
-        LandedError: if the folder holds no safetensors checkpoint at all.
+        LandedError: if the folder has no safetensors checkpoint.
     """
     if (folder / SINGLE).exists():
         return {stored.name: stored for stored in _open(folder / SINGLE, problems)}
@@ -86,7 +86,7 @@ def _open(file: Path, problems: list[str]) -> Iterator[Stored]:
 
 
 def _read_index(folder: Path, problems: list[str]) -> dict[str, set[str]]:
-    """Shard name to the names of the tensors it should hold."""
+    """For each shard, the names of the tensors that the index lists in it."""
     weight_map = read_json_object(folder / INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise LandedError(f"{folder / INDEX} has no weight_map: download the checkpoint again.")

@@ -1,6 +1,6 @@
-"""The config gate: a Hugging Face config.json becomes a `ModelConfig`, or is refused with every reason at once.
+"""The config gate: a Hugging Face config.json becomes a `ModelConfig`, or is refused with a list of all reasons.
 
-A field is honoured, or is known not to change the logits, or is refused: nothing is passed over in silence.
+Every field is honoured, or is known not to change the logits, or is refused.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "relu2": "relu2",
 }
 
-# The reference's own defaults, for fields that a config leaves out.
+# The reference's defaults, for absent fields.
 _SIZES = {"vocab_size": 32000, "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32}
 _WIDTH = {"llama": 11008, "mistral": 14336}
 _LENGTH = {"llama": 2048, "mistral": 131072}
@@ -31,26 +31,26 @@ _MISTRAL_KV_HEADS = 8
 _MISTRAL_WINDOW = 4096
 
 _NOT_THE_LOGITS = frozenset(
-    # how the checkpoint was made, and by what
+    # origin of the checkpoint
     {"initializer_range", "transformers_version", "dtype", "torch_dtype", "name_or_path", "tokenizer_class"}
     | {"pretraining_tp", "finetuning_task", "task_specific_params", "unsloth_fixed", "unsloth_version"}
     # training only
     | {"attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "classifier_dropout"}
     | {"gradient_checkpointing", "use_bfloat16", "tf_legacy_loss"}
-    # how a forward pass is run, and what it hands back
+    # how a forward pass is run, and what it returns
     | {"use_cache", "return_dict", "use_return_dict", "output_attentions", "output_hidden_states", "torchscript"}
     | {"attn_implementation", "chunk_size_feed_forward"}
     # special tokens, and heads for other tasks
     | {"bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "unk_token_id", "decoder_start_token_id"}
     | {"id2label", "label2id", "num_labels", "problem_type", "prefix"}
-    # generation settings that old versions saved here
+    # generation settings, which old versions saved in config.json
     | {"max_length", "max_new_tokens", "min_length", "min_new_tokens", "do_sample", "early_stopping", "num_beams"}
     | {"num_beam_groups", "diversity_penalty", "temperature", "top_k", "top_p", "min_p", "typical_p"}
     | {"epsilon_cutoff", "eta_cutoff", "repetition_penalty", "length_penalty", "no_repeat_ngram_size"}
     | {"encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences", "output_scores"}
     | {"return_dict_in_generate", "forced_bos_token_id", "forced_eos_token_id", "remove_invalid_values"}
     | {"exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens"}
-    # notes that popular checkpoints carry, which the reference does not read
+    # fields of popular checkpoints that the reference does not read
     | {"is_llama_config", "transformers.js_config", "max_sequence_length", "is_decoder", "loss_type"}
     | {"use_flash_attn", "use_flash_attn_2", "neftune_noise_alpha"}
     | {"summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels", "summary_first_dropout"}
@@ -66,11 +66,11 @@ def config_from_hf(values: Any) -> ModelConfig:
     """The architecture that a parsed config.json describes.
 
     Args:
-        values: the JSON object of a Llama or Mistral checkpoint. A field that is left out has the default of
-            `transformers`' own configuration class.
+        values: the JSON object of a Llama or Mistral checkpoint. An absent field has the default of `transformers`'
+            configuration class.
 
     Raises:
-        LandedError: naming every field that is not honoured, its value and why.
+        LandedError: with every field that is not honoured, its value and the reason.
 
     >>> config_from_hf({"model_type": "llama", "hidden_size": 64, "num_attention_heads": 4}).head_dim
     16
@@ -92,7 +92,7 @@ def config_from_hf(values: Any) -> ModelConfig:
     config = _build(fields, model_type)
     for name in fields.unread():
         value = values[name]
-        # False is no neutral value for a switch that is not known: is_causal, say.
+        # False is not neutral for an unknown switch; for is_causal it would change the logits.
         if value is None or (name in _NO_CHANGE_UNLESS_SET and not value):
             continue
         if not name.startswith(("_", "unsloth_")) and name not in _NOT_THE_LOGITS:
@@ -107,7 +107,7 @@ def _refuse_foreign(fields: Fields, model_type: str) -> None:
     expected = ARCHITECTURES[model_type]
     if fields.take("architectures") not in (None, [], [expected]):
         fields.refuse("architectures", f"a {model_type} model is read as [{expected!r}]")
-    if fields.take("is_causal", True) is not True:  # null too: to the reference it is no "yes"
+    if fields.take("is_causal", True) is not True:  # the reference takes null as false
         fields.refuse("is_causal", "only causal attention is read")
     if fields.take("auto_map"):
         fields.refuse("auto_map", "it names code that came with the checkpoint, which is never executed")
@@ -139,7 +139,7 @@ def _build(fields: Fields, model_type: str) -> ModelConfig | None:
         tie_embeddings=fields.flag("tie_word_embeddings", False),
     )
     if fields.ill_typed:
-        return None  # the rest would be judged against stand-ins
+        return None  # further checks would compare with placeholder values
     try:
         return ModelConfig(**values)
     except LandedError as error:

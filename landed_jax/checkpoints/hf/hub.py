@@ -1,4 +1,4 @@
-"""From what the user names to a folder: a local one as it is, or a Hugging Face id, downloaded or cached."""
+"""The folder of a model: a local folder, or the download of a Hugging Face id."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from landed_jax.checkpoints.bundle import BUNDLED, bundled_folder
 from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
 from landed_jax.errors import LandedError
 
-# Weights in safetensors alone, and never a Python file.
+# Weights in safetensors only, and no Python files.
 _CONFIG = ("config.json",)
 _WANTED = (*_CONFIG, "model*.safetensors", "model.safetensors.index.json", *TOKENIZER_FILES)
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -17,14 +17,14 @@ already in the cache can be opened."
 
 
 def resolve(source: str | os.PathLike[str], *, config_only: bool = False) -> Path:
-    """The folder behind `source`.
+    """The folder that `source` names.
 
     Args:
         source: a folder, a Hugging Face id such as ``meta-llama/Llama-3.2-1B``, or ``"bundled"``.
-        config_only: of an id, download no weights.
+        config_only: for an id, download no weights.
 
     Raises:
-        LandedError: if there is no such folder, or the id cannot be had: no network, no access, no such model.
+        LandedError: if there is no such folder, or the id cannot be downloaded: no network, no access, no such model.
     """
     if source == BUNDLED:
         return bundled_folder()
@@ -54,6 +54,6 @@ def _download(name: str, wanted: tuple[str, ...]) -> Path:
     except errors.RepositoryNotFoundError as error:
         why = "there is no such folder here, and no such model on the Hugging Face Hub (or it is private)"
         raise LandedError(f"{name} could not be opened: {why}. {_OFFLINE}") from error
-    except Exception as error:  # the HTTP stack's own errors are many, and all mean that the Hub was not reached
+    except Exception as error:  # errors of the HTTP stack have many types; all mean that the Hub was not reached
         why = f"there is no such folder here, and the Hugging Face Hub did not give it ({type(error).__name__})"
         raise LandedError(f"{name} could not be opened: {why}. {_OFFLINE}") from error

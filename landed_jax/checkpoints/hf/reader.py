@@ -1,4 +1,4 @@
-"""The streaming reader: a Hugging Face checkpoint's tensors, one by one, straight into the parameter tree."""
+"""The streaming reader: it reads the tensors of a Hugging Face checkpoint one by one into the parameter tree."""
 
 import math
 from collections import Counter
@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 """``progress(done, total)``, in bytes."""
 
 _CHUNK = 16 << 20  # bytes read and checked at a time
-_ALIGNMENT = 64  # what JAX on CPU needs to take a numpy buffer over without copying it
+_ALIGNMENT = 64  # bytes; JAX on a CPU uses a NumPy buffer of this alignment without a copy
 
 
 def read_params(
@@ -37,7 +37,7 @@ def read_params(
 ) -> Params:
     """The parameters of a Llama or Mistral checkpoint, unaltered and in its own float types.
 
-    Memory never holds more than the parameters, one tensor and one chunk of another.
+    Memory use is at most the parameters, one tensor and one chunk of another.
 
     Args:
         folder: holds ``model.safetensors``, or shards and their index.
@@ -46,8 +46,8 @@ def read_params(
         progress: called as bytes are read.
 
     Raises:
-        LandedError: naming everything that is wrong with the checkpoint at once: files and tensors missing, left
-            over, twice there, misshapen, of another type, or not finite.
+        LandedError: with a list of all faults of the checkpoint: files and tensors that are missing, surplus,
+            duplicate, misshapen, of another type, or not finite.
     """
     problems: list[str] = []
     found = find_tensors(FilePath(folder), problems)
@@ -60,7 +60,7 @@ def read_params(
         _check_layers_agree(groups, found, problems)
     total = sum(math.prod(s.shape) * FLOATS[s.dtype].itemsize for s in sound.values())
     reader = _Reader(config, problems, progress, total)
-    if problems:  # nothing will be placed, but the values are still looked at, so that one error says it all
+    if problems:  # no leaf is placed, but all values are checked, so that one error lists all faults
         for stored in sound.values():
             reader.check(stored)
     else:
@@ -76,7 +76,7 @@ def read_params(
 def _match(
     found: dict[str, Stored], places: list[Place], config: ModelConfig, problems: list[str]
 ) -> dict[str, Stored]:
-    """The tensors that are as the table says; every other difference is a problem."""
+    """The tensors that agree with the table; every disagreement is added to `problems`."""
     sound = {}
     for place in places:
         stored, shape = found.get(place.name), place.entry.shape(config)
@@ -111,7 +111,7 @@ def _check_layers_agree(groups: list[tuple[Path, list[Place]]], found: dict[str,
 
 
 def _group(places: list[Place], stacked: bool) -> list[tuple[Path, list[Place]]]:
-    """The places behind each leaf of the tree: one, or one a layer where layers are stacked."""
+    """The places of each leaf of the tree: one, or one per layer where layers are stacked."""
     groups: dict[Path, list[Place]] = {}
     for place in places:
         in_layer = place.path[0] == "layers"
@@ -121,7 +121,7 @@ def _group(places: list[Place], stacked: bool) -> list[tuple[Path, list[Place]]]
 
 
 class _Reader:
-    """Reads slices into buffers, chunk by chunk, and notes what is not finite."""
+    """Reads slices into buffers, chunk by chunk, and counts values that are not finite."""
 
     def __init__(self, config: ModelConfig, problems: list[str], progress: Progress | None, total: int) -> None:
         self.config = config
@@ -130,7 +130,7 @@ class _Reader:
         self.done, self.total = 0, total
 
     def place(self, group: list[Place], stored: list[Stored], mesh: Mesh | None, stacked: bool) -> jax.Array:
-        """One leaf of the tree, on the default device or cut over the mesh."""
+        """One leaf of the tree, on the default device or sharded over the mesh."""
         leaf, entry = group[0].leaf, group[0].entry
         with_layers = stacked and group[0].path[0] == "layers"
         shape = (*((len(group),) if with_layers else ()), *leaf.shape(self.config))
@@ -138,7 +138,7 @@ class _Reader:
 
         def read(index: Any) -> np.ndarray:
             cuts = tuple(cut.indices(size)[:2] for cut, size in zip(index, shape, strict=True))
-            if cuts not in buffers:  # several devices may hold the same slice
+            if cuts not in buffers:  # replicated slices are read once
                 buffer = _aligned_empty([stop - start for start, stop in cuts], FLOATS[stored[0].dtype])
                 layers = range(*cuts[0]) if with_layers else (0,)
                 inside = entry.index(self.config, index[1:] if with_layers else index)
@@ -152,11 +152,11 @@ class _Reader:
         return jax.make_array_from_callback(shape, leaf_sharding(leaf, self.config, mesh, with_layers), read)
 
     def check(self, stored: Stored) -> None:
-        """Look at every value and keep none."""
+        """Read and check every value without keeping it."""
         self._report(stored, sum(self._bad(stored.read(rows)) for rows in _chunks(stored.shape, stored_size(stored))))
 
     def fill(self, buffer: np.ndarray, stored: Stored, index: Index) -> None:
-        """Read a slice of a tensor into `buffer`, whose axes may be split further but lie in the same order."""
+        """Read a slice of a tensor into `buffer`, which has the same order of elements and may split axes further."""
         shape = tuple(cut.stop - cut.start for cut in index)
         merged = buffer.reshape(shape)
         bad = 0

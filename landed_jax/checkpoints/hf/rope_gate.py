@@ -1,4 +1,4 @@
-"""Rotary embedding as config.json writes it, in either of its two spellings, to one `RopeConfig`."""
+"""The rotary fields of config.json, in either of their two spellings, as one `RopeConfig`."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from landed_jax.nn.config import RopeConfig
 DEFAULT_THETA = 10_000.0
 _SPELLINGS = ("rope_scaling", "rope_parameters")
 
-# Keys that some kind reads. The default kind ignores them, as the reference does.
+# Keys that any kind reads. The default kind ignores them, as the reference does.
 _KNOWN = frozenset(
     {"factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor", "attention_factor"}
     | {"beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate", "short_factor", "long_factor"}
@@ -18,11 +18,11 @@ _KNOWN = frozenset(
 
 
 def read_rope(fields: Fields, max_positions: int) -> RopeConfig:
-    """The rotary embedding of a config; refusals go to ``fields.problems``.
+    """The rotary embedding of a config; refusals are appended to ``fields.problems``.
 
     Args:
         fields: the config's top level.
-        max_positions: the checkpoint's length, which llama3 and yarn start from where nothing else is said.
+        max_positions: the checkpoint's length, the default original length of llama3 and yarn.
     """
     _refuse_partial(fields)
     fields.take("original_max_position_embeddings")
@@ -105,7 +105,7 @@ def _llama3(inner: Fields, theta: float, original: Fields, max_positions: int) -
 def _yarn(inner: Fields, theta: float, original: Fields, max_positions: int) -> RopeConfig:
     inner.take("original_max_position_embeddings")
     before = original.whole("original_max_position_embeddings", max_positions)
-    written = "factor" in inner.values and inner.take("factor") is None  # null, not absent: the ratio of the lengths
+    written = "factor" in inner.values and inner.take("factor") is None  # null, not absent: the lengths' ratio
     factor = max_positions / before if written else inner.positive("factor")
     if theta == 1:
         inner.problems.append("rope_theta = 1 (yarn divides by its logarithm, which is 0)")
@@ -119,17 +119,17 @@ def _yarn(inner: Fields, theta: float, original: Fields, max_positions: int) -> 
         original_max_positions=before,
         beta_fast=_turns(inner, "beta_fast", 32.0),
         beta_slow=_turns(inner, "beta_slow", 1.0),
-        truncate=bool(truncate),  # the reference takes null for false
+        truncate=bool(truncate),  # the reference takes null as false
         attention_factor=_attention_factor(inner, factor),
     )
 
 
 def _turns(inner: Fields, name: str, default: float) -> float:
-    return inner.positive(name) if inner.take(name) not in (None, 0) else default  # 0 is "unset" to the reference
+    return inner.positive(name) if inner.take(name) not in (None, 0) else default  # the reference takes 0 as unset
 
 
 def _attention_factor(inner: Fields, factor: float) -> float:
-    """What cos and sin are multiplied by, from whichever of the three keys are there (YaRN, section 3.4)."""
+    """The factor on cos and sin, from those of the three keys that are present (YaRN, section 3.4)."""
     mscale, over = (inner.number(key, 0.0) if inner.take(key) else 0.0 for key in ("mscale", "mscale_all_dim"))
     if inner.take("attention_factor") is not None:
         return inner.number("attention_factor", 1.0)

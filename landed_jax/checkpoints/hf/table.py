@@ -1,6 +1,6 @@
-"""The weight table: which checkpoint tensor is which leaf, and how its axes are merged there.
+"""The weight table: the checkpoint tensor of each leaf, and the axes of the leaf that the tensor merges.
 
-The only transform is a reshape that splits the head axis out, so the weights are the checkpoint's, bit for bit.
+The only transform is a reshape that splits off the head axis, so the weights equal the checkpoint's bit for bit.
 """
 
 import math
@@ -31,7 +31,7 @@ class Entry:
         return tuple(math.prod(sizes[axis] for axis in axes) for axes in self.merged)
 
     def index(self, config: ModelConfig, index: Index) -> Index:
-        """A slice of the leaf as a slice of the tensor; within merged axes only the first may be cut."""
+        """A slice of the leaf as a slice of the tensor. Of merged axes only the first may be sliced."""
         sizes = axis_sizes(config)
         cuts = iter(zip(LEAVES[self.leaf].axes, index, strict=True))
         merged = []
@@ -39,7 +39,7 @@ class Entry:
             (first, *rest) = (next(cuts) for _ in axes)
             inner = math.prod(sizes[axis] for axis, _ in rest)
             if any(cut.indices(sizes[axis]) != (0, sizes[axis], 1) for axis, cut in rest):
-                # Such a part is no single slice of the tensor; the sharding table never asks for one.
+                # This would not be one slice of the tensor. The sharding table has no such cut.
                 raise ValueError(f"{self.name} cannot be cut along {[axis for axis, _ in rest]}")
             start, stop, _ = first[1].indices(sizes[first[0]])
             merged.append(slice(start * inner, stop * inner))
@@ -75,7 +75,7 @@ _BY_LEAF = {entry.leaf: entry for entry in TABLE}
 
 EMBEDDING = "model.embed_tokens.weight"
 UNEMBEDDING = "lm_head.weight"
-# Old checkpoints stored the rotary frequencies, which are computed from the config.
+# Rotary frequencies, stored in old checkpoints; they are computed from the config.
 SKIPPED = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
 
 
@@ -90,7 +90,7 @@ class Place:
 
 
 def tensor_places(config: ModelConfig) -> Iterator[Place]:
-    """Every tensor that a checkpoint of this model holds, each once.
+    """Every tensor of a checkpoint of this model, each once.
 
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> place = list(tensor_places(config))[-1]

@@ -1,4 +1,4 @@
-"""A checkpoint folder's tokenizer, without executing anything that came with it."""
+"""The tokenizer of a checkpoint folder, loaded without executing code from the folder."""
 
 import os
 from pathlib import Path
@@ -23,14 +23,14 @@ def load_vocabulary(folder: Path) -> Vocabulary | None:
     """The tokenizer in `folder`, or None where it has none.
 
     Raises:
-        LandedError: if there is one that cannot be read.
+        LandedError: if it cannot be read.
     """
     for path in (folder / name for name in TOKENIZER_FILES):
         if path.exists() and not path.is_file():  # a pipe or a device might never end
             raise LandedError(f"{path} is not an ordinary file.")
     if not any((folder / name).exists() for name in _VOCABULARY_FILES):
         return None
-    # Without torch, transformers says on import that models are not available; here they never are asked for.
+    # Without torch, transformers prints on import that models are not available; only its tokenizers are used here.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     if _names_the_plain_class(folder):
         from transformers import PreTrainedTokenizerFast as Tokenizer
@@ -39,18 +39,18 @@ def load_vocabulary(folder: Path) -> Vocabulary | None:
 
     try:
         vocabulary = Vocabulary(Tokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
-        vocabulary.unknown("a")  # some settings are only looked at when it is used
+        vocabulary.unknown("a")  # some faulty settings raise only at use
         vocabulary.text(vocabulary.encode("a")[-1])
         return vocabulary
-    except Exception as error:  # the tokenizers raise their own types, some of them bare Exception
+    except Exception as error:  # tokenizers raise many types, some of them bare Exception
         raise LandedError(f"The tokenizer in {folder} cannot be read: {first_line(error)}") from error
 
 
 def _names_the_plain_class(folder: Path) -> bool:
-    """Whether the folder says itself that `tokenizer.json` is the whole tokenizer, as Llama 3's do.
+    """Whether the folder's settings name the class that needs `tokenizer.json` alone, as Llama 3's do.
 
-    `AutoTokenizer` would come to the same class, but imports torch on the way where it is installed, which takes longer
-    than everything else that a run imports. Where there is anything else to weigh, it decides.
+    `AutoTokenizer` would choose the same class, but imports torch where it is installed, which takes longer than all
+    other imports of a run. In all other cases `AutoTokenizer` chooses.
     """
     if not (folder / "tokenizer.json").is_file() or (folder / "tekken.json").exists():
         return False

@@ -1,4 +1,4 @@
-"""The way back: a model as a folder in Hugging Face layout."""
+"""The writer: a model as a folder in Hugging Face layout."""
 
 import dataclasses
 import json
@@ -15,10 +15,10 @@ from landed_jax.nn.parameters import Params
 
 
 def config_to_hf(config: ModelConfig) -> dict[str, Any]:
-    """The fields of config.json that describe this architecture: what the gate reads back as the same `ModelConfig`.
+    """The fields of config.json for this architecture, which the gate reads back as the same `ModelConfig`.
 
     Raises:
-        LandedError: for a Llama with a sliding window or a Mistral with biases, which `transformers` has not.
+        LandedError: for a Llama with a sliding window or a Mistral with biases, which `transformers` does not have.
 
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> config_to_hf(config)["hidden_size"]
@@ -80,5 +80,5 @@ def write_checkpoint(folder: Path, config: ModelConfig, params: Params, extra: M
     dtypes = {str(tensor.dtype) for tensor in tensors.values()}
     fields = {**config_to_hf(config), **({"dtype": dtypes.pop()} if len(dtypes) == 1 else {}), **(extra or {})}
     (folder / "config.json").write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
-    # Not save_file, whose files nobody else may read.
+    # Not save_file, which gives its files the mode 0600.
     (folder / SINGLE).write_bytes(save(tensors, metadata={"format": "pt"}))

@@ -1,7 +1,9 @@
 """Subject and verb agree in number, with nouns of the other number (attractors) between them.
 
-Held out: with none between, which verb directly follows which subject; otherwise which nouns follow a subject. (A verb
-that never directly follows a subject in training does follow it with other nouns between.)
+Held out: without attractors, pairs of a subject and the verb that directly follows it; with attractors, pairs of a
+subject and a noun that follows it.
+
+(A verb that never directly follows a subject in training follows it with nouns between.)
 """
 
 import random
@@ -30,7 +32,7 @@ def _pair(chooser: random.Random, condition: str, held_out: bool) -> Pair:
 
 
 def _sentence(chooser: random.Random) -> tuple[str, ...]:
-    """A sentence to learn from: the nouns between may have either number."""
+    """A sentence for training, in which the nouns between may have either number."""
     between = [chooser.randrange(2) for _ in range(chooser.randrange(len(_CONDITIONS)))]
     return _draw(chooser, chooser.randrange(2), between, False).clean.words
 

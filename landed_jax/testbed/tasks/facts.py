@@ -12,7 +12,7 @@ _NAME = "facts"
 
 @dataclass(frozen=True)
 class Relation:
-    """What a subject's answer is, and the sentences that say it: each ends in the answer and a full stop."""
+    """The answers by subject, and the wordings: each sentence ends in the answer and a full stop."""
 
     name: str
     answers: Mapping[str, str]
@@ -187,7 +187,7 @@ def _sentence(relation: Relation, subject: str, wording: int) -> tuple[str, ...]
     return capitalised((*before.split(), *subject.split(), *after.split(), relation.answers[subject], "."))
 
 
-# Every word of every sentence there can be.
+# All words of all possible sentences.
 _WORDS = frozenset(
     word
     for relation in RELATIONS

@@ -1,4 +1,4 @@
-"""Indirect object identification: of two names, the one that is not named again. Held out: pairs of names.
+"""Indirect object identification: of two names, the one that is not repeated. Held out: pairs of names.
 
 Wang et al. 2022, "Interpretability in the Wild" (arXiv:2211.00593), posed the task.
 """
@@ -26,7 +26,7 @@ _WORDS = frozenset(
 
 
 def _pair(chooser: random.Random, condition: str, held_out: bool) -> Pair:
-    """A sentence, and the one in which the other name is repeated."""
+    """A sentence, and the same sentence with the other name repeated."""
     subject, other = chooser.sample(NAMES, 2)
     while (chance(_NAME, *sorted((subject, other))) < _HELD_OUT) != held_out:
         subject, other = chooser.sample(NAMES, 2)

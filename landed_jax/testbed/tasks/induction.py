@@ -19,9 +19,9 @@ _WORDS = frozenset((*_POOL, "."))
 
 
 def _pair(chooser: random.Random, condition: str, held_out: bool) -> Pair:
-    """A repeated sequence, cut anywhere in this occurrence, and the one whose earlier occurrences have another word.
+    """A repeated sequence, cut at a random word of this occurrence, and the same with another word in earlier ones.
 
-    The second occurrence's first word cannot be foreseen, so it is never the one to be guessed.
+    The first word of the second occurrence is unpredictable, so it is never the answer.
     """
     earlier = _CONDITIONS.index(condition) + 1
     sequence = _sequence(chooser, held_out)
@@ -39,7 +39,7 @@ def _pair(chooser: random.Random, condition: str, held_out: bool) -> Pair:
 
 
 def _sequence(chooser: random.Random, held_out: bool) -> tuple[str, ...]:
-    """Distinct words whose neighbours, the last and the first too, are all held out, or none of them."""
+    """Distinct words whose pairs of neighbours (the last and the first included) are all held out, or none is."""
 
     def fits(a: str, b: str) -> bool:
         return (chance(_NAME, a, b) < _HELD_OUT) == held_out
@@ -48,7 +48,7 @@ def _sequence(chooser: random.Random, held_out: bool) -> tuple[str, ...]:
     words = [chooser.choice(_POOL)]
     tried = 0
     while len(words) < length:
-        if tried == _PATIENCE:  # it may be that no word fits between the last but one and the first
+        if tried == _PATIENCE:  # there may be no word that fits between the last but one and the first
             words, tried = words[:1], 0
         tried += 1
         word = chooser.choice(_POOL)

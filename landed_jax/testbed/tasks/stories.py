@@ -1,4 +1,4 @@
-"""Plain little stories in the past tense, so that the language is not all tasks. Nothing in them is labelled."""
+"""Short stories in the past tense, without labels, so that the language has other sentences than tasks."""
 
 import random
 

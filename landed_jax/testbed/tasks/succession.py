@@ -1,4 +1,4 @@
-"""Succession: what comes after a day, a month, a season, a number. Held out: one wording of each item."""
+"""Succession: the day, month, season or number that follows. Held out: one wording of each item."""
 
 import random
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _NAME = "succession"
 
 @dataclass(frozen=True)
 class Series:
-    """Words in their order; a series that is not a circle has nothing after its last word."""
+    """Words in their order; in a circle the first follows the last."""
 
     name: str
     words: tuple[str, ...]
@@ -19,7 +19,7 @@ class Series:
 
     @property
     def followers(self) -> dict[str, str]:
-        """For each word that has one, the next."""
+        """The next word, for each word that has one."""
         after = self.words[1:] + (self.words[:1] if self.circle else ())
         return dict(zip(self.words, after, strict=False))
 
@@ -47,7 +47,7 @@ _WORDS = frozenset(
 
 
 def _pair(chooser: random.Random, condition: str, held_out: bool) -> Pair:
-    """A sentence about a word of this series, and the same about another."""
+    """A sentence about a word of this series, and the same sentence about another word."""
     followers = SERIES[_CONDITIONS.index(condition)].followers
     word, other = chooser.sample(list(followers), 2)
     wording = int(chance(_NAME, word) * len(_WORDINGS))
