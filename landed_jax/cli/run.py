@@ -73,9 +73,10 @@ def run(
 
     from landed_jax.model import load
     from landed_jax.report.account import account_for
+    from landed_jax.report.console import print_report
     from landed_jax.report.document import run_document
+    from landed_jax.report.run_report import run_report
     from landed_jax.report.section_tables import section_report
-    from landed_jax.report.tables import print_report, run_report
 
     with progress_bar("Reading weights") as report:
         opened = load(model, progress=report)

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from landed_jax.analysis.writes.write import describe
 from landed_jax.report.account import Account
+from landed_jax.report.plain_table import plain_table
 from landed_jax.report.section_documents import NAMES, section_document
 from landed_jax.report.sections import Effects, Sources
-from landed_jax.report.tables import plain_table
 
 _HEADS = 5  # columns of heads beside all heads together
 _ROWS = 5
