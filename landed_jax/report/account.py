@@ -40,7 +40,7 @@ class Account:
             or where there is no other token.
         layer_effects: ``[layer, 2]``, the direct effects of the whole attention write and of the whole MLP write.
         coordinate_counts: for each of `PERCENTS`, the fewest coordinates that reach that part of the value.
-        sections: the results of each section that was asked for, by their names.
+        sections: for each section that was asked for, its results by their names.
         trace: the tokens, the column, the config and the vocabulary, and no values.
         warnings: sentences for stderr.
     """
@@ -120,7 +120,6 @@ def account_for(
     if not np.isfinite(found[0].value).all():
         raise LandedError(f"The logit is {float(found[0].value[0, 0])}: somewhere in this model float32 overflows.")
     asked = Asked(trace, found[0].target, found[0].against, None if found[1] is None else found[1].against)
-    closer = section_results(asked, tuple(sections), padding)
     limit = trace.config.max_positions
     warnings = []
     if length > limit:
@@ -139,7 +138,7 @@ def account_for(
         difference=found[1],
         layer_effects=found[3],
         coordinate_counts=dict(zip(PERCENTS, (int(n[0, 0]) for n in found[2]), strict=True)),
-        sections=closer,
+        sections=section_results(asked, tuple(sections), padding),
         trace=Trace(tokens, found[0].at, {}, config=trace.config, vocabulary=trace.vocabulary),
         warnings=tuple(warnings),
     )

@@ -13,7 +13,9 @@ R = TypeVar("R")
 
 
 def without_padding(result: R, padding: int) -> R:
-    """A result with the first `padding` columns gone from its tokens, its columns and its axes named ``source``.
+    """A result without the first `padding` columns of its tokens and of its axes named ``source``.
+
+    The numbers of columns that it holds are counted from the first that stays.
 
     Args:
         result: a result of an analysis, as NumPy arrays, whose recorded positions are not padding.
@@ -46,7 +48,7 @@ def without_padding(result: R, padding: int) -> R:
 
 
 def array_without_padding(values: Any, axes: Sequence[str], padding: int) -> np.ndarray:
-    """An array with the first `padding` columns gone from its axis ``source``, where it has one.
+    """An array without the first `padding` columns of its axis ``source``, where it has one.
 
     Args:
         axes: the names of the array's axes, or of the last ones.
