@@ -5,8 +5,8 @@ from typing import Any
 import jax
 
 from landed_jax import ModelConfig
-from landed_jax.nn.products import contract_output, linear
 from landed_jax.nn.parameters import Params, unembedding, unstack_layers
+from landed_jax.nn.products import contract_output, linear
 from landed_jax.numerics import highest_precision
 
 

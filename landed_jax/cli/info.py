@@ -22,8 +22,9 @@ def info(model: str, length: int, batch: int, positions: int | None) -> None:
     Without MODEL, those of the model that comes with the package.
     """
     from landed_jax.model import read_config
+    from landed_jax.report.console import print_report
     from landed_jax.report.facts import attribution_facts, model_facts, trace_facts
-    from landed_jax.report.tables import facts_table, print_report
+    from landed_jax.report.facts_table import facts_table
 
     config, weight_dtype = read_config(model)
     print_report(facts_table(model, model_facts(config, weight_dtype)))

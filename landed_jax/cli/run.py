@@ -1,6 +1,7 @@
 """`landed run`: one prompt's account."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ from landed_jax.cli.output import check_json_target, write_json
 from landed_jax.cli.progress import progress_bar
 from landed_jax.errors import LandedError
 from landed_jax.printable import printable
+from landed_jax.report.sections import sections
 
 EXAMPLES = """\b
 Examples:
@@ -18,6 +20,13 @@ Examples:
   landed run "The Colosseum is in the city of" --effects --coordinates --out rome.nc
   landed run "Tom and Ann went home. Tom gave it to" --model MODEL --json - | jq .closure_error
 """
+
+
+def _section_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A switch for each section, under its name."""
+    for section in reversed(sections()):  # click lists the options of decorators from the last applied to the first
+        command = click.option(section.option, section.name, is_flag=True, help=section.help)(command)
+    return command
 
 
 @click.command(epilog=EXAMPLES)
@@ -32,15 +41,7 @@ Examples:
 @click.option("--against", metavar="T2", help="Account for the logit difference target − T2 instead.")
 @click.option("--position", metavar="N", type=int, default=-1, help="The position to read. Default: the last.")
 @click.option("--top", metavar="K", type=click.IntRange(min=0), default=20, show_default=True, help="How many writes.")
-@click.option("--by-source", "by_source", is_flag=True, help="Also: the heads' contributions, token by token.")
-@click.option(
-    "--effects",
-    is_flag=True,
-    help="Also: landed against direct effects, and which writes act through σ. Slow for large models: it takes the "
-    "whole vocabulary's logits without each write.",
-)
-@click.option("--coordinates", is_flag=True, help="Also: the coordinates, random bases, outliers, a causal check.")
-@click.option("--lens", is_flag=True, help="Also: the logit lens at every read site.")
+@_section_options
 @click.option("--out", metavar="FILE", help="Write the labelled results (xarray) to a NetCDF file, FILE.nc.")
 @click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
 def run(
@@ -50,12 +51,9 @@ def run(
     against: str | None,
     position: int,
     top: int,
-    by_source: bool,
-    effects: bool,
-    coordinates: bool,
-    lens: bool,
     out: str | None,
     json_target: str | None,
+    **chosen: bool,
 ) -> None:
     """Account for one logit: how much of it each head and neuron wrote, as the model hears it.
 
@@ -73,17 +71,17 @@ def run(
 
     from landed_jax.model import load
     from landed_jax.report.account import account_for
+    from landed_jax.report.console import print_report
     from landed_jax.report.document import run_document
-    from landed_jax.report.section_tables import section_report
-    from landed_jax.report.tables import print_report, run_report
+    from landed_jax.report.run_report import run_report
+    from landed_jax.report.section_report import section_report
 
     with progress_bar("Reading weights") as report:
         opened = load(model, progress=report)
-    chosen = {"by_source": by_source, "effects": effects, "coordinates": coordinates, "lens": lens}
-    sections = frozenset(name for name, wanted in chosen.items() if wanted)
+    wanted = [section for section in sections() if chosen[section.name]]
     # Programs are compiled for a few lengths only, and kept: the next prompt of about this length finds them.
     account = account_for(
-        opened, text, target=target, against=against, position=position, sections=sections, bucketed=True
+        opened, text, target=target, against=against, position=position, sections=wanted, bucketed=True
     )
     for warning in account.warnings:
         click.echo(f"landed: {printable(warning)}", err=True)
@@ -96,7 +94,7 @@ def run(
         write_json(run_document(account, top), json_target)
     if json_target != "-":
         print_report(run_report(account, top))
-        if sections:
+        if wanted:
             print_report(section_report(account))
 
 

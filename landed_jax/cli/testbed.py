@@ -33,8 +33,8 @@ def score(model: str, count: int, learnt: bool, json_target: str | None) -> None
     check_json_target(json_target)
 
     from landed_jax.model import load
+    from landed_jax.report.console import print_report
     from landed_jax.report.scores import score_document, score_report
-    from landed_jax.report.tables import print_report
     from landed_jax.testbed.scoring import score_model
 
     opened = load(model)

@@ -32,7 +32,8 @@ def verify(model: str, hf_folder: str, length: int, seed: int) -> int:
     from landed_jax.model import load
     from landed_jax.parity.ladder import LADDER_SITES, TOLERANCE, climb, rounding_of
     from landed_jax.parity.reference import check_same_model, reference_rungs, torch_module
-    from landed_jax.report.tables import ladder_table, print_report
+    from landed_jax.report.console import print_report
+    from landed_jax.report.ladder_table import ladder_table
     from landed_jax.tokens import Tokens
 
     torch_module()

@@ -1,5 +1,6 @@
 """Everything one run says about one position of one prompt, found out in one pass."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,11 @@ from landed_jax.memory.estimates import least_bytes, weight_bytes
 from landed_jax.memory.host import device_memory
 from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import RESIDUALS, SOURCES, WRITES, HookPoint
+from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.report.padding import without_padding
-from landed_jax.report.sections import PERCENTS, SECTIONS, look_closer
+from landed_jax.report.percents import PERCENTS
+from landed_jax.report.section_results import section_results
+from landed_jax.report.sections.section import Asked, Section
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
 
@@ -37,7 +40,7 @@ class Account:
             or where there is no other token.
         layer_effects: ``[layer, 2]``, the direct effects of the whole attention write and of the whole MLP write.
         coordinate_counts: for each of `PERCENTS`, the fewest coordinates that reach that part of the value.
-        sections: what was asked for beside, by its name in `SECTIONS`.
+        sections: for each section that was asked for, its results by their names.
         trace: the tokens, the column, the config and the vocabulary, and no values.
         warnings: sentences for stderr.
     """
@@ -52,7 +55,7 @@ class Account:
     difference: Attribution | None
     layer_effects: np.ndarray
     coordinate_counts: dict[int, int]
-    sections: dict[str, Any]
+    sections: dict[Section, dict[str, Any]]
     trace: Trace
     warnings: tuple[str, ...]
 
@@ -74,7 +77,7 @@ def account_for(
     target: str | None = None,
     against: str | None = None,
     position: int = -1,
-    sections: frozenset[str] = frozenset(),
+    sections: Sequence[Section] = (),
     bucketed: bool = False,
 ) -> Account:
     """Trace a prompt at one position and attribute the target's logit, or its difference to `against`.
@@ -82,7 +85,7 @@ def account_for(
     Args:
         target, against: a token's text, or ``#ID``; the default target is the most likely next token.
         position: a column of the tokens; negative from the end.
-        sections: what else to find out, of `SECTIONS`.
+        sections: what else to find out, in the order in which it is shown.
         bucketed: compute with the prompt padded (`Tokens.bucketed`), so that prompts of about the same length share
             their compiled programs. The account shows nothing of the padding.
 
@@ -109,23 +112,14 @@ def account_for(
     weights = weight_bytes(model.params)
     least = least_bytes(model.config, weights, computed.ids.shape[1])
     require_memory(least, device_memory(), f"This model and a prompt of {length} tokens")
-    record = (
-        WRITES
-        | SOURCES
-        | {HookPoint.ATTN_WRITE, HookPoint.MLP_WRITE}
-        | (RESIDUALS if "lens" in sections else frozenset())
-    )
+    record = WRITES | SOURCES | {HookPoint.ATTN_WRITE, HookPoint.MLP_WRITE}
+    record = record.union(*(section.record for section in sections))
     trace = model.trace(computed, record=record, at=[position % length + padding])
     # Out of JAX in one go: indexing device arrays one by one would compile a program for each.
     found = without_padding(jax.device_get(_find_out(trace, *ids)), padding)
     if not np.isfinite(found[0].value).all():
         raise LandedError(f"The logit is {float(found[0].value[0, 0])}: somewhere in this model float32 overflows.")
-    closer = {}
-    if sections:
-        runner_up = None if found[1] is None else found[1].against
-        shares = found[0]
-        closer = look_closer(trace, shares.target, shares.against, sections, runner_up)
-        closer = without_padding(jax.device_get(closer), padding)
+    asked = Asked(trace, found[0].target, found[0].against, None if found[1] is None else found[1].against)
     limit = trace.config.max_positions
     warnings = []
     if length > limit:
@@ -144,7 +138,7 @@ def account_for(
         difference=found[1],
         layer_effects=found[3],
         coordinate_counts=dict(zip(PERCENTS, (int(n[0, 0]) for n in found[2]), strict=True)),
-        sections={name: closer[name] for name in SECTIONS if name in closer},
+        sections=section_results(asked, tuple(sections), padding),
         trace=Trace(tokens, found[0].at, {}, config=trace.config, vocabulary=trace.vocabulary),
         warnings=tuple(warnings),
     )

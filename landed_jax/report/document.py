@@ -8,7 +8,6 @@ import numpy as np
 from landed_jax.analysis.attribution.table import WriteRow
 from landed_jax.report.account import Account
 from landed_jax.report.scale import scale_rows
-from landed_jax.report.section_documents import section_document
 
 
 def run_document(account: Account, top: int) -> dict[str, Any]:
@@ -34,7 +33,9 @@ def run_document(account: Account, top: int) -> dict[str, Any]:
         "scale": scale_rows(account),
         "coordinates": {f"for_{percent}": count for percent, count in account.coordinate_counts.items()},
     }
-    return {**document, **section_document(account)}
+    return document | {
+        section.json_field: section.document(account, found) for section, found in account.sections.items()
+    }
 
 
 def _row(row: WriteRow) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Results of a prompt that was padded on the left, as they would be without the padding."""
 
 import dataclasses
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,7 +13,9 @@ R = TypeVar("R")
 
 
 def without_padding(result: R, padding: int) -> R:
-    """A result with the first `padding` columns gone from its tokens, its columns and its axes named ``source``.
+    """A result without the first `padding` columns of its tokens and of its axes named ``source``.
+
+    The numbers of columns that it holds are counted from the first that stays.
 
     Args:
         result: a result of an analysis, as NumPy arrays, whose recorded positions are not padding.
@@ -38,12 +41,23 @@ def without_padding(result: R, padding: int) -> R:
             # A head that brings nothing from anywhere is said to attend to the first column, and -1 means none.
             changed[field.name] = np.where(value < 0, value, np.maximum(np.asarray(value) - padding, 0))
         elif "source" in (axes := (shape_of(field.type) or "").split()):
-            changed[field.name] = np.asarray(value)[(..., slice(padding, None), *_after("source", axes))]
+            changed[field.name] = array_without_padding(value, axes, padding)
         elif not field.metadata.get("static"):
             changed[field.name] = without_padding(value, padding)
     return dataclasses.replace(result, **changed)
 
 
-def _after(axis: str, axes: list[str]) -> list[slice]:
-    """All of every axis behind one."""
-    return [slice(None)] * (len(axes) - 1 - axes.index(axis))
+def array_without_padding(values: Any, axes: Sequence[str], padding: int) -> np.ndarray:
+    """An array without the first `padding` columns of its axis ``source``, where it has one.
+
+    Args:
+        axes: the names of the array's axes, or of the last ones.
+
+    >>> array_without_padding(np.array([[0, 0, 7], [0, 0, 8]]), ("head", "source"), 2).tolist()
+    [[7], [8]]
+    """
+    values = np.asarray(values)
+    if "source" not in axes:
+        return values
+    behind = [slice(None)] * (len(axes) - 1 - list(axes).index("source"))
+    return values[(..., slice(padding, None), *behind)]

@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from landed_jax.report.tables import plain_table
+from landed_jax.report.plain_table import plain_table
 from landed_jax.testbed.scoring import Score
 
 

@@ -25,7 +25,7 @@ from landed_jax.cli.output import write_json
 from landed_jax.model import load
 from landed_jax.report.account import account_for
 from landed_jax.report.document import run_document
-from landed_jax.report.tables import headline, run_report
+from landed_jax.report.run_report import headline, run_report
 from tests.models import random_params
 from tests.reference.landed import every_write, landed_contributions, removed_effects, shares_of_sigma
 from tests.reference.numpy_model import numpy_forward

@@ -1,4 +1,4 @@
-"""`landed run --by-source --effects --coordinates --lens --out`: each number against the plain JSON, or made anew."""
+"""All sections of `landed run` together, and `--out`. Each section's numbers: `tests/report/sections/`."""
 
 import io
 import json
@@ -13,9 +13,8 @@ from landed_jax.cli.commands import status_of
 from landed_jax.report.account import Account, account_for
 from landed_jax.report.dataset import run_dataset
 from landed_jax.report.document import run_document
-from landed_jax.report.section_documents import NAMES
-from landed_jax.report.section_tables import section_report
-from landed_jax.report.sections import SECTIONS
+from landed_jax.report.section_report import section_report
+from landed_jax.report.sections import sections
 from landed_jax.results.files import load_result, save_result
 
 PROMPT = "The keys near the bottle"
@@ -28,7 +27,7 @@ def model() -> landed.Model:
 
 @pytest.fixture(scope="module")
 def account(model: landed.Model) -> Account:
-    return account_for(model, PROMPT, target=" are", against=" is", sections=frozenset(SECTIONS))
+    return account_for(model, PROMPT, target=" are", against=" is", sections=sections())
 
 
 @pytest.fixture(scope="module")
@@ -38,70 +37,8 @@ def document(account: Account) -> dict:
 
 def test_the_contract_stays_and_sections_come_behind_it(model: landed.Model, document: dict) -> None:
     plain = run_document(account_for(model, PROMPT, target=" are", against=" is"), 5)
-    assert list(document) == [*plain, *(NAMES[name] for name in SECTIONS)]
-    assert not set(NAMES.values()) & set(plain)
-
-
-def test_sources_sum_to_heads(document: dict) -> None:
-    found = document["by_source"]
-    split = np.array(found["heads"])
-    bar = 1e-5 * abs(document["logit"])
-    np.testing.assert_allclose(split.sum(-1), document["heads"], atol=bar)
-    np.testing.assert_allclose(split.sum((0, 1)), found["tokens"], atol=bar)
-    assert split.shape[-1] == len(document["tokens"]) and found["closure_error"] <= bar
-    assert document["tokens"][int(np.argmax(found["tokens"]))] == " keys"  # the subject decides the number
-
-
-def test_the_lens_ends_at_the_logit(document: dict) -> None:
-    rows, bar = document["lens"], 1e-5 * abs(document["logit"])
-    assert [row["site"] for row in rows] == [row["site"] for row in document["scale"]]
-    for variant in ("own_sigma", "final_sigma"):
-        assert abs(rows[-1][variant] - document["logit"]) <= bar
-    np.testing.assert_allclose(
-        np.cumsum([row["landed"] for row in rows]), [row["final_sigma"] for row in rows], atol=bar
-    )
-    assert rows[0]["landed"] == pytest.approx(document["embedding"], abs=bar)
-    sigma = [row["sigma"] for row in document["scale"]]
-    np.testing.assert_allclose(
-        [row["own_sigma"] * s for row, s in zip(rows, sigma, strict=True)],
-        [row["final_sigma"] * sigma[-1] for row in rows],
-        rtol=1e-4,
-        atol=bar,
-    )
-
-
-def test_coordinates_are_checked(model: landed.Model, document: dict) -> None:
-    found, check = document["coordinate_detail"], document["coordinate_detail"]["causal_check"]
-    assert all(found["settled"][key] >= document["coordinates"][key] for key in ("for_50", "for_90", "for_99"))
-    assert check["coordinates"] == found["settled"]["for_90"]
-    bar = 1e-5 * abs(document["logit"])
-    assert abs(check["whole"]["value"] - document["logit"]) <= bar
-    assert abs(check["kept"]["value"] + check["ablated"]["value"] - document["logit"]) <= bar
-    assert abs(check["kept"]["value"] - document["logit"]) <= 0.1 * abs(document["logit"]) + bar
-    logits = np.asarray(model.trace(PROMPT, at=-1).logits[0, 0])
-    assert check["whole"]["rank"] == int((logits > logits[document["target"]["id"]]).sum())
-
-
-def test_effects_are_the_measures_of_each_value_alone(model: landed.Model, document: dict) -> None:
-    trace = model.trace(PROMPT, at=-1)
-    found = document["effects"]["landed_against_direct"]
-    assert list(found) == ["logit", "centred logit", "logit difference", "log-probability"]
-    arguments = {
-        "logit": {"target": " are"},
-        "centred logit": {"target": " are", "centred": True},
-        "logit difference": {"target": " are", "against": " is"},
-    }
-    for name, asked in arguments.items():
-        shares = landed.attribute(trace, **asked)
-        for part in ("heads", "neurons"):
-            mine, theirs = (np.asarray(getattr(x, part)).ravel() for x in (shares.landed, shares.direct_effect))
-            nmae = np.abs(mine - theirs).sum() / np.abs(theirs).sum()
-            assert found[name][part]["nmae"] == pytest.approx(nmae, rel=1e-3)
-            assert found[name][part]["correlation"] == pytest.approx(np.corrcoef(mine, theirs)[0, 1], abs=1e-3)
-    assert document["effects"]["against"] == document["against"]
-    assert document["effects"]["volume_of"] == "logit difference"
-    loud = document["effects"]["volume"]
-    assert [row["score"] for row in loud] == sorted((row["score"] for row in loud), reverse=True)
+    assert list(document) == [*plain, *(section.json_field for section in sections())]
+    assert list(document)[len(plain) :][:4] == ["by_source", "effects", "coordinate_detail", "lens"]
 
 
 def test_tables_fit_a_narrow_terminal(account: Account) -> None:

@@ -1,10 +1,7 @@
 """One prompt's account as tables for people."""
 
-from typing import Any
-
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -12,9 +9,9 @@ from rich.text import Text
 from landed_jax.analysis.attribution.table import WriteTable, attended_label
 from landed_jax.analysis.writes.write import describe
 from landed_jax.nn.per_write import PerWrite
-from landed_jax.parity.ladder import Ladder
 from landed_jax.printable import printable
 from landed_jax.report.account import Account
+from landed_jax.report.plain_table import plain_table
 from landed_jax.report.scale import scale_rows
 
 
@@ -24,18 +21,6 @@ def run_report(account: Account, top: int) -> RenderableType:
     if top:
         parts += [writes_table(account, top), Text()]
     return Group(*parts, groups_table(account), Text(), scale_table(account), Text(), coordinates_line(account))
-
-
-def plain_table(title: str) -> Table:
-    return Table(
-        title=title,
-        title_justify="left",
-        caption_justify="left",
-        header_style="bold",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
 
 
 def _quote(text: str) -> str:
@@ -149,45 +134,3 @@ def coordinates_line(account: Account) -> Text:
     return Text(
         f"Coordinates that reach 50 / 90 / 99 % of the value: {counts[0]} / {counts[1]} / {counts[2]} of {d_model}"
     )
-
-
-def facts_table(title: str, rows: list[tuple[str, Any]]) -> Table:
-    """Two columns: what, and how much."""
-    table = plain_table(escape(printable(title)))
-    table.show_header = False
-    table.add_column("fact", style="bold")
-    table.add_column("value", justify="right")
-    for name, value in rows:
-        table.add_row(name, escape(printable(str(value))))
-    return table
-
-
-class _Output(Console):
-    """Standard output whose reader may go away (`| head`): that is the caller's to see, not an exit in silence."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
-
-
-def print_report(report: RenderableType) -> None:
-    """Print to stdout, as wide as the terminal, or wide enough for the tables where there is none."""
-    console = _Output(emoji=False)
-    if console.width < 80 or not console.is_terminal:
-        console = _Output(width=max(console.width, 80 if console.is_terminal else 120), emoji=False)
-    console.print(report)
-
-
-def ladder_table(ladder: Ladder) -> RenderableType:
-    """Every rung's difference, and the logits' by position."""
-    rungs = plain_table("Difference from the reference, by module")
-    for name in ("rung", "largest difference", "of its largest value", ""):
-        rungs.add_column(name, justify="left" if name in ("rung", "") else "right")
-    for rung in ladder.rungs:
-        mark = "" if rung.passes else "[bold red]differs[/]"
-        rungs.add_row(rung.name, f"{rung.difference:.2e}", f"{rung.relative:.1e}", mark)
-    positions = plain_table("Largest logit difference, by position")
-    positions.add_column("position", justify="right")
-    positions.add_column("difference", justify="right")
-    for position, difference in enumerate(ladder.by_position):
-        positions.add_row(str(position), f"{difference:.2e}")
-    return Group(rungs, Text(), positions)

@@ -1,0 +1,30 @@
+"""The sections of `landed run`: what it finds out beside the account when an option asks for it.
+
+Each section is one file of this folder, which gives its value the name ``SECTION`` (`section.Section` says what is in
+it). A new section is a new file here and its test: the command line, the JSON, the tables and the data set take all
+sections from `sections`. The command line's help reads these files too, so they import JAX, NumPy and rich inside
+their functions only.
+
+The order of the sections, in ``--help`` and in every output, is that of `Section.place`, and of names within one
+place. A section that gives no place comes after those that do.
+"""
+
+import importlib
+import pkgutil
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from landed_jax.report.sections.section import Section
+
+
+@cache
+def sections() -> "tuple[Section, ...]":
+    """All sections, in their order.
+
+    >>> [section.option for section in sections()][:2]
+    ['--by-source', '--effects']
+    """
+    names = (module.name for module in pkgutil.iter_modules(__path__) if module.name != "section")
+    found = [importlib.import_module(f"{__name__}.{name}").SECTION for name in names]
+    return tuple(sorted(found, key=lambda section: (section.place, section.name)))

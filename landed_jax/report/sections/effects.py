@@ -1,0 +1,112 @@
+"""`--effects`: how far landed contributions are from direct effects, by what is measured; and who acts through σ."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from landed_jax.report.sections.section import Asked, Section
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from landed_jax.report.account import Account
+
+MEASURES = ("logit", "centred logit", "logit difference", "log-probability")
+_LISTED = 10  # writes in the JSON
+_ROWS = 5  # writes in the table
+
+
+def _compute(asked: Asked) -> dict[str, Any]:
+    """The agreement of each measure, and the volume: of the centred logit, or of the difference that the run reads."""
+    from landed_jax.analysis.attribution.faithfulness import faithfulness
+    from landed_jax.analysis.attribution.log_probability import attribute_log_probability
+    from landed_jax.analysis.attribution.volume import volume
+
+    trace, target = asked.trace, asked.target
+    other = asked.runner_up if asked.against is None else asked.against
+    found: dict[str, Any] = {
+        "logit": faithfulness(trace, target),
+        "centred logit": faithfulness(trace, target, centred=True),
+        "log-probability": attribute_log_probability(trace, target).faithfulness,
+    }
+    if other is not None:
+        found["logit difference"] = faithfulness(trace, target, other)
+    return found | {"volume": volume(trace, target, asked.against)}
+
+
+def _document(account: "Account", found: dict[str, Any]) -> dict[str, Any]:
+    def agreement(part: Any) -> dict[str, float | None]:
+        return {"nmae": _number(part.nmae[0, 0]), "correlation": _number(part.correlation[0, 0])}
+
+    fields = ("kind", "layer", "index", "mediated", "landed", "ratio", "weak", "score", "sigma_share")
+    # The difference is to the token that the run was given, or to the runner-up.
+    difference = account.attribution if account.difference is None else account.difference
+    return {
+        "against": account.token(difference, "against"),
+        "landed_against_direct": {
+            name: {"heads": agreement(measure.heads), "neurons": agreement(measure.neurons)}
+            for name in MEASURES  # JAX gives a dictionary back in the order of its keys
+            if (measure := found.get(name)) is not None
+        },
+        "volume_of": "centred logit" if account.attribution.against is None else "logit difference",
+        "volume": [{field: getattr(row, field) for field in fields} for row in found["volume"].top(_LISTED)],
+    }
+
+
+def _number(value: Any) -> float | None:
+    """A plain number; None for one that is not finite, which JSON does not have."""
+    plain = float(value)
+    return plain if math.isfinite(plain) else None
+
+
+def _table(account: "Account", found: dict[str, Any], document: dict[str, Any]) -> "RenderableType":
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.text import Text
+
+    from landed_jax.analysis.writes.write import describe
+    from landed_jax.report.plain_table import table_of
+
+    agreement = table_of(
+        "Landed contribution (σ fixed) against direct effect (σ live)", "of the", "over", "NMAE", "r", left=2
+    )
+    for name, parts in document["landed_against_direct"].items():
+        for part, numbers in parts.items():
+            shown = [numbers["nmae"], numbers["correlation"]]
+            cells = ["" if v is None else form.format(v) for v, form in zip(shown, ("{:.1%}", "{:+.3f}"), strict=True)]
+            agreement.add_row(name, part, *cells)
+    other = document["against"]
+    named = "" if other is None else f"; the difference is to {escape(repr(other['text']))}"
+    agreement.caption = f"NMAE: Σ|landed − effect| / Σ|effect|{named}"
+    loud = table_of(
+        f"Writes that act on the {document['volume_of']} through σ",
+        "write",
+        "score",
+        "through σ",
+        "itself",
+        "weak part",
+        "σ share",
+    )
+    for row in found["volume"].top(_ROWS):
+        loud.add_row(
+            describe(row),
+            f"{row.score:.4f}",
+            f"{row.mediated:+.4f}",
+            f"{row.landed:+.4f}",
+            f"{row.weak:.1%}",
+            f"{row.sigma_share:+.2%}",
+        )
+    loud.caption = "through σ: direct effect less landed contribution; weak part: where the unembedding hardly reads"
+    return Group(agreement, Text(), loud)
+
+
+SECTION = Section(
+    name="effects",
+    help="Also: landed against direct effects, and which writes act through σ. Slow for large models: it takes the "
+    "whole vocabulary's logits without each write.",
+    compute=_compute,
+    json_field="effects",
+    document=_document,
+    table=_table,
+    derived=MEASURES,  # what agreement is kept as, sums over the components, means little alone
+    place=2,
+)

@@ -1,0 +1,63 @@
+"""`--lens`: the value and the favoured token at every read site."""
+
+from typing import TYPE_CHECKING, Any
+
+from landed_jax.nn.hook_points import RESIDUALS
+from landed_jax.report.sections.section import Asked, Section
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from landed_jax.report.account import Account
+
+
+def _compute(asked: Asked) -> dict[str, Any]:
+    from landed_jax.analysis.attribution.logit_lens import lens_top_tokens, logit_lens
+
+    return {
+        "values": logit_lens(asked.trace, asked.target, asked.against),
+        "tokens": lens_top_tokens(asked.trace, 1),
+    }
+
+
+def _document(account: "Account", found: dict[str, Any]) -> list[dict[str, Any]]:
+    values, tokens = found["values"], found["tokens"]
+    rows = []
+    for i, (site, group) in enumerate(zip(values.sites, values.groups, strict=True)):
+        token = int(tokens.ids[i, 0, 0, 0])
+        rows.append(
+            {
+                "site": site,
+                "own_sigma": float(values.own_sigma[i, 0, 0]),
+                "final_sigma": float(values.final_sigma[i, 0, 0]),
+                "written_before": group,
+                "landed": float(values.final_sigma_contributions[i, 0, 0]),
+                "top": {"id": token, "text": account.vocabulary.text(token)},
+            }
+        )
+    return rows
+
+
+def _table(account: "Account", found: dict[str, Any], document: list[dict[str, Any]]) -> "Table":
+    from rich.markup import escape
+
+    from landed_jax.report.plain_table import table_of
+
+    table = table_of("Logit lens", "read site", "own σ", "final σ", "landed", "written before", "likeliest")
+    for row in document:
+        numbers = (f"{row[key]:+.4f}" for key in ("own_sigma", "final_sigma", "landed"))
+        table.add_row(row["site"], *numbers, row["written_before"], escape(repr(row["top"]["text"])))
+    table.caption = "final σ moves by what was written since the site before: that write's landed contribution"
+    return table
+
+
+SECTION = Section(
+    name="lens",
+    help="Also: the logit lens at every read site.",
+    compute=_compute,
+    json_field="lens",
+    document=_document,
+    table=_table,
+    record=RESIDUALS,
+    place=4,
+)
