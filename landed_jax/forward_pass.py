@@ -14,6 +14,7 @@ from landed_jax.nn.parameters import Params, is_stacked
 from landed_jax.nn.rotary import rotary_table
 from landed_jax.nn.tap import Context, Edit, Observer, as_plan
 from landed_jax.numerics import compute_dtype, highest_precision
+from landed_jax.provenance import Provenance
 from landed_jax.tokens import Tokens, as_tokens, check_ids, columns
 from landed_jax.trace import Trace
 
@@ -87,7 +88,7 @@ def forward(
         observed = kept.get("by_name", {})
     if at is None:
         at = jnp.arange(tokens.ids.shape[1])
-    return logits, Trace(tokens, at, sown, config=config, observed=dict(observed))
+    return logits, Trace(Provenance(tokens, at, config), sown, observed=dict(observed))
 
 
 def _collect(intermediates: Mapping[str, Any], record: frozenset[HookPoint], n_layers: int) -> dict[str, jax.Array]:

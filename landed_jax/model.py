@@ -3,23 +3,20 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.sharding import Mesh
 
-from landed_jax.analysis.reads.read import Read
-from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.reads.questions import Logit, Question, QuestionLike, as_question
 from landed_jax.analysis.streaming.attribute_streaming import (
     StreamedAttribution,
     attribute_streaming,
-    check_asked,
+    check_reduction,
     number_of_passes,
 )
 from landed_jax.analysis.streaming.reductions import Reduction
@@ -38,7 +35,7 @@ from landed_jax.forward_pass import forward
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import WRITES, HookPoint
 from landed_jax.nn.output_norms import OutputNorms
-from landed_jax.nn.parameters import Params
+from landed_jax.nn.parameters import Params, count_parameters
 from landed_jax.nn.tap import Edit, Observer, Plan, as_plan
 from landed_jax.numerics import compute_dtype
 from landed_jax.tokens import Tokens, as_tokens, check_ids, columns
@@ -48,7 +45,7 @@ from landed_jax.vocabulary import Vocabulary
 Prompts = Tokens | str | Sequence[str] | Sequence[Sequence[int]] | jax.Array | np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A model's facts, weights and tokenizer.
 
@@ -66,10 +63,15 @@ class Model:
     """
 
     config: ModelConfig
-    params: Params = dataclasses.field(repr=False)
-    vocabulary: Vocabulary | None = dataclasses.field(default=None, repr=False)
+    params: Params
+    vocabulary: Vocabulary | None = None
     source: str = ""
     folder: Path | None = None
+
+    def __repr__(self) -> str:
+        config = self.config
+        size = f"{config.n_layers} layers, d_model {config.d_model}, {config.n_heads} heads, d_ff {config.d_ff}"
+        return f"Model({', '.join(filter(None, [self.source, size]))}, {count_parameters(config):,} parameters)"
 
     def encode(self, text: str | Sequence[str]) -> Tokens:
         """One prompt, or several: shorter ones are padded on the left, so that each ends at the last column.
@@ -119,17 +121,14 @@ class Model:
             plan=as_plan(record, edits, observers),
             dtype=compute_dtype(dtype),
         )
-        return dataclasses.replace(trace, logits=logits).bind(self.params, self.vocabulary)
+        return dataclasses.replace(trace, logits=logits).bind(self.params, self.vocabulary, self.source)
 
     def attribute_streaming(
         self,
         tokens: Prompts,
         reduction: Reduction,
-        target: Target | None = None,
-        against: Target | None = None,
+        question: QuestionLike = None,
         *,
-        centred: bool = False,
-        read: Callable[[Trace], Read] | None = None,
         effects: bool = False,
         at: int | Sequence[int] | jax.Array | None = None,
         edits: Mapping[HookPoint, Edit] | None = None,
@@ -151,41 +150,28 @@ class Model:
         >>> found.reduced.landed.shape, found.value.shape
         ((3,), (1, 8))
         """
-        check_asked(reduction, read)
+        check_reduction(reduction)
+        asked = as_question(question)
+        asked = asked.in_ids(self.vocabulary, self.config) if isinstance(asked, Logit) else asked
         tokens = self._as_tokens(tokens)
         at = None if at is None else columns(at, tokens.ids.shape[1])
         # Outside of jit, where the sharding of the weights is known.
         passes = number_of_passes(self.params, tokens, self.config, passes, at=at, effects=effects, dtype=dtype)
-        return _jitted_streaming(
+        found = _jitted_streaming(
             self.params,
             tokens,
-            None if target is None else self._target(target),
-            None if against is None else self._target(against),
+            asked,
             at,
             norms,
             config=self.config,
             reduction=reduction,
-            centred=centred,
-            read=read,
             effects=effects,
             plan=as_plan((), edits, None),
             dtype=compute_dtype(dtype),
             passes=passes,
         )
-
-    def _target(self, target: Target) -> jax.Array:
-        """Ids from text or ids; concrete ids are checked."""
-        texts = [target] if isinstance(target, str) else target if isinstance(target, Sequence) else ()
-        if texts and all(isinstance(text, str) for text in texts):
-            if self.vocabulary is None:
-                raise LandedError(f"The model {self.source!r} has no tokenizer, so a target must be a token id.")
-            ids = [self.vocabulary.token_id(text) for text in texts]
-            return jnp.asarray(ids[0] if isinstance(target, str) else ids)
-        if not isinstance(target, Tracer):
-            ids = np.asarray(target)
-            if ids.size and np.issubdtype(ids.dtype, np.integer):
-                self._checked([int(ids.min()), int(ids.max())])
-        return jnp.asarray(target)
+        known = dataclasses.replace(found.known, vocabulary=self.vocabulary, model=self.source)
+        return dataclasses.replace(found, provenance=known)
 
     def save(self, dst: str | os.PathLike[str]) -> None:
         """Write the model as a native folder.
@@ -227,14 +213,11 @@ def _jitted_forward(
     return forward(params, tokens, config, record=plan.record, at=at, edits=edits, observers=observers, dtype=dtype)
 
 
-@functools.partial(
-    jax.jit, static_argnames=("config", "reduction", "centred", "read", "effects", "plan", "dtype", "passes")
-)
+@functools.partial(jax.jit, static_argnames=("config", "reduction", "effects", "plan", "dtype", "passes"))
 def _jitted_streaming(
     params: Params,
     tokens: Tokens,
-    target: jax.Array | None,
-    against: jax.Array | None,
+    question: Question,
     at: jax.Array | None,
     norms: OutputNorms | None,
     *,
@@ -244,7 +227,7 @@ def _jitted_streaming(
     **how: Any,
 ) -> StreamedAttribution:
     return attribute_streaming(
-        params, tokens, config, reduction, target, against, at=at, edits=dict(plan.edits), norms=norms, **how
+        params, tokens, config, reduction, question, at=at, edits=dict(plan.edits), norms=norms, **how
     )
 
 

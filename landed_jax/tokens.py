@@ -10,11 +10,12 @@ from jaxtyping import Array, Bool, Int
 
 from landed_jax.errors import LandedError
 from landed_jax.numerics import is_concrete
+from landed_jax.shapes import ShapeRepr
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Tokens:
+@dataclass(frozen=True, repr=False)
+class Tokens(ShapeRepr):
     """Token ids with a mask that is False on padding.
 
     Padding may be on either side. Positions count real tokens only, so a prompt in a batch has the same results as

@@ -7,46 +7,72 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import GROUPS, HookPoint, axes_of
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.stream_order import StreamOrder
-from landed_jax.numerics import is_concrete
+from landed_jax.provenance import Provenance
+from landed_jax.shapes import ShapeRepr, array_texts
 from landed_jax.tokens import Tokens
 from landed_jax.vocabulary import Vocabulary
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Trace:
+@dataclass(frozen=True, repr=False)
+class Trace(ShapeRepr):
     """The recorded values of one forward pass: a pytree, so it goes through ``jit`` and ``vmap``.
 
     Attributes:
-        tokens: the prompts.
-        at: ``[position]``, the columns of `tokens` that were recorded (counted from 0).
+        provenance: the prompts, the recorded positions, the model.
         sown: each recorded `HookPoint`'s value; `axes` names its axes.
         logits: ``[batch, position, vocab]``, where the trace was asked to keep them.
         params: the weights, once the trace is bound to them; the analyses need them.
-        vocabulary: the tokenizer's view of ids, once bound; targets given as text need it.
         observed: what each observer of the pass kept, by its name, with a leading layer axis.
+
+    >>> from landed_jax import ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> forward(init_params(config, jax.random.key(0)), jnp.array([[1, 5, 7]]), config, record={HookPoint.HEAD})[1]
+    Trace(2 layers, 1 × 3 tokens; head f32[2,1,3,4,4])
     """
 
-    tokens: Tokens
-    at: jax.Array
+    provenance: Provenance
     sown: dict[str, jax.Array]
     logits: jax.Array | None = None
     params: Params | None = None
     observed: dict[str, Any] = dataclasses.field(default_factory=dict, kw_only=True)
-    config: ModelConfig = dataclasses.field(metadata={"static": True}, kw_only=True)
-    vocabulary: Vocabulary | None = dataclasses.field(default=None, metadata={"static": True}, kw_only=True)
 
-    def bind(self, params: Params, vocabulary: Vocabulary | None = None) -> "Trace":
-        """The same trace with the weights that made it (held, not copied), ready for analysis."""
-        return dataclasses.replace(self, params=params, vocabulary=vocabulary or self.vocabulary)
+    @property
+    def tokens(self) -> Tokens:
+        """The prompts."""
+        return self.provenance.tokens
+
+    @property
+    def at(self) -> Int[Array, " position"]:
+        """The columns of the tokens that were recorded (counted from 0)."""
+        return self.provenance.at
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's architecture."""
+        return self.provenance.config
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The tokenizer's view of ids; targets given as text need it."""
+        return self.provenance.vocabulary
+
+    def bind(self, params: Params, vocabulary: Vocabulary | None = None, model: str = "") -> "Trace":
+        """The same trace with the weights that made it (held, not copied), ready for analysis.
+
+        Args:
+            model: what the results are to call the model.
+        """
+        old = self.provenance
+        known = dataclasses.replace(old, vocabulary=vocabulary or old.vocabulary, model=model or old.model)
+        return dataclasses.replace(self, params=params, provenance=known)
 
     def weights(self) -> Params:
         """The bound parameters.
@@ -78,7 +104,7 @@ class Trace:
     @property
     def order(self) -> StreamOrder:
         """Which sites read the stream, and which writes each of them reads."""
-        return StreamOrder.of(self.config)
+        return self.provenance.order
 
     def _per_read_site(self, kind: str) -> jax.Array:
         return _along_sites(*(self[HookPoint(f"{norm}_{kind}")] for norm in ("attn", "mlp", "final")), self.order)
@@ -86,7 +112,7 @@ class Trace:
     @property
     def real(self) -> Bool[Array, "batch position"]:
         """False where a recorded position is padding."""
-        return self.tokens.mask[:, self.at]
+        return self.provenance.real
 
     @property
     def sigma(self) -> Float[Array, "site batch position"]:
@@ -116,10 +142,15 @@ class Trace:
         Raises:
             LandedError: if that position was not recorded.
         """
-        index = recorded_index(self, position)
+        index = self.provenance.recorded(position)
         with_positions = {name: value for name, value in self.sown.items() if "position" in axes_of(HookPoint(name))}
         at, sown, logits = _at_position(self.at, with_positions, self.logits, index)
-        return dataclasses.replace(self, at=at, sown={**self.sown, **sown}, logits=logits)
+        known = dataclasses.replace(self.provenance, at=at)
+        return dataclasses.replace(self, provenance=known, sown={**self.sown, **sown}, logits=logits)
+
+    def __repr__(self) -> str:
+        held = {**self.sown, "logits": self.logits, "observed": self.observed}
+        return f"Trace({self.provenance.summary()}; {', '.join(array_texts(held))})"
 
 
 @jax.jit
@@ -137,26 +168,10 @@ def _along_sites(attn: jax.Array, mlp: jax.Array, final: jax.Array, order: Strea
 
 
 def bare(trace: Trace) -> Trace:
-    """The trace as an argument of a program that reads sites and weights alone.
+    """The trace as an argument of a program that reads recorded values and weights alone.
 
-    Programs are kept by all their arguments: another tokenizer, or what observers kept, is no reason to compile again.
+    Programs are kept by all their arguments: another tokenizer, another model of the same shape, or what observers kept
+    is no reason to compile again.
     """
-    return dataclasses.replace(trace, logits=None, vocabulary=None, observed={})
-
-
-def recorded_index(trace: Trace, position: int) -> jax.Array:
-    """Where a column of the tokens stands among the recorded positions: a scalar.
-
-    Raises:
-        LandedError: if the column is not there or was not recorded (under ``jit`` the latter cannot be seen).
-    """
-    length = trace.tokens.ids.shape[-1]
-    column = position + length if position < 0 else position
-    if not 0 <= column < length:
-        raise LandedError(f"Position {position} is outside the prompt, whose positions run from 0 to {length - 1}.")
-    if not is_concrete(trace.at):
-        return jnp.argmax(trace.at == column)
-    found = np.asarray(trace.at) == column
-    if not found.any():
-        raise LandedError(f"Position {position} was not recorded; the trace has {trace.at.tolist()}.")
-    return jnp.asarray(np.argmax(found))
+    known = dataclasses.replace(trace.provenance, vocabulary=None, model="")
+    return dataclasses.replace(trace, provenance=known, logits=None, observed={})

@@ -80,8 +80,8 @@ def test_long_prompts_go_in_loops(platform: str, monkeypatch: pytest.MonkeyPatch
 
     cpu = platform == "cpu"
     assert loops(2**40) == 0
-    assert loops(2 * 4 * 4 * 64 * 300 - 1) == (1 if cpu else 5)  # the key heads, or blocks of the five spans' queries
-    assert loops(0) == (1 if cpu else 0) + 5
+    assert loops(2 * 4 * 4 * 64 * 300 - 1) == (1 if cpu else 0)  # the key heads; each span is one block
+    assert loops(0) == (1 if cpu else 0) + 5  # and blocks of the five spans' queries
 
 
 @pytest.mark.parametrize("window", [None, 20])

@@ -11,11 +11,12 @@ from jaxtyping import Array, Float
 
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import left_broadcast
+from landed_jax.shapes import ShapeRepr
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class PerWrite:
+@dataclass(frozen=True, repr=False)
+class PerWrite(ShapeRepr):
     """One number for every write to the stream, at each recorded position.
 
     The biases are 0 in a model that has none. Numbers of one layer's writes alone have no ``layer`` axis, and numbers

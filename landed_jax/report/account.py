@@ -12,12 +12,15 @@ from landed_jax.analysis.attribution.attribute import attribute
 from landed_jax.analysis.attribution.effects import direct_effect
 from landed_jax.analysis.attribution.result import Attribution
 from landed_jax.analysis.coordinates.coordinates import coordinates
+from landed_jax.analysis.reads.questions import Logit, resolve
+from landed_jax.analysis.reads.read import Read
 from landed_jax.errors import LandedError
 from landed_jax.memory.estimates import least_bytes, weight_bytes
 from landed_jax.memory.host import device_memory
 from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
+from landed_jax.provenance import Provenance
 from landed_jax.report.padding import without_padding
 from landed_jax.report.percents import PERCENTS
 from landed_jax.report.section_results import section_results
@@ -41,7 +44,6 @@ class Account:
         layer_effects: ``[layer, 2]``, the direct effects of the whole attention write and of the whole MLP write.
         coordinate_counts: for each of `PERCENTS`, the fewest coordinates that reach that part of the value.
         sections: for each section that was asked for, its results by their names.
-        trace: the tokens, the column, the config and the vocabulary, and no values.
         warnings: sentences for stderr.
     """
 
@@ -56,8 +58,12 @@ class Account:
     layer_effects: np.ndarray
     coordinate_counts: dict[int, int]
     sections: dict[Section, dict[str, Any]]
-    trace: Trace
     warnings: tuple[str, ...]
+
+    @property
+    def provenance(self) -> Provenance:
+        """The prompt, the column, the model."""
+        return self.attribution.known
 
     def tokens(self) -> list[str]:
         return [self.vocabulary.text(i) for i in self.token_ids]
@@ -116,10 +122,10 @@ def account_for(
     record = record.union(*(section.record for section in sections))
     trace = model.trace(computed, record=record, at=[position % length + padding])
     # Out of JAX in one go: indexing device arrays one by one would compile a program for each.
-    found = without_padding(jax.device_get(_find_out(trace, *ids)), padding)
+    asked, made = _find_out(trace, *ids)
+    found = without_padding(jax.device_get(made), padding)
     if not np.isfinite(found[0].value).all():
         raise LandedError(f"The logit is {float(found[0].value[0, 0])}: somewhere in this model float32 overflows.")
-    asked = Asked(trace, found[0].target, found[0].against, None if found[1] is None else found[1].against)
     limit = trace.config.max_positions
     warnings = []
     if length > limit:
@@ -138,8 +144,7 @@ def account_for(
         difference=found[1],
         layer_effects=found[3],
         coordinate_counts=dict(zip(PERCENTS, (int(n[0, 0]) for n in found[2]), strict=True)),
-        sections=section_results(asked, tuple(sections), padding),
-        trace=Trace(tokens, found[0].at, {}, config=trace.config, vocabulary=trace.vocabulary),
+        sections=section_results(Asked(trace, *asked), tuple(sections), padding),
         warnings=tuple(warnings),
     )
 
@@ -147,18 +152,20 @@ def account_for(
 @jax.jit
 def _find_out(
     trace: Trace, target: int | None, against: int | None
-) -> tuple[Attribution, Attribution | None, list[jax.Array], jax.Array]:
-    """The attribution, the one to the runner-up, coordinate counts and layers' effects, in one program."""
-    attribution = attribute(trace, target, against)
-    difference = None
-    if against is None and trace.config.vocab_size > 1 and trace.logits is not None:
-        chosen = attribution.target
-        one_hot = jax.nn.one_hot(chosen, trace.config.vocab_size, dtype=bool)
-        runner_up = jnp.argmax(jnp.where(one_hot, -jnp.inf, trace.logits), axis=-1)
-        difference = attribute(trace, chosen, runner_up)
-    carried = coordinates(trace, attribution.target, attribution.against)
+) -> tuple[tuple[Read, Read | None], tuple[Any, ...]]:
+    """The question and the difference to the runner-up, resolved; and what every run says of them, in one program."""
+    question = difference = resolve(trace, Logit(target, against=against))
+    if against is None:
+        difference = None
+        if trace.config.vocab_size > 1 and trace.logits is not None:
+            one_hot = jax.nn.one_hot(question.target, trace.config.vocab_size, dtype=bool)
+            runner_up = jnp.argmax(jnp.where(one_hot, -jnp.inf, trace.logits), axis=-1)
+            difference = resolve(trace, Logit(question.target, against=runner_up))
+    attribution = attribute(trace, question)
+    beside = None if difference is None or against is not None else attribute(trace, difference)
+    carried = coordinates(trace, question)
     counts = [carried.count(percent / 100) for percent in PERCENTS]
-    return attribution, difference, counts, _layer_effects(trace, attribution)
+    return (question, difference), (attribution, beside, counts, _layer_effects(trace, attribution))
 
 
 def _layer_effects(trace: Trace, attribution: Attribution) -> jax.Array:

@@ -16,11 +16,7 @@ def run_dataset(account: Account) -> "xarray.Dataset":
     import xarray as xr
 
     results = {"attribution": account.attribution, "difference": account.difference}
-    parts = [
-        _under(name, to_xarray(result, account.trace)).drop_attrs()
-        for name, result in results.items()
-        if result is not None
-    ]
+    parts = [_under(name, to_xarray(result)).drop_attrs() for name, result in results.items() if result is not None]
     for section, found in account.sections.items():
         parts += [_section_part(account, section, name, result) for name, result in found.items()]
     whole = xr.merge(parts, compat="equals", join="exact")
@@ -36,9 +32,9 @@ def _section_part(account: Account, section: Section, name: str, result: Any) ->
     """One result of a section: a plain array is a variable of the result's name."""
     path = f"{section.name}.{name}"
     if name in section.axes:
-        part = to_xarray(result, account.trace, axes=section.axes[name].split()).rename(value=path)
+        part = to_xarray(result, account.provenance, axes=section.axes[name].split()).rename(value=path)
     else:
-        part = _under(path, to_xarray(result, account.trace, derived=name in section.derived))
+        part = _under(path, to_xarray(result, derived=name in section.derived))
     known = {axis: values for axis, values in section.coordinates.items() if axis in part.dims}
     return part.assign_coords(known).drop_attrs()
 

@@ -9,10 +9,16 @@ from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.numerics import is_concrete
 
+POSITION_CLASSES = ("first", "delimiter", "other")
+"""The classes of positions along every axis ``class``."""
+PERCENTILES = (5, 25, 50, 75, 95)
+"""The quantiles along every axis ``quantile``, in per cent."""
+
 # What a shape's "*name" stands for, by the number of axes.
 _VARIADIC = {
     "Spread": (("class",), ("site", "class"), ("site", "class", "d_model")),
     "Agreement": (("batch", "position"),),
+    "PerWrite": (("site",),),
 }
 # The axis of singular directions has the size of d_model and is annotated so, but it is not the coordinates' axis.
 ANNOTATED_OTHERWISE = {

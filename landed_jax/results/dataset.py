@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from landed_jax.analysis.scale.position_classes import POSITION_CLASSES
-from landed_jax.analysis.scale.spread import PERCENTILES
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.stream_order import read_sites
 from landed_jax.numerics import is_concrete
-from landed_jax.results.axes import ANNOTATED_OTHERWISE, Leaf, named_leaf, shape_of
+from landed_jax.provenance import Provenance
+from landed_jax.results.axes import ANNOTATED_OTHERWISE, PERCENTILES, POSITION_CLASSES, Leaf, named_leaf, shape_of
+from landed_jax.results.result import Result
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
@@ -28,7 +28,11 @@ if TYPE_CHECKING:  # slow to import, and only these functions need them
 
 
 def to_xarray(
-    result: Any, trace: Trace | None = None, *, axes: Sequence[str] | None = None, derived: bool = False
+    result: Any,
+    trace: Trace | Provenance | None = None,
+    *,
+    axes: Sequence[str] | None = None,
+    derived: bool = False,
 ) -> "xarray.Dataset":
     """A result of any analysis with its axes named.
 
@@ -46,15 +50,15 @@ def to_xarray(
     Args:
         result: the result, not inside ``jit`` or ``vmap``; or an array, with the names of all its axes: the variable is
             then called ``value``.
-        trace: the trace that it was made from: it knows tokens, sites and vocabulary where the result does not. (That
-            it is the same trace can be seen from the sizes only.)
+        trace: for an array, or a result made by hand, the trace (or its provenance) that it was computed from: it gives
+            tokens, sites and vocabulary. A result of an analysis has its own.
         axes: names for the axes that the annotations leave open (``*axes``), by default as the package's own functions
             return them; or for axes that lead all arrays: ``("site",)`` for ``sigma_shares(trace)``, or ``vmap``'s.
         derived: add the results' array properties, sums and ratios of the other variables; not with leading axes.
 
     Raises:
         LandedError: for what is no result of an analysis, values under ``jit`` or ``vmap``, axes that have no name,
-            and a trace that the sizes show to be another.
+            and another trace than that of the result.
 
     >>> import jax.numpy as jnp
     >>> from landed_jax import attribute, forward, init_params
@@ -86,6 +90,8 @@ def to_xarray(
         raise LandedError(f"This {type(result).__name__} holds no array.")
     if context.config is not None:
         attrs["config"] = json.dumps(context.config.to_dict(), ensure_ascii=False)
+    if context.model:
+        attrs["model"] = context.model
     sizes = _sizes(leaves, context)
     variables = {}
     for leaf in leaves:
@@ -106,27 +112,32 @@ class _Context(NamedTuple):
     at: np.ndarray | None
     config: ModelConfig | None
     vocabulary: Vocabulary | None
+    model: str = ""
 
 
-def _context(result: Any, trace: Trace | None) -> _Context:
-    """The result's own tokens, columns, config and vocabulary; the trace's where it has none."""
-    fields = dataclasses.fields(result) if dataclasses.is_dataclass(result) else ()
-    own = [value for field in fields if (value := getattr(result, field.name)) is not None]
-
-    def first(kind: type, otherwise: Any) -> Any:
-        return next((value for value in own if isinstance(value, kind)), otherwise)
-
-    otherwise = None if trace is None else trace.at
-    at = getattr(result, "at", otherwise) if fields else otherwise  # an array's own `at` is another thing
-    tokens = first(Tokens, None if trace is None else trace.tokens)
-    if at is not None and not is_concrete(at):
+def _context(result: Any, trace: Trace | Provenance | None) -> _Context:
+    """The result's own prompts, positions and model; for what has none, the trace's."""
+    own = result.provenance if isinstance(result, Result) else None
+    given = trace.provenance if isinstance(trace, Trace) else trace
+    if own is not None and given is not None and not _same(own, given):
+        raise LandedError("This result is of another trace than the one that is given: leave the trace out.")
+    known = own or given
+    if known is None:
+        return _Context(None, None, None, None)
+    if not is_concrete(known.at):
         raise LandedError("Under jit or vmap a result has no values yet: label what comes out.")
     return _Context(
-        tokens if tokens is not None and tokens.ids.ndim == 2 else None,  # vmap's would be one for each element
-        np.asarray(at) if at is not None and at.ndim == 1 else None,
-        first(ModelConfig, None if trace is None else trace.config),
-        first(Vocabulary, None if trace is None else trace.vocabulary),
+        known.tokens if known.tokens.ids.ndim == 2 else None,  # vmap's would be one for each element
+        np.asarray(known.at) if known.at.ndim == 1 else None,
+        known.config,
+        known.vocabulary,
+        known.model,
     )
+
+
+def _same(one: Provenance, other: Provenance) -> bool:
+    arrays = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return one.config == other.config and all(np.array_equal(a, b) for a, b in arrays)
 
 
 def _walk(part: Any, prefix: str, derived: bool) -> Iterator[tuple[str, tuple[str, str] | None, Any]]:
@@ -134,7 +145,7 @@ def _walk(part: Any, prefix: str, derived: bool) -> Iterator[tuple[str, tuple[st
     owner = type(part).__name__
     for field in dataclasses.fields(part):
         name, value, shape = f"{prefix}{field.name}", getattr(part, field.name), shape_of(field.type)
-        if value is None or isinstance(value, Tokens | ModelConfig | Vocabulary) or name == "at":
+        if value is None or isinstance(value, Provenance):
             continue
         if shape is not None:
             yield name, (owner, ANNOTATED_OTHERWISE.get((owner, field.name), shape)), value

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landed_jax.errors import LandedError
+from landed_jax.provenance import Provenance
 from landed_jax.results.dataset import to_xarray
 from landed_jax.trace import Trace
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:  # slow to import, and only these functions need them
 
 def to_table(
     data: Any,
-    trace: Trace | None = None,
+    trace: Trace | Provenance | None = None,
     *,
     axes: Sequence[str] | None = None,
     variables: Sequence[str] | None = None,

@@ -9,26 +9,27 @@ import jax.numpy as jnp
 from landed_jax.analysis.attribution.effects import rescaling
 from landed_jax.analysis.attribution.result import Attribution
 from landed_jax.analysis.attribution.shares import folded_vectors, shares_of
-from landed_jax.analysis.reads.read import Read, chosen_read, gamma_at
+from landed_jax.analysis.reads.questions import Logit, Question, QuestionLike, resolve
+from landed_jax.analysis.reads.read import Read, gamma_at
 from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.scale.amplification import amplification
 from landed_jax.analysis.writes.projections import check_norms, from_layers, inner_products_with, only_before
+from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.per_write import PerWrite
-from landed_jax.numerics import highest_precision, left_broadcast
-from landed_jax.trace import Trace
+from landed_jax.numerics import left_broadcast
+from landed_jax.trace import Trace, bare
 
 
-@highest_precision
+@analysis()
 def attribute(
     trace: Trace,
-    target: Target | None = None,
+    question: QuestionLike = None,
     against: Target | None = None,
     *,
-    centred: bool = False,
-    read: Read | None = None,
     effects: bool = True,
     norms: OutputNorms | None = None,
 ) -> Attribution:
@@ -37,20 +38,19 @@ def attribute(
     The landed contribution of a write is ``⟨w ⊙ γ/σ, W_U[t]⟩`` at the final norm; all of them sum to the logit. It
     holds σ fixed, so for a bare logit look at it beside the direct effect, or attribute a difference instead.
 
-    Works under ``jit``, ``vmap`` (over prompts, over targets) and ``grad``; text targets are resolved outside.
+    Works under ``jit``, ``vmap`` (over prompts, over questions) and ``grad``; tokens given as text are resolved
+    outside.
 
     Args:
         trace: bound to its weights (``model.trace(...)``, or ``trace.bind(params)``).
-        target: a token's text or id; one id or text a prompt ``[batch]``; or one id a recorded position
-            ``[batch, position]``. By default each position's own most likely next token.
-        against: a second token, likewise: the value is then the logit difference target − against.
-        centred: subtract the mean over the vocabulary from the direction: the centred logit.
-        read: instead of a logit, another read: `read_neuron`, `read_head`, `read_vector`. Writes that come after its
-            site contribute 0.
+        question: what is read: a `Logit`, `Neuron`, `Head` or `Vector`, or a token's text or id (one for all, one a
+            prompt ``[batch]``, or one a recorded position ``[batch, position]``), which is short for its `Logit`. By
+            default each position's own most likely next token. Writes that come after the question's site contribute 0.
+        against: ``attribute(trace, " Rome", against=" Paris")`` is short for ``Logit(" Rome", against=" Paris")``.
         effects: also the direct effects and σ shares at the read's site (one more product with each output matrix; at
             sites before the final norm the trace needs `RESIDUALS`), and norms of the output weights.
         norms: `output_norms` of the same weights: the part of the direct effects that is the same for every prompt.
-            By default it is made here, each time anew.
+            By default it is computed here, in every call.
 
     Raises:
         LandedError: for a trace without weights or without the needed sites, a text that is not one token, an id out
@@ -63,13 +63,17 @@ def attribute(
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
     >>> logits, trace = forward(params, jnp.array([[1, 5, 7]]), config)
-    >>> shares = attribute(trace.bind(params), target=3)
+    >>> shares = attribute(trace.bind(params), 3)
     >>> bool(jnp.allclose(shares.total, logits[..., 3], atol=1e-5))
     True
     """
-    read = chosen_read(trace, target, against, centred, read)
+    if against is not None:
+        if isinstance(question, Question):
+            raise LandedError("against= goes with a bare token: give Logit(token, against=...) instead.")
+        question = Logit(question, against=against)
+    read = resolve(trace, question)
     check_norms(norms, trace)
-    return _attribute(dataclasses.replace(trace, logits=None), read, norms, effects)
+    return _attribute(bare(trace), read, norms, effects)
 
 
 @partial(jax.jit, static_argnums=3)
@@ -91,12 +95,8 @@ def _attribute(trace: Trace, read: Read, norms: OutputNorms | None, effects: boo
         target=read.target,
         against=read.against,
         attended=_attended(trace, read),
-        scale=amplification(trace),
-        tokens=trace.tokens,
-        at=trace.at,
+        scale=dataclasses.replace(amplification(trace), provenance=None),
         site=read.site,
-        config=trace.config,
-        vocabulary=trace.vocabulary,
     )
 
 

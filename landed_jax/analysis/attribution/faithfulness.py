@@ -1,7 +1,6 @@
 """How far landed contributions (σ frozen) are from direct effects (σ live), over heads and over neurons."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -9,18 +8,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from landed_jax.analysis.attribution.attribute import attribute
-from landed_jax.analysis.reads.read import Read
-from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.reads.questions import QuestionLike
+from landed_jax.analysis.registry import analysis
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.stream_order import StreamOrder
-from landed_jax.numerics import highest_precision
+from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Agreement:
+@result
+class Agreement(Result):
     """How two numbers a component, an estimate and a measurement, agree over many components.
 
     It is kept as sums, so that positions and prompts can be pooled exactly afterwards.
@@ -53,9 +51,8 @@ class Agreement:
         return self.covariance / jnp.sqrt(self.spread_estimate * self.spread_measured)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Faithfulness:
+@result
+class Faithfulness(Result):
     """Landed contributions against direct effects: over the heads, over the neurons, over both together.
 
     Attributes:
@@ -87,20 +84,15 @@ def _pooled(found: Faithfulness, chosen: jax.Array) -> Faithfulness:
     return Faithfulness(pool(found.heads), pool(found.neurons), pool(found.together), chosen)
 
 
-@highest_precision
+@analysis()
 def faithfulness(
     trace: Trace,
-    target: Target | None = None,
-    against: Target | None = None,
-    *,
-    centred: bool = False,
-    read: Read | None = None,
+    question: QuestionLike = None,
 ) -> Faithfulness:
     """How far a value's landed contributions are from what removing each component would do, σ recomputed.
 
-    The arguments are those of `attribute`: compare a raw logit (``target=``), a centred one (``centred=True``) and a
-    difference (``against=``), for which the two agree best. Writes that come after the read's site are left out; the
-    embedding and the biases too.
+    The question is as for `attribute`: compare a raw logit, a centred one and a difference, for which the two agree
+    best. Writes that come after its site are left out; the embedding and the biases too.
 
     Raises:
         LandedError: as `attribute` does.
@@ -109,15 +101,15 @@ def faithfulness(
         Syed, Rager & Conmy, Attribution Patching Outperforms Automated Circuit Discovery, 2023 (linear estimates of
         effects held against measured ones).
 
-    >>> from landed_jax import ModelConfig, forward, init_params
+    >>> from landed_jax import Logit, ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
     >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
-    >>> found = faithfulness(trace.bind(params), target=3, against=5)
+    >>> found = faithfulness(trace.bind(params), Logit(3, against=5))
     >>> found.heads.nmae.shape, bool(found.pooled().together.correlation > 0.9)
     ((1, 3), True)
     """
-    shares = attribute(trace, target, against, centred=centred, read=read)
+    shares = attribute(trace, question)
     assert shares.direct_effect is not None
     real = trace.real
     return compare(shares.landed, shares.direct_effect, real, config=trace.config, site=shares.site)

@@ -1,8 +1,6 @@
 """Writes removed together: what a head and a neuron, or a whole layer, do between them, cross terms counted."""
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import jax
@@ -11,8 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from landed_jax.analysis.attribution.effects import mediated_effect
-from landed_jax.analysis.reads.read import Read, chosen_read, gamma_at, residual_at, sigma_at
-from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.reads.questions import QuestionLike, resolve
+from landed_jax.analysis.reads.read import Read, gamma_at, residual_at, sigma_at
+from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes.projections import from_layers, only_before
 from landed_jax.analysis.writes.write import Write, describe, next_site
 from landed_jax.errors import LandedError
@@ -20,19 +19,19 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.functions import rms_sigma
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.per_write import PerWrite
-from landed_jax.numerics import compute_dtype, highest_precision, left_broadcast
-from landed_jax.trace import Trace
+from landed_jax.numerics import compute_dtype, left_broadcast
+from landed_jax.results.result import Result, result
+from landed_jax.trace import Trace, bare
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class GroupEffect:
+@result
+class GroupEffect(Result):
     """What a group of writes does to a value, all of it removed at once.
 
     Attributes:
         landed: the group's landed contribution, σ held fixed: the sum of its writes' own.
         effect: the value less the value without the group, σ recomputed. Not the sum of the writes' own effects.
-        mediated: effect − landed, what the group does by changing the scale that everybody is divided by.
+        mediated: effect − landed, what the group does by changing the scale that divides all writes.
         sigma, sigma_without: σ at the read's site, and σ′ of the stream without the group.
         value: the model's own number, in whose units `landed`, `effect` and `mediated` are.
         closure_error: ``|landed contributions of the group and of the rest + offset − value|``: float arithmetic's
@@ -101,15 +100,12 @@ def layer_group(config: ModelConfig, layer: int, part: Literal["attn", "mlp", "b
     return _as_group(weights)
 
 
-@highest_precision
+@analysis(example=lambda trace: {"group": layer_group(trace.config, 0)})
 def group_effect(
     trace: Trace,
-    group: PerWrite,
-    target: Target | None = None,
-    against: Target | None = None,
+    question: QuestionLike = None,
     *,
-    centred: bool = False,
-    read: Read | None = None,
+    group: PerWrite,
 ) -> GroupEffect:
     """What removing a group of writes together takes from a value, σ recomputed from the stream without them.
 
@@ -120,14 +116,14 @@ def group_effect(
     In float32 the effect keeps its digits at both ends: of a small group it is computed from the change of σ², and
     of one that leaves less than a quarter of σ² behind from the sum of the writes that stay, not as a difference.
 
-    For several groups at once stack them and ``jax.vmap(lambda g: group_effect(trace, g, target=…))``. A group costs
-    two products with each output matrix.
+    For several groups at once stack them and ``jax.vmap(lambda g: group_effect(trace, question, group=g))``. A group
+    costs two products with each output matrix.
 
     Args:
         trace: bound to its weights; a read before the final norm needs `RESIDUALS`.
         group: a weight for every write, from `write_group`, `layer_group`, or your own: 1 removes a write, 0 keeps
             it, a fraction removes that part. Axes of size 1 stand for all of theirs.
-        target, against, centred, read: what to measure, as in `attribute`.
+        question: what to measure, as for `attribute`.
 
     Returns:
         Each number ``[batch, position]``, in units of the value (σ in those of the stream).
@@ -145,14 +141,14 @@ def group_effect(
     >>> params = init_params(config, jax.random.key(0))
     >>> logits, trace = forward(params, jnp.array([[1, 5, 7]]), config)
     >>> everything = layer_group(config, 0).map(jnp.ones_like)
-    >>> found = group_effect(trace.bind(params), everything, target=3)
+    >>> found = group_effect(trace.bind(params), 3, group=everything)
     >>> bool(jnp.allclose(found.effect, logits[..., 3], atol=1e-5))  # without any write the logit is 0
     True
     """
     _check_fits(trace, group)
-    read = chosen_read(trace, target, against, centred, read)
+    read = resolve(trace, question)
     group = group.map(lambda weight: jnp.asarray(weight, read.value.dtype))
-    return _group_effect(dataclasses.replace(trace, logits=None), group, read)
+    return _group_effect(bare(trace), group, read)
 
 
 @jax.jit

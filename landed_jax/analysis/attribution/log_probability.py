@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -13,18 +12,18 @@ from jaxtyping import Array, Bool, Float, Int
 from landed_jax.analysis.attribution.attribute import attribute
 from landed_jax.analysis.attribution.effects import rescaling
 from landed_jax.analysis.attribution.faithfulness import Faithfulness, compare
-from landed_jax.analysis.reads.read import Read, gamma_at, read_logit, residual_at, sigma_at
-from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.reads.questions import QuestionLike, resolve
+from landed_jax.analysis.reads.read import Read, gamma_at, residual_at, sigma_at
+from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes.projections import from_layers, inner_products
 from landed_jax.errors import LandedError
-from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.parameters import unembedding
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.products import contract_output, linear
-from landed_jax.numerics import highest_precision
-from landed_jax.trace import Trace
+from landed_jax.results.result import Result, result
+from landed_jax.trace import Trace, bare
 
 # Changes of a logit, in nats, up to which exp cannot overflow in float32 and expm1 keeps all digits.
 _LARGE = 30.0
@@ -34,9 +33,8 @@ _CHUNK_NUMBERS = 2**24
 Heard = Callable[..., jax.Array]
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class LogProbability:
+@result
+class LogProbability(Result):
     """A token's log-probability, and what each write does to it, in nats.
 
     Attributes:
@@ -57,7 +55,6 @@ class LogProbability:
     closure_error: Float[Array, "batch position"]
     target: Int[Array, "batch position"]
     real: Bool[Array, "batch position"]
-    config: ModelConfig = dataclasses.field(metadata={"static": True})
 
     @property
     def faithfulness(self) -> Faithfulness:
@@ -65,9 +62,9 @@ class LogProbability:
         return compare(self.landed, self.direct_effect, self.real, config=self.config)
 
 
-@highest_precision
+@analysis(final_only=True)
 def attribute_log_probability(
-    trace: Trace, target: Target | None = None, *, chunk: int | None = None
+    trace: Trace, question: QuestionLike = None, *, chunk: int | None = None
 ) -> LogProbability:
     """What removing each write takes from a token's log-probability, with the rest of the network as it ran.
 
@@ -83,14 +80,14 @@ def attribute_log_probability(
 
     Args:
         trace: bound to its weights.
-        target: a token's text or id, one a prompt or one a recorded position, as in `attribute`; by default each
-            position's own most likely next token.
+        question: a token, as for `attribute`, or a `Logit` of one; by default each position's own most likely next
+            token.
         chunk: tokens of the vocabulary that are looked at together; by default as many as keep such an array at
             16 million numbers.
 
     Raises:
-        LandedError: for a trace without weights or without the needed sites, a target out of range, or a chunk
-            without tokens.
+        LandedError: for a trace without weights or without the needed sites, a question that is not one token's, or a
+            chunk without tokens.
 
     References:
         Stolfo et al., Confidence Regulation Neurons in Language Models, 2024, arXiv:2406.16254 (what neurons do to a
@@ -100,7 +97,7 @@ def attribute_log_probability(
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
     >>> logits, trace = forward(params, jnp.array([[1, 5, 7]]), config)
-    >>> found = attribute_log_probability(trace.bind(params), target=3)
+    >>> found = attribute_log_probability(trace.bind(params), 3)
     >>> bool(jnp.allclose(found.value, jax.nn.log_softmax(logits)[..., 3], atol=1e-5))
     True
     >>> found.direct_effect.neurons.shape, bool(found.closure_error.max() < 1e-5)
@@ -110,7 +107,11 @@ def attribute_log_probability(
         raise LandedError(f"A chunk of the vocabulary holds at least one token, not {chunk}.")
     config = trace.config
     chunk = min(chunk or max(_CHUNK_NUMBERS // (config.d_ff + config.n_heads * config.head_dim), 1), config.vocab_size)
-    return _log_probability(trace, read_logit(trace, target).target, chunk)
+    read = resolve(trace, question)
+    if read.target is None or read.against is not None:
+        raise LandedError("A log-probability is one token's: ask for a token, or Logit(token).")
+    kept = dataclasses.replace(bare(trace), logits=trace.logits)
+    return _log_probability(kept, read.target, chunk)
 
 
 def vocabulary_chunk(
@@ -134,7 +135,7 @@ def _log_probability(trace: Trace, target: Int[Array, "batch position"], chunk: 
     vector = _rows(trace, target) - contract_output(jnp.exp(log_p), W_U)
     mean = jnp.sum(jnp.exp(log_p) * logits, axis=-1)
     read = Read(vector, _at(logits, target) - mean, jnp.zeros((1, 1), logits.dtype))
-    first_order = attribute(trace, read=read, effects=False)
+    first_order = attribute(trace, read, effects=False)
     return LogProbability(
         direct_effect=_effects(trace, target, logits, log_p, chunk),
         landed=first_order.landed,
@@ -143,7 +144,6 @@ def _log_probability(trace: Trace, target: Int[Array, "batch position"], chunk: 
         closure_error=first_order.closure_error,
         target=target,
         real=trace.real,
-        config=trace.config,
     )
 
 

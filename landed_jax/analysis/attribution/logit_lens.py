@@ -1,28 +1,27 @@
 """The logit lens at every read site, with the stream's own σ there and with the final norm's, and what moves it."""
 
-import dataclasses
-from dataclasses import dataclass
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from landed_jax.analysis.reads.read import Read, chosen_read
-from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.reads.questions import QuestionLike, resolve
+from landed_jax.analysis.reads.read import Read
+from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes.projections import inner_products
 from landed_jax.errors import LandedError
-from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.hook_points import RESIDUALS, WRITES
 from landed_jax.nn.parameters import unembedding
 from landed_jax.nn.products import linear
 from landed_jax.nn.stream_order import StreamOrder
-from landed_jax.numerics import highest_precision, left_broadcast
-from landed_jax.trace import Trace
+from landed_jax.numerics import left_broadcast
+from landed_jax.results.result import Result, result
+from landed_jax.trace import Trace, bare
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class LogitLens:
+@result
+class LogitLens(Result):
     """A logit (or difference, or vector) as every read site's stream would have it, in two variants.
 
     ``own_sigma`` divides each site's stream by its own σ, the classic logit lens: its value can move although nothing
@@ -49,7 +48,6 @@ class LogitLens:
     final_sigma_error: Float[Array, "site batch position"]
     value: Float[Array, "batch position"]
     closure_error: Float[Array, "batch position"]
-    config: ModelConfig = dataclasses.field(metadata={"static": True})
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -62,18 +60,14 @@ class LogitLens:
         return ("embedding", *StreamOrder.of(self.config).writes)
 
 
-@highest_precision
+@analysis(record=WRITES | RESIDUALS, final_only=True)
 def logit_lens(
     trace: Trace,
-    target: Target | None = None,
-    against: Target | None = None,
-    *,
-    centred: bool = False,
-    read: Read | None = None,
+    question: QuestionLike = None,
 ) -> LogitLens:
     """What the stream at every read site says of a logit, and each layer's part in it.
 
-    The arguments are those of `attribute`; a `read` must be at the final norm, whose γ the lens uses. Record
+    The question is as for `attribute`; it must be read at the final norm, whose γ the lens uses. Record
     `RESIDUALS` beside `WRITES`.
 
     Raises:
@@ -85,20 +79,20 @@ def logit_lens(
         Elhage et al., A Mathematical Framework for Transformer Circuits, 2021 (direct logit attribution: the
         increments of ``final_sigma``).
 
-    >>> from landed_jax import RESIDUALS, WRITES, ModelConfig, forward, init_params
+    >>> from landed_jax import RESIDUALS, WRITES, Logit, ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
     >>> logits, trace = forward(params, jnp.array([[1, 5, 7]]), config, record=WRITES | RESIDUALS)
-    >>> lens = logit_lens(trace.bind(params), target=3, against=4)
+    >>> lens = logit_lens(trace.bind(params), Logit(3, against=4))
     >>> lens.own_sigma.shape, lens.groups
     ((5, 1, 3), ('embedding', '0.attn_write', '0.mlp_write', '1.attn_write', '1.mlp_write'))
     >>> bool(jnp.allclose(lens.final_sigma[-1], logits[..., 3] - logits[..., 4], atol=1e-5))
     True
     """
-    read = chosen_read(trace, target, against, centred, read)
+    read = resolve(trace, question)
     if read.site != "final":
         raise LandedError(f"The lens reads every site through the final norm: this one is read at {read.site}.")
-    return _logit_lens(dataclasses.replace(trace, logits=None), read)
+    return _logit_lens(bare(trace), read)
 
 
 @jax.jit
@@ -125,13 +119,11 @@ def _logit_lens(trace: Trace, read: Read) -> LogitLens:
         final_sigma_error=jnp.abs(jnp.cumsum(final_parts, axis=0) - final),
         value=value,
         closure_error=jnp.abs(jnp.sum(final_parts, axis=0) - value),
-        config=trace.config,
     )
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class LensTokens:
+@result
+class LensTokens(Result):
     """The tokens that every read site's stream favours, most favoured first.
 
     σ is positive, so both variants of the lens rank tokens alike: `ids` holds for both, and only the logits differ.
@@ -142,7 +134,7 @@ class LensTokens:
     final_sigma: Float[Array, "site batch position rank"]
 
 
-@highest_precision
+@analysis(record=WRITES | RESIDUALS)
 def lens_top_tokens(trace: Trace, k: int = 5) -> LensTokens:
     """The `k` tokens with the largest logits in the lens at every read site, with their logits in both variants.
 
@@ -165,7 +157,7 @@ def lens_top_tokens(trace: Trace, k: int = 5) -> LensTokens:
     """
     if not 1 <= k <= trace.config.vocab_size:
         raise LandedError(f"k is {k}: the vocabulary holds {trace.config.vocab_size} tokens to rank.")
-    return _lens_top_tokens(dataclasses.replace(trace, logits=None), k)
+    return _lens_top_tokens(bare(trace), k)
 
 
 @partial(jax.jit, static_argnums=1)

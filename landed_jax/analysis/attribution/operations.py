@@ -1,7 +1,6 @@
 """How many writes make a value, and how much of what they say they take back from one another."""
 
 import dataclasses
-from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -11,17 +10,16 @@ from jaxtyping import Array, Float, Int
 from landed_jax.analysis.attribution.attribute import attribute
 from landed_jax.analysis.attribution.result import Attribution
 from landed_jax.analysis.coordinates.coordinates import Coordinates
-from landed_jax.analysis.reads.read import Read
-from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.reads.questions import QuestionLike
+from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
 from landed_jax.nn.per_write import PerWrite
-from landed_jax.numerics import highest_precision
+from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Operations:
+@result
+class Operations(Result):
     """The writes behind a value, counted and weighed.
 
     Attributes:
@@ -63,22 +61,21 @@ class Operations:
         return _cancellation(self.mlp_net, self.mlp_gross)
 
 
-@highest_precision
+@analysis()
 def operations(
     trace: Trace | Attribution,
-    target: Target | None = None,
-    against: Target | None = None,
+    question: QuestionLike = None,
     *,
-    centred: bool = False,
-    read: Read | None = None,
     fractions: tuple[float, ...] = (0.5, 0.9, 0.99),
 ) -> Operations:
     """Count and weigh the writes behind a logit, best a difference of two: net, gross, participation, fewest.
 
-    A bare logit holds what every token's logit shares, which inflates all of these; give `against`, or ``centred``.
+    A bare logit holds what every token's logit shares, which inflates all of these; ask for a difference, or a centred
+    logit.
 
     Args:
-        trace: bound to its weights, with the other arguments of `attribute`; or an `Attribution` made before, alone.
+        trace: bound to its weights; or an `Attribution` made before, alone.
+        question: as for `attribute`.
         fractions: the parts of the value that `fewest` counts up to, above 0 and at most 1.
 
     Raises:
@@ -88,11 +85,11 @@ def operations(
         Hill, Diversity and Evenness: A Unifying Notation and Its Consequences, 1973 (the participation ratio of
         ``|c|`` is the effective number of order 2).
 
-    >>> from landed_jax import ModelConfig, forward, init_params
+    >>> from landed_jax import Logit, ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
     >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
-    >>> counted = operations(trace.bind(params), target=3, against=4)
+    >>> counted = operations(trace.bind(params), Logit(3, against=4))
     >>> counted.fewest.shape, counted.mlp_net.shape
     ((3, 1, 3), (2, 1, 3))
     >>> bool((counted.writes <= 1 + 2 * (4 + 12)).all())
@@ -102,12 +99,13 @@ def operations(
     if not all(0 < fraction <= 1 for fraction in fractions):
         raise LandedError(f"Fractions of the value lie above 0 and are at most 1, not {fractions}.")
     if isinstance(trace, Attribution):
-        if target is not None or against is not None or centred or read is not None:
-            raise LandedError("An Attribution has its target already: give it alone.")
+        if question is not None:
+            raise LandedError("An Attribution has its question already: give it alone.")
         shares = trace
     else:
-        shares = attribute(trace, target, against, centred=centred, read=read, effects=False)
-    return _operations(shares.landed, shares.value - shares.offset, fractions)
+        shares = attribute(trace, question, effects=False)
+    found = _operations(shares.landed, shares.value - shares.offset, fractions)
+    return found if shares.provenance is None else dataclasses.replace(found, provenance=shares.provenance)
 
 
 @partial(jax.jit, static_argnums=2)

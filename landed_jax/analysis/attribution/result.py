@@ -1,7 +1,6 @@
 """The result of an attribution: one number for every write, with its closure error."""
 
 import dataclasses
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +14,12 @@ from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.stream_order import StreamOrder
+from landed_jax.results.result import Result, result
 from landed_jax.tokens import Tokens
-from landed_jax.vocabulary import Vocabulary
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Attribution:
+@result
+class Attribution(Result):
     """A logit (or a difference, or any direction) as a sum over writes, with its closure error.
 
     Attributes:
@@ -52,11 +50,7 @@ class Attribution:
     against: Int[Array, "batch position"] | None
     attended: Int[Array, "layer batch position head"] | None
     scale: Amplification
-    tokens: Tokens
-    at: Int[Array, " position"]
     site: str = dataclasses.field(metadata={"static": True})
-    config: ModelConfig = dataclasses.field(metadata={"static": True})
-    vocabulary: Vocabulary | None = dataclasses.field(metadata={"static": True})
 
     @property
     def sigma_mediated(self) -> PerWrite:

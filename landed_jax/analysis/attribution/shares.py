@@ -4,9 +4,7 @@ One computation for all writes of a trace, for one layer's in a streamed pass, a
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -14,12 +12,12 @@ from landed_jax.analysis.attribution.effects import sigma_share
 from landed_jax.analysis.reads.read import Read, gamma_at, residual_at, sigma_at
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.numerics import left_broadcast
+from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Shares:
+@result
+class Shares(Result):
     """The shares of writes in a value.
 
     Attributes:

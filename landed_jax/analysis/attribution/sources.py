@@ -4,27 +4,33 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.reads.read import Read, chosen_read, gamma_at, sigma_at
-from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.reads.questions import QuestionLike, resolve
+from landed_jax.analysis.reads.read import Read, gamma_at, sigma_at
+from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes.projections import from_layers
-from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
-from landed_jax.numerics import highest_precision, left_broadcast
+from landed_jax.numerics import left_broadcast
+from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace, bare
 
 
-@highest_precision
-def attribute_by_source(
-    trace: Trace,
-    target: Target | None = None,
-    against: Target | None = None,
-    *,
-    centred: bool = False,
-    read: Read | None = None,
-) -> Float[Array, "layer batch position head source"]:
+@result
+class SourceAttribution(Result):
+    """Each head's landed contribution by source token.
+
+    Attributes:
+        landed: in units of the value; over the sources it sums to the head's own.
+    """
+
+    landed: Float[Array, "layer batch position head source"]
+
+
+@analysis(record=WRITES | SOURCES)
+def attribute_by_source(trace: Trace, question: QuestionLike = None) -> SourceAttribution:
     """Landed contributions of ``A[q,k] · v_k`` through each head's output; over the sources they sum to the head's own.
 
-    In units of the read's value. The arguments are those of `attribute`; heads after the read's site are 0. Record
+    In units of the read's value. The question is as for `attribute`; heads after its site are 0. Record
     `SOURCES` beside `WRITES`.
 
     Raises:
@@ -37,10 +43,10 @@ def attribute_by_source(
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
     >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config, record=WRITES | SOURCES)
-    >>> attribute_by_source(trace.bind(params), target=3).shape
+    >>> attribute_by_source(trace.bind(params), 3).landed.shape
     (2, 1, 3, 4, 3)
     """
-    return _by_source(bare(trace), chosen_read(trace, target, against, centred, read))
+    return SourceAttribution(_by_source(bare(trace), resolve(trace, question)))
 
 
 @jax.jit

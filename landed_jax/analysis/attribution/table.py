@@ -1,10 +1,16 @@
 """The largest writes, one a row."""
 
+import dataclasses
+import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from landed_jax.analysis.writes.write import Write, describe
+from landed_jax.printable import printable
+
+if TYPE_CHECKING:  # slow to import, and only one method needs it
+    import pandas
 
 
 @dataclass(frozen=True)
@@ -42,14 +48,32 @@ class WriteTable(Sequence[WriteRow]):
     def __iter__(self) -> Iterator[WriteRow]:
         return iter(self._rows)
 
+    def to_pandas(self) -> "pandas.DataFrame":
+        """One row a write, with all fields of `WriteRow`; what was not computed is missing (NA)."""
+        import pandas as pd
+
+        names = [field.name for field in dataclasses.fields(WriteRow)]
+        return pd.DataFrame([dataclasses.asdict(row) for row in self._rows], columns=pd.Index(names)).convert_dtypes()
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in _COLUMNS)
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(printable(cell))}</td>" for cell in _cells(row)) + "</tr>"
+            for row in self._rows
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
     def __repr__(self) -> str:
-        lines = [f"{'write':<16} {'source':<12} {'landed':>10} {'direct effect':>14} {'σ share':>9}"]
-        for row in self._rows:
-            lines.append(
-                f"{describe(row):<16} {attended_label(row):<12} {row.landed:>+10.4f} "
-                f"{_number(row.direct_effect, '+.4f'):>14} {_number(row.sigma_share, '+.2%'):>9}"
-            )
-        return "\n".join(lines)
+        form = "{:<16} {:<12} {:>10} {:>14} {:>9}"
+        return "\n".join(form.format(*map(printable, cells)) for cells in (_COLUMNS, *map(_cells, self._rows)))
+
+
+_COLUMNS = ("write", "source", "landed", "direct effect", "σ share")
+
+
+def _cells(row: WriteRow) -> tuple[str, ...]:
+    numbers = f"{row.landed:+.4f}", _number(row.direct_effect, "+.4f"), _number(row.sigma_share, "+.2%")
+    return describe(row), attended_label(row), *numbers
 
 
 def attended_label(row: WriteRow) -> str:

@@ -1,23 +1,22 @@
 """A token by token picture: what each position's heads took from each earlier token, as the read hears it."""
 
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.reads.read import Read, chosen_read, gamma_at, sigma_at
-from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.reads.questions import QuestionLike, resolve
+from landed_jax.analysis.reads.read import Read, gamma_at, sigma_at
+from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes.projections import from_layers
-from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
-from landed_jax.numerics import highest_precision, left_broadcast
+from landed_jax.numerics import left_broadcast
+from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace, bare
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class TokenContributions:
+@result
+class TokenContributions(Result):
     """Token-to-token contributions: all heads' landed contributions by the token they attended to.
 
     Signed, in units of the read's value. Sources that are padding, and all of a padding position's row, are exactly 0.
@@ -43,20 +42,16 @@ class TokenContributions:
         return jnp.abs(jnp.sum(self.overall, axis=-1) - jnp.sum(self.heads, axis=-3))
 
 
-@highest_precision
+@analysis(record=WRITES | SOURCES)
 def token_contributions(
     trace: Trace,
-    target: Target | None = None,
-    against: Target | None = None,
-    *,
-    centred: bool = False,
-    read: Read | None = None,
+    question: QuestionLike = None,
 ) -> TokenContributions:
     """Which tokens the heads at each position brought the value from: ``Σ_h ⟨w_h[k] ⊙ γ/σ, u⟩``, w_h[k] being
     the part of head h's write that it took from token k.
 
     What a source token holds may itself have come there from other tokens in earlier layers; the embedding's and the
-    neurons' contributions are no part of the picture. The arguments are those of `attribute`; layers after the read's
+    neurons' contributions are no part of the picture. The question is as for `attribute`; layers after its
     site are 0. Record `SOURCES` beside `WRITES`.
 
     An edit of the pattern or the values is in the picture; one of a head's output z breaks the sum, and shows in the
@@ -73,11 +68,11 @@ def token_contributions(
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
     >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config, record=WRITES | SOURCES)
-    >>> picture = token_contributions(trace.bind(params), target=3)
+    >>> picture = token_contributions(trace.bind(params), 3)
     >>> picture.layers.shape, bool(picture.closure_error.max() < 1e-5)
     ((2, 1, 3, 3), True)
     """
-    read = chosen_read(trace, target, against, centred, read)
+    read = resolve(trace, question)
     return _token_contributions(bare(trace), read)
 
 

@@ -8,32 +8,42 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from landed_jax.analysis.attribution.attribute import attribute
 from landed_jax.analysis.attribution.effects import sigma_share
 from landed_jax.analysis.attribution.log_probability import vocabulary_chunk
 from landed_jax.analysis.attribution.result import flat_writes, recorded_token, write_at
-from landed_jax.analysis.reads.read import Read, chosen_read, gamma_at, residual_at, sigma_at
-from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.reads.questions import Logit, Question, QuestionLike, resolve
+from landed_jax.analysis.reads.read import gamma_at, residual_at, sigma_at
+from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes.projections import from_layers, inner_products, only_before
 from landed_jax.analysis.writes.write import Write
 from landed_jax.errors import LandedError
-from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.hook_points import RESIDUALS, WRITES, HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.parameters import unembedding
 from landed_jax.nn.per_write import PerWrite
-from landed_jax.numerics import highest_precision
-from landed_jax.tokens import Tokens
-from landed_jax.trace import Trace
+from landed_jax.results.result import Result, result
+from landed_jax.trace import Trace, bare
 
 # Numbers of one chunk of the unembedding, made wide: 16 MiB in float32.
 _CHUNK_NUMBERS = 2**22
 
 
-@highest_precision
-def sigma_shares(trace: Trace, *, site: str | None = None) -> PerWrite:
+@result
+class SigmaShares(Result):
+    """Every write's part of σ² as norms read it.
+
+    Attributes:
+        shares: ``⟨w, x_s⟩ / (d σ_s²)`` of every write; with a leading ``site`` axis where all sites were asked for.
+    """
+
+    shares: PerWrite
+
+
+@analysis(record=WRITES | RESIDUALS)
+def sigma_shares(trace: Trace, *, site: str | None = None) -> SigmaShares:
     """``⟨w, x_s⟩ / (d σ_s²)``: every write's part of σ² as a norm reads it.
 
     Over the writes before a site the shares sum to ``1 − ε/σ_s²``, exactly. A share is negative where a write shrinks
@@ -41,8 +51,8 @@ def sigma_shares(trace: Trace, *, site: str | None = None) -> PerWrite:
 
     Args:
         trace: bound to its weights; sites before the final norm need `RESIDUALS`.
-        site: a read site's name. By default every site: then each array has a leading site axis, as ``jax.vmap``
-            would give it (``jax.vmap(PerWrite.total)`` sums each site's). That is ``2L+1`` times as much memory.
+        site: a read site's name. By default every site: then each array has a leading site axis. That is ``2L+1``
+            times as much memory.
 
     Raises:
         LandedError: for a site that is not there, a trace without weights or without the needed sites.
@@ -54,15 +64,15 @@ def sigma_shares(trace: Trace, *, site: str | None = None) -> PerWrite:
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
     >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config, record=WRITES | RESIDUALS)
-    >>> shares = sigma_shares(trace.bind(params))
+    >>> shares = sigma_shares(trace.bind(params)).shares
     >>> shares.heads.shape
     (5, 2, 1, 3, 4)
-    >>> bool(jnp.allclose(jax.vmap(PerWrite.total)(shares), 1 - config.norm_eps / trace.sigma**2, atol=1e-5))
+    >>> bool(jnp.allclose(shares.total(), 1 - config.norm_eps / trace.sigma**2, atol=1e-5))
     True
     """
     sites = trace.order.sites if site is None else (site,)
-    shares = _shares(dataclasses.replace(trace, logits=None), sites)
-    return shares if site is None else jax.tree.map(lambda share: share[0], shares)
+    shares = _shares(bare(trace), sites)
+    return SigmaShares(shares if site is None else jax.tree.map(lambda share: share[0], shares))
 
 
 @partial(jax.jit, static_argnums=1)
@@ -78,9 +88,8 @@ def _shares(trace: Trace, sites: tuple[str, ...]) -> PerWrite:
     return jax.tree.map(lambda *shares: jnp.stack(shares), *(at(index, name) for index, name in enumerate(sites)))
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class WeakDirections:
+@result
+class WeakDirections(Result):
     """Singular directions of the unembedding, its mean over the vocabulary taken off, weakest first.
 
     What lies in the weakest directions of the landed stream hardly moves any logit against any other.
@@ -102,7 +111,7 @@ class WeakDirections:
         return jnp.sum(squares[: self.count]) / jnp.sum(squares)
 
 
-@highest_precision
+@analysis()
 def weak_directions(trace: Trace, fraction: float = 0.02) -> WeakDirections:
     """The directions of the landed stream that the unembedding hardly reads.
 
@@ -167,9 +176,8 @@ class VolumeRow(Write):
     sigma_share: float = 0.0
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Volume:
+@result
+class Volume(Result):
     """How much every write acts by scale rather than content.
 
     Attributes:
@@ -191,9 +199,6 @@ class Volume:
     weak: PerWrite
     score: PerWrite
     sigma_share: PerWrite
-    tokens: Tokens
-    at: Int[Array, " position"]
-    config: ModelConfig = dataclasses.field(metadata={"static": True})
 
     def top(self, n: int = 20, *, position: int | None = None, batch: int = 0) -> list[VolumeRow]:
         """The `n` heads and neurons with the largest score at one position of one prompt.
@@ -221,26 +226,24 @@ class Volume:
         return [row(int(u)) for u in order]
 
 
-@highest_precision
+@analysis(final_only=True)
 def volume(
     trace: Trace,
-    target: Target | None = None,
-    against: Target | None = None,
+    question: QuestionLike = None,
     *,
-    read: Read | None = None,
     directions: WeakDirections | None = None,
 ) -> Volume:
     """Scores for writes that act by scale: entropy (confidence) neurons, and whatever else games σ.
 
-    The value is the target's centred logit, or the difference to `against`: what a write adds to all logits alike
-    changes no probability and counts as no content.
+    A bare token is read as its centred logit: what a write adds to all logits alike changes no probability and counts
+    as no content.
 
     Args:
         trace: bound to its weights.
-        target, against: as in `attribute`.
-        read: another read at the final norm, in place of the tokens.
+        question: as for `attribute`, read at the final norm; but a bare token, or none, is short for its *centred*
+            `Logit`.
         directions: which directions count as weak, and how many, from `weak_directions`; by default its own default,
-            made anew in each call.
+            computed in every call.
 
     Raises:
         LandedError: for a trace without weights or without the needed sites, a read at another norm, or arguments
@@ -255,20 +258,20 @@ def volume(
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
     >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
-    >>> found = volume(trace.bind(params), target=3)
+    >>> found = volume(trace.bind(params), 3)
     >>> row = found.top(1)[0]
     >>> row.kind, 0 <= row.weak <= 1, 0 <= row.ratio <= 1
     ('head', True, True)
     """
-    read = chosen_read(trace, target, against, read is None and against is None, read)
+    read = resolve(trace, question if isinstance(question, Question) else Logit(question, centred=True))
     if read.site != "final":
         raise LandedError(
             f"The unembedding's weak directions are those of the final norm; this read is at {read.site}."
         )
-    shares = attribute(trace, read=read)
+    shares = attribute(trace, read)
     assert shares.sigma_share is not None
     mediated, landed = shares.sigma_mediated, shares.landed
-    weak = _weak_parts(dataclasses.replace(trace, logits=None), directions or weak_directions(trace))
+    weak = _weak_parts(bare(trace), directions or weak_directions(trace))
     ratio, score = _scores(mediated, landed, weak)
     return Volume(
         mediated=mediated,
@@ -277,9 +280,6 @@ def volume(
         weak=weak,
         score=score,
         sigma_share=shares.sigma_share,
-        tokens=trace.tokens,
-        at=trace.at,
-        config=trace.config,
     )
 
 

@@ -1,6 +1,5 @@
 """Do those coordinates carry the value? Keep only them, take only them away, and read again."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import jax
@@ -9,20 +8,21 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from landed_jax.analysis.coordinates.coordinates import Coordinates, check_fraction
-from landed_jax.analysis.reads.read import Read, chosen_read, normed_at
-from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.reads.questions import QuestionLike, resolve
+from landed_jax.analysis.reads.read import normed_at
+from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
 from landed_jax.nn.parameters import unembedding
 from landed_jax.nn.products import linear
-from landed_jax.numerics import highest_precision, is_concrete
+from landed_jax.numerics import is_concrete
+from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
 
 CountRule = Literal["settled", "first"]
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Reading:
+@result
+class Reading(Result):
     """What a landed stream, whole or in part, gives.
 
     Attributes:
@@ -40,9 +40,8 @@ class Reading:
     rank: Int[Array, "batch position"] | None
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class CoordinateCheck:
+@result
+class CoordinateCheck(Result):
     """The same read of the whole landed stream, of the chosen coordinates alone, and of all the others.
 
     Attributes:
@@ -57,14 +56,11 @@ class CoordinateCheck:
     count: Int[Array, "batch position"]
 
 
-@highest_precision
+@analysis(example=lambda trace: {"count": 5})
 def check_coordinates(
     trace: Trace,
-    target: Target | None = None,
-    against: Target | None = None,
+    question: QuestionLike = None,
     *,
-    centred: bool = False,
-    read: Read | None = None,
     fraction: float | None = None,
     count: int | Int[Array, "batch position"] | None = None,
     rule: CountRule = "settled",
@@ -77,7 +73,7 @@ def check_coordinates(
     One ``[batch, position, vocab]`` product is alive at a time.
 
     Args:
-        target, against, centred, read: as for `attribute`.
+        question: as for `attribute`.
         fraction: choose the fewest coordinates for this part of the value, by `rule`; or
         count: choose this many, one number or one a position ``[batch, position]``.
         rule: ``"settled"`` for `Coordinates.settled_count`, ``"first"`` for `Coordinates.count`.
@@ -109,7 +105,7 @@ def check_coordinates(
         check_fraction(fraction)
     if count is not None and is_concrete(count) and bool((np.asarray(count) < 0).any()):
         raise LandedError("A count of coordinates is 0 or more.")
-    read = chosen_read(trace, target, against, centred, read)
+    read = resolve(trace, question)
     if count is not None and jnp.ndim(count) and jnp.shape(count) != read.value.shape:
         raise LandedError(f"Counts are one number or {list(read.value.shape)}, not {list(jnp.shape(count))}.")
     normed = normed_at(trace, read.site)

@@ -1,21 +1,20 @@
 """How few coordinates of the landed stream carry a logit."""
 
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from landed_jax.analysis.reads.read import Read, chosen_read, normed_at
-from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.reads.questions import QuestionLike, resolve
+from landed_jax.analysis.reads.read import normed_at
+from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
-from landed_jax.numerics import highest_precision, is_concrete
+from landed_jax.numerics import is_concrete
+from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Coordinates:
+@result
+class Coordinates(Result):
     """Each coordinate's signed contribution to a value, and the value.
 
     There are two counts of the coordinates that carry a part of the value, and they answer different questions.
@@ -131,18 +130,14 @@ def check_fraction(fraction: float) -> None:
         raise LandedError(f"A fraction of the value lies between 0 and 1, not at {fraction}.")
 
 
-@highest_precision
+@analysis()
 def coordinates(
     trace: Trace,
-    target: Target | None = None,
-    against: Target | None = None,
-    *,
-    centred: bool = False,
-    read: Read | None = None,
+    question: QuestionLike = None,
 ) -> Coordinates:
     """The contribution of every coordinate of the landed stream to a read: ``x_k γ_k u_k / σ``.
 
-    The arguments are those of `attribute`; by default the read is the most likely token's logit, at the final norm.
+    The question is as for `attribute`.
 
     Raises:
         LandedError: as `attribute` does.
@@ -154,8 +149,8 @@ def coordinates(
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
     >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
-    >>> coordinates(trace.bind(params), target=3).contributions.shape
+    >>> coordinates(trace.bind(params), 3).contributions.shape
     (1, 3, 8)
     """
-    read = chosen_read(trace, target, against, centred, read)
+    read = resolve(trace, question)
     return Coordinates(normed_at(trace, read.site) * read.vector, read.value - read.offset)

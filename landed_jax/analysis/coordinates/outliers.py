@@ -1,23 +1,21 @@
 """The few coordinates that dwarf all others, looked at apart."""
 
-from dataclasses import dataclass
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from landed_jax.analysis.coordinates.coordinates import Coordinates
-from landed_jax.analysis.reads.read import Read, chosen_read, normed_at, residual_at
-from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.reads.questions import QuestionLike, resolve
+from landed_jax.analysis.reads.read import normed_at, residual_at
+from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
-from landed_jax.numerics import highest_precision
+from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Outliers:
+@result
+class Outliers(Result):
     """Outlier coordinates at each position, and the contributions with and without them.
 
     Attributes:
@@ -41,16 +39,13 @@ class Outliers:
         return jnp.sum(self.outlying, axis=-1)
 
 
-@highest_precision
+@analysis()
 def outliers(
     trace: Trace,
-    target: Target | None = None,
-    against: Target | None = None,
+    question: QuestionLike = None,
     *,
     multiple: float = 20.0,
     stream: Literal["residual", "landed"] = "residual",
-    centred: bool = False,
-    read: Read | None = None,
 ) -> Outliers:
     """Coordinates with ``|x_k| > multiple · median_k |x|`` at their position, and what they contribute to a read.
 
@@ -59,7 +54,7 @@ def outliers(
     is what the norm puts out, and the outliers are those that the reader itself meets.
 
     Args:
-        target, against, centred, read: as for `attribute`.
+        question: as for `attribute`.
         multiple: how many times the median makes an outlier; above 0. There is no agreed figure: massive activations
             are some thousand times the median, outlier features begin far below.
 
@@ -75,7 +70,7 @@ def outliers(
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
     >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
-    >>> found = outliers(trace.bind(params), target=3)
+    >>> found = outliers(trace.bind(params), 3)
     >>> found.number, found.without.count(0.9).shape
     (Array([[0, 0, 0]], dtype=int32), (1, 3))
     """
@@ -83,7 +78,7 @@ def outliers(
         raise LandedError(f"An outlier exceeds some multiple of the median above 0, not {multiple}.")
     if stream not in ("residual", "landed"):
         raise LandedError(f"stream={stream!r}: outliers are looked for in the 'residual' or the 'landed' stream.")
-    read = chosen_read(trace, target, against, centred, read)
+    read = resolve(trace, question)
     normed = normed_at(trace, read.site)
     size = jnp.abs(residual_at(trace, read.site) if stream == "residual" else normed)
     median = jnp.median(size, axis=-1, keepdims=True)

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -10,16 +9,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from landed_jax.analysis.coordinates.coordinates import Coordinates, check_fraction
-from landed_jax.analysis.reads.read import Read, chosen_read, normed_at
-from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.reads.questions import QuestionLike, resolve
+from landed_jax.analysis.reads.read import Read, normed_at
+from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
 from landed_jax.numerics import highest_precision
+from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class RotatedCounts:
+@result
+class RotatedCounts(Result):
     """Counts of coordinates in randomly rotated bases, one sample a rotation.
 
     Attributes:
@@ -77,17 +77,14 @@ def random_rotation(key: Key[Array, ""], size: int, dtype: jnp.dtype | None = No
     return Q * jnp.where(jnp.diagonal(R) < 0, -1, 1).astype(Q.dtype)[None]
 
 
-@highest_precision
+@analysis(example=lambda trace: {"key": jax.random.key(0), "rotations": 2})
 def rotated_counts(
     trace: Trace,
-    target: Target | None = None,
-    against: Target | None = None,
+    question: QuestionLike = None,
     *,
     key: Key[Array, ""],
     rotations: int = 8,
     fractions: Sequence[float] = (0.5, 0.9, 0.99),
-    centred: bool = False,
-    read: Read | None = None,
 ) -> RotatedCounts:
     """How many coordinates carry a value when the basis is a random one.
 
@@ -97,7 +94,7 @@ def rotated_counts(
     shares that any two vectors' products fall into.
 
     Args:
-        target, against, centred, read: as for `attribute`.
+        question: as for `attribute`.
         key: a random key; the same key draws the same rotations.
         rotations: how many to draw, at least 2 for a spread. One ``[d_model, d_model]`` is alive at a time.
         fractions: parts of the value, from 0 to 1.
@@ -112,7 +109,7 @@ def rotated_counts(
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
     >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
-    >>> control = rotated_counts(trace.bind(params), target=3, key=jax.random.key(1))
+    >>> control = rotated_counts(trace.bind(params), 3, key=jax.random.key(1))
     >>> control.samples, control.settled_mean.shape
     (8, (3, 1, 3))
     """
@@ -122,7 +119,7 @@ def rotated_counts(
         raise LandedError("Say which parts of the value are asked for: fractions= is empty.")
     for fraction in fractions:
         check_fraction(fraction)
-    read = chosen_read(trace, target, against, centred, read)
+    read = resolve(trace, question)
     keys = jax.random.split(key, rotations)
     return _rotated_counts(normed_at(trace, read.site), read, keys, tuple(fractions))
 

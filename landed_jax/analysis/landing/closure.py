@@ -4,16 +4,28 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes.projections import from_layers
 from landed_jax.nn.functions import scale_stream
-from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.hook_points import NORMED, WRITES, HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
-from landed_jax.numerics import highest_precision
+from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace, bare
 
 
-@highest_precision
-def closure_error(trace: Trace) -> Float[Array, "site batch position"]:
+@result
+class ClosureError(Result):
+    """How far the landed writes are from summing to what each norm put out.
+
+    Attributes:
+        error: relative to the largest coordinate that is heard.
+    """
+
+    error: Float[Array, "site batch position"]
+
+
+@analysis(record=WRITES | NORMED)
+def closure_error(trace: Trace) -> ClosureError:
     """``max_k |Σ_u land(w_u, s) − RMSNorm_s(x)| / max_k |RMSNorm_s(x)|`` at every read site.
 
     In exact arithmetic it is 0. It is the error bar of `land` at each site. Record `NORMED` beside `WRITES`. Edits of
@@ -30,10 +42,10 @@ def closure_error(trace: Trace) -> Float[Array, "site batch position"]:
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
     >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config, record=WRITES | NORMED)
-    >>> bool(closure_error(trace.bind(params)).max() < 1e-5)
+    >>> bool(closure_error(trace.bind(params)).error.max() < 1e-5)
     True
     """
-    return _closure_error(bare(trace))
+    return ClosureError(_closure_error(bare(trace)))
 
 
 @jax.jit

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes.write import Write, landing_site, write_vector
 from landed_jax.nn.functions import scale_stream
-from landed_jax.numerics import highest_precision
-from landed_jax.trace import Trace, recorded_index
+from landed_jax.trace import Trace
 
 
-@highest_precision
+@analysis(example=lambda trace: {"writes": [Write("head", 0, 1), Write("neuron", 0, 2)], "site": "next"})
 def land(trace: Trace, writes: Sequence[Write], *, site: str) -> Float[Array, "write d_model"]:
     """Landed writes ``w ⊙ γ_s / σ_s`` at a read site that comes after them.
 
@@ -42,7 +42,7 @@ def land(trace: Trace, writes: Sequence[Write], *, site: str) -> Float[Array, "w
 
     def landed(write: Write) -> jax.Array:
         index = landing_site(write, trace.config, site)
-        column = recorded_index(trace, write.position)
+        column = trace.provenance.recorded(write.position)
         return scale_stream(write_vector(trace, write), sigma[index, write.batch, column], gamma[index])
 
     if not writes:

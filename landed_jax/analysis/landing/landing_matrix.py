@@ -1,25 +1,24 @@
 """Every write at every read site after it: how large it is as each of them hears it, and which way it points there."""
 
 import dataclasses
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
-from landed_jax.analysis.reads.read import read_vector
+from landed_jax.analysis.reads.questions import Vector
+from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes.projections import from_layers, inner_products
 from landed_jax.analysis.writes.write import Write, describe, next_site
 from landed_jax.errors import LandedError
-from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.functions import scale_stream
 from landed_jax.nn.hook_points import NORMED, RESIDUALS, HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.stream_order import StreamOrder
-from landed_jax.numerics import highest_precision, left_broadcast, safe_root
-from landed_jax.tokens import Tokens
-from landed_jax.trace import Trace, recorded_index
+from landed_jax.numerics import left_broadcast, safe_root
+from landed_jax.results.result import Result, result
+from landed_jax.trace import Trace, bare
 
 _KINDS = {
     "embedding": "embedding",
@@ -30,9 +29,8 @@ _KINDS = {
 }
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Landing:
+@result
+class Landing(Result):
     """One write at one read site."""
 
     norm: Float[Array, ""]
@@ -40,9 +38,8 @@ class Landing:
     site: str = dataclasses.field(metadata={"static": True})
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Landings:
+@result
+class Landings(Result):
     """One write at every read site after it; `sites` names them in order."""
 
     norm: Float[Array, " site"]
@@ -64,9 +61,8 @@ class Landings:
         return Landing(self.norm[i], None if self.projection is None else self.projection[i], self.sites[i])
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class LandingMatrix:
+@result
+class LandingMatrix(Result):
     """How every write lands at every read site after it.
 
     Attributes:
@@ -81,9 +77,6 @@ class LandingMatrix:
     projection: PerWrite | None
     value: Float[Array, "site batch position"] | None
     closure_error: Float[Array, "site batch position"] | None
-    tokens: Tokens
-    at: Int[Array, " position"]
-    config: ModelConfig = dataclasses.field(metadata={"static": True})
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -112,7 +105,7 @@ class LandingMatrix:
         batch = self.tokens.ids.shape[0]
         if not 0 <= write.batch < batch:
             raise LandedError(f"{describe(write)}: there is no prompt {write.batch}, the batch holds {batch}.")
-        column = recorded_index(Trace(self.tokens, self.at, {}, config=self.config), write.position)
+        column = self.known.recorded(write.position)
 
         def pick(values: PerWrite) -> jax.Array:
             numbers = getattr(values, _KINDS[write.kind])[first:]
@@ -124,7 +117,7 @@ class LandingMatrix:
         return Landings(pick(self.norm), projection, write, self.sites[first:])
 
 
-@highest_precision
+@analysis()
 def landing_matrix(trace: Trace, vector: Float[Array, "..."] | None = None) -> LandingMatrix:
     """How large every write is at every read site after it, and what it says there along a vector.
 
@@ -156,8 +149,8 @@ def landing_matrix(trace: Trace, vector: Float[Array, "..."] | None = None) -> L
     (('0.mlp', '1.attn', '1.mlp', 'final'), '0.mlp', 'final')
     """
     if vector is not None:
-        vector = read_vector(trace, vector, site="final").vector
-    return _landing_matrix(dataclasses.replace(trace, logits=None), vector)
+        vector = Vector(vector, site="final").resolve(trace).vector
+    return _landing_matrix(bare(trace), vector)
 
 
 @jax.jit
@@ -169,7 +162,7 @@ def _landing_matrix(trace: Trace, vector: jax.Array | None) -> LandingMatrix:
         if normed is not None:
             value = jnp.sum(normed * vector[None], axis=-1)
             error = jnp.abs(projection.total() - value)
-    return LandingMatrix(_norms(trace), projection, value, error, trace.tokens, trace.at, trace.config)
+    return LandingMatrix(_norms(trace), projection, value, error)
 
 
 def _projections(trace: Trace, vector: jax.Array) -> PerWrite:

@@ -1,6 +1,7 @@
 """Target tokens as users give them: text or ids, one for all, one a prompt, or one a position."""
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import jax.numpy as jnp
 from jaxtyping import Array, Int
@@ -13,10 +14,15 @@ from landed_jax.trace import Trace
 Target = int | str | Sequence[str] | Int[Array, "..."]
 
 
+def is_text(token: object) -> TypeGuard[str | Sequence[str]]:
+    """Whether tokens are given by their text: one, or several."""
+    return isinstance(token, str) or (isinstance(token, Sequence) and all(isinstance(part, str) for part in token))
+
+
 def token_ids(trace: Trace, target: Target) -> Int[Array, "_ _"]:
     """Ids that broadcast against ``[batch, position]``: one token, one for each prompt, or one for each position."""
     batch, position = trace[HookPoint.FINAL_NORMED].shape[:2]
-    if isinstance(target, str) or (isinstance(target, Sequence) and all(isinstance(t, str) for t in target)):
+    if is_text(target):
         if trace.vocabulary is None:
             raise LandedError("This trace knows no tokenizer, so a target must be a token id, not text.")
         texts = [target] if isinstance(target, str) else target

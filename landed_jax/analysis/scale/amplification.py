@@ -1,17 +1,16 @@
 """|γ|/σ: how much each read site magnifies each coordinate."""
 
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from landed_jax.analysis.registry import analysis
+from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Amplification:
+@result
+class Amplification(Result):
     """|γ_k|/σ at every read site, kept as its two factors, with its order statistics over coordinates.
 
     Attributes:
@@ -30,6 +29,7 @@ class Amplification:
         return jnp.abs(self.gamma[site])[None, None] / self.sigma[site][..., None]
 
 
+@analysis()
 def amplification(trace: Trace) -> Amplification:
     """The amplification at every read site and recorded position.
 

@@ -1,12 +1,12 @@
 """How γ/σ is spread over each class of positions, by three definitions that must not be confused."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.scale.position_classes import Delimiters, position_classes
 from landed_jax.analysis.scale.spread import PERCENTILES, Spread, spread
 from landed_jax.analysis.scale.write_amplification import embedding_gains, layer_gains
@@ -14,13 +14,12 @@ from landed_jax.analysis.writes.projections import from_layers
 from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
-from landed_jax.numerics import highest_precision
-from landed_jax.trace import Trace
+from landed_jax.results.result import Result, result
+from landed_jax.trace import Trace, bare
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class AmplificationStatistics:
+@result
+class AmplificationStatistics(Result):
     """The spread of the amplification, for each read site and class of positions, by three definitions.
 
     Axes ``[site, class]``: sites in the order of `read_sites`, classes in that of `POSITION_CLASSES`. Every site is the
@@ -67,7 +66,7 @@ class AmplificationStatistics:
         return AmplificationStatistics(*map(taken, (self.per_coordinate, self.write_weighted, self.norm_ratio)))
 
 
-@highest_precision
+@analysis(example=lambda trace: {"delimiters": [3]})
 def amplification_statistics(trace: Trace, *, delimiters: Delimiters | None = None) -> AmplificationStatistics:
     """The spread of |γ|/σ over each class of positions, by three named definitions.
 
@@ -94,7 +93,7 @@ def amplification_statistics(trace: Trace, *, delimiters: Delimiters | None = No
     >>> found.norm_ratio.quantiles.shape, found.of("heads").norm_ratio.count[0].tolist()
     ((5, 3, 5), [4, 4, 4])
     """
-    return _statistics(trace, position_classes(trace, delimiters=delimiters))
+    return _statistics(bare(trace), position_classes(trace, delimiters=delimiters).members)
 
 
 @jax.jit
@@ -131,6 +130,7 @@ def _statistics(trace: Trace, classes: Bool[Array, "class batch position"]) -> A
     return AmplificationStatistics(jax.lax.map(per_coordinate, (trace.gamma, sigma)), weighted, ratio)
 
 
+@analysis(example=lambda trace: {"delimiters": [3]})
 def amplification_by_coordinate(trace: Trace, *, delimiters: Delimiters | None = None) -> Spread:
     """The spread of ``|γ_k|/σ`` over each class of positions, for every read site and coordinate.
 
@@ -153,7 +153,7 @@ def amplification_by_coordinate(trace: Trace, *, delimiters: Delimiters | None =
     >>> amplification_by_coordinate(trace, delimiters=[7]).maximum.shape
     (5, 3, 8)
     """
-    classes = position_classes(trace, delimiters=delimiters)
+    classes = position_classes(trace, delimiters=delimiters).members
 
     def site(scale: tuple[jax.Array, jax.Array]) -> Spread:
         gamma, sigma = jnp.abs(scale[0]), scale[1]

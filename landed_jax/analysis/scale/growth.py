@@ -1,23 +1,21 @@
 """How the residual stream grows from read site to read site, and which way each layer's writes push it."""
 
-import dataclasses
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes.projections import from_layers
-from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.hook_points import RESIDUALS, WRITES
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.stream_order import StreamOrder
-from landed_jax.numerics import highest_precision, safe_root
-from landed_jax.trace import Trace
+from landed_jax.numerics import safe_root
+from landed_jax.results.result import Result, result
+from landed_jax.trace import Trace, bare
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class ResidualGrowth:
+@result
+class ResidualGrowth(Result):
     """The stream's size at every read site, and what each layer's attention and MLP do to it.
 
     The ``write`` axis is the attention and MLP of each layer in order (`writes` names it): write i stands between
@@ -37,7 +35,6 @@ class ResidualGrowth:
     along: Float[Array, "write batch position"]
     across: Float[Array, "write batch position"]
     closure_error: Float[Array, "write batch position"]
-    config: ModelConfig = dataclasses.field(metadata={"static": True})
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -50,7 +47,7 @@ class ResidualGrowth:
         return StreamOrder.of(self.config).writes
 
 
-@highest_precision
+@analysis(record=WRITES | RESIDUALS)
 def residual_growth(trace: Trace) -> ResidualGrowth:
     """The stream's root mean square at every read site, and each layer's writes along and across the stream.
 
@@ -73,7 +70,7 @@ def residual_growth(trace: Trace) -> ResidualGrowth:
     >>> bool(growth.closure_error.max() < 1e-5)
     True
     """
-    return _residual_growth(dataclasses.replace(trace, logits=None))
+    return _residual_growth(bare(trace))
 
 
 @jax.jit
@@ -95,7 +92,6 @@ def _residual_growth(trace: Trace) -> ResidualGrowth:
         along=along,
         across=across,
         closure_error=error / jnp.where(larger > 0, larger, 1),
-        config=trace.config,
     )
 
 

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
+from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
 from landed_jax.numerics import is_concrete
+from landed_jax.results.result import Result, result
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
-
-POSITION_CLASSES = ("first", "delimiter", "other")
 
 Delimiters = Sequence[int] | Int[Array, " n"]
 
@@ -44,7 +44,19 @@ def delimiter_ids(vocabulary: Vocabulary, ids: Iterable[int]) -> tuple[int, ...]
     return tuple(sorted(token for token in {int(i) for i in ids} if is_delimiter(vocabulary.text(token))))
 
 
-def position_classes(trace: Trace, *, delimiters: Delimiters | None = None) -> Bool[Array, "class batch position"]:
+@result
+class PositionClasses(Result):
+    """Which recorded position belongs to which class of `POSITION_CLASSES`.
+
+    Attributes:
+        members: every real token belongs to exactly one class, padding to none.
+    """
+
+    members: Bool[Array, "class batch position"]
+
+
+@analysis(example=lambda trace: {"delimiters": [3]})
+def position_classes(trace: Trace, *, delimiters: Delimiters | None = None) -> PositionClasses:
     """Which recorded position belongs to which class, in the order of `POSITION_CLASSES`.
 
     Every real token belongs to exactly one: a prompt's first token is ``first`` whatever it is. Padding belongs to
@@ -65,12 +77,12 @@ def position_classes(trace: Trace, *, delimiters: Delimiters | None = None) -> B
     >>> from landed_jax import ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=1, n_heads=2, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> _, trace = forward(init_params(config, jax.random.key(0)), jnp.array([[7, 5, 7]]), config)
-    >>> position_classes(trace, delimiters=[7]).argmax(0)
+    >>> position_classes(trace, delimiters=[7]).members.argmax(0)
     Array([[0, 2, 1]], dtype=int32)
     """
     tokens = trace.tokens
     wanted = _ids(_of_the_prompts(trace) if delimiters is None else delimiters, tokens.ids.dtype)
-    return _classes(tokens, trace.at, jnp.isin(tokens.ids, wanted))
+    return PositionClasses(_classes(tokens, trace.at, jnp.isin(tokens.ids, wanted)))
 
 
 @jax.jit

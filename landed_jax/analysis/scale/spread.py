@@ -1,18 +1,15 @@
 """Order statistics of samples, each class by itself, with the number of samples beside them."""
 
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-PERCENTILES = (5, 25, 50, 75, 95)
-"""The quantiles of every `Spread`, in per cent."""
+from landed_jax.results.axes import PERCENTILES
+from landed_jax.results.result import Result, result
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Spread:
+@result
+class Spread(Result):
     """How samples of an amplification are spread.
 
     The leading axes say what the samples are of (a read site, a class of positions, …). Where there is no sample the

@@ -18,19 +18,33 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes.projections import from_layers
 from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.per_write import PerWrite
-from landed_jax.numerics import highest_precision
+from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace, bare
 
 WriteDefinition = Literal["write_weighted", "norm_ratio"]
 
 
-@highest_precision
-def write_amplification(trace: Trace, definition: WriteDefinition) -> PerWrite:
+@result
+class WriteAmplification(Result):
+    """How much each write is magnified at its next landing.
+
+    Attributes:
+        by_write: a number without a unit for every write.
+        definition: ``write_weighted`` or ``norm_ratio``.
+    """
+
+    by_write: PerWrite
+    definition: str = dataclasses.field(metadata={"static": True})
+
+
+@analysis(example=lambda trace: {"definition": "norm_ratio"})
+def write_amplification(trace: Trace, definition: WriteDefinition) -> WriteAmplification:
     """How much each write is magnified at its next landing, by one of two definitions (see above).
 
     The embedding next lands at ``0.attn``, layer l's heads and attention bias at ``l.mlp``, its neurons and MLP bias at
@@ -55,10 +69,10 @@ def write_amplification(trace: Trace, definition: WriteDefinition) -> PerWrite:
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
     >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
-    >>> write_amplification(trace.bind(params), "norm_ratio").heads.shape
+    >>> write_amplification(trace.bind(params), "norm_ratio").by_write.heads.shape
     (2, 1, 3, 4)
     """
-    return _write_amplification(bare(trace), definition_index(definition))
+    return WriteAmplification(_write_amplification(bare(trace), definition_index(definition)), definition)
 
 
 @partial(jax.jit, static_argnums=1)

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
@@ -12,7 +11,8 @@ from jaxtyping import Array, Float, Int
 
 from landed_jax.analysis.attribution.effects import embedding_rescaling, layer_rescaling
 from landed_jax.analysis.attribution.shares import Shares, folded_vectors, shares_of
-from landed_jax.analysis.reads.read import Read, chosen_read
+from landed_jax.analysis.reads.questions import QuestionLike, resolve
+from landed_jax.analysis.reads.read import Read
 from landed_jax.analysis.streaming.reductions import LayerShares, Reduction, TopWrites
 from landed_jax.analysis.writes.projections import check_norms
 from landed_jax.analysis.writes.write import Write
@@ -28,6 +28,7 @@ from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.schedule import after, over_layers
 from landed_jax.nn.tap import Edit
 from landed_jax.numerics import highest_precision, is_concrete
+from landed_jax.results.result import Result, result
 from landed_jax.tokens import Tokens, as_tokens, columns
 from landed_jax.trace import Trace
 
@@ -43,9 +44,8 @@ ENDS = frozenset(
 FACTORS = frozenset({HookPoint.HEAD, HookPoint.NEURON})
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class StreamedAttribution:
+@result
+class StreamedAttribution(Result):
     """What a reduction kept of an attribution, with the sums that show it closes.
 
     Attributes:
@@ -72,10 +72,7 @@ class StreamedAttribution:
     closure_error: Float[Array, "batch position"]
     target: Int[Array, "batch position"] | None
     against: Int[Array, "batch position"] | None
-    tokens: Tokens
-    at: Int[Array, " position"]
     passes: int = dataclasses.field(metadata={"static": True})
-    config: ModelConfig = dataclasses.field(metadata={"static": True})
 
     def writes(self) -> list[Write]:
         """The names of what `top_writes` or `top_per_position` kept, in their order (each position's after another's).
@@ -101,11 +98,8 @@ def attribute_streaming(
     tokens: Tokens | Int[Array, "batch position"],
     config: ModelConfig,
     reduction: Reduction,
-    target: int | Int[Array, "..."] | None = None,
-    against: int | Int[Array, "..."] | None = None,
+    question: QuestionLike = None,
     *,
-    centred: bool = False,
-    read: Callable[[Trace], Read] | None = None,
     effects: bool = False,
     at: int | Sequence[int] | Int[Array, " recorded"] | None = None,
     edits: Mapping[HookPoint, Edit] | None = None,
@@ -120,14 +114,12 @@ def attribute_streaming(
     contracts inside the layer loop, so that one layer's shares are alive at a time. Both agree to rounding.
 
     Pure: call it under ``jit`` with `config`, `reduction` and the keywords but `at` and `norms` static, as
-    `Model.attribute_streaming` does. ``vmap`` over targets shares the passes.
+    `Model.attribute_streaming` does. ``vmap`` over questions shares the passes.
 
     Args:
         params, tokens, config, at, edits, dtype: as for `forward`.
         reduction: what to keep: `top_writes`, `top_per_position`, `layer_sums`, `histogram`, `everything`, or yours.
-        target, against, centred: as for `attribute`, ids only.
-        read: in place of them, what to make of the first pass's trace: a `Read` of the final norm, such as a probe's by
-            `read_vector`.
+        question: as for `attribute`, read at the final norm; tokens by their ids.
         effects: also direct effects and σ shares.
         passes: 1 or 2; by default one if `attribution_bytes` says that what it keeps fits into a quarter of what the
             weights leave of the device's memory (`choose_passes`).
@@ -149,15 +141,12 @@ def attribute_streaming(
     ((5,), True)
     """
     tokens = as_tokens(tokens)
-    check_asked(reduction, read)
+    check_reduction(reduction)
     chosen = number_of_passes(params, tokens, config, passes, at=at, effects=effects, dtype=dtype)
     record = ENDS | FACTORS if chosen == 1 else ENDS
     trace = forward(params, tokens, config, record=record, at=at, edits=edits, dtype=dtype)[1].bind(params)
     check_norms(norms, trace)
-    own = None if read is None else read(trace)
-    if read is not None and not isinstance(own, Read):
-        raise LandedError(f"The function read= gives {own!r}, not a Read: see read_vector.")
-    asked = chosen_read(trace, target, against, centred, own)
+    asked = resolve(trace, question)
     if asked.site != "final":
         raise LandedError(f"A streamed attribution reads at the final norm, not at {asked.site}: use attribute.")
     share = _sharing(trace, asked, effects, norms)
@@ -195,15 +184,13 @@ def attribute_streaming(
         closure_error=jnp.abs(total - asked.value),
         target=asked.target,
         against=asked.against,
-        tokens=tokens,
-        at=trace.at,
         passes=chosen,
-        config=config,
+        provenance=trace.provenance,
     )
 
 
-def check_asked(reduction: object, read: object) -> None:
-    """Refuse what is no `Reduction`, and a `Read` where a function that makes one is wanted.
+def check_reduction(reduction: object) -> None:
+    """Refuse what is no `Reduction`.
 
     Raises:
         LandedError: saying what to give instead.
@@ -212,8 +199,6 @@ def check_asked(reduction: object, read: object) -> None:
         raise LandedError(
             f"reduction= takes a Reduction, such as top_writes(10) or Reduction(yours), not {reduction!r}."
         )
-    if read is not None and not callable(read):
-        raise LandedError("read= takes a function from the first pass's trace to a Read, not what it gives.")
 
 
 def number_of_passes(

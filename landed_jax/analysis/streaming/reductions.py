@@ -16,10 +16,10 @@ from landed_jax.analysis.attribution.shares import Shares
 from landed_jax.errors import LandedError
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.per_write import PerWrite
+from landed_jax.results.result import Result, result
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@result
 class LayerShares(Shares):
     """The shares of one layer's writes in a value: what a `Reduction` sees.
 
@@ -37,9 +37,8 @@ class LayerShares(Shares):
         return self.writes.real
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Histogram:
+@result
+class Histogram(Result):
     """How many landed contributions at real positions fall into each bin."""
 
     heads: Int[Array, "layer bin"]
@@ -69,9 +68,8 @@ class Reduction:
             raise LandedError(f"A Reduction is made of functions, not of {self.layer!r} and {self.finish!r}.")
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class TopWrites:
+@result
+class TopWrites(Result):
     """Writes with the largest ``|landed|``, largest first; heads and neurons. What is not a number stands first.
 
     Attributes:
@@ -94,9 +92,8 @@ class TopWrites:
     position: Int[Array, "*lead rank"]
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class LayerSums:
+@result
+class LayerSums(Result):
     """Each head's landed contribution, and the neurons' only in sum: net, and the sum of sizes (gross)."""
 
     heads: Float[Array, "layer batch position head"]

@@ -6,13 +6,13 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_writes import output_bias, output_weights
 from landed_jax.nn.stream_order import StreamOrder
-from landed_jax.numerics import highest_precision
-from landed_jax.trace import Trace, recorded_index
+from landed_jax.trace import Trace
 
 Kind = Literal["embedding", "head", "neuron", "attn_bias", "mlp_bias"]
 
@@ -88,7 +88,7 @@ def _check(write: Write, config: ModelConfig) -> None:
         raise LandedError(f"{describe(write)}: {write.kind}s run from 0 to {size - 1} in each layer.")
 
 
-@highest_precision
+@analysis(example=lambda trace: {"write": Write("head", 0, 1)})
 def write_vector(trace: Trace, write: Write) -> Float[Array, " d_model"]:
     """What one write adds to the residual stream.
 
@@ -104,7 +104,7 @@ def write_vector(trace: Trace, write: Write) -> Float[Array, " d_model"]:
     """
     _check(write, trace.config)
     _check_place(trace, write)
-    batch, column = write.batch, recorded_index(trace, write.position)
+    batch, column = write.batch, trace.provenance.recorded(write.position)
     embedding, layers = trace[HookPoint.EMBEDDING], trace.weights()["layers"]
     if write.kind == "embedding":
         return embedding[batch, column]

@@ -17,8 +17,8 @@ def _compute(asked: Asked) -> dict[str, Any]:
     from landed_jax.analysis.attribution.token_contributions import token_contributions
 
     return {
-        "heads": attribute_by_source(asked.trace, asked.target, asked.against),
-        "picture": token_contributions(asked.trace, asked.target, asked.against),
+        "heads": attribute_by_source(asked.trace, asked.question).landed,
+        "picture": token_contributions(asked.trace, asked.question),
     }
 
 

@@ -24,13 +24,13 @@ def _compute(asked: Asked) -> dict[str, Any]:
     from landed_jax.analysis.coordinates.outliers import outliers
     from landed_jax.analysis.coordinates.rotations import rotated_counts
 
-    trace, target, against, _ = asked
-    mine = coordinates(trace, target, against)
+    trace, question = asked.trace, asked.question
+    mine = coordinates(trace, question)
     return {
         "settled": jnp.stack([mine.settled_count(percent / 100) for percent in PERCENTS]),
-        "rotated": rotated_counts(trace, target, against, key=jax.random.key(0), rotations=ROTATIONS),
-        "outliers": outliers(trace, target, against, multiple=OUTLIER_MULTIPLE),
-        "check": check_coordinates(trace, target, against, fraction=CHECKED),
+        "rotated": rotated_counts(trace, question, key=jax.random.key(0), rotations=ROTATIONS),
+        "outliers": outliers(trace, question, multiple=OUTLIER_MULTIPLE),
+        "check": check_coordinates(trace, question, fraction=CHECKED),
     }
 
 

@@ -20,17 +20,18 @@ def _compute(asked: Asked) -> dict[str, Any]:
     from landed_jax.analysis.attribution.faithfulness import faithfulness
     from landed_jax.analysis.attribution.log_probability import attribute_log_probability
     from landed_jax.analysis.attribution.volume import volume
+    from landed_jax.analysis.reads.questions import Logit
 
-    trace, target = asked.trace, asked.target
-    other = asked.runner_up if asked.against is None else asked.against
+    trace, question, target = asked.trace, asked.question, asked.question.target
+    logit = Logit(target) if question.against is not None else question
     found: dict[str, Any] = {
-        "logit": faithfulness(trace, target),
-        "centred logit": faithfulness(trace, target, centred=True),
+        "logit": faithfulness(trace, logit),
+        "centred logit": faithfulness(trace, Logit(target, centred=True)),
         "log-probability": attribute_log_probability(trace, target).faithfulness,
     }
-    if other is not None:
-        found["logit difference"] = faithfulness(trace, target, other)
-    return found | {"volume": volume(trace, target, asked.against)}
+    if asked.difference is not None:
+        found["logit difference"] = faithfulness(trace, asked.difference)
+    return found | {"volume": volume(trace, target if question.against is None else question)}
 
 
 def _document(account: "Account", found: dict[str, Any]) -> dict[str, Any]:

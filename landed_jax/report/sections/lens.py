@@ -15,7 +15,7 @@ def _compute(asked: Asked) -> dict[str, Any]:
     from landed_jax.analysis.attribution.logit_lens import lens_top_tokens, logit_lens
 
     return {
-        "values": logit_lens(asked.trace, asked.target, asked.against),
+        "values": logit_lens(asked.trace, asked.question),
         "tokens": lens_top_tokens(asked.trace, 1),
     }
 

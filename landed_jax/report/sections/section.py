@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from landed_jax.nn.hook_points import HookPoint
 
 if TYPE_CHECKING:  # slow to import; the command line's help needs none of them
-    import jax
     from rich.console import RenderableType
 
+    from landed_jax.analysis.reads.read import Read
     from landed_jax.report.account import Account
     from landed_jax.trace import Trace
 
@@ -19,14 +19,15 @@ class Asked(NamedTuple):
 
     Attributes:
         trace: of one position, with all that the run's sections record.
-        target, against: ids ``[batch, position]`` of the logit, or of the logit difference.
-        runner_up: the likeliest other token; None where there is an `against`, or no other token.
+        question: the logit, or the logit difference, resolved; its `target` and `against` are ids ``[batch,
+            position]``.
+        difference: the logit difference, resolved: that of the run, or the one to the likeliest other token; None where
+            there is no other token.
     """
 
     trace: "Trace"
-    target: "jax.Array"
-    against: "jax.Array | None"
-    runner_up: "jax.Array | None"
+    question: "Read"
+    difference: "Read | None"
 
 
 @dataclass(frozen=True, eq=False)  # equal only to itself, so that it can be a key and a static argument of `jit`

@@ -1,0 +1,315 @@
+"""What can be asked of a trace: a logit, a neuron, a head, or a vector, each read at its own norm.
+
+A question is a small pytree; `resolve` turns it into a `Read`, once, against the trace. A bare token, text or id, is
+short for `Logit`; no question asks for each position's most likely next token.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from landed_jax.analysis.reads.read import Read, normed_at
+from landed_jax.analysis.reads.targets import Target, is_text, token_ids
+from landed_jax.errors import LandedError
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.parameters import Params, is_stacked, unembedding
+from landed_jax.nn.top_token import top_token
+from landed_jax.nn.vocabulary_blocks import mean_row
+from landed_jax.numerics import highest_precision, is_concrete, layer_of
+from landed_jax.trace import Trace
+from landed_jax.vocabulary import Vocabulary
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclass(frozen=True)
+class Logit:
+    """A logit, a difference of two, or a logit less the mean over the vocabulary, read at the final norm.
+
+    Text is static under ``jit``; ids are arrays.
+
+    Args:
+        token: a token's text or id; one a prompt ``[batch]``; or one id a recorded position ``[batch, position]``. By
+            default each position's own most likely next token.
+        against: a second token, likewise: the value is then the logit difference token − against.
+        centred: subtract the mean over the vocabulary.
+
+    References:
+        nostalgebraist, interpreting GPT: the logit lens, 2020 (what the unembedding reads).
+
+    >>> from landed_jax import ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> logits, trace = forward(params, jnp.array([[1, 5, 7]]), config)
+    >>> difference = resolve(trace.bind(params), Logit(3, against=4)).value
+    >>> bool(jnp.allclose(difference, logits[..., 3] - logits[..., 4], atol=1e-5))
+    True
+    """
+
+    token: Target | None = None
+    against: Target | None = None
+    centred: bool = False
+
+    def tree_flatten(self) -> tuple[tuple[Any, Any], tuple[Any, Any, bool]]:
+        tokens = (self.token, self.against)
+        ids = tuple(None if is_text(token) else token for token in tokens)
+        texts = tuple(_hashable(token) if is_text(token) else None for token in tokens)
+        return ids, (*texts, self.centred)  # pyright: ignore[reportReturnType]
+
+    @classmethod
+    def tree_unflatten(cls, static: tuple[Any, Any, bool], ids: tuple[Any, Any]) -> "Logit":
+        token, against = (text if text is not None else part for text, part in zip(static[:2], ids, strict=True))
+        return cls(token, against, static[2])
+
+    def in_ids(self, vocabulary: Vocabulary | None, config: ModelConfig) -> "Logit":
+        """The same question with ids in place of text.
+
+        Raises:
+            LandedError: for text that is not one token, or without a tokenizer, and ids out of range.
+        """
+
+        def ids(token: Target | None) -> Target | None:
+            if is_text(token):
+                if vocabulary is None:
+                    raise LandedError("This model has no tokenizer, so a target must be a token id, not text.")
+                found = [vocabulary.token_id(text) for text in ([token] if isinstance(token, str) else token)]  # pyright: ignore
+                return jnp.asarray(found[0] if isinstance(token, str) else found)
+            if token is None or not is_concrete(token):
+                return token
+            known = np.asarray(token)
+            if known.size and np.issubdtype(known.dtype, np.integer):
+                for end in (int(known.min()), int(known.max())):
+                    if not 0 <= end < config.vocab_size:
+                        last = config.vocab_size - 1
+                        raise LandedError(f"There is no token {end!r}: this model's ids run from 0 to {last}.")
+            return jnp.asarray(token)
+
+        return dataclasses.replace(self, token=ids(self.token), against=ids(self.against))
+
+    def resolve(self, trace: Trace) -> Read:
+        if self.centred and self.against is not None:
+            raise LandedError("A logit difference is centred already: give against= or centred=True, not both.")
+        normed, W_U = trace[HookPoint.FINAL_NORMED], unembedding(trace.weights())
+        ids, other = (None if token is None else token_ids(trace, token) for token in (self.token, self.against))
+        return _logit(normed, W_U, trace.logits, ids, other, self.centred)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Neuron:
+    """A neuron's pre-activation: which writes drive it. Its value includes the neuron's own bias, as the offset.
+
+    The trace needs `RESIDUALS`. The layer is static under ``jit``; the index may be traced.
+
+    Args:
+        part: the product that the activation function takes (``"gate"``), or the one that it is multiplied with
+            (``"up"``).
+
+    References:
+        Shazeer, GLU Variants Improve Transformer, 2020 (the gate and up products of a gated MLP).
+
+    >>> from landed_jax import RESIDUALS, WRITES, ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config, record=WRITES | RESIDUALS | {HookPoint.GATE})
+    >>> read = resolve(trace.bind(params), Neuron(1, 5, "gate"))
+    >>> read.site, bool(jnp.allclose(read.value, trace[HookPoint.GATE][1, ..., 5], atol=1e-5))
+    ('1.mlp', True)
+    """
+
+    layer: int = dataclasses.field(metadata={"static": True})
+    index: int | Int[Array, ""]
+    part: Literal["gate", "up"] = dataclasses.field(metadata={"static": True})
+
+    def resolve(self, trace: Trace) -> Read:
+        if self.part not in ("gate", "up"):
+            raise LandedError(f"A neuron is read by its gate or its up weights, not by {self.part!r}.")
+        _check_index("neuron", self.index, trace.config.d_ff)
+        leaves = _layer(trace, self.layer)["mlp"]
+        read = Vector(leaves[f"W_{self.part}"][self.index], site=f"{self.layer}.mlp").resolve(trace)
+        return _with_offset(read, leaves[f"b_{self.part}"][self.index]) if f"b_{self.part}" in leaves else read
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Head:
+    """A head's query, key or value along a vector of its own space, before rotary embedding.
+
+    The trace needs `RESIDUALS`. The layer is static under ``jit``; the index may be traced.
+
+    Args:
+        vector: ``[head_dim]``: a coordinate, a singular direction, or a key that a query is compared with.
+
+    References:
+        Elhage et al., A Mathematical Framework for Transformer Circuits, 2021 (what a head's QK and OV circuits read).
+
+    >>> from landed_jax import RESIDUALS, WRITES, ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config, record=WRITES | RESIDUALS)
+    >>> resolve(trace.bind(params), Head(1, 3, "key", jnp.ones(4))).site
+    '1.attn'
+    """
+
+    layer: int = dataclasses.field(metadata={"static": True})
+    index: int | Int[Array, ""]
+    part: Literal["query", "key", "value"] = dataclasses.field(metadata={"static": True})
+    vector: Float[Array, " head_dim"]
+
+    def resolve(self, trace: Trace) -> Read:
+        letters = {"query": "Q", "key": "K", "value": "V"}
+        if self.part not in letters:
+            raise LandedError(f"A head reads with its query, key or value weights, not with {self.part!r}.")
+        config, letter = trace.config, letters[self.part]
+        _check_index("head", self.index, config.n_heads)
+        if jnp.shape(self.vector) != (config.head_dim,):
+            raise LandedError(f"A head's vector has shape [{config.head_dim}], not {list(jnp.shape(self.vector))}.")
+        leaves, dtype = _layer(trace, self.layer)["attn"], trace[HookPoint.EMBEDDING].dtype
+        vector = jnp.asarray(self.vector, dtype)
+        row = self.index if self.part == "query" else self.index // config.group_size
+        along = vector @ leaves[f"W_{letter}"][row].astype(dtype)
+        read = Vector(along, site=f"{self.layer}.attn").resolve(trace)
+        bias = leaves.get(f"b_{letter}")
+        return read if bias is None else _with_offset(read, bias[row].astype(dtype) @ vector)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Vector:
+    """Any vector of yours (a probe, a steering vector), read at a named site.
+
+    Args:
+        vector: ``[d_model]``, or ``[batch or 1, position or 1, d_model]``; it is multiplied with the norm's output.
+        site: a read site's name, such as ``"3.mlp"`` or ``"final"``; before ``"final"`` the trace needs `RESIDUALS`.
+
+    >>> from landed_jax import RESIDUALS, WRITES, ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config, record=WRITES | RESIDUALS)
+    >>> resolve(trace.bind(params), Vector(jnp.ones(8), site="1.attn")).value.shape
+    (1, 3)
+    """
+
+    vector: Float[Array, "..."]
+    site: str = dataclasses.field(kw_only=True, metadata={"static": True})
+
+    def resolve(self, trace: Trace) -> Read:
+        normed = normed_at(trace, self.site)
+        wide = jnp.asarray(self.vector, normed.dtype)
+        wide = wide.reshape((1,) * (3 - wide.ndim) + wide.shape)
+        if wide.ndim != 3 or not _broadcasts(wide.shape, normed.shape):
+            raise LandedError(
+                f"A direction has shape [d_model] or [batch, position, d_model], here {list(normed.shape)}, "
+                f"not {list(jnp.shape(self.vector))}."
+            )
+        return Read(wide, *_projection(normed, wide), site=self.site)
+
+
+Question = Logit | Neuron | Head | Vector | Read
+QuestionLike = Question | Target | None
+"""A question, a bare token (short for `Logit`), or None for each position's most likely next token."""
+
+
+@highest_precision
+def resolve(trace: Trace, question: QuestionLike = None) -> Read:
+    """A question as one linear reading of this trace: its vector, its value, its site.
+
+    A `Read` is already resolved. Analyses resolve what they are asked; to ask several of them the same, resolve first.
+
+    Args:
+        trace: bound to its weights. Without logits of its own (as `forward` gives it) no logits are computed but those
+            asked for: the vocabulary is only searched for each position's top token, a few positions at a time.
+
+    Raises:
+        LandedError: for tokens, neurons, heads or vectors that the model does not have, a site that was not recorded,
+            or a trace without weights.
+
+    >>> from landed_jax import ModelConfig, forward, init_params
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> logits, trace = forward(params, jnp.array([[1, 5, 7]]), config)
+    >>> bool(jnp.allclose(resolve(trace.bind(params), 3).value, logits[..., 3], atol=1e-5))
+    True
+    """
+    asked = as_question(question)
+    return asked if isinstance(asked, Read) else asked.resolve(trace)
+
+
+def as_question(question: QuestionLike) -> Question:
+    """A bare token as the `Logit` it is short for.
+
+    >>> as_question(3), as_question(" Rome").token
+    (Logit(token=3, against=None, centred=False), ' Rome')
+    """
+    return question if isinstance(question, Question) else Logit(question)
+
+
+@partial(jax.jit, static_argnums=5)
+def _logit(
+    normed: jax.Array,
+    W_U: jax.Array,
+    logits: jax.Array | None,
+    ids: jax.Array | None,
+    other: jax.Array | None,
+    centred: bool,
+) -> Read:
+    def rows(ids: jax.Array) -> jax.Array:
+        return jnp.take(W_U, ids, axis=0).astype(normed.dtype)
+
+    if ids is None:
+        ids = top_token(normed, W_U) if logits is None else jnp.argmax(logits, axis=-1)
+    vector = rows(ids)
+    if other is not None:
+        vector = vector - rows(other)
+        other = jnp.broadcast_to(other, normed.shape[:2])
+    if centred:
+        vector = vector - mean_row(W_U, normed.dtype)[None, None]
+    ids = jnp.broadcast_to(ids, normed.shape[:2])
+    if logits is None:
+        value = jnp.vecdot(normed, vector)
+    else:
+        value = _pick(logits, ids)
+        value = value if other is None else value - _pick(logits, other)
+        value = value - jnp.mean(logits, axis=-1) if centred else value
+    return Read(vector, value, jnp.zeros((1, 1), normed.dtype), ids, other, site="final")
+
+
+@jax.jit
+def _projection(normed: jax.Array, vector: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jnp.vecdot(normed, vector), jnp.zeros((1, 1), normed.dtype)
+
+
+def _hashable(text: Any) -> str | tuple[str, ...]:
+    return text if isinstance(text, str) else tuple(text)
+
+
+def _layer(trace: Trace, layer: int) -> Params:
+    _check_index("layer", layer, trace.config.n_layers)
+    layers = trace.weights()["layers"]
+    return (
+        jax.tree.map(lambda leaf: layer_of(leaf, layer), layers) if is_stacked(trace.weights()) else layers[str(layer)]
+    )
+
+
+def _check_index(what: str, index: Any, size: int) -> None:
+    if is_concrete(index) and not 0 <= index < size:
+        raise LandedError(f"There is no {what} {index}: they run from 0 to {size - 1}.")
+
+
+def _with_offset(read: Read, bias: Float[Array, ""]) -> Read:
+    offset = bias.astype(read.value.dtype).reshape(1, 1)
+    return dataclasses.replace(read, offset=offset, value=read.value + offset)
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    return shape[-1] == to[-1] and all(a in (1, b) for a, b in zip(shape, to, strict=True))
+
+
+def _pick(logits: jax.Array, ids: jax.Array) -> jax.Array:
+    return jnp.take_along_axis(logits, ids[..., None], axis=-1)[..., 0]

@@ -1,0 +1,89 @@
+"""All analyses, by name: what each needs recorded and how it is called.
+
+The tests of transforms (``jit``, ``vmap``, ``grad``, ``shard_map``, lowering for TPU), of questions and of labels take
+the analyses from here, so a new analysis is tested as soon as its file exists.
+"""
+
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+import landed_jax.analysis
+from landed_jax.nn.hook_points import WRITES, HookPoint
+from landed_jax.numerics import highest_precision
+from landed_jax.results.result import with_provenance
+from landed_jax.trace import Trace
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A public function from a trace to a result.
+
+    Attributes:
+        function: as users call it.
+        record: the hook points that the trace must hold.
+        example: from a trace to the arguments without which it cannot be called.
+        final_only: whether it refuses questions that are read before the final norm.
+    """
+
+    function: Callable[..., Any]
+    record: frozenset[HookPoint]
+    example: Callable[[Trace], Mapping[str, Any]]
+    final_only: bool
+
+    @property
+    def asks(self) -> bool:
+        """Whether it takes a question."""
+        return "question" in inspect.signature(self.function).parameters
+
+
+_FOUND: dict[str, Analysis] = {}
+
+
+def _nothing(trace: Trace) -> Mapping[str, Any]:
+    return {}
+
+
+def analysis(
+    *,
+    record: frozenset[HookPoint] = WRITES,
+    example: Callable[[Trace], Mapping[str, Any]] = _nothing,
+    final_only: bool = False,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator for an analysis: its first argument is the trace, its second the question where it takes one.
+
+    The function runs under the highest matmul precision unless the user chose another, its result gets the trace's
+    provenance, and the registry lists it.
+    """
+
+    def register(function: Callable[P, R]) -> Callable[P, R]:
+        precise = highest_precision(function)
+
+        @functools.wraps(function)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+            trace: Any = args[0] if args else kwargs["trace"]
+            found = precise(*args, **kwargs)
+            return with_provenance(found, trace.provenance) if isinstance(trace, Trace) else found
+
+        _FOUND[function.__name__] = Analysis(wrapped, record, example, final_only)
+        return wrapped
+
+    return register
+
+
+def analyses() -> dict[str, Analysis]:
+    """Every analysis of the package, by the name of its function.
+
+    >>> analyses()["closure_error"].asks, analyses()["attribute"].asks
+    (False, True)
+    """
+    for module in pkgutil.walk_packages(landed_jax.analysis.__path__, "landed_jax.analysis."):
+        importlib.import_module(module.name)
+    return dict(sorted(_FOUND.items()))

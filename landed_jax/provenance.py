@@ -1,0 +1,68 @@
+"""Where numbers come from: which prompts, which positions, which model."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Int
+
+from landed_jax.errors import LandedError
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.stream_order import StreamOrder
+from landed_jax.numerics import is_concrete
+from landed_jax.shapes import ShapeRepr
+from landed_jax.tokens import Tokens
+from landed_jax.vocabulary import Vocabulary
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, repr=False)
+class Provenance(ShapeRepr):
+    """The prompts, the recorded positions and the model that a trace or a result is of.
+
+    Attributes:
+        tokens: the prompts.
+        at: ``[position]``, the columns of `tokens` that were recorded (counted from 0).
+        config: the model's architecture.
+        vocabulary: the tokenizer's view of ids; None where there is none.
+        model: what the model was opened by; "" where that is not known.
+    """
+
+    tokens: Tokens
+    at: Int[Array, " position"]
+    config: ModelConfig = dataclasses.field(metadata={"static": True})
+    vocabulary: Vocabulary | None = dataclasses.field(default=None, metadata={"static": True})
+    model: str = dataclasses.field(default="", metadata={"static": True})
+
+    @property
+    def order(self) -> StreamOrder:
+        """Which sites read the stream, and which writes each of them reads."""
+        return StreamOrder.of(self.config)
+
+    @property
+    def real(self) -> Bool[Array, "batch position"]:
+        """False where a recorded position is padding."""
+        return self.tokens.mask[:, self.at]
+
+    def recorded(self, position: int) -> jax.Array:
+        """Where a column of the tokens (negative: from the end) stands among the recorded positions: a scalar.
+
+        Raises:
+            LandedError: if the column is not there or was not recorded (under ``jit`` the latter cannot be seen).
+        """
+        length = self.tokens.ids.shape[-1]
+        column = position + length if position < 0 else position
+        if not 0 <= column < length:
+            raise LandedError(f"Position {position} is outside the prompt, whose positions run from 0 to {length - 1}.")
+        if not is_concrete(self.at):
+            return jax.numpy.argmax(self.at == column)
+        found = np.asarray(self.at) == column
+        if not found.any():
+            raise LandedError(f"Position {position} was not recorded; the trace has {self.at.tolist()}.")
+        return jax.numpy.asarray(np.argmax(found))
+
+    def summary(self) -> str:
+        """``bundled, 4 layers, 1 × 8 tokens``: the model, and the prompts' number and length."""
+        shape = " × ".join(map(str, self.tokens.ids.shape))
+        return ", ".join(filter(None, [self.model, f"{self.config.n_layers} layers", f"{shape} tokens"]))
