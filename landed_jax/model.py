@@ -19,7 +19,7 @@ from landed_jax.analysis.streaming.attribute_streaming import (
     check_reduction,
     number_of_passes,
 )
-from landed_jax.analysis.streaming.reductions import Reduction
+from landed_jax.analysis.reduce.reductions import Reduction
 from landed_jax.checkpoints.bundle import BUNDLED
 from landed_jax.checkpoints.hf.dtypes import FLOATS
 from landed_jax.checkpoints.hf.files import check_inside

@@ -11,10 +11,10 @@ from landed_jax.analysis.attribution.sources import attribute_by_source
 from landed_jax.analysis.attribution.table import WriteRow, WriteTable
 from landed_jax.analysis.attribution.token_contributions import TokenContributions, token_contributions
 from landed_jax.analysis.attribution.volume import Volume, WeakDirections, sigma_shares, volume, weak_directions
-from landed_jax.analysis.coordinates.coordinate_check import CoordinateCheck, check_coordinates
-from landed_jax.analysis.coordinates.coordinates import Coordinates, coordinates
-from landed_jax.analysis.coordinates.outliers import Outliers, outliers
-from landed_jax.analysis.coordinates.rotations import RotatedCounts, rotated_counts
+from landed_jax.analysis.basis.coordinate_check import CoordinateCheck, check_coordinates
+from landed_jax.analysis.basis.coordinates import Coordinates, coordinates
+from landed_jax.analysis.basis.outliers import Outliers, outliers
+from landed_jax.analysis.basis.rotations import RotatedCounts, rotated_counts
 from landed_jax.analysis.landing.closure import closure_error
 from landed_jax.analysis.landing.land import land
 from landed_jax.analysis.landing.landing_matrix import LandingMatrix, landing_matrix
@@ -29,7 +29,7 @@ from landed_jax.analysis.scale.growth import ResidualGrowth, residual_growth
 from landed_jax.analysis.scale.position_classes import POSITION_CLASSES, delimiter_ids, position_classes
 from landed_jax.analysis.scale.write_amplification import write_amplification
 from landed_jax.analysis.streaming.attribute_streaming import StreamedAttribution, attribute_streaming
-from landed_jax.analysis.streaming.reductions import (
+from landed_jax.analysis.reduce.reductions import (
     Histogram,
     LayerShares,
     LayerSums,
@@ -55,7 +55,7 @@ from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.parameters import count_parameters, init_params
 from landed_jax.nn.per_write import PerWrite
-from landed_jax.nn.stream_order import read_sites
+from landed_jax.nn.stream_order import site_names
 from landed_jax.results.dataset import to_xarray
 from landed_jax.results.files import load_result, save_result
 from landed_jax.results.table import to_table
@@ -143,7 +143,7 @@ __all__ = [
     "read_head",
     "read_logit",
     "read_neuron",
-    "read_sites",
+    "site_names",
     "read_vector",
     "residual_growth",
     "rotated_counts",

@@ -86,10 +86,10 @@ class StreamOrder:
         return values.reshape(self.n_layers, 2, *values.shape[1:])
 
 
-def read_sites(config: ModelConfig) -> tuple[str, ...]:
+def site_names(config: ModelConfig) -> tuple[str, ...]:
     """The names of a model's read sites, in order.
 
-    >>> read_sites(ModelConfig(vocab_size=2, d_model=2, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=2))
+    >>> site_names(ModelConfig(vocab_size=2, d_model=2, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=2))
     ('0.attn', '0.mlp', 'final')
     """
     return StreamOrder.of(config).sites

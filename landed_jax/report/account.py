@@ -11,7 +11,7 @@ import numpy as np
 from landed_jax.analysis.attribution.attribute import attribute
 from landed_jax.analysis.attribution.effects import direct_effect
 from landed_jax.analysis.attribution.result import Attribution
-from landed_jax.analysis.coordinates.coordinates import coordinates
+from landed_jax.analysis.basis.coordinates import coordinates
 from landed_jax.analysis.reads.questions import Logit, resolve
 from landed_jax.analysis.reads.read import Read
 from landed_jax.errors import LandedError

@@ -8,7 +8,7 @@ from landed_jax.memory.shortage import human_bytes
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SOURCES, WRITES
 from landed_jax.nn.parameters import count_parameters
-from landed_jax.nn.stream_order import read_sites
+from landed_jax.nn.stream_order import site_names
 
 
 def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str, str]]:
@@ -34,7 +34,7 @@ def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str
     if weight_dtype is not None:
         rows.append((f"weights in {weight_dtype}", human_bytes(count * jnp.dtype(weight_dtype).itemsize)))
     writes = config.n_layers * (config.n_heads + config.d_ff) + 1
-    rows.append(("read sites", f"{len(read_sites(config))}"))
+    rows.append(("read sites", f"{len(site_names(config))}"))
     rows.append(("writes a position", f"{writes:,} (heads, neurons, the embedding)"))
     return rows
 

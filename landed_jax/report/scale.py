@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from landed_jax.nn.stream_order import read_sites
+from landed_jax.nn.stream_order import site_names
 from landed_jax.report.account import Account
 
 
@@ -19,5 +19,5 @@ def scale_rows(account: Account) -> list[dict[str, Any]]:
                 "max": float(scale.maximum[i, 0, 0]),
             },
         }
-        for i, site in enumerate(read_sites(account.config))
+        for i, site in enumerate(site_names(account.config))
     ]

@@ -14,7 +14,7 @@ import numpy as np
 
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.stream_order import read_sites
+from landed_jax.nn.stream_order import site_names
 from landed_jax.numerics import is_concrete
 from landed_jax.provenance import Provenance
 from landed_jax.results.axes import ANNOTATED_OTHERWISE, PERCENTILES, POSITION_CLASSES, Leaf, named_leaf, shape_of
@@ -214,7 +214,7 @@ def _coordinates(result: Any, used: dict[str, int], context: _Context) -> dict[s
             coords[dim] = np.array(named)
         elif dim == "site":
             if context.config is not None:
-                names = read_sites(context.config)
+                names = site_names(context.config)
                 if size != len(names):
                     raise LandedError(f"The result has {size} read sites and the model {len(names)}.")
                 coords[dim] = np.array(names)

@@ -37,7 +37,7 @@ class Result(ShapeRepr):
         provenance: the prompts, positions and model; None for a part of another result, or one made by hand.
 
     >>> import jax.numpy as jnp
-    >>> from landed_jax.analysis.coordinates.coordinates import Coordinates
+    >>> from landed_jax.analysis.basis.coordinates import Coordinates
     >>> Coordinates(jnp.zeros((1, 1, 2)), jnp.zeros((1, 1)))
     Coordinates(contributions f32[1,1,2], value f32[1,1])
     """
@@ -100,9 +100,8 @@ class Result(ShapeRepr):
         save_result(self.to_xarray(), path)
 
     def __repr__(self) -> str:
-        own = {
-            field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "provenance"
-        }  # type: ignore[arg-type]
+        names = [field.name for field in dataclasses.fields(self) if field.name != "provenance"]
+        own = {name: getattr(self, name) for name in names}
         where = "" if self.provenance is None else f"{self.provenance.summary()}; "
         return f"{type(self).__name__}({where}{', '.join(array_texts(own))})"
 

@@ -10,7 +10,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, Trace
-from landed_jax.analysis.coordinates.coordinate_check import check_coordinates
+from landed_jax.analysis.basis.coordinate_check import check_coordinates
 from tests.analysis.test_coordinates import first_to_reach, heard, run, settled, traced
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
 

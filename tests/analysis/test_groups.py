@@ -12,7 +12,7 @@ from landed_jax import RESIDUALS, WRITES, HookPoint, LandedError, PerWrite, Trac
 from landed_jax.analysis.attribution.groups import GroupEffect, group_effect, layer_group, summed_writes, write_group
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
-from landed_jax.nn.stream_order import read_sites
+from landed_jax.nn.stream_order import site_names
 from tests.analysis.test_attribution import column, real_positions, run, traced
 from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
@@ -57,7 +57,7 @@ def test_groups_equal_brute_force_at_a_first_a_middle_and_the_last_site(name: st
     many = jax.tree.map(lambda *leaves: jnp.stack(leaves), *groups)
     vector = np.random.default_rng(1).standard_normal(config.d_model)
     for index in ({"stacked": 0, "biased": 3}.get(name, 1), n_sites(config) - 1):
-        site = read_sites(config)[index]
+        site = site_names(config)[index]
         read = landed.read_vector(trace, jnp.asarray(vector), site=site)
         found = jax.jit(jax.vmap(lambda g, read=read: group_effect(trace, g, read=read)))(many)
         for g, group in enumerate(groups):
@@ -189,6 +189,6 @@ def test_groups_that_cannot_be_say_so() -> None:
         group_effect(trace, write_group(BIASED, [Write("embedding")]), target=1)
     with pytest.raises(LandedError, match="bind"):
         group_effect(dataclasses.replace(trace, params=None), write_group(SMALL, MIXED), target=1)
-    read = landed.Read(jnp.ones((1, 1, 12)), jnp.ones((2, 5)), jnp.zeros((1, 1)), site=read_sites(SMALL)[1])
+    read = landed.Read(jnp.ones((1, 1, 12)), jnp.ones((2, 5)), jnp.zeros((1, 1)), site=site_names(SMALL)[1])
     with pytest.raises(LandedError, match="did not record mlp_residual"):
         group_effect(trace, write_group(SMALL, MIXED), read=read)

@@ -13,7 +13,7 @@ from landed_jax import RESIDUALS, WRITES, LandedError, Trace
 from landed_jax.analysis.scale.growth import ResidualGrowth, residual_growth
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
-from landed_jax.nn.stream_order import read_sites
+from landed_jax.nn.stream_order import site_names
 from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import Arrays, numpy_forward
@@ -61,7 +61,7 @@ def test_equals_brute_force(name: str, hold: Hold, x64: None) -> None:
         check(growth, numbers, config, b, p, p)
     assert growth.closure_error.shape == (n_sites(config) - 1, 2, 5)
     assert float(growth.closure_error.max()) <= 1e-11
-    assert growth.sites == read_sites(config)
+    assert growth.sites == site_names(config)
     assert growth.writes == tuple(f"{n}.{part}_write" for n in range(config.n_layers) for part in ("attn", "mlp"))
 
 

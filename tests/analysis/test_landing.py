@@ -13,7 +13,7 @@ import landed_jax as landed
 from landed_jax import NORMED, SOURCES, WRITES, HookPoint, LandedError, Tokens, Write
 from landed_jax.nn.config import ModelConfig, RopeConfig
 from landed_jax.nn.parameters import stack_layers
-from landed_jax.nn.stream_order import read_sites
+from landed_jax.nn.stream_order import site_names
 from tests.models import BIASED, CONFIGS, SMALL, configs, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import numpy_forward
@@ -35,7 +35,7 @@ def test_land_at_every_later_site(name: str, stacked: bool, x64: None) -> None:
     params, tokens = random_params(config, dtype=jnp.float64), random_tokens(config)
     trace = traced(config, stack_layers(params) if stacked else params, tokens)
     numbers = numpy_forward(params, tokens.ids, tokens.mask, config)
-    sites = read_sites(config)
+    sites = site_names(config)
     for b, p in ((0, -1), (1, 2)):
         written = every_write(numbers, config, b, p)
         for (kind, layer, index), vector, first in zip(written.names, written.vectors, written.sites, strict=True):

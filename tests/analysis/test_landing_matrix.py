@@ -14,7 +14,7 @@ from landed_jax import NORMED, RESIDUALS, SOURCES, WRITES, LandedError, Trace, W
 from landed_jax.analysis.landing.landing_matrix import LandingMatrix, landing_matrix
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
-from landed_jax.nn.stream_order import read_sites
+from landed_jax.nn.stream_order import site_names
 from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import Arrays, numpy_forward
@@ -170,7 +170,7 @@ def test_of_every_write_equals_brute_force(x64: None) -> None:
         vectors = brute_force(numbers, BIASED, b, p)
         for u, ((kind, layer, index), first) in enumerate(zip(written.names, written.sites, strict=True)):
             write = Write(kind, layer, index, batch=b, position=p)
-            found, names = matrix.of(write), read_sites(BIASED)[first:]
+            found, names = matrix.of(write), site_names(BIASED)[first:]
             assert found.write == write and found.sites == names
             np.testing.assert_allclose(found.norm, np.linalg.norm(vectors[first:, u], axis=-1), atol=1e-12)
             np.testing.assert_allclose(found.projection, vectors[first:, u] @ vector, atol=1e-12)
@@ -207,7 +207,7 @@ def test_a_source_tokens_write_lands_at_every_later_site(x64: None) -> None:
         for site in range(2 * layer + 1, n_sites(BIASED)):
             expected = written * numbers["gamma"][site] / numbers["sigma"][site, 0, 4]
             write = Write("head", layer, head, position=4, source=source)
-            found = landed.land(trace, [write], site=read_sites(BIASED)[site])[0]
+            found = landed.land(trace, [write], site=site_names(BIASED)[site])[0]
             np.testing.assert_allclose(found, expected, atol=1e-12)
 
 

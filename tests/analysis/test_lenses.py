@@ -14,7 +14,7 @@ from landed_jax import RESIDUALS, WRITES, LandedError, Trace
 from landed_jax.analysis.attribution.logit_lens import LensTokens, LogitLens, lens_top_tokens, logit_lens
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
-from landed_jax.nn.stream_order import read_sites
+from landed_jax.nn.stream_order import site_names
 from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import Arrays, numpy_forward
@@ -108,7 +108,7 @@ def test_closes_in_float32_at_every_site(name: str, hold: Hold) -> None:
 def test_the_increments_are_the_attributions_layers() -> None:
     trace = traced(SMALL, random_params(SMALL))
     lens, shares = logit_lens(trace, target=3, against=5), landed.attribute(trace, target=3, against=5).landed
-    assert lens.sites == read_sites(SMALL)
+    assert lens.sites == site_names(SMALL)
     assert lens.groups[0] == "embedding" and len(lens.groups) == n_sites(SMALL)
     steps = jnp.diff(lens.final_sigma, axis=0)
     for layer in range(SMALL.n_layers):

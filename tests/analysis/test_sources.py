@@ -11,7 +11,7 @@ import landed_jax as landed
 from landed_jax import RESIDUALS, SOURCES, WRITES, HookPoint, LandedError, Read, Trace
 from landed_jax.analysis.attribution.token_contributions import TokenContributions, token_contributions
 from landed_jax.nn.parameters import stack_layers
-from landed_jax.nn.stream_order import read_sites
+from landed_jax.nn.stream_order import site_names
 from tests.models import BIASED, CONFIGS, SMALL, WINDOWED, random_params, random_tokens
 from tests.reference.numpy_model import numpy_forward
 
@@ -36,7 +36,7 @@ def brute_force(trace: Trace, read: Read) -> np.ndarray:
     """``[layer, batch, position, head, source]``: each part of each head's write made, landed and read."""
     config, layers = trace.config, trace.weights()["layers"]
     numbers = numpy_forward(trace.weights(), trace.tokens.ids, trace.tokens.mask, config)
-    site, mask = read_sites(config).index(read.site), np.asarray(trace.tokens.mask)
+    site, mask = site_names(config).index(read.site), np.asarray(trace.tokens.mask)
     B, S = mask.shape
     vector = np.broadcast_to(np.asarray(read.vector), (B, S, config.d_model))
     W_O = [np.asarray(layers[str(layer)]["attn"]["W_O"]) for layer in range(config.n_layers)]

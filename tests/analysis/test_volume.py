@@ -12,7 +12,7 @@ import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, PerWrite, Trace
 from landed_jax.analysis.attribution.volume import sigma_shares, volume, weak_directions
 from landed_jax.nn.parameters import stack_layers
-from landed_jax.nn.stream_order import read_sites
+from landed_jax.nn.stream_order import site_names
 from tests.analysis.test_attribution import column, real_positions, run, traced, unembedding
 from tests.models import CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
@@ -58,7 +58,7 @@ def test_shares_equal_brute_force_and_sum_to_one_less_epsilon_everywhere(name: s
             x, sigma = numbers["residual"][site, b, p], numbers["sigma"][site, b, p]
             expected = written.vectors @ x / (config.d_model * sigma**2) * (written.sites <= site)
             np.testing.assert_allclose(column(here, b, p), expected, atol=1e-12)
-    one = sigma_shares(trace, site=read_sites(config)[1])
+    one = sigma_shares(trace, site=site_names(config)[1])
     np.testing.assert_allclose(one.heads, shares.heads[1], atol=1e-13)
 
 

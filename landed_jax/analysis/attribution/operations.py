@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from landed_jax.analysis.attribution.attribute import attribute
 from landed_jax.analysis.attribution.result import Attribution
-from landed_jax.analysis.coordinates.coordinates import Coordinates
+from landed_jax.analysis.basis.coordinates import Coordinates
 from landed_jax.analysis.reads.questions import QuestionLike
 from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError

@@ -25,7 +25,7 @@ class Amplification(Result):
     maximum: Float[Array, "site batch position"]
 
     def by_coordinate(self, site: int) -> Float[Array, "batch position d_model"]:
-        """|γ_k|/σ of every coordinate at one read site (its place in `read_sites`)."""
+        """|γ_k|/σ of every coordinate at one read site (its place in `site_names`)."""
         return jnp.abs(self.gamma[site])[None, None] / self.sigma[site][..., None]
 
 

@@ -22,7 +22,7 @@ from landed_jax.trace import Trace, bare
 class AmplificationStatistics(Result):
     """The spread of the amplification, for each read site and class of positions, by three definitions.
 
-    Axes ``[site, class]``: sites in the order of `read_sites`, classes in that of `POSITION_CLASSES`. Every site is the
+    Axes ``[site, class]``: sites in the order of `site_names`, classes in that of `POSITION_CLASSES`. Every site is the
     next landing of exactly one kind of component: ``0.attn`` of the embedding, ``l.mlp`` of layer l's heads, and the
     site after of its neurons.
 

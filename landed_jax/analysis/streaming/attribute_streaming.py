@@ -13,7 +13,7 @@ from landed_jax.analysis.attribution.effects import embedding_rescaling, layer_r
 from landed_jax.analysis.attribution.shares import Shares, folded_vectors, shares_of
 from landed_jax.analysis.reads.questions import QuestionLike, resolve
 from landed_jax.analysis.reads.read import Read
-from landed_jax.analysis.streaming.reductions import LayerShares, Reduction, TopWrites
+from landed_jax.analysis.reduce.reductions import LayerShares, Reduction, TopWrites
 from landed_jax.analysis.writes.projections import check_norms
 from landed_jax.analysis.writes.write import Write
 from landed_jax.errors import LandedError

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from landed_jax.analysis.coordinates.coordinates import Coordinates, check_fraction
+from landed_jax.analysis.basis.coordinates import Coordinates, check_fraction
 from landed_jax.analysis.reads.questions import QuestionLike, resolve
 from landed_jax.analysis.reads.read import Read, normed_at
 from landed_jax.analysis.registry import analysis

@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from landed_jax.analysis.coordinates.coordinates import Coordinates
+from landed_jax.analysis.basis.coordinates import Coordinates
 from landed_jax.analysis.reads.questions import QuestionLike, resolve
 from landed_jax.analysis.reads.read import normed_at, residual_at
 from landed_jax.analysis.registry import analysis

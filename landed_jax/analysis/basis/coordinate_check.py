@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from landed_jax.analysis.coordinates.coordinates import Coordinates, check_fraction
+from landed_jax.analysis.basis.coordinates import Coordinates, check_fraction
 from landed_jax.analysis.reads.questions import QuestionLike, resolve
 from landed_jax.analysis.reads.read import normed_at
 from landed_jax.analysis.registry import analysis

@@ -1,0 +1,1 @@
+"""What a streamed attribution keeps of every write's shares."""
