@@ -16,7 +16,7 @@ from landed_jax.analysis.scale.amplification_statistics import (
 )
 from landed_jax.analysis.scale.position_classes import position_classes
 from landed_jax.analysis.scale.write_amplification import write_amplification
-from tests.analysis.test_amplification import BOTH, CASES, DELIMITERS, check_spread, magnified, reference, run, traced
+from tests.amplification import BOTH, CASES, DELIMITERS, check_spread, magnified, reference, run, traced
 from tests.models import SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 

@@ -11,7 +11,7 @@ import pytest
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, Trace
 from landed_jax.analysis.coordinates.coordinate_check import check_coordinates
-from tests.analysis.test_coordinates import first_to_reach, heard, run, settled, traced
+from tests.coordinates import first_to_reach, heard, run, settled, traced
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
 
 checked = jax.jit(check_coordinates, static_argnames=("fraction", "rule"))

@@ -12,10 +12,10 @@ from landed_jax import LandedError
 from landed_jax.analysis.attribution.log_probability import attribute_log_probability
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
-from tests.analysis.test_attribution import column, real_positions, run, traced, unembedding
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
 from tests.reference.landed import every_write, landed_contributions
 from tests.reference.numpy_model import numpy_forward
+from tests.traces import column, real_positions, run, traced, unembedding
 
 
 def removed(numbers: dict, config: ModelConfig, W_U: np.ndarray, token: int, b: int, p: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 import landed_jax as landed
 from landed_jax import LandedError, Trace
 from landed_jax.analysis.coordinates.rotations import random_rotation, rotated_counts
-from tests.analysis.test_coordinates import first_to_reach, heard, settled, traced
+from tests.coordinates import first_to_reach, heard, settled, traced
 from tests.models import CONFIGS, SMALL
 
 
