@@ -39,6 +39,7 @@ def visible_by_hand(mask: np.ndarray, window: int | None) -> np.ndarray:
     return seen
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
 @pytest.mark.parametrize(("length", "window"), [(1, None), (64, 3), (65, None), (130, 3), (300, 100), (600, None)])
 def test_attention_is_numpys(

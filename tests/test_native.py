@@ -24,10 +24,8 @@ from landed_jax.model import convert, load
 from landed_jax.nn.config import ModelConfig, RopeConfig
 from landed_jax.nn.parameters import count_parameters, init_params, stack_layers, unstack_layers
 from tests.checkpoints import CONFIG, assert_same, make_tensors, write_checkpoint
-from tests.fulldisk import command
+from tests.fulldisk import ROOT, command, python
 from tests.models import random_params
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +40,7 @@ def copy_of(saved, tmp_path) -> Path:
     return Path(shutil.copytree(saved, tmp_path / "copy"))
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_weights_come_back_bit_for_bit(tmp_path, dtype):
     params, _ = make_tensors(dtype=dtype)
@@ -156,6 +155,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damage_is_named(saved, tmp_path, kind, capfd):
     folder = copy_of(saved, tmp_path)
@@ -170,7 +170,8 @@ def test_damage_is_named(saved, tmp_path, kind, capfd):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from landed_jax import model, native
+from landed_jax import model
+from landed_jax.checkpoints import native
 
 def killed(function, before):
     def run(*args, **kwargs):
@@ -193,18 +194,11 @@ model.convert(src, dst)
 """
 
 
-def run_python(code, *args, **options):
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *map(str, args)], env=env, capture_output=True, text=True, **options
-    )
-
-
 @pytest.mark.parametrize("stage", ["before the arrays", "among the arrays", "after the arrays", "before the name"])
 def test_a_killed_conversion_leaves_nothing_that_loads(tmp_path, stage):
     params, tensors = make_tensors()
     src, dst = write_checkpoint(tmp_path / "src", tensors), tmp_path / "out" / "dst"
-    result = run_python(KILLED, stage, src, dst, timeout=120)
+    result = python(KILLED, stage, src, dst)
     assert result.returncode == -signal.SIGKILL, result.stderr
     assert not dst.exists()
     folder, lock = sorted(dst.parent.iterdir(), key=Path.is_file)
@@ -230,7 +224,7 @@ def test_converting_needs_the_parameters_and_one_layer(tmp_path):
     def peak(config: ModelConfig, name: str) -> int:
         _, tensors = make_tensors(config)
         src = write_checkpoint(tmp_path / name, tensors, config)
-        result = run_python(MEASURED, src, tmp_path / f"{name} converted", timeout=300)
+        result = python(MEASURED, src, tmp_path / f"{name} converted")
         assert result.returncode == 0, result.stderr
         assert result.stderr == ""  # nothing of Orbax's chatter
         return int(result.stdout) * 1024

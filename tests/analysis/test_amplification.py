@@ -38,6 +38,7 @@ def test_quantiles_of_many_samples_stand_at_the_right_place() -> None:
         np.testing.assert_allclose(found.quantiles[0], np.percentile(values[:size], PERCENTILES), rtol=1e-6)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", CASES)
 def test_each_write_equals_brute_force(name: str, x64: None) -> None:
     trace, numbers = reference(name)
@@ -72,6 +73,7 @@ def test_a_mean_lies_below_the_root_mean_square_and_both_between_the_extremes(na
         assert (a < b * (1 - 1e-6))[written].any()
 
 
+@pytest.mark.quick
 def test_another_definition_is_refused() -> None:
     with pytest.raises(LandedError, match="write_weighted or norm_ratio"):
         write_amplification(traced("small"), "mean")  # pyright: ignore[reportArgumentType]

@@ -18,6 +18,7 @@ from tests.reference.numpy_model import numpy_forward
 from tests.traces import column, real_positions, run, traced, unembedding
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("read", ["top", "token", "each", "difference", "centred", "direction"])
 def test_every_write_equals_brute_force(name: str, read: str, x64: None) -> None:
@@ -59,6 +60,7 @@ def test_the_effect_of_the_whole_stream_is_finite_in_float32(size: float) -> Non
     np.testing.assert_allclose(whole, 3.0, rtol=1e-5)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", CONFIGS)
 def test_closes_in_float32(name: str) -> None:
     shares = landed.attribute(traced(CONFIGS[name]))
@@ -66,6 +68,7 @@ def test_closes_in_float32(name: str) -> None:
     np.testing.assert_allclose(shares.total, shares.value, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", CONFIGS)
 def test_sigma_shares_sum_to_one_less_epsilon(name: str, x64: None) -> None:
     config = CONFIGS[name]

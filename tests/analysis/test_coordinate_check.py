@@ -34,6 +34,7 @@ SQUARE = [
 ]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(("name", "read", "choice"), SQUARE)
 def test_kept_and_ablated_coordinates_read_as_in_numpy(name: str, read: str, choice: str, x64: None) -> None:
     trace, config = traced(name, "float64"), CONFIGS[name]

@@ -31,6 +31,7 @@ def test_count_is_the_first_to_reach(values: list[float], fraction: float) -> No
     assert int(counted[0, 0]) == (reached[0] if reached else len(values))
 
 
+@pytest.mark.quick
 def test_contributions_sum_to_the_logit() -> None:
     params = random_params(SMALL)
     logits, trace = jax.jit(landed.forward, static_argnums=2)(params, random_tokens(SMALL), SMALL)
@@ -44,6 +45,7 @@ def test_contributions_sum_to_the_logit() -> None:
     )
 
 
+@pytest.mark.quick
 def test_amplification_is_gamma_over_sigma() -> None:
     params = random_params(SMALL)
     _, trace = jax.jit(landed.forward, static_argnums=2)(params, random_tokens(SMALL), SMALL)

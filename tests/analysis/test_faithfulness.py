@@ -23,6 +23,7 @@ def expect(found: Agreement, place: tuple, estimate: np.ndarray, measured: np.nd
     assert int(found.count[place]) == len(measured)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", CONFIGS)
 def test_equals_numpy_by_position_and_pooled(name: str, x64: None) -> None:
     config = CONFIGS[name]

@@ -45,6 +45,7 @@ def by_brute_force(
     return landed, (x / sigma - (x - w) / without) * gamma @ vector, without
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", ["stacked", "biased", "windowed"])
 def test_groups_equal_brute_force_at_a_first_a_middle_and_the_last_site(name: str, x64: None) -> None:
     config, hold = (SMALL, stack_layers) if name == "stacked" else (CONFIGS[name], dict)

@@ -29,6 +29,7 @@ def removed(numbers: dict, config: ModelConfig, W_U: np.ndarray, token: int, b: 
     return np.array([value(stream) - value(stream - w) for w in every_write(numbers, config, b, p).vectors])
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(("name", "chunk"), [("small", 5), ("stacked", 13), ("biased", None), ("windowed", 1)])
 def test_equals_brute_force(name: str, chunk: int | None, x64: None) -> None:
     config, hold = (SMALL, stack_layers) if name == "stacked" else (CONFIGS[name], dict)

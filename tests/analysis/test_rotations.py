@@ -67,6 +67,7 @@ def test_the_key_decides_the_rotations_and_a_single_coordinate_is_lost_in_them()
     assert (np.asarray(both[1]) == np.asarray(one)).mean() > 0.95
 
 
+@pytest.mark.quick
 def test_a_neurons_own_bias_is_no_coordinates(x64: None) -> None:
     trace = traced("biased", "float64")
     read = landed.read_neuron(trace, 1, 3, "gate")
