@@ -1,5 +1,6 @@
 """The native folder: bit for bit there and back, whole or not at all, and every kind of damage named."""
 
+import dataclasses
 import json
 import os
 import re
@@ -268,37 +269,38 @@ def _one_large_leaf(size: int) -> tuple[ModelConfig, dict]:
     return config, params
 
 
-@pytest.mark.parametrize("mebibytes", [31, 32, 33, pytest.param(600, marks=pytest.mark.slow)])
+# Around the bytes that Orbax moves at a time, and three times as many, which only room for a larger leaf lets through.
+@pytest.mark.parametrize("mebibytes", [31, 32, 33, 96])
 def test_large_leaves_are_converted_and_saved_and_loaded(tmp_path: Path, mebibytes: int) -> None:
     config, params = _one_large_leaf(mebibytes << 20)
     src = write_checkpoint(tmp_path / "src", dict(to_hf(params, config)), config)
     convert(src, tmp_path / "converted")
     assert_same(load_native(tmp_path / "converted")[1], params)
-    if mebibytes < 600:  # what `convert` does with what it has read
+    if mebibytes < 96:  # what `convert` does with what it has read
         save_native(tmp_path / "saved", config, stack_layers(params))
         assert_same(load_native(tmp_path / "saved")[1], params)
     shutil.rmtree(tmp_path)
 
 
-def test_every_changed_bit_of_the_manifest_is_found(saved: Path) -> None:
-    """Each either is refused, or says the same."""
+def test_every_changed_bit_of_the_manifest_is_found(tmp_path: Path) -> None:
+    """Each either is refused, or says the same; of one layer, as the lines of others are the same again."""
+    small = dataclasses.replace(CONFIG, n_layers=1)
+    saved = tmp_path / "model"
+    save_native(saved, small, make_tensors(small)[0])
     file = saved / MANIFEST
     whole, said = file.read_bytes(), read_json_object(file)
     config, harmless = read_manifest(saved), 0
-    try:
-        for place in range(len(whole)):
-            for bit in range(8):
-                changed = bytearray(whole)
-                changed[place] ^= 1 << bit
-                file.write_bytes(changed)
-                try:
-                    assert read_manifest(saved) == config
-                except LandedError:
-                    continue
-                assert read_json_object(file) == said
-                harmless += 1
-    finally:
-        file.write_bytes(whole)
+    for place in range(len(whole)):
+        for bit in range(8):
+            changed = bytearray(whole)
+            changed[place] ^= 1 << bit
+            file.write_bytes(changed)
+            try:
+                assert read_manifest(saved) == config
+            except LandedError:
+                continue
+            assert read_json_object(file) == said
+            harmless += 1
     assert harmless < len(whole) / 10  # white space
 
 
