@@ -1,20 +1,12 @@
 """Strict settings for every test: JAX's own guards on, types and shapes checked, eight devices that are not there."""
 
 import os
-from importlib.metadata import version
 from pathlib import Path
 
-# Read when JAX and torch are first imported, so they come before both. Compiling is most of what these tests do: the
-# machine code is not optimised and comes from the plainer emitters, which take 0.6 of the time (XLA's own passes all
-# run). A jaxlib ends the process over a flag that it does not know, and those after 0.10 have one kind of emitters.
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0",
-        "--xla_cpu_parallel_codegen_split_count=1",
-        "--xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else "",
-        os.environ.get("XLA_FLAGS", ""),
-    ]
-)
+from tests.compiling import XLA_FLAGS
+
+# Read when JAX and torch are first imported, so they come before both.
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {XLA_FLAGS} {os.environ.get('XLA_FLAGS', '')}"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Torch's, where it is installed: more threads, and threads that spin, starve xdist's other process.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
