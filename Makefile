@@ -1,18 +1,27 @@
 # One virtual environment; a stamp says which extras it holds, so that the second run starts at once.
 PYTHON ?= python3
+NEWEST ?= python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 CORE := $(VENV)/.core-installed
 TEST := $(VENV)/.test-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: demo test lint clean
+.PHONY: demo test quick test-newest lint clean
 
 demo: $(CORE)
 	$(BIN)/landed run "The Colosseum is in the city of"
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+# A minute: one configuration of a property in every package, and no other process.
+quick: $(TEST)
+	$(BIN)/python -m pytest -n 2 --quick tests
+
+# The newest Python and JAX, in an environment of their own, without torch: `make test-newest NEWEST=python3.12` for another.
+test-newest: .venv-newest/.installed
+	.venv-newest/bin/python -m pytest -n 2 -m "not xla" tests landed_jax
 
 lint: $(TEST)
 	$(BIN)/ruff check .
@@ -28,6 +37,12 @@ $(TEST): $(CORE)
 	$(INSTALL) ".[test]"
 	touch $@
 
+.venv-newest/.installed: pyproject.toml
+	rm -rf .venv-newest
+	$(NEWEST) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[test-core]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-newest build dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,14 +3,13 @@
 import os
 from pathlib import Path
 
-# Read when JAX and torch are first imported, so they come before both. Compiling is most of what these tests do: the
-# machine code is not optimised and comes from the plainer emitters, which take 0.6 of the time (XLA's own passes all
-# run). Passive: torch's spinning threads starve xdist's other process.
-os.environ["XLA_FLAGS"] = (
-    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
-    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 " + os.environ.get("XLA_FLAGS", "")
-)
+from tests.compiling import XLA_FLAGS
+
+# Read when JAX and torch are first imported, so they come before both.
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {XLA_FLAGS} {os.environ.get('XLA_FLAGS', '')}"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Torch's, where it is installed: more threads, and threads that spin, starve xdist's other process.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Compiled programs are kept: the two processes share them, and a second run finds them.
@@ -24,8 +23,10 @@ from collections.abc import Iterator
 import hypothesis
 import jax
 import pytest
-import torch
 from jaxtyping import install_import_hook
+
+# Helpers that assert say what they compared, as tests do.
+pytest.register_assert_rewrite("tests.amplification", "tests.checkpoints")
 
 # Not over the modules that hold dataclass pytrees: JAX rebuilds those with leaves that are not arrays.
 CHECKED = (
@@ -47,13 +48,27 @@ install_import_hook([f"landed_jax.{name}" for name in CHECKED], "beartype.bearty
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-torch.set_num_threads(1)
 
 hypothesis.settings.register_profile("local", deadline=None, max_examples=15)
 hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profile("local"), derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 STORIES = Path(__file__).parents[2] / "shared" / "models" / "stories260K"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="of each test marked quick, its first configuration alone")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("quick"):
+        first: dict[tuple[str, str], pytest.Item] = {}
+        for item in items:
+            if item.get_closest_marker("quick"):
+                first.setdefault((str(item.path), item.originalname), item)
+        chosen = list(first.values())
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
 
 
 def pytest_collection_finish() -> None:
@@ -79,8 +94,11 @@ def usual_promotion() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def stories() -> Path:
-    """A real, trained 260 thousand parameter Llama, which lies beside the repository and not in it."""
+    """A second trained model: of another program, with a tied embedding and SentencePiece's tokenizer.
+
+    Tests that need no more than a trained model open the bundled one.
+    """
     if not STORIES.is_dir():
         # A clone alone does not have it: it is shared material, no part of the package, and tests download nothing.
-        pytest.skip(f"{STORIES} is absent: this test reads the shared model beside the repository")
+        pytest.skip(f"{STORIES} is absent: this test compares a second trained model, which lies beside the repository")
     return STORIES

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.compiling import XLA_FLAGS
+
 ROOT = Path(__file__).parents[1]
 
 # Python ignores SIGXFSZ: a write beyond the limit gives EFBIG, through whatever library it goes.
@@ -17,8 +19,10 @@ sys.argv = [sys.argv[0], *sys.argv[2:]]
 
 def python(code: str, *arguments: object, limit: int | None = None) -> subprocess.CompletedProcess[str]:
     """Run Python code in a process of its own, where files may have up to `limit` bytes; warnings are errors."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": XLA_FLAGS}
     limited, first = ("", []) if limit is None else (_LIMITED, [str(limit)])
+    if limit is not None:  # or JAX would warn that it cannot keep what it compiles
+        environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     command = [sys.executable, "-W", "error", "-c", limited + code, *first, *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
 

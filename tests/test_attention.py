@@ -44,6 +44,7 @@ def limit_scores(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
         monkeypatch.setattr(f"landed_jax.nn.attention.{name}", limit)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
 @pytest.mark.parametrize(("length", "window"), [(1, None), (64, 3), (65, None), (130, 3), (300, 100), (600, None)])
 def test_attention_is_numpys(

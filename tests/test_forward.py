@@ -124,6 +124,7 @@ def test_scan_unrolled_and_the_mathematics_agree_on_any_model(config: ModelConfi
         assert_same(np.asarray(unrolled[0])[real], expected[real], 1e-12)
 
 
+@pytest.mark.quick
 def test_every_recorded_value_is_that_of_the_mathematics(x64: None) -> None:
     _, trace = run(PARAMS, IDS, record=WRITES | SOURCES | RESIDUALS | {HookPoint.QUERY, HookPoint.KEY})
     expected = numpy_forward(PARAMS, IDS, None, CONFIG)
@@ -205,6 +206,7 @@ def program(executable: Any) -> str:
     return re.sub(r", metadata=\{[^}]*\}", "", "\n".join(lines))
 
 
+@pytest.mark.xla
 @both_holdings
 def test_a_site_that_is_not_recorded_costs_nothing(
     hold: Callable[[Params], Params], monkeypatch: pytest.MonkeyPatch
@@ -217,6 +219,7 @@ def test_a_site_that_is_not_recorded_costs_nothing(
     assert program(tapped) == program(untapped)
 
 
+@pytest.mark.xla
 @both_holdings
 @pytest.mark.parametrize("site", [HookPoint.NEURON, HookPoint.ATTN_SIGMA, HookPoint.PATTERN, HookPoint.FINAL_RESIDUAL])
 def test_recording_a_site_adds_its_own_bytes_and_no_more(site: HookPoint, hold: Callable[[Params], Params]) -> None:
@@ -255,6 +258,7 @@ def test_an_edit_is_an_ablation_and_is_recorded(
     assert not np.any(trace[site][layer, :, :, index])
 
 
+@pytest.mark.quick
 @both_holdings
 def test_at_selects_the_same_numbers(hold: Callable[[Params], Params]) -> None:
     at = jnp.array([4, 1])
@@ -284,6 +288,7 @@ def test_types_that_cannot_be_computed_in_are_refused() -> None:
         forward(PARAMS, IDS, CONFIG, dtype="foo")
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("asked", "message"),
     [

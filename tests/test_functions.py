@@ -16,6 +16,7 @@ from landed_jax.nn.products import CACHED_BYTES, FEW_ROWS, contract_output, line
 from tests.models import SMALL, random_params
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("rows", [(), (0,), (1,), (3, 5), (2, 28), (1, 55), (FEW_ROWS,), (2, FEW_ROWS)])
 def test_products_are_numpys_for_few_rows_and_many(
     rows: tuple[int, ...], x64: None, monkeypatch: pytest.MonkeyPatch
@@ -36,6 +37,7 @@ def test_products_are_numpys_for_few_rows_and_many(
     np.testing.assert_allclose(slope, 2 * (flat @ weight.T).T @ flat, atol=1e-9)
 
 
+@pytest.mark.xla
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="how XLA multiplies on CPU")
 @pytest.mark.parametrize(("rows", "inputs", "axis"), [(32, 2048, 0), (64, 2048, 1), (32, 512, 1)])
 def test_the_compiler_leaves_the_contraction_as_it_is(rows: int, inputs: int, axis: int) -> None:
@@ -47,6 +49,7 @@ def test_the_compiler_leaves_the_contraction_as_it_is(rows: int, inputs: int, ax
     assert len(lines) == 1 and f"lhs_contracting_dims={{{axis}}}" in lines[0]
 
 
+@pytest.mark.xla
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="how XLA fuses on CPU")
 def test_cosines_are_computed_once() -> None:
     shapes = jax.eval_shape(lambda: random_params(SMALL)), jax.ShapeDtypeStruct((1, 32), jnp.int32)
@@ -55,6 +58,7 @@ def test_cosines_are_computed_once() -> None:
     assert program is not None and program.count(" cosine(") == 2
 
 
+@pytest.mark.xla
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="how XLA casts on CPU")
 def test_narrow_weights_are_cast_one_layer_after_another() -> None:
     config = dataclasses.replace(SMALL, n_layers=8, d_model=64, d_ff=256, head_dim=16)
@@ -69,6 +73,7 @@ def test_narrow_weights_are_cast_one_layer_after_another() -> None:
         assert needs.temp_size_in_bytes < wide / 3
 
 
+@pytest.mark.xla
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="how XLA multiplies on CPU")
 @pytest.mark.parametrize(("rows", "taken"), [(24, 24), (28, 32), (48, 48), (55, 64)])
 def test_rows_are_filled_up_where_few_are_missing(rows: int, taken: int) -> None:

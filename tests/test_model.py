@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from landed_jax import model as model_module
+from landed_jax.checkpoints.bundle import bundled_folder
 from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
 from landed_jax.model import Model, convert, load, read_config
@@ -16,10 +17,9 @@ from landed_jax.nn.hook_points import RESIDUALS, HookPoint
 from landed_jax.nn.parameters import init_params, is_stacked
 from landed_jax.tokens import Tokens
 from tests.checkpoints import CONFIG, assert_same, make_tensors, write_checkpoint
-from tests.conftest import STORIES
+from tests.needs import NO_TORCH
 
-needs_stories = pytest.mark.skipif(not STORIES.exists(), reason=f"{STORIES} is not there")
-PROMPT = "Once upon a time, there was a little"
+PROMPT = "The Colosseum is in the city of"
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +28,11 @@ def plain() -> Model:
 
 
 @pytest.fixture(scope="module")
-def stories() -> Model:
-    return load(STORIES)
+def bundled() -> Model:
+    return load(bundled_folder())
 
 
+@pytest.mark.quick
 def test_the_trace_is_forwards(plain):
     ids = jnp.array([[1, 5, 7], [2, 3, 4]])
     trace = plain.trace(ids, record=RESIDUALS)
@@ -42,6 +43,7 @@ def test_the_trace_is_forwards(plain):
     assert trace.weights() is plain.params
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("at", "columns"),
     [(None, [0, 1, 2]), (-1, [2]), (1, [1]), ([0, -1], [0, 2]), (np.int64(-3), [0]), ((2, 2), [2, 2])],
@@ -143,6 +145,7 @@ def test_folders_of_both_kinds_give_the_same_model(tmp_path):
         assert_same(load(folder).params, params)
 
 
+@pytest.mark.quick
 def test_the_config_alone(tmp_path):
     _, tensors = make_tensors(dtype="bfloat16")
     src = write_checkpoint(tmp_path / "src", tensors)
@@ -197,49 +200,47 @@ def test_a_tokenizer_that_cannot_be_read(tmp_path):
         load(tmp_path)
 
 
-@needs_stories
-def test_the_real_model_speaks(stories):
-    trace = stories.trace(PROMPT, at=-1)
-    assert trace.logits.shape == (1, 1, 512)
-    assert stories.vocabulary.text(int(trace.logits[0, 0].argmax())) == " g"
-    assert trace.vocabulary is stories.vocabulary
-    assert stories.encode(PROMPT).ids[0, 0] == 1  # the BOS that its tokenizer adds
+@pytest.mark.quick
+def test_the_real_model_speaks(bundled):
+    trace = bundled.trace(PROMPT, at=-1)
+    assert trace.logits.shape == (1, 1, 1537)
+    assert bundled.vocabulary.text(int(trace.logits[0, 0].argmax())) == " Rome"
+    assert trace.vocabulary is bundled.vocabulary
+    assert bundled.encode(PROMPT).ids[0, 0] == 1  # the BOS that its tokenizer adds
 
 
-@needs_stories
-def test_the_real_model_is_the_references(stories):
-    torch = pytest.importorskip("torch")
+def test_a_second_real_model_is_the_references(stories):
+    """Another program trained it, and its embedding is tied; `testbed/test_bundle.py` does this with the bundled."""
+    torch = pytest.importorskip("torch", reason=NO_TORCH)
     from transformers import LlamaForCausalLM
 
-    tokens = stories.encode(PROMPT)
+    model = load(stories)
+    tokens = model.encode("Once upon a time, there was a little")
     with torch.no_grad():
-        reference = LlamaForCausalLM.from_pretrained(STORIES)(torch.tensor(np.asarray(tokens.ids))).logits.numpy()
-    error = np.abs(stories.trace(tokens).logits - reference).max()
+        reference = LlamaForCausalLM.from_pretrained(stories)(torch.tensor(np.asarray(tokens.ids))).logits.numpy()
+    error = np.abs(model.trace(tokens).logits - reference).max()
     assert error <= 2e-5 * np.abs(reference).max()
 
 
-@needs_stories
-def test_several_prompts_are_padded_on_the_left(stories):
-    tokens = stories.encode([PROMPT, "The"])
+def test_several_prompts_are_padded_on_the_left(bundled):
+    tokens = bundled.encode([PROMPT, "The"])
     assert tokens.mask[1].tolist() == [False] * (tokens.ids.shape[1] - 2) + [True, True]
-    both = stories.trace([PROMPT, "The"], at=-1).logits
-    np.testing.assert_allclose(both[1], stories.trace("The", at=-1).logits[0], rtol=0, atol=2e-5)
+    both = bundled.trace([PROMPT, "The"], at=-1).logits
+    np.testing.assert_allclose(both[1], bundled.trace("The", at=-1).logits[0], rtol=0, atol=2e-5)
 
 
-@needs_stories
-def test_the_native_folder_holds_all_it_needs(stories, tmp_path, monkeypatch):
+def test_the_native_folder_holds_all_it_needs(bundled, tmp_path):
     src = tmp_path / "src"
-    shutil.copytree(STORIES, src)
+    shutil.copytree(bundled_folder(), src)
     convert(src, tmp_path / "native")
     shutil.rmtree(src)
     model = load(tmp_path / "native")
-    assert_same(model.params, stories.params)
-    np.testing.assert_array_equal(model.trace(PROMPT).logits, stories.trace(PROMPT).logits)
+    assert_same(model.params, bundled.params)
+    np.testing.assert_array_equal(model.trace(PROMPT).logits, bundled.trace(PROMPT).logits)
     model.save(tmp_path / "copy")
-    assert load(tmp_path / "copy").encode(PROMPT).ids.tolist() == stories.encode(PROMPT).ids.tolist()
+    assert load(tmp_path / "copy").encode(PROMPT).ids.tolist() == bundled.encode(PROMPT).ids.tolist()
 
 
-@needs_stories
-def test_a_model_can_be_changed_by_replacing(stories):
-    silent = dataclasses.replace(stories, params=jax.tree.map(jnp.zeros_like, stories.params))
+def test_a_model_can_be_changed_by_replacing(bundled):
+    silent = dataclasses.replace(bundled, params=jax.tree.map(jnp.zeros_like, bundled.params))
     assert float(jnp.abs(silent.trace(PROMPT).logits).max()) == 0.0

@@ -1,30 +1,16 @@
 """Targets as text: one token's exact text, with both families of tokenizers that Llama and Mistral models have."""
 
-from pathlib import Path
-
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
 
 from landed_jax import LandedError
 from landed_jax.checkpoints.hf.tokenizer import load_vocabulary
 from landed_jax.vocabulary import Vocabulary
+from tests import vocabularies
 
 
 @pytest.fixture(scope="module")
 def byte_level() -> Vocabulary:
-    """Byte-level BPE, as Llama 3 has, learnt from a few words."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=["<|begin|>", "<|end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(["The city of Rome, a city.", " Rome Rome city café"] * 20, trainer)
-    return Vocabulary(PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|begin|>"))
+    return Vocabulary(vocabularies.byte_level())
 
 
 def every_token_is_its_text(vocabulary: Vocabulary) -> None:
@@ -37,14 +23,19 @@ def every_token_is_its_text(vocabulary: Vocabulary) -> None:
         assert texts[vocabulary.token_id(text)] == text
 
 
+@pytest.mark.quick
 def test_byte_level_round_trip(byte_level: Vocabulary) -> None:
     every_token_is_its_text(byte_level)
     assert byte_level.text(byte_level.token_id(" Rome")) == " Rome"
     assert byte_level.token_id("<|end|>") == 1
 
 
-def test_sentencepiece_style_round_trip(stories: Path) -> None:
-    vocabulary = load_vocabulary(stories)
+@pytest.mark.parametrize("name", ["small", "stories"])  # the second was learnt by SentencePiece itself
+def test_sentencepiece_style_round_trip(name: str, request: pytest.FixtureRequest) -> None:
+    if name == "stories":
+        vocabulary = load_vocabulary(request.getfixturevalue("stories"))
+    else:
+        vocabulary = Vocabulary(vocabularies.sentencepiece_like())
     assert vocabulary is not None
     every_token_is_its_text(vocabulary)
     assert vocabulary.token_id("</s>") == 2
@@ -52,6 +43,7 @@ def test_sentencepiece_style_round_trip(stories: Path) -> None:
     assert vocabulary.token_id("\n") == 13
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("text", "message"),
     [

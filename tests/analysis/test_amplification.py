@@ -1,8 +1,5 @@
 """Each write's amplification and how samples are spread, against every write made in NumPy and float64."""
 
-import dataclasses
-from functools import cache
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,72 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import landed_jax as landed
-from landed_jax import LandedError, PerWrite, Trace
-from landed_jax.analysis.scale.spread import PERCENTILES, Spread, spread
+from landed_jax import LandedError
+from landed_jax.analysis.scale.spread import PERCENTILES, spread
 from landed_jax.analysis.scale.write_amplification import write_amplification
-from landed_jax.nn.parameters import stack_layers
-from tests.models import CONFIGS, SMALL, random_params, random_tokens
-from tests.reference.landed import Written, every_write
-from tests.reference.numpy_model import numpy_forward
+from tests.amplification import BOTH, CASES, check_spread, magnified, reference, traced
+from tests.reference.landed import every_write
+from tests.traces import column
 
-# Neurons of 0, and a head whose output weights are 0, are writes of nothing, and are no samples.
-CASES = CONFIGS | {"silent": dataclasses.replace(SMALL, activation="relu2")}
-DELIMITERS = (0, 2, 4, 6, 8, 10, 12)
-BOTH = ("write_weighted", "norm_ratio")
-
-run = jax.jit(landed.forward, static_argnames=("config", "record", "dtype"))
 spreads = jax.jit(spread)
 by_write = jax.jit(lambda trace: {definition: write_amplification(trace, definition) for definition in BOTH})
-
-
-@cache
-def traced(name: str, dtype: str = "float32", stacked: bool = False, at: tuple[int, ...] | None = None) -> Trace:
-    params = random_params(CASES[name], dtype=jnp.dtype(dtype))
-    # Gains are spread wider than usual, or no amplification would be above 10.
-    params = jax.tree_util.tree_map_with_path(lambda path, v: v * 3 if path[-1].key == "gamma" else v, params)
-    if name == "silent":
-        first = params["layers"]["0"]["attn"]
-        first["W_O"] = first["W_O"].at[:, 1].set(0)
-    params = stack_layers(params) if stacked else params
-    columns = None if at is None else jnp.asarray(at)
-    _, trace = run(params, random_tokens(CASES[name], lengths=(7, 4)), CASES[name], at=columns)
-    return trace.bind(params)
-
-
-def reference(name: str) -> tuple[Trace, dict[str, np.ndarray]]:
-    trace = traced(name, "float64")
-    return trace, numpy_forward(trace.params, trace.tokens.ids, trace.tokens.mask, CASES[name])
-
-
-def magnified(written: Written, numbers: dict[str, np.ndarray], b: int, p: int) -> dict[str, np.ndarray]:
-    """Each write's amplification at its next landing, both definitions, NaN for a write of zeros."""
-    scale = np.abs(numbers["gamma"][written.sites]) / numbers["sigma"][written.sites, b, p][:, None]
-    length = np.linalg.norm(written.vectors, axis=1)
-    with np.errstate(invalid="ignore"):
-        shares = written.vectors**2 / length[:, None] ** 2
-        ratio = np.linalg.norm(written.vectors * scale, axis=1) / length
-    return {"write_weighted": (shares * scale).sum(1), "norm_ratio": ratio}
-
-
-def column(part: PerWrite, b: int, p: int) -> np.ndarray:
-    """One position's numbers in the order of `every_write`."""
-    values = [np.asarray(part.embedding)[b, p][None]]
-    for layer in range(part.heads.shape[0]):
-        values += [np.asarray(part.heads)[layer, b, p], np.asarray(part.neurons)[layer, b, p]]
-        values += [np.asarray(kind)[layer, b, p][None] for kind in (part.attn_bias, part.mlp_bias)]
-    return np.concatenate(values)
-
-
-def check_spread(found: Spread, place: tuple[int, ...], samples: np.ndarray) -> None:
-    assert int(found.count[place]) == samples.size
-    statistics = [found.minimum, found.maximum, found.above_2, found.above_10]
-    if not samples.size:
-        assert all(np.isnan(statistic[place]) for statistic in statistics) and np.isnan(found.quantiles[place]).all()
-        return
-    expected = [samples.min(), samples.max(), (samples > 2).mean(), (samples > 10).mean()]
-    np.testing.assert_allclose([statistic[place] for statistic in statistics], expected, rtol=1e-9)
-    np.testing.assert_allclose(found.quantiles[place], np.percentile(samples, PERCENTILES), rtol=1e-9)
-    np.testing.assert_array_equal(found.median[place], found.quantiles[place][2])
 
 
 @given(st.lists(st.tuples(st.floats(0, 64, width=32), st.sampled_from([0, 1, 2])), min_size=1, max_size=40))
@@ -98,6 +38,7 @@ def test_quantiles_of_many_samples_stand_at_the_right_place() -> None:
         np.testing.assert_allclose(found.quantiles[0], np.percentile(values[:size], PERCENTILES), rtol=1e-6)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", CASES)
 def test_each_write_equals_brute_force(name: str, x64: None) -> None:
     trace, numbers = reference(name)
@@ -132,6 +73,7 @@ def test_a_mean_lies_below_the_root_mean_square_and_both_between_the_extremes(na
         assert (a < b * (1 - 1e-6))[written].any()
 
 
+@pytest.mark.quick
 def test_another_definition_is_refused() -> None:
     with pytest.raises(LandedError, match="write_weighted or norm_ratio"):
         write_amplification(traced("small"), "mean")  # pyright: ignore[reportArgumentType]

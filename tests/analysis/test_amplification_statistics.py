@@ -16,7 +16,7 @@ from landed_jax.analysis.scale.amplification_statistics import (
 )
 from landed_jax.analysis.scale.position_classes import position_classes
 from landed_jax.analysis.scale.write_amplification import write_amplification
-from tests.analysis.test_amplification import BOTH, CASES, DELIMITERS, check_spread, magnified, reference, run, traced
+from tests.amplification import BOTH, CASES, DELIMITERS, check_spread, magnified, reference, run, traced
 from tests.models import SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 
@@ -51,6 +51,7 @@ def test_statistics_are_those_of_all_samples_of_a_class(name: str, stacked: bool
         assert int(found.of("heads").norm_ratio.count.sum()) == classes.sum() * (config.n_heads * config.n_layers - 1)
 
 
+@pytest.mark.quick
 def test_kinds_are_the_sites_where_they_next_land() -> None:
     found, n_layers = statistics(traced("small")), SMALL.n_layers
     assert found.of("embedding").norm_ratio.quantiles.shape == (3, 5)

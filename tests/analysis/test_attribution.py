@@ -1,6 +1,5 @@
 """Attribution against brute force in float64, and as a function that JAX's transforms compose with."""
 
-import dataclasses
 from functools import partial
 
 import jax
@@ -9,41 +8,17 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax import RESIDUALS, SOURCES, WRITES, Attribution, LandedError, PerWrite, Trace
+from landed_jax import RESIDUALS, SOURCES, WRITES, Attribution, LandedError
 from landed_jax.analysis.attribution import attribute as attribution
 from landed_jax.analysis.attribution.effects import direct_effect
-from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
 from tests.reference.landed import every_write, landed_contributions, removed_effects, shares_of_sigma
 from tests.reference.numpy_model import numpy_forward
-
-run = jax.jit(landed.forward, static_argnames=("config", "record", "dtype"))
-
-
-def traced(config: ModelConfig, record: frozenset = WRITES, params: dict | None = None, **arguments) -> Trace:
-    params = random_params(config) if params is None else params
-    logits, trace = run(params, random_tokens(config), config, record=record, **arguments)
-    return dataclasses.replace(trace, logits=logits).bind(params)
+from tests.traces import column, real_positions, run, traced, unembedding
 
 
-def column(part: PerWrite, b: int, p: int) -> np.ndarray:
-    """One position's numbers in the order of `every_write`."""
-    values = [np.asarray(part.embedding)[b, p][None]]
-    for layer in range(part.heads.shape[0]):
-        values += [np.asarray(part.heads)[layer, b, p], np.asarray(part.neurons)[layer, b, p]]
-        values += [np.asarray(kind)[layer, b, p][None] for kind in (part.attn_bias, part.mlp_bias)]
-    return np.concatenate(values)
-
-
-def real_positions(trace: Trace) -> list[tuple[int, int]]:
-    return [tuple(int(i) for i in place) for place in np.argwhere(np.asarray(trace.tokens.mask))]
-
-
-def unembedding(params: dict) -> np.ndarray:
-    return np.asarray(params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"], np.float64)
-
-
+@pytest.mark.quick
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("read", ["top", "token", "each", "difference", "centred", "direction"])
 def test_every_write_equals_brute_force(name: str, read: str, x64: None) -> None:
@@ -85,6 +60,7 @@ def test_the_effect_of_the_whole_stream_is_finite_in_float32(size: float) -> Non
     np.testing.assert_allclose(whole, 3.0, rtol=1e-5)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", CONFIGS)
 def test_closes_in_float32(name: str) -> None:
     shares = landed.attribute(traced(CONFIGS[name]))
@@ -92,6 +68,7 @@ def test_closes_in_float32(name: str) -> None:
     np.testing.assert_allclose(shares.total, shares.value, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", CONFIGS)
 def test_sigma_shares_sum_to_one_less_epsilon(name: str, x64: None) -> None:
     config = CONFIGS[name]

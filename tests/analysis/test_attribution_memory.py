@@ -34,21 +34,25 @@ def held(at: list[int] | None, config: ModelConfig = CONFIG, *, effects: bool = 
     return needs.temp_size_in_bytes
 
 
+@pytest.mark.xla
 def test_the_contractions_hold_one_layers_products() -> None:
     # The factors, of which each product takes its factor's place; all layers' products at once would be as much again.
     assert held(None) < 1.7 * FACTORS
 
 
+@pytest.mark.xla
 def test_effects_hold_no_array_of_norms() -> None:
     # Factors, and what each write does to σ. Squared norms of all neurons, made and stacked, would come on top.
     assert held(None, dataclasses.replace(CONFIG, n_layers=6), effects=True) < 3 * FACTORS / 2
 
 
+@pytest.mark.xla
 def test_one_position_holds_one_layer() -> None:
     # Gate, up and activations of one layer; what the picked rows are made of must not wait for the last layer.
     assert held([-1]) < 6 * FACTORS / CONFIG.n_layers
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize(
     "analysis",
     [
@@ -71,6 +75,7 @@ def test_no_analysis_holds_all_layers_weights(analysis: Callable[[landed.Trace],
     assert needs.temp_size_in_bytes < 3 * of_layer
 
 
+@pytest.mark.xla
 def test_memory_does_not_grow_with_the_square_of_the_length() -> None:
     config = dataclasses.replace(CONFIG, n_layers=2, n_heads=8, n_kv_heads=1, d_ff=32, max_positions=8192)
     params, ids = jax.eval_shape(lambda: random_params(config)), jax.ShapeDtypeStruct((1, 8192), jnp.int32)

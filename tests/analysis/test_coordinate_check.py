@@ -11,7 +11,7 @@ import pytest
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, Trace
 from landed_jax.analysis.basis.coordinate_check import check_coordinates
-from tests.analysis.test_coordinates import first_to_reach, heard, run, settled, traced
+from tests.coordinates import first_to_reach, heard, run, settled, traced
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
 
 checked = jax.jit(check_coordinates, static_argnames=("fraction", "rule"))
@@ -34,6 +34,7 @@ SQUARE = [
 ]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(("name", "read", "choice"), SQUARE)
 def test_kept_and_ablated_coordinates_read_as_in_numpy(name: str, read: str, choice: str, x64: None) -> None:
     trace, config = traced(name, "float64"), CONFIGS[name]

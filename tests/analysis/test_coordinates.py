@@ -1,8 +1,5 @@
 """Coordinates and amplification against NumPy."""
 
-import dataclasses
-from functools import cache
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import landed_jax as landed
-from landed_jax import RESIDUALS, WRITES, Coordinates, LandedError, Trace
-from landed_jax.nn.parameters import stack_layers
-from tests.models import CONFIGS, SMALL, random_params, random_tokens
-from tests.reference.numpy_model import numpy_forward
+from landed_jax import Coordinates, LandedError
+from tests.coordinates import settled
+from tests.models import SMALL, random_params, random_tokens
 
 # Sums of these are 0 or normal numbers: XLA on CPU takes subnormal ones for 0.
 sizes = st.floats(2**-60, 100, width=32)
@@ -35,6 +31,7 @@ def test_count_is_the_first_to_reach(values: list[float], fraction: float) -> No
     assert int(counted[0, 0]) == (reached[0] if reached else len(values))
 
 
+@pytest.mark.quick
 def test_contributions_sum_to_the_logit() -> None:
     params = random_params(SMALL)
     logits, trace = jax.jit(landed.forward, static_argnums=2)(params, random_tokens(SMALL), SMALL)
@@ -48,6 +45,7 @@ def test_contributions_sum_to_the_logit() -> None:
     )
 
 
+@pytest.mark.quick
 def test_amplification_is_gamma_over_sigma() -> None:
     params = random_params(SMALL)
     _, trace = jax.jit(landed.forward, static_argnums=2)(params, random_tokens(SMALL), SMALL)
@@ -61,13 +59,6 @@ def test_amplification_is_gamma_over_sigma() -> None:
 
 def carried(contributions: list[int] | np.ndarray, value: float) -> Coordinates:
     return Coordinates(jnp.asarray(contributions, jnp.float32)[None, None], jnp.full((1, 1), float(value)))
-
-
-def settled(contributions: list[int], value: float, fraction: float) -> int:
-    """The definition, word for word: the smallest n such that all rests from n on are within the bound."""
-    ordered = sorted(contributions, key=abs, reverse=True)
-    within = [abs(sum(ordered[m:])) <= (1 - fraction) * abs(value) for m in range(len(ordered) + 1)]
-    return next(n for n in range(len(ordered) + 1) if all(within[n:]))
 
 
 @given(whole_numbers, st.sampled_from(FRACTIONS), st.none() | st.integers(-9, 9))
@@ -105,30 +96,3 @@ def test_largest_are_the_first_in_order(values: list[int], count: int) -> None:
     expected = [k in order[:count] for k in range(len(values))]
     np.testing.assert_array_equal(carried(values, 1).largest(count)[0, 0], expected)
     np.testing.assert_array_equal(carried(values, 1).largest(jnp.full((1, 1), count))[0, 0], expected)
-
-
-run = jax.jit(landed.forward, static_argnames=("config", "record", "dtype"))
-
-
-@cache
-def traced(name: str, dtype: str = "float32", stacked: bool = False, at: tuple[int, ...] | None = None) -> Trace:
-    config = CONFIGS[name]
-    params = random_params(config, dtype=jnp.dtype(dtype))
-    params = stack_layers(params) if stacked else params
-    columns = None if at is None else jnp.asarray(at)
-    logits, trace = run(params, random_tokens(config), config, record=WRITES | RESIDUALS, at=columns)
-    return dataclasses.replace(trace, logits=logits).bind(params)
-
-
-def heard(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
-    """The final landed stream and the unembedding, in NumPy."""
-    params = trace.weights()
-    found = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, trace.config)
-    W_U = params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"]
-    sigma = np.where(trace.tokens.mask, found["sigma"][-1], 1.0)  # nothing on padding, where it is 0
-    return found["residual"][-1] * found["gamma"][-1] / sigma[..., None], np.asarray(W_U)
-
-
-def first_to_reach(parts: np.ndarray, fraction: float) -> int:
-    sums = np.cumsum(parts[np.argsort(-np.abs(parts))]) * np.sign(parts.sum())
-    return 1 + int(np.argmax(sums >= fraction * abs(parts.sum())))

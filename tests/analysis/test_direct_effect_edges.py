@@ -13,10 +13,10 @@ from landed_jax.analysis.attribution.effects import NEARLY_NOTHING_LEFT, direct_
 from landed_jax.analysis.attribution.groups import group_effect, write_group
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
-from tests.analysis.test_attribution import column, real_positions, traced
 from tests.models import BIASED, SMALL, random_params
 from tests.reference.landed import every_write, removed_effects
 from tests.reference.numpy_model import numpy_forward
+from tests.traces import column, real_positions, traced
 
 TINY_EPS = dataclasses.replace(SMALL, norm_eps=1e-5)
 LOUD = {"embedding": ("embedding", None, None), "head": ("head", 0, 2), "neuron": ("neuron", 0, 3)}

@@ -8,10 +8,10 @@ import pytest
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES
 from landed_jax.analysis.attribution.faithfulness import Agreement, Faithfulness, compare, faithfulness
-from tests.analysis.test_attribution import real_positions, traced, unembedding
 from tests.models import CONFIGS, SMALL, random_params
 from tests.reference.landed import every_write, landed_contributions, removed_effects
 from tests.reference.numpy_model import numpy_forward
+from tests.traces import real_positions, traced, unembedding
 
 KINDS = {"heads": ("head",), "neurons": ("neuron",), "together": ("head", "neuron")}
 
@@ -23,6 +23,7 @@ def expect(found: Agreement, place: tuple, estimate: np.ndarray, measured: np.nd
     assert int(found.count[place]) == len(measured)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", CONFIGS)
 def test_equals_numpy_by_position_and_pooled(name: str, x64: None) -> None:
     config = CONFIGS[name]

@@ -13,10 +13,10 @@ from landed_jax.analysis.attribution.groups import GroupEffect, group_effect, la
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
-from tests.analysis.test_attribution import column, real_positions, run, traced
 from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import numpy_forward
+from tests.traces import column, real_positions, run, traced
 
 MIXED = [Write("embedding"), Write("head", 0, 1), Write("neuron", 0, 4), Write("neuron", 0, 6), Write("mlp_bias", 0)]
 SMALL_TRACE = WRITES | RESIDUALS
@@ -45,6 +45,7 @@ def by_brute_force(
     return landed, (x / sigma - (x - w) / without) * gamma @ vector, without
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", ["stacked", "biased", "windowed"])
 def test_groups_equal_brute_force_at_a_first_a_middle_and_the_last_site(name: str, x64: None) -> None:
     config, hold = (SMALL, stack_layers) if name == "stacked" else (CONFIGS[name], dict)

@@ -28,6 +28,7 @@ def traced(config: ModelConfig, params: dict, tokens: Tokens, dtype: str | None 
     return trace.bind(params)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("stacked", [False, True], ids=["subtrees", "stacked"])
 def test_land_at_every_later_site(name: str, stacked: bool, x64: None) -> None:
@@ -118,6 +119,7 @@ def test_closure_where_writes_cancel() -> None:
     assert check_closure(CANCELLING, 72, (1, 2), "float32", 1e-5).max() > 1e-5
 
 
+@pytest.mark.quick
 def test_a_source_tokens_write_is_its_part_of_the_head() -> None:
     trace = traced(SMALL, random_params(SMALL), random_tokens(SMALL))
     for layer, head in ((0, 1), (1, 3)):

@@ -72,6 +72,7 @@ def brute_force(numbers: Arrays, config: ModelConfig, b: int, p: int) -> np.ndar
     return written.vectors * scale[:, None] * heard[..., None]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("name", "kind", "hold"),
     [
@@ -117,6 +118,7 @@ def test_what_comes_before_a_write_is_exactly_nothing(name: str) -> None:
             np.testing.assert_array_equal(after[:, layer], column_of)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(("name", "hold"), HELD)
 def test_closes_in_float32_at_every_site(name: str, hold: Hold) -> None:
     config = CONFIGS[name]

@@ -61,6 +61,7 @@ def check(lens: LogitLens, numbers: Arrays, config: ModelConfig, u: np.ndarray, 
     np.testing.assert_allclose(lens.final_sigma_contributions[:, b, p], groups / own[-1], atol=1e-11)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("name", "read", "hold"),
     [

@@ -12,10 +12,10 @@ from landed_jax import LandedError
 from landed_jax.analysis.attribution.log_probability import attribute_log_probability
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
-from tests.analysis.test_attribution import column, real_positions, run, traced, unembedding
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
 from tests.reference.landed import every_write, landed_contributions
 from tests.reference.numpy_model import numpy_forward
+from tests.traces import column, real_positions, run, traced, unembedding
 
 
 def removed(numbers: dict, config: ModelConfig, W_U: np.ndarray, token: int, b: int, p: int) -> np.ndarray:
@@ -29,6 +29,7 @@ def removed(numbers: dict, config: ModelConfig, W_U: np.ndarray, token: int, b: 
     return np.array([value(stream) - value(stream - w) for w in every_write(numbers, config, b, p).vectors])
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(("name", "chunk"), [("small", 5), ("stacked", 13), ("biased", None), ("windowed", 1)])
 def test_equals_brute_force(name: str, chunk: int | None, x64: None) -> None:
     config, hold = (SMALL, stack_layers) if name == "stacked" else (CONFIGS[name], dict)

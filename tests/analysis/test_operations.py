@@ -114,6 +114,7 @@ def test_a_read_before_the_end_counts_only_what_it_hears(x64: None) -> None:
     assert float(found.closure_error.max()) <= 1e-11
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", CONFIGS)
 def test_closes_in_float32(name: str) -> None:
     config = CONFIGS[name]

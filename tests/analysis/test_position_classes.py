@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landed_jax import LandedError, Tokens, Trace
+from landed_jax import LandedError, Tokens, Trace, load
 from landed_jax.analysis.scale.position_classes import POSITION_CLASSES, delimiter_ids, is_delimiter, position_classes
 from landed_jax.vocabulary import Vocabulary
 from tests.models import SMALL
@@ -68,6 +68,7 @@ def test_the_vocabulary_says_which_are_delimiters(tokens: Tokens) -> None:
     np.testing.assert_array_equal(position_classes(trace), expected(tokens, DELIMITERS))
 
 
+@pytest.mark.quick
 def test_delimiters_by_their_text() -> None:
     assert delimiter_ids(Thirteen(), range(13)) == DELIMITERS
     assert delimiter_ids(Thirteen(), np.array([12, 5, 5, 3])) == (3, 5)
@@ -78,18 +79,25 @@ def test_delimiters_by_their_text() -> None:
         assert not is_delimiter(text), text
 
 
-def test_delimiters_of_a_real_tokenizer(stories: Any) -> None:
-    from landed_jax import load
-
-    model = load(stories)
+@pytest.mark.parametrize(
+    ("name", "marks", "prompt"),
+    [
+        ("bundled", (".", ","), "The teacher, the waiter and the boys. They walk."),
+        ("stories", (".", ",", "!"), "Lily ran, and fell."),  # a tokenizer of another kind, with byte pieces
+    ],
+)
+def test_delimiters_of_a_real_tokenizer(
+    name: str, marks: tuple[str, ...], prompt: str, request: pytest.FixtureRequest
+) -> None:
+    model = load(request.getfixturevalue("stories") if name == "stories" else name)
     assert model.vocabulary is not None
     ids = delimiter_ids(model.vocabulary, range(model.config.vocab_size))
-    assert {model.vocabulary.token_id(text) for text in (".", ",", "!")} <= set(ids)
+    assert {model.vocabulary.token_id(text) for text in marks} <= set(ids)
     assert not any(any(c.isalnum() for c in model.vocabulary.text(token)) for token in ids)
-    tokens = model.encode("Lily ran, and fell.")
+    tokens = model.encode(prompt)
     texts = [model.vocabulary.text(int(token)) for token in tokens.ids[0]]
     delimiter = np.asarray(position_classes(model.trace(tokens)))[1, 0]
-    assert [text for text, yes in zip(texts, delimiter, strict=True) if yes] == [",", "."]
+    assert [text for text, yes in zip(texts, delimiter, strict=True) if yes] == [c for c in prompt if c in marks]
 
 
 def test_under_jit_and_vmap() -> None:
@@ -107,6 +115,7 @@ def test_under_jit_and_vmap() -> None:
     np.testing.assert_array_equal(sets[1], expected(tokens, [5]))
 
 
+@pytest.mark.quick
 def test_what_cannot_be_told_is_refused() -> None:
     tokens = Tokens.from_lists([[1, 2]])
     with pytest.raises(LandedError, match="no tokenizer"):

@@ -10,7 +10,7 @@ import pytest
 import landed_jax as landed
 from landed_jax import LandedError, Trace
 from landed_jax.analysis.basis.rotations import random_rotation, rotated_counts
-from tests.analysis.test_coordinates import first_to_reach, heard, settled, traced
+from tests.coordinates import first_to_reach, heard, settled, traced
 from tests.models import CONFIGS, SMALL
 
 
@@ -67,6 +67,7 @@ def test_the_key_decides_the_rotations_and_a_single_coordinate_is_lost_in_them()
     assert (np.asarray(both[1]) == np.asarray(one)).mean() > 0.95
 
 
+@pytest.mark.quick
 def test_a_neurons_own_bias_is_no_coordinates(x64: None) -> None:
     trace = traced("biased", "float64")
     read = landed.read_neuron(trace, 1, 3, "gate")

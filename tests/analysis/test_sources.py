@@ -78,6 +78,7 @@ def test_the_picture_is_the_sum_of_every_part_at_every_kind_of_read(name: str, x
         np.testing.assert_allclose(np.asarray(split)[:, real], expected[:, real], atol=1e-12)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", CONFIGS)
 def test_heads_are_those_of_the_attribution(name: str) -> None:
     trace = traced(name)

@@ -35,6 +35,7 @@ def numbers(part: PerWrite) -> list[np.ndarray]:
     return [np.asarray(getattr(part, kind)) for kind in ("heads", "neurons", "attn_bias", "mlp_bias")]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("passes", [1, 2])
 @pytest.mark.parametrize(
     ("name", "stacked", "asked"),
@@ -187,6 +188,7 @@ def test_under_jit_vmap_over_targets_and_grad(passes: int, x64: None) -> None:
     np.testing.assert_allclose(slope, (ahead - behind) / 2e-6, rtol=1e-6)
 
 
+@pytest.mark.xla
 def test_two_passes_keep_one_layer_at_a_time() -> None:
     # Wide and deep enough for the factors to outweigh all else; the compiler's own account of the memory it needs.
     config = dataclasses.replace(SMALL, d_ff=512, n_layers=16, d_model=16)
@@ -380,6 +382,7 @@ def _one(writes: landed.LayerWrites) -> dict:
     return {"one": 1.0, "layer": writes.layer}
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("shape", [(), (1, 1), (5,)])
 @pytest.mark.parametrize("dtype", ["float32", "int32", "bool"])
 def test_the_order_is_one_that_the_compiler_keeps(shape: tuple[int, ...], dtype: str) -> None:

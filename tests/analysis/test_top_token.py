@@ -14,6 +14,7 @@ from tests.models import CONFIGS, random_params, random_tokens
 VOCABULARIES = (7, TOGETHER + 1, 3 * 101, 4 * TOGETHER)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("vocabulary", VOCABULARIES)
 @pytest.mark.parametrize("shape", [(1, 1), (1, ROWS), (1, 2 * ROWS + 3), (3, 100), (ROWS + 2, 2)])
 def test_it_is_numpys_argmax(shape: tuple[int, int], vocabulary: int) -> None:
@@ -36,6 +37,7 @@ def test_a_large_vocabulary_is_cut(shape: tuple[int, int], dtype: str, vocabular
     np.testing.assert_allclose(mean_row(given[1], jnp.float32), W_U.mean(axis=0), atol=1e-6)
 
 
+@pytest.mark.xla
 def test_narrow_weights_are_never_cast_whole() -> None:
     W_U = jax.ShapeDtypeStruct((8 * BLOCK, 32), jnp.bfloat16)
     for function, given in (
@@ -54,6 +56,7 @@ def test_what_is_not_a_number_shows(vocabulary: int) -> None:
     assert top_token(jnp.ones((1, 2, 3)), jnp.asarray(W_U)).tolist() == [[vocabulary // 2] * 2]
 
 
+@pytest.mark.xla
 def test_under_vmap_and_never_all_logits() -> None:
     random = np.random.default_rng(0)
     normed, W_U = random.standard_normal((4, 2, 80, 8)), random.standard_normal((512, 8))

@@ -1,7 +1,5 @@
 """The exact statements on trained models, where writes have the sizes that training gives them."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,20 +12,27 @@ from landed_jax.nn.parameters import stack_layers, unembedding
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import numpy_forward
 
+# The second was trained by another program, and its embedding is tied; it is absent from a clone alone.
+MODELS = ("bundled", "stories")
 PROMPTS = {"stories": "Once upon a time, there was a little", "bundled": "The keys near the bottle"}
 
 
-def model(name: str, stories: Path, dtype: jnp.dtype) -> landed.Model:
-    opened = landed.load(stories if name == "stories" else "bundled")
+@pytest.fixture
+def source(name: str, request: pytest.FixtureRequest) -> str:
+    """What opens the model of this name."""
+    return str(request.getfixturevalue("stories")) if name == "stories" else name
+
+
+def model(name: str, source: str, dtype: jnp.dtype) -> landed.Model:
+    opened = landed.load(source)
     params = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, dtype)), opened.params)
     return landed.Model(opened.config, params, opened.vocabulary, name)
 
 
-def check(name: str, stories: Path, dtype: jnp.dtype, bar: float) -> None:
-    opened = model(name, stories, dtype)
+def check(name: str, source: str, dtype: jnp.dtype, bar: float, stacked: bool) -> None:
+    opened = model(name, source, dtype)
     config = opened.config
-    # One model as it is loaded, the other with its layers stacked.
-    if name == "stories":
+    if stacked:
         opened = landed.Model(config, stack_layers(opened.params), opened.vocabulary, name)
     trace = opened.trace(PROMPTS[name], record=WRITES | RESIDUALS | SOURCES)
     vector = jnp.asarray(np.random.default_rng(0).standard_normal(config.d_model), dtype)
@@ -48,19 +53,19 @@ def check(name: str, stories: Path, dtype: jnp.dtype, bar: float) -> None:
     assert float(landed.token_contributions(trace).overall_closure_error.max()) <= bar_here
 
 
-@pytest.mark.parametrize("name", PROMPTS)
-def test_everything_closes_in_float32(name: str, stories: Path) -> None:
-    check(name, stories, jnp.dtype("float32"), 1e-5)
+@pytest.mark.parametrize(("name", "stacked"), [("bundled", False), ("bundled", True), ("stories", True)])
+def test_everything_closes_in_float32(name: str, source: str, stacked: bool) -> None:
+    check(name, source, jnp.dtype("float32"), 1e-5, stacked)
 
 
-@pytest.mark.parametrize("name", PROMPTS)
-def test_everything_closes_in_float64(name: str, stories: Path, x64: None) -> None:
-    check(name, stories, jnp.dtype("float64"), 1e-11)
+@pytest.mark.parametrize(("name", "stacked"), [("bundled", False), ("bundled", True), ("stories", True)])
+def test_everything_closes_in_float64(name: str, source: str, stacked: bool, x64: None) -> None:
+    check(name, source, jnp.dtype("float64"), 1e-11, stacked)
 
 
-@pytest.mark.parametrize("name", PROMPTS)
-def test_removed_writes_equal_brute_force(name: str, stories: Path, x64: None) -> None:
-    opened = model(name, stories, jnp.dtype("float64"))
+@pytest.mark.parametrize("name", MODELS)
+def test_removed_writes_equal_brute_force(name: str, source: str, x64: None) -> None:
+    opened = model(name, source, jnp.dtype("float64"))
     config = opened.config
     trace = opened.trace(PROMPTS[name])
     ids = np.asarray(trace.tokens.ids)

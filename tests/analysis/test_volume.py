@@ -13,10 +13,10 @@ from landed_jax import RESIDUALS, WRITES, LandedError, PerWrite, Trace
 from landed_jax.analysis.attribution.volume import sigma_shares, volume, weak_directions
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
-from tests.analysis.test_attribution import column, real_positions, run, traced, unembedding
 from tests.models import CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import numpy_forward
+from tests.traces import column, real_positions, run, traced, unembedding
 
 EVERYWHERE = WRITES | RESIDUALS
 NULL = slice(0, 2)

@@ -23,14 +23,17 @@ from landed_jax.checkpoints.hf.writer import write_checkpoint
 from landed_jax.cli.commands import status_of
 from landed_jax.cli.output import write_json
 from landed_jax.model import load
+from landed_jax.nn.parameters import unembedding
 from landed_jax.report.account import account_for
 from landed_jax.report.document import run_document
 from landed_jax.report.run_report import headline, run_report
 from tests.models import random_params
+from tests.needs import needs_torch
 from tests.reference.landed import every_write, landed_contributions, removed_effects, shares_of_sigma
 from tests.reference.numpy_model import numpy_forward
 
-PROMPT = "Once upon a time, there was a little"
+PROMPT = "The Colosseum is in the city of"
+MODEL = str(bundled_folder())
 
 
 def run(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -40,8 +43,8 @@ def run(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProces
 
 
 @pytest.fixture(scope="session")
-def document(stories: Path) -> dict:
-    done = run("run", PROMPT, "--model", str(stories), "--json", "-")
+def document() -> dict:
+    done = run("run", PROMPT, "--model", MODEL, "--json", "-")
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout)
 
@@ -59,17 +62,17 @@ def test_json_is_the_contract(document: dict) -> None:
     assert document["position"] == len(document["tokens"]) - 1
 
 
-def test_closes_and_agrees_with_an_independent_float64_reading(document: dict, stories: Path) -> None:
+def test_closes_and_agrees_with_an_independent_float64_reading(document: dict) -> None:
     assert document["closure_error"] <= 2e-5
     assert abs(document["sum_of_landed"] - document["logit"]) <= 2e-5
-    model = load(stories, stacked=False)
+    model = load(MODEL, stacked=False)
     config, ids, position = model.config, np.array([document["token_ids"]]), document["position"]
     numbers = numpy_forward(model.params, ids, None, config)
     target = int(numbers["logits"][0, -1].argmax())
     assert document["target"]["id"] == target
     logit = numbers["logits"][0, -1, target]
     bar = 1e-4 * abs(logit)
-    W_U = np.asarray(model.params["embed"]["W_E"], np.float64)
+    W_U = np.asarray(unembedding(model.params), np.float64)
     written = every_write(numbers, config, 0, position)
     landed = landed_contributions(written, numbers, W_U[target], 0, position)
     effects = removed_effects(written, numbers, W_U[target], config, 0, position)
@@ -103,19 +106,19 @@ def test_closes_and_agrees_with_an_independent_float64_reading(document: dict, s
         assert document["coordinates"][f"for_{percent}"] == int(np.argmax(sums >= percent / 100 * logit)) + 1
 
 
-def test_difference_file_and_table(stories: Path, tmp_path: Path) -> None:
+def test_difference_file_and_table(tmp_path: Path) -> None:
     path = tmp_path / "out.json"
-    arguments = ["--model", str(stories), "--target", " g", "--against", "#432", "--position", "3", "--top", "5"]
+    arguments = ["--model", MODEL, "--target", " Rome", "--against", "#3", "--position", "3", "--top", "5"]
     done = run("run", *arguments, "--json", str(path), stdin=f"{PROMPT}\n")
     assert done.returncode == 0, done.stderr
     found = json.loads(path.read_text())
     assert (found["prompt"], found["position"]) == (PROMPT, 3)
-    assert found["against"] == {"id": 432, "text": ","}
+    assert found["against"] == {"id": 3, "text": ","}
     assert len(found["top_writes"]) == 5
     assert abs(found["sum_of_landed"] - found["logit"]) <= 2e-5
-    model = load(stories, stacked=False)
+    model = load(MODEL, stacked=False)
     logits = numpy_forward(model.params, np.array([found["token_ids"]]), None, model.config)["logits"][0, 3]
-    assert found["logit"] == pytest.approx(logits[found["target"]["id"]] - logits[432], abs=1e-4)
+    assert found["logit"] == pytest.approx(logits[found["target"]["id"]] - logits[3], abs=1e-4)
     assert "direct effect" in done.stdout
     assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
 
@@ -131,6 +134,7 @@ def plain(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
     return err
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -138,10 +142,10 @@ def plain(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["run", "x", "--model", "/no/such/folder"], "no folder"),
         (["run", "x", "--model", "no-such-owner/no-such-model"], "convert"),
         (["run", "x", "--model", "MODEL", "--position", "99"], "99"),
-        (["run", "x", "--model", "MODEL", "--target", " Rome"], "' ' + 'R' + 'om' + 'e'"),
+        (["run", "x", "--model", "MODEL", "--target", " Rome and"], "' Rome' + ' and'"),
         (["run", "x", "--model", "MODEL", "--target", "little"], "' little'"),
         (["run", "x", "--model", "MODEL", "--target", ""], "token"),
-        (["run", "x", "--model", "MODEL", "--target", "#512"], "511"),
+        (["run", "x", "--model", "MODEL", "--target", "#1537"], "1536"),
         (["run", "x", "--model", "MODEL", "--target", ",", "--against", ","], "same token"),
         (["run", "x", "--model", "MODEL", "--json", "/no/such/folder/x.json"], "does not exist"),
         (["run", "\udcff", "--model", "MODEL"], "UTF-8"),
@@ -155,40 +159,44 @@ def plain(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["info", "m[/b]x"], "m[/b]x"),
     ],
 )
-def test_bad_input_is_one_plain_sentence(
-    arguments: list[str], message: str, stories: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert message in plain(capfd, *(str(stories) if a == "MODEL" else a for a in arguments))
+def test_bad_input_is_one_plain_sentence(arguments: list[str], message: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert message in plain(capfd, *(MODEL if a == "MODEL" else a for a in arguments))
 
 
-def test_convert_then_run_info_and_verify(
-    stories: Path, tmp_path: Path, document: dict, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_convert_then_run_and_info(tmp_path: Path, document: dict, capfd: pytest.CaptureFixture[str]) -> None:
     native = str(tmp_path / "native")
-    assert status_of(["convert", str(stories), native]) == 0
+    assert status_of(["convert", MODEL, native]) == 0
     assert status_of(["info", native, "--length", "7"]) == 0
-    assert "260,032" in capfd.readouterr().out
+    assert "1,181,056" in capfd.readouterr().out
     assert status_of(["run", PROMPT, "--model", native, "--json", "-"]) == 0
     found = json.loads(capfd.readouterr().out)
     assert {**found, "model": ""} == {**document, "model": ""}
-    assert status_of(["verify", native, "--against", str(stories), "--length", "6"]) == 0
+
+
+@needs_torch
+def test_a_converted_model_is_verified(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    native = str(tmp_path / "native")
+    assert status_of(["convert", MODEL, native]) == 0
+    capfd.readouterr()
+    assert status_of(["verify", native, "--against", MODEL, "--length", "6"]) == 0
     assert "Equal at every rung" in capfd.readouterr().out
 
 
-def test_verify_names_the_first_failing_rung(stories: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@needs_torch
+def test_verify_names_the_first_failing_rung(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "other"
     other.mkdir()
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-        (other / name).write_bytes((stories / name).read_bytes())
-    tensors = load_file(stories / "model.safetensors")
+        (other / name).write_bytes((bundled_folder() / name).read_bytes())
+    tensors = load_file(bundled_folder() / "model.safetensors")
     tensors["model.layers.2.mlp.down_proj.weight"] = tensors["model.layers.2.mlp.down_proj.weight"] * 1.01
     save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
-    assert status_of(["verify", str(stories), "--against", str(other), "--length", "6"]) == 1
+    assert status_of(["verify", MODEL, "--against", str(other), "--length", "6"]) == 1
     assert "first rung that differs is 2.mlp_write" in capfd.readouterr().out
 
 
-def test_a_closed_pipe_is_no_error(stories: Path) -> None:
-    command = f'"{sys.executable}" -c "from landed_jax.cli import main; main()" info "{stories}" | head -c 1'
+def test_a_closed_pipe_is_no_error() -> None:
+    command = f'"{sys.executable}" -c "from landed_jax.cli import main; main()" info "{MODEL}" | head -c 1'
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -205,10 +213,10 @@ def test_importing_the_package_imports_no_torch() -> None:
 
 
 @pytest.fixture(scope="session")
-def biased(tmp_path_factory: pytest.TempPathFactory, stories: Path) -> Path:
-    """A model with every bias, with the shared model's tokenizer, in Hugging Face layout."""
+def biased(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with every bias, with the bundled model's tokenizer, in Hugging Face layout."""
     folder = tmp_path_factory.mktemp("biased")
-    sizes = {"vocab_size": 512, "hidden_size": 16, "intermediate_size": 12, "num_hidden_layers": 2}
+    sizes = {"vocab_size": 1537, "hidden_size": 16, "intermediate_size": 12, "num_hidden_layers": 2}
     config = {"model_type": "llama", "num_attention_heads": 4, "num_key_value_heads": 2, **sizes}
     config |= {"attention_bias": True, "mlp_bias": True, "max_position_embeddings": 4}
     config["rope_scaling"] = {"type": "dynamic", "factor": 2.0}
@@ -216,7 +224,7 @@ def biased(tmp_path_factory: pytest.TempPathFactory, stories: Path) -> Path:
     tensors = to_hf(random_params(config_from_hf(config)), config_from_hf(config))
     save_file({name: np.array(value) for name, value in tensors.items()}, folder / "model.safetensors")
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).write_bytes((stories / name).read_bytes())
+        (folder / name).write_bytes((bundled_folder() / name).read_bytes())
     return folder
 
 
@@ -225,7 +233,8 @@ def test_the_account_of_a_difference_in_a_model_with_biases(biased: Path) -> Non
     account = account_for(model, PROMPT, target=" little", against=",", position=4)
     found = run_document(account, 5)
     numbers = numpy_forward(model.params, np.array([account.token_ids]), None, model.config)
-    u = np.asarray(model.params["unembed"]["W_U"], np.float64)[[376, 432]]
+    ids = [model.vocabulary.token_id(text) for text in (" little", ",")]
+    u = np.asarray(model.params["unembed"]["W_U"], np.float64)[ids]
     written = every_write(numbers, model.config, 0, 4)
     landed = landed_contributions(written, numbers, u[0] - u[1], 0, 4)
     logit = landed.sum()
@@ -288,13 +297,14 @@ def test_json_through_a_link_and_into_a_pipe(tmp_path: Path) -> None:
         assert json.loads(reader.communicate()[0]) == {"b": 2}
 
 
+@needs_torch
 def test_verify_runs_each_prompt_alone_and_refuses_other_models(
-    biased: Path, stories: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    biased: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # Dynamic scaling beyond the length the model was made for, in a batch of unequal prompts.
     assert status_of(["verify", str(biased), "--against", str(biased), "--length", "9"]) == 0
     capfd.readouterr()
-    assert "another model" in plain(capfd, "verify", str(biased), "--against", str(stories))
+    assert "another model" in plain(capfd, "verify", str(biased), "--against", MODEL)
     pickled = tmp_path / "pickled"
     pickled.mkdir()
     (pickled / "config.json").write_bytes((biased / "config.json").read_bytes())

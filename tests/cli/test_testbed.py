@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 from pathlib import Path
@@ -7,9 +8,12 @@ import pytest
 from landed_jax.cli.commands import status_of
 from landed_jax.testbed.language import TASKS, conditions
 from landed_jax.testbed.training import Recipe
+from tests.checkpoints import CONFIG, make_tensors, write_checkpoint
 from tests.testbed.tiny import TINY
+from tests.vocabularies import sentencepiece_like
 
 
+@pytest.mark.quick
 def test_show_prints_matched_pairs(capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of(["testbed", "show", "indirect object", "--count", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -40,12 +44,17 @@ def test_score_as_json_and_as_a_table(capsys: pytest.CaptureFixture[str], tmp_pa
     )
 
 
-def test_another_models_words_are_not_guessed(stories: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert status_of(["testbed", "score", "--model", str(stories)]) == 2
+def test_another_models_words_are_not_guessed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tokenizer = sentencepiece_like()
+    config = dataclasses.replace(CONFIG, vocab_size=len(tokenizer))
+    model = write_checkpoint(tmp_path, make_tensors(config)[1], config)
+    tokenizer.save_pretrained(model)
+    assert status_of(["testbed", "score", "--model", str(model)]) == 2
     said = capsys.readouterr()
     assert said.out == "" and "is not one token but" in said.err and len(said.err.splitlines()) == 1
 
 
+@pytest.mark.quick
 def test_run_needs_no_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of(["run", "The Colosseum is in the city of", "--json", "-"]) == 0
     document = json.loads(capsys.readouterr().out)

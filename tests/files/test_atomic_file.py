@@ -26,6 +26,7 @@ def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
         assert (path.read_bytes(), mode(path)) == (b"after", permissions)
 
 
+@pytest.mark.quick
 def test_a_new_file_has_what_the_umask_leaves(tmp_path: Path) -> None:
     for umask in (0o022, 0o077):
         before = os.umask(umask)
@@ -59,6 +60,7 @@ def test_the_data_is_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: py
     assert done == ["fsync", "replace", "fsync"]  # the file, its name, the folder
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_what_fails_halfway_leaves_what_was_there(

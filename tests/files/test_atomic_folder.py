@@ -98,6 +98,7 @@ def test_somebodys_own_file_is_not_taken_for_a_lock(tmp_path: Path) -> None:
     assert (tmp_path / ".dst.lock").read_text() == "keep"
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("length", [199, 200, 255])
 def test_names_of_any_length(tmp_path: Path, length: int) -> None:
     fill(tmp_path / ("x" * length), "there")

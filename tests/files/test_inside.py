@@ -21,6 +21,7 @@ def src(tmp_path: Path) -> Path:
     return write_checkpoint(tmp_path / "src", make_tensors()[1])
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     "name",
     ["tokenizer.json", "special_tokens_map.json", "config.json", "model.safetensors", "model.safetensors.index.json"],

@@ -7,6 +7,7 @@ import pytest
 from landed_jax.checkpoints.hf.gate import config_from_hf
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig, RopeConfig
+from tests.needs import NO_TORCH
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
@@ -41,6 +42,7 @@ def refusal(base=LLAMA, **changes) -> str:
     return str(caught.value)
 
 
+@pytest.mark.quick
 def test_a_plain_config():
     assert read() == ModelConfig(
         vocab_size=96, d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48, max_positions=64
@@ -114,6 +116,7 @@ def test_sliding_window():
     assert "sliding_window = 0" in refusal(MISTRAL, sliding_window=0)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("name", "ours"),
     [
@@ -189,7 +192,7 @@ ROPES = [
 @pytest.mark.parametrize("rope", ROPES, ids=str)
 @pytest.mark.parametrize("outer", [{}, {"rope_theta": 5e5}, {"original_max_position_embeddings": 24}], ids=str)
 def test_frequencies_are_the_references(rope, outer):
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason=NO_TORCH)
     import jax.numpy as jnp
     import numpy as np
     from transformers import LlamaConfig
@@ -276,6 +279,7 @@ def test_fields_that_cannot_change_the_logits_pass():
     assert read(**harmless) == read()
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -321,6 +325,7 @@ def test_layer_types_that_say_the_same_pass():
     assert "layer_types" in refusal(MISTRAL, sliding_window=None, layer_types=["sliding_attention"] * 2)
 
 
+@pytest.mark.quick
 def test_every_refusal_is_named_at_once():
     message = refusal(
         hidden_act="mish",

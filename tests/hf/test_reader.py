@@ -6,13 +6,14 @@ import jax
 import ml_dtypes
 import numpy as np
 import pytest
-from landed_jax.hf import reader
 from safetensors.numpy import save_file
 
+from landed_jax.checkpoints.hf import reader
 from landed_jax.checkpoints.hf.reader import read_params
 from landed_jax.errors import LandedError
 from landed_jax.nn.parameters import stack_layers
 from tests.checkpoints import CONFIG, assert_same, make_tensors, write_checkpoint, write_index, write_shards
+from tests.needs import NO_TORCH
 
 TIED = dataclasses.replace(CONFIG, tie_embeddings=True)
 WITH_BIASES = dataclasses.replace(CONFIG, attention_bias=True, mlp_bias=True)
@@ -26,6 +27,7 @@ def refusal(folder, config=CONFIG, **options) -> str:
     return str(caught.value)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("stacked", [False, True])
 @pytest.mark.parametrize("sharded", [False, True])
@@ -54,7 +56,7 @@ def test_chunks_join(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("model_type", ["llama", "mistral"])
 def test_what_transformers_saves_is_read(tmp_path, model_type):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason=NO_TORCH)
     import json
 
     from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
@@ -158,6 +160,7 @@ def test_infinity_in_half_types(tmp_path, dtype):
     assert f"{Q1} holds 1 values that are not finite" in refusal(tmp_path, stacked=True)
 
 
+@pytest.mark.quick
 def test_everything_wrong_is_said_at_once(tmp_path):
     _, tensors = make_tensors()
     for kind in ("surplus", "int8", "nan"):

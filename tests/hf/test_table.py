@@ -7,6 +7,7 @@ import pytest
 from landed_jax.checkpoints.hf.table import SKIPPED, TABLE, tensor_places, to_hf
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import LEAVES, init_params, leaf_places, stack_layers
+from tests.needs import NO_TORCH
 
 SIZES = dict(vocab_size=24, d_model=16, n_layers=3, n_heads=4, n_kv_heads=2, head_dim=6, d_ff=20)
 CONFIGS = [
@@ -16,6 +17,7 @@ CONFIGS = [
 ]
 
 
+@pytest.mark.quick
 def test_each_leaf_has_one_entry_with_its_own_axes():
     assert sorted(entry.leaf for entry in TABLE) == sorted(LEAVES)
     assert len({entry.name for entry in TABLE}) == len(TABLE)
@@ -25,7 +27,7 @@ def test_each_leaf_has_one_entry_with_its_own_axes():
 
 @pytest.mark.parametrize("config", CONFIGS, ids=["plain", "tied", "biases"])
 def test_names_and_shapes_are_the_references(config):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason=NO_TORCH)
     from transformers import LlamaConfig, LlamaForCausalLM
 
     with torch.device("meta"):
@@ -40,6 +42,7 @@ def test_names_and_shapes_are_the_references(config):
     assert {place.name: place.entry.shape(config) for place in tensor_places(config)} == reference
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("config", CONFIGS, ids=["plain", "tied", "biases"])
 def test_the_inverse_gives_every_value_back(config):
     params = init_params(config, jax.random.key(0))

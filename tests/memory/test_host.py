@@ -53,6 +53,7 @@ def test_limits_of_a_group_and_of_those_above_it(
     assert groups(tmp_path, membership, files) == limits
 
 
+@pytest.mark.quick
 def test_no_more_than_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cgroup_limits(tmp_path, tmp_path / "not there") == []
     assert 0 < host_memory() <= psutil.virtual_memory().total

@@ -61,6 +61,7 @@ def test_prompts_that_cannot_fit_are_refused_before_they_are_run(
     assert "a prompt of 3501 tokens take at least" in capsys.readouterr().err
 
 
+@pytest.mark.xla
 def test_the_least_is_less_than_what_xla_takes() -> None:
     """So nothing is refused that would have worked."""
     model = landed.load()

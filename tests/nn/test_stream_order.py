@@ -21,6 +21,7 @@ def walk(n_layers: int) -> list[tuple[str, str, int]]:
     return [*steps, ("read", "final", n_layers)]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("n_layers", [1, 2, 5, 32])
 def test_it_is_what_a_walk_along_the_stream_finds(n_layers: int) -> None:
     order, steps = StreamOrder(n_layers), walk(n_layers)
@@ -42,6 +43,7 @@ def test_it_is_what_a_walk_along_the_stream_finds(n_layers: int) -> None:
             assert reads[following[layer]] == next(step for step in after if step[0] == "read")
 
 
+@pytest.mark.quick
 def test_values_of_layers_and_of_sites_turn_into_each_other() -> None:
     order = StreamOrder(3)
     attn, mlp = jnp.arange(6).reshape(3, 2), 10 + jnp.arange(6).reshape(3, 2)
@@ -56,6 +58,7 @@ def test_a_site_that_there_is_not() -> None:
         StreamOrder(2).index("2.attn")
 
 
+@pytest.mark.quick
 def test_no_other_file_counts_layers_times_two() -> None:
     root = Path(landed_jax.__file__).parent
     counting = re.compile(r"2 \* (j?np\.arange\()?(\w+\.)*(layer|n_layers)|\[[12]?::2\]|n_layers \* 2")

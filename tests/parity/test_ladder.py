@@ -24,7 +24,7 @@ from landed_jax.nn.tap import Context, Plan
 from landed_jax.tokens import Tokens
 from tests.parity.cases import CASES, ROPE_CASES, RUNG_CASES
 from tests.parity.conversion import convert
-from tests.reference.torch_model import SIZES, hf_config, in_float64, tiny_model, torch_logits
+from tests.parity.torch_model import SIZES, hf_config, in_float64, tiny_model, torch_logits
 
 # Of unequal length: left padding, a sliding window shorter than the prompt, and a prompt of one token.
 PROMPTS = ((3, 14, 15, 9, 2, 6, 5, 3, 5, 8, 9), (7, 1, 8, 2, 8), (4,))
@@ -140,6 +140,7 @@ def test_attention_mlp_block(case: str, theirs: str, part: Any, dtype: str, prec
     assert_close(ours[0], first(heard.gave), RUNG_BAR[dtype])
 
 
+@pytest.mark.quick
 @both_types
 @pytest.mark.parametrize("case", CASES)
 def test_logits(case: str, dtype: str, precision: None) -> None:

@@ -19,7 +19,7 @@ from landed_jax.forward_pass import forward
 from landed_jax.nn.parameters import Params
 from tests.parity.cases import ROPE_CASES
 from tests.parity.conversion import convert
-from tests.reference.torch_model import hf_config, tiny_model, torch_logits
+from tests.parity.torch_model import hf_config, tiny_model, torch_logits
 
 PROMPT = (3, 14, 15, 9, 2, 6, 5, 3)
 EMPTY: tuple[Any, ...] = (None, False, 0, "", [], {})

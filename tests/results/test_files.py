@@ -22,11 +22,11 @@ def dataset() -> xr.Dataset:
     )
 
 
-@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_changed_byte_anywhere_is_found(tmp_path: Path, step: int) -> None:
+@pytest.mark.slow
+def test_a_changed_byte_anywhere_is_found(tmp_path: Path) -> None:
     save_result(dataset(), tmp_path / "whole.nc")
     whole = (tmp_path / "whole.nc").read_bytes()
-    for place in range(0, len(whole), step):
+    for place in range(len(whole)):
         changed = bytearray(whole)
         changed[place] ^= 1 << place % 8
         (tmp_path / "changed.nc").write_bytes(changed)

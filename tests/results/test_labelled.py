@@ -199,6 +199,7 @@ def test_what_a_result_names_itself() -> None:
     assert to_xarray(made("Attribution")).attrs["site"] == "final"
 
 
+@pytest.mark.quick
 def test_the_text_of_every_token() -> None:
     found, trace = to_xarray(made("Attribution")), traced()
     ids = np.asarray(trace.tokens.ids)
@@ -294,6 +295,7 @@ def odd() -> xr.Dataset:
     )
 
 
+@pytest.mark.quick
 def test_files_lose_nothing(tmp_path: Path) -> None:
     for path in (tmp_path / "odd.nc", str(tmp_path / "odd.nc4")):
         save_result(odd(), path)

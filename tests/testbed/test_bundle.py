@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import landed_jax as landed
 from landed_jax.checkpoints.bundle import bundled_folder
 from landed_jax.nn.parameters import count_parameters
 from landed_jax.testbed.scoring import Score, ask, score_model
 from landed_jax.testbed.training import ARCHITECTURE
+from tests.needs import NO_TORCH
 
 CARD = (bundled_folder() / "MODEL_CARD.md").read_text(encoding="utf-8")
 
@@ -34,6 +34,7 @@ def scores(model: landed.Model) -> list[Score]:
     return score_model(model, 100, seed=11)  # other sentences than the card's
 
 
+@pytest.mark.quick
 def test_the_file_is_the_one_on_the_card() -> None:
     weights = (bundled_folder() / "model.safetensors").read_bytes()
     assert hashlib.sha256(weights).hexdigest() in CARD
@@ -86,6 +87,7 @@ def test_no_prompt_is_asked_twice(model: landed.Model) -> None:
 
 
 def test_transformers_reads_it_too(model: landed.Model) -> None:
+    torch = pytest.importorskip("torch", reason=NO_TORCH)
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     reference = AutoModelForCausalLM.from_pretrained(bundled_folder())

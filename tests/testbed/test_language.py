@@ -169,6 +169,7 @@ def test_stories_say_nothing_twice_over() -> None:
     assert len(told) > 190
 
 
+@pytest.mark.quick
 def test_what_there_is_not_is_refused() -> None:
     with pytest.raises(LandedError, match="no task 'sums': the tasks are facts"):
         pairs("sums", "any", 1)

@@ -279,6 +279,7 @@ def check_forward(planted: Planted, dtype: str, bar: float) -> None:
     np.testing.assert_allclose(planted.trace().logits, expected, rtol=0, atol=bar)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", PLANT)
 def test_forward_in_float32(name: str) -> None:
     for background in BACKGROUNDS:

@@ -29,6 +29,7 @@ def test_unknown_words_are_named(vocabulary: Vocabulary) -> None:
     assert vocabulary.unknown("The Qwerty is in, Zxcv of") == ["Qwerty", "Zxcv"]
 
 
+@pytest.mark.quick
 def test_targets(vocabulary: Vocabulary) -> None:
     assert vocabulary.text(vocabulary.token_id(" Rome")) == " Rome"
     assert vocabulary.text(vocabulary.token_id(".")) == "."

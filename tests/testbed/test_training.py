@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 import landed_jax as landed
 from landed_jax.errors import LandedError
 from landed_jax.testbed.language import Rows
 from landed_jax.testbed.training import ARCHITECTURE, Progress, Recipe, loss, start, train
 from tests.fulldisk import python
+from tests.needs import NO_TORCH
 from tests.reference.numpy_model import numpy_forward
 from tests.testbed.tiny import TINY
 
@@ -65,6 +65,7 @@ def test_a_killed_training_ends_the_same(tmp_path: Path, usual_promotion: None) 
 
 @pytest.mark.slow
 def test_what_comes_out_is_a_model_for_transformers_too(tmp_path: Path, usual_promotion: None) -> None:
+    torch = pytest.importorskip("torch", reason=NO_TORCH)
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     seen = []

@@ -5,8 +5,8 @@ import pytest
 
 from tests.parity.cases import CASES
 from tests.parity.conversion import convert
+from tests.parity.torch_model import hf_config, in_float64, tiny_model, torch_logits
 from tests.reference.numpy_model import numpy_forward
-from tests.reference.torch_model import hf_config, in_float64, tiny_model, torch_logits
 
 PROMPT = [3, 14, 15, 9, 2, 6, 5, 3, 5, 8, 9]
 

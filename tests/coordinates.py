@@ -1,0 +1,48 @@
+"""Counts of coordinates by their definitions, and traces of small random models with the streams they count in."""
+
+import dataclasses
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import landed_jax as landed
+from landed_jax import RESIDUALS, WRITES, Trace
+from landed_jax.nn.parameters import stack_layers
+from tests.models import CONFIGS, random_params, random_tokens
+from tests.reference.numpy_model import numpy_forward
+
+
+def settled(contributions: list[int], value: float, fraction: float) -> int:
+    """The definition, word for word: the smallest n such that all rests from n on are within the bound."""
+    ordered = sorted(contributions, key=abs, reverse=True)
+    within = [abs(sum(ordered[m:])) <= (1 - fraction) * abs(value) for m in range(len(ordered) + 1)]
+    return next(n for n in range(len(ordered) + 1) if all(within[n:]))
+
+
+run = jax.jit(landed.forward, static_argnames=("config", "record", "dtype"))
+
+
+@cache
+def traced(name: str, dtype: str = "float32", stacked: bool = False, at: tuple[int, ...] | None = None) -> Trace:
+    config = CONFIGS[name]
+    params = random_params(config, dtype=jnp.dtype(dtype))
+    params = stack_layers(params) if stacked else params
+    columns = None if at is None else jnp.asarray(at)
+    logits, trace = run(params, random_tokens(config), config, record=WRITES | RESIDUALS, at=columns)
+    return dataclasses.replace(trace, logits=logits).bind(params)
+
+
+def heard(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+    """The final landed stream and the unembedding, in NumPy."""
+    params = trace.weights()
+    found = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, trace.config)
+    W_U = params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"]
+    sigma = np.where(trace.tokens.mask, found["sigma"][-1], 1.0)  # nothing on padding, where it is 0
+    return found["residual"][-1] * found["gamma"][-1] / sigma[..., None], np.asarray(W_U)
+
+
+def first_to_reach(parts: np.ndarray, fraction: float) -> int:
+    sums = np.cumsum(parts[np.argsort(-np.abs(parts))]) * np.sign(parts.sum())
+    return 1 + int(np.argmax(sums >= fraction * abs(parts.sum())))

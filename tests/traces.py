@@ -1,0 +1,36 @@
+"""Traces of small random models, and their numbers in the order in which the references list the writes."""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+import landed_jax as landed
+from landed_jax import WRITES, PerWrite, Trace
+from landed_jax.nn.config import ModelConfig
+from tests.models import random_params, random_tokens
+
+run = jax.jit(landed.forward, static_argnames=("config", "record", "dtype"))
+
+
+def traced(config: ModelConfig, record: frozenset = WRITES, params: dict | None = None, **arguments) -> Trace:
+    params = random_params(config) if params is None else params
+    logits, trace = run(params, random_tokens(config), config, record=record, **arguments)
+    return dataclasses.replace(trace, logits=logits).bind(params)
+
+
+def column(part: PerWrite, b: int, p: int) -> np.ndarray:
+    """One position's numbers in the order of `every_write`."""
+    values = [np.asarray(part.embedding)[b, p][None]]
+    for layer in range(part.heads.shape[0]):
+        values += [np.asarray(part.heads)[layer, b, p], np.asarray(part.neurons)[layer, b, p]]
+        values += [np.asarray(kind)[layer, b, p][None] for kind in (part.attn_bias, part.mlp_bias)]
+    return np.concatenate(values)
+
+
+def real_positions(trace: Trace) -> list[tuple[int, int]]:
+    return [tuple(int(i) for i in place) for place in np.argwhere(np.asarray(trace.tokens.mask))]
+
+
+def unembedding(params: dict) -> np.ndarray:
+    return np.asarray(params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"], np.float64)
