@@ -15,7 +15,7 @@ from benchmarks.environment import cores, machine
 from benchmarks.page import render
 from benchmarks.results import Measured, Run, Section, as_json, read, write_whole
 from benchmarks.shapes import SIZES, shape
-from landed_jax import keep_freed_memory
+from landed_jax.memory import keep_freed_memory
 
 HERE = Path(__file__).parent
 

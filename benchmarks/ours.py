@@ -6,7 +6,8 @@ from typing import Any, Literal
 import jax
 
 import landed_jax as landed
-from landed_jax import ModelConfig, OutputNorms
+from landed_jax import ModelConfig
+from landed_jax.nn import OutputNorms
 from landed_jax.nn.parameters import Params
 
 Arrays = Mapping[str, Any]
@@ -56,7 +57,7 @@ def top_in_two_passes(params: Params, ids: jax.Array, config: ModelConfig) -> Ar
 
 
 def _streamed(params: Params, ids: jax.Array, config: ModelConfig, passes: Literal[1, 2]) -> Arrays:
-    found = landed.attribute_streaming(params, ids, config, landed.top_writes(1000), passes=passes)
+    found = landed.attribute_streaming(params, ids, config, landed.reduce.top_writes(1000), passes=passes)
     return {"top": found.reduced, "value": found.value, "closure_error": found.closure_error}
 
 

@@ -7,9 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from landed_jax import ModelConfig, OutputNorms, output_norms
+from landed_jax import ModelConfig
+from landed_jax.analysis.writes import output_norms
 from landed_jax.checkpoints.hf.table import tensor_places
 from landed_jax.checkpoints.hf.writer import config_to_hf
+from landed_jax.nn import OutputNorms
 from landed_jax.nn.parameters import Params, build_tree, stack_layers
 
 ALIGNMENT = 64  # bytes; XLA on a CPU copies an array of smaller alignment

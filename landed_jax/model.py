@@ -13,13 +13,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from landed_jax.analysis.reads.questions import Logit, Question, QuestionLike, as_question
+from landed_jax.analysis.reduce.reductions import Reduction
 from landed_jax.analysis.streaming.attribute_streaming import (
     StreamedAttribution,
     attribute_streaming,
     check_reduction,
     number_of_passes,
 )
-from landed_jax.analysis.reduce.reductions import Reduction
 from landed_jax.checkpoints.bundle import BUNDLED
 from landed_jax.checkpoints.hf.dtypes import FLOATS
 from landed_jax.checkpoints.hf.files import check_inside
@@ -144,7 +144,7 @@ class Model:
         Raises:
             LandedError: as `trace` and `attribute` do.
 
-        >>> from landed_jax import top_writes
+        >>> from landed_jax.analysis.reduce import top_writes
         >>> model = load()
         >>> found = model.attribute_streaming("The Colosseum is in the city of", top_writes(3), effects=True)
         >>> found.reduced.landed.shape, found.value.shape

@@ -34,7 +34,7 @@ WINDOWED = ModelConfig(
     n_kv_heads=2,
     head_dim=8,
     d_ff=9,
-    model_type="mistral",
+    family="mistral",
     sliding_window=2,
     rope=RopeConfig("dynamic", factor=2.0),
     max_positions=3,

@@ -115,7 +115,7 @@ def test_in_loops_under_vmap_grad_and_shard_map(window: int | None, x64: None, m
 @pytest.mark.parametrize("stacked", [False, True])
 @pytest.mark.parametrize("name", ["llama", "mistral"])
 def test_the_rows_of_chosen_positions_are_those_of_the_whole_pattern(name: str, stacked: bool, x64: None) -> None:
-    config = dataclasses.replace(SMALL, model_type=name, sliding_window=3 if name == "mistral" else None)
+    config = dataclasses.replace(SMALL, family=name, sliding_window=3 if name == "mistral" else None)
     params = random_params(config, dtype=jnp.float64)
     params = stack_layers(params) if stacked else params
     tokens = random_tokens(config, lengths=(9, 4))

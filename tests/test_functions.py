@@ -66,7 +66,9 @@ def test_narrow_weights_are_cast_one_layer_after_another() -> None:
     wide = 4 * sum(leaf.size for leaf in jax.tree.leaves(params["layers"]))
     for run in (
         lambda params, ids: forward(params, ids, config, record=())[0],
-        lambda params, ids: landed.attribute_streaming(params, ids, config, landed.top_writes(3), passes=2).reduced,
+        lambda params, ids: (
+            landed.attribute_streaming(params, ids, config, landed.reduce.top_writes(3), passes=2).reduced
+        ),
     ):
         needs = jax.jit(run).lower(params, jax.ShapeDtypeStruct((1, 4), jnp.int32)).compile().memory_analysis()
         assert needs is not None

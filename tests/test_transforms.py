@@ -19,17 +19,17 @@ HEAD, NEURON = Write("head", 1, 3), Write("neuron", 0, 4, position=1)
 
 FUNCTIONS: dict[str, Callable[[Trace], jax.Array]] = {
     "forward": lambda trace: trace[landed.HookPoint.FINAL_NORMED],
-    "attribute": lambda trace: landed.attribute(trace, target=4, against=2, effects=False).landed.neurons.sum(0),
-    "direct_effect": lambda trace: landed.attribute(trace, target=4, centred=True).direct_effect.heads.sum(0),
+    "attribute": lambda trace: landed.attribute(trace, 4, against=2, effects=False).landed.neurons.sum(0),
+    "direct_effect": lambda trace: landed.attribute(trace, landed.Logit(4, centred=True)).direct_effect.heads.sum(0),
     "output_norms": lambda trace: landed.attribute(
-        trace, target=4, norms=landed.output_norms(trace.weights(), trace[landed.HookPoint.EMBEDDING].dtype)
+        trace, 4, norms=landed.writes.output_norms(trace.weights(), trace[landed.HookPoint.EMBEDDING].dtype)
     ).direct_effect.neurons.sum(0),
-    "sigma_share": lambda trace: landed.attribute(trace, target=4).sigma_share.neurons.sum(0),
-    "attribute_by_source": lambda trace: landed.attribute_by_source(trace, target=4).sum(0),
+    "sigma_share": lambda trace: landed.attribute(trace, 4).sigma_share.neurons.sum(0),
+    "attribute_by_source": lambda trace: landed.attribute_by_source(trace, 4).landed.sum(0),
     "land": lambda trace: landed.land(trace, [HEAD, NEURON], site="next")[None],
-    "write_vector": lambda trace: landed.write_vector(trace, HEAD)[None],
+    "write_vector": lambda trace: landed.writes.write_vector(trace, HEAD)[None],
     "amplification": lambda trace: jnp.moveaxis(landed.amplification(trace).median, 0, -1),
-    "coordinates": lambda trace: landed.coordinates(trace, target=4).contributions,
+    "coordinates": lambda trace: landed.coordinates(trace, 4).contributions,
     "select": lambda trace: trace.select(1)[landed.HookPoint.FINAL_NORMED],
 }
 
@@ -70,7 +70,7 @@ def test_closure_error_under_jit_vmap_and_shard_map(hold: Callable[[dict], dict]
 
     def error(params: dict, ids: jax.Array) -> jax.Array:
         _, trace = landed.forward(params, ids, SMALL, record=WRITES | NORMED)
-        return landed.closure_error(trace.bind(params))
+        return landed.closure_error(trace.bind(params)).error
 
     mesh = Mesh(np.array(jax.devices()[:4]), ("data",))
     cut = PartitionSpec(None, "data")
@@ -90,37 +90,39 @@ def analyses(params: dict, ids: jax.Array) -> dict[str, jax.Array]:
     bare = {name: value for name, value in whole.sown.items() if name not in NORMED - WRITES}
     trace = dataclasses.replace(whole, sown=bare)
     probe = jnp.linspace(-1, 1, SMALL.d_model)
-    of_head = landed.read_head(trace, 1, 2, "key", probe[:4])
-    of_vector = landed.read_vector(trace, probe, site="1.mlp")
-    matrix = landed.landing_matrix(trace, probe)
+    of_head = landed.resolve(trace, landed.Head(1, 2, "key", probe[:4]))
+    of_vector = landed.resolve(trace, landed.Vector(probe, site="1.mlp"))
+    matrix = landed.landing.landing_matrix(trace, probe)
     lens = landed.logit_lens(trace, 4)
-    work = landed.operations(trace, 4, 2)
-    growth = landed.residual_growth(trace)
-    classes = landed.position_classes(trace, delimiters=(3,))
+    work = landed.attribution.operations(trace, landed.Logit(4, against=2))
+    growth = landed.scale.residual_growth(trace)
+    classes = landed.scale.position_classes(trace, delimiters=(3,)).members
     return {
         **{name: made(whole) for name, made in FUNCTIONS.items()},
-        "read_neuron": landed.attribute(trace, read=landed.read_neuron(trace, 1, 5, "up")).direct_effect.heads[0],
-        "read_head": landed.attribute(trace, read=of_head, effects=False).landed.embedding,
-        "read_vector": landed.attribute(trace, read=of_vector, effects=False).landed.neurons[0],
+        "read_neuron": landed.attribute(trace, landed.Neuron(1, 5, "up")).direct_effect.heads[0],
+        "read_head": landed.attribute(trace, of_head, effects=False).landed.embedding,
+        "read_vector": landed.attribute(trace, of_vector, effects=False).landed.neurons[0],
         "landing_matrix": matrix.norm.neurons[-1, 0] + matrix.projection.neurons[-1, 0],
         "logit_lens": lens.own_sigma[1] + lens.final_sigma_contributions[2],
-        "lens_top_tokens": landed.lens_top_tokens(trace, 3).own_sigma[2],
+        "lens_top_tokens": landed.attribution.lens_top_tokens(trace, 3).own_sigma[2],
         "operations": work.mlp_gross[0] + work.attn_net[1],
         "residual_growth": growth.rms[1] + growth.along[0],
-        "group_effect": landed.group_effect(trace, landed.layer_group(SMALL, 0), 4).effect,
-        "faithfulness": landed.faithfulness(trace, 4, 2).together.error,
-        "attribute_log_probability": landed.attribute_log_probability(trace, 4).direct_effect.heads[1],
-        "volume": landed.volume(trace, 4).mediated.neurons[0],
-        "sigma_shares": landed.sigma_shares(trace, site="1.attn").heads[0],
-        "check_coordinates": landed.check_coordinates(trace, 4, count=5).kept.value,
-        "rotated_counts": landed.rotated_counts(trace, 4, key=jax.random.key(0), rotations=2).closure_error[0],
-        "outliers": landed.outliers(trace, 4, multiple=2.0).contribution,
-        "token_contributions": landed.token_contributions(trace, 4).overall,
+        "group_effect": landed.attribution.group_effect(
+            trace, 4, group=landed.attribution.layer_group(SMALL, 0)
+        ).effect,
+        "faithfulness": landed.attribution.faithfulness(trace, landed.Logit(4, against=2)).together.error,
+        "attribute_log_probability": landed.attribution.attribute_log_probability(trace, 4).direct_effect.heads[1],
+        "volume": landed.attribution.volume(trace, 4).mediated.neurons[0],
+        "sigma_shares": landed.attribution.sigma_shares(trace, site="1.attn").shares.heads[0],
+        "check_coordinates": landed.basis.check_coordinates(trace, 4, count=5).kept.value,
+        "rotated_counts": landed.basis.rotated_counts(trace, 4, key=jax.random.key(0), rotations=2).closure_error[0],
+        "outliers": landed.basis.outliers(trace, 4, multiple=2.0).contribution,
+        "token_contributions": landed.attribution.token_contributions(trace, 4).overall,
         "position_classes": jnp.moveaxis(classes, 0, -1).astype(jnp.float32),
-        "write_amplification": landed.write_amplification(trace, "norm_ratio").neurons[0],
+        "write_amplification": landed.scale.write_amplification(trace, "norm_ratio").by_write.neurons[0],
         "amplification_statistics": jnp.broadcast_to(
             # A statistic is over all prompts it is given: here over each prompt's own.
-            landed.amplification_statistics(trace, delimiters=(3,)).norm_ratio.maximum[None],
+            landed.scale.amplification_statistics(trace, delimiters=(3,)).norm_ratio.maximum[None],
             (len(ids), 5, 3),
         ),
     }

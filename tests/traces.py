@@ -6,7 +6,8 @@ import jax
 import numpy as np
 
 import landed_jax as landed
-from landed_jax import WRITES, PerWrite, Trace
+from landed_jax import WRITES, Trace
+from landed_jax.nn import PerWrite
 from landed_jax.nn.config import ModelConfig
 from tests.models import random_params, random_tokens
 
@@ -34,3 +35,8 @@ def real_positions(trace: Trace) -> list[tuple[int, int]]:
 
 def unembedding(params: dict) -> np.ndarray:
     return np.asarray(params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"], np.float64)
+
+
+def asked_by(target: object = None, against: object = None, centred: bool = False, read: object = None) -> object:
+    """The question that a case's arguments ask."""
+    return landed.Logit(target, against=against, centred=centred) if read is None else read  # type: ignore[arg-type]

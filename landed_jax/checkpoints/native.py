@@ -33,7 +33,7 @@ from landed_jax.nn.parameters import Path as ParamPath
 from landed_jax.nn.sharding import leaf_sharding
 from landed_jax.processes import new_folder_of_all
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "landed.json"
 _PARAMS = "params"
 _IN_FLIGHT = 32 << 20  # bytes read or written concurrently, unless one leaf is larger

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from landed_jax.errors import LandedError
 
-ModelType = Literal["llama", "mistral"]
+Family = Literal["llama", "mistral"]
 RopeKind = Literal["default", "linear", "dynamic", "llama3", "yarn"]
 Activation = Literal["silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2"]
 
@@ -79,7 +79,7 @@ class ModelConfig:
     n_kv_heads: int
     head_dim: int
     d_ff: int
-    model_type: ModelType = "llama"
+    family: Family = "llama"
     activation: Activation = "silu"
     norm_eps: float = 1e-6
     max_positions: int = 2048
@@ -102,8 +102,8 @@ class ModelConfig:
             value = getattr(self.rope, name)
             if not _is_number(value) or not least <= value <= most:
                 wrong.append(f"the rotary {name} is {value!r}, not a number from {least:g} to {most:g}")
-        if self.model_type not in get_args(ModelType):
-            wrong.append(f"model_type {self.model_type!r} is not one of {', '.join(get_args(ModelType))}")
+        if self.family not in get_args(Family):
+            wrong.append(f"family {self.family!r} is not one of {', '.join(get_args(Family))}")
         if not wrong and self.n_heads % self.n_kv_heads:
             wrong.append(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}")
         if not wrong and self.head_dim % 2:

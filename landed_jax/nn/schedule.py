@@ -44,6 +44,14 @@ def after(value: jax.Array, done: Any) -> jax.Array:
     return value if PLAIN else _wait_for(_never(done), value)
 
 
+def for_second_pass(ids: jax.Array, first: Any) -> jax.Array:
+    """The same token ids, for a second run of the model in one program after `first` was computed by the first run.
+
+    Common-subexpression elimination would otherwise merge the two runs, and keep every layer's values for the second.
+    """
+    return after(ids, first)
+
+
 def cast_late(weight: jax.Array, like: jax.Array) -> jax.Array:
     """The weight in the type of `like`, cast once `like` is computed.
 

@@ -19,7 +19,7 @@ def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str
     scaling = "" if rope.kind == "default" else f", {rope.kind} scaling by {rope.factor:g}"
     count = count_parameters(config)
     rows = [
-        ("kind", config.model_type),
+        ("kind", config.family),
         ("layers", str(config.n_layers)),
         ("d_model", str(config.d_model)),
         ("heads", f"{config.n_heads} of {config.head_dim} coordinates{sharing}"),

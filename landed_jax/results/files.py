@@ -37,7 +37,8 @@ def save_result(dataset: "xarray.Dataset", path: str | os.PathLike[str]) -> None
 
     >>> import tempfile
     >>> import jax.numpy as jnp
-    >>> from landed_jax import Coordinates, to_xarray
+    >>> from landed_jax.analysis.basis import Coordinates
+    >>> from landed_jax.results import to_xarray
     >>> found = to_xarray(Coordinates(jnp.array([[[3.0, -2.0]]]), jnp.array([[1.0]])))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_result(found, Path(folder) / "coordinates.nc")

@@ -37,7 +37,7 @@ def to_table(
         LandedError: for a variable that is not there, and what `to_xarray` refuses.
 
     >>> import jax.numpy as jnp
-    >>> from landed_jax import Coordinates
+    >>> from landed_jax.analysis.basis import Coordinates
     >>> to_table(Coordinates(jnp.array([[[3.0, -2.0]]]), jnp.array([[1.0]])), variables=["contributions"])
             variable  batch  position  d_model  value
     0  contributions      0         0        0    3.0

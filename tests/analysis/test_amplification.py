@@ -16,7 +16,7 @@ from tests.reference.landed import every_write
 from tests.traces import column
 
 spreads = jax.jit(spread)
-by_write = jax.jit(lambda trace: {definition: write_amplification(trace, definition) for definition in BOTH})
+by_write = jax.jit(lambda trace: {definition: write_amplification(trace, definition).by_write for definition in BOTH})
 
 
 @given(st.lists(st.tuples(st.floats(0, 64, width=32), st.sampled_from([0, 1, 2])), min_size=1, max_size=40))

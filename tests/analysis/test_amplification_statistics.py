@@ -28,7 +28,7 @@ def test_statistics_are_those_of_all_samples_of_a_class(name: str, stacked: bool
     config = CASES[name]
     trace, numbers = reference(name)
     found = statistics(traced(name, "float64", stacked))
-    classes = np.asarray(position_classes(trace, delimiters=DELIMITERS))
+    classes = np.asarray(position_classes(trace, delimiters=DELIMITERS).members)
     samples: dict[tuple[str, int, int], list[float]] = {}
     for c, b, p in np.argwhere(classes):
         for site in range(n_sites(config)):
@@ -69,7 +69,7 @@ def test_kinds_are_the_sites_where_they_next_land() -> None:
 def test_by_coordinate_is_each_coordinates_spread_over_positions(name: str, x64: None) -> None:
     trace, numbers = reference(name)
     found = jax.jit(lambda t: amplification_by_coordinate(t, delimiters=DELIMITERS))(trace)
-    classes = np.asarray(position_classes(trace, delimiters=DELIMITERS))
+    classes = np.asarray(position_classes(trace, delimiters=DELIMITERS).members)
     for site in range(n_sites(CASES[name])):
         for c in range(3):
             for k in (0, CASES[name].d_model - 1):
@@ -153,7 +153,10 @@ def test_grad_matches_finite_differences(x64: None) -> None:
         _, trace = landed.forward(params, ids, config)
         trace = trace.bind(params)
         found = amplification_statistics(trace, delimiters=[])
-        parts = [write_amplification(trace, "norm_ratio").total(), write_amplification(trace, "write_weighted").total()]
+        parts = [
+            write_amplification(trace, "norm_ratio").by_write.total(),
+            write_amplification(trace, "write_weighted").by_write.total(),
+        ]
         spreads = [found.per_coordinate, found.norm_ratio, found.write_weighted]
         chosen = [part.quantiles[:, [0, 2]] + part.maximum[:, [0, 2], None] for part in spreads]
         return sum(jnp.sum(part) for part in (*parts, *chosen))
@@ -169,7 +172,7 @@ def test_what_is_missing_is_named() -> None:
     _, unbound = run(random_params(SMALL), random_tokens(SMALL), SMALL)
     for call in (
         lambda: amplification_statistics(unbound, delimiters=[]),
-        lambda: write_amplification(unbound, "norm_ratio"),
+        lambda: write_amplification(unbound, "norm_ratio").by_write,
     ):
         with pytest.raises(LandedError, match="bind"):
             call()

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax import RESIDUALS, SOURCES, WRITES, Attribution, LandedError
+from landed_jax import RESIDUALS, SOURCES, WRITES, LandedError
+from landed_jax.analysis.attribution import Attribution
 from landed_jax.analysis.attribution import attribute as attribution
 from landed_jax.analysis.attribution.effects import direct_effect
 from landed_jax.nn.parameters import stack_layers
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
 from tests.reference.landed import every_write, landed_contributions, removed_effects, shares_of_sigma
 from tests.reference.numpy_model import numpy_forward
-from tests.traces import column, real_positions, run, traced, unembedding
+from tests.traces import asked_by, column, real_positions, run, traced, unembedding
 
 
 @pytest.mark.quick
@@ -35,9 +36,12 @@ def test_every_write_equals_brute_force(name: str, read: str, x64: None) -> None
         "each": ({"target": jnp.asarray(own)}, W_U[own]),
         "difference": ({"target": jnp.array([1, 2]), "against": 0}, (W_U[[1, 2]] - W_U[0])[:, None] + 0 * W_U[top]),
         "centred": ({"target": 1, "centred": True}, W_U[1] - W_U.mean(0) + 0 * W_U[top]),
-        "direction": ({"read": landed.read_vector(trace, jnp.asarray(mine), site="final")}, mine + 0 * W_U[top]),
+        "direction": (
+            {"read": landed.resolve(trace, landed.Vector(jnp.asarray(mine), site="final"))},
+            mine + 0 * W_U[top],
+        ),
     }[read]
-    shares = landed.attribute(trace, **arguments)
+    shares = landed.attribute(trace, asked_by(**arguments))
     for b, p in real_positions(trace):
         written, u = every_write(numbers, config, b, p), directions[b, p]
         expected = landed_contributions(written, numbers, u, b, p)
@@ -83,7 +87,7 @@ def test_a_write_that_is_the_whole_stream(x64: None) -> None:
     params = random_params(SMALL, dtype=jnp.float64)
     silent = {"W_O", "W_down"}
     params = jax.tree_util.tree_map_with_path(lambda at, v: v * 0 if at[-1].key in silent else v, params)
-    shares = landed.attribute(traced(SMALL, params=params), target=1)
+    shares = landed.attribute(traced(SMALL, params=params), 1)
     assert shares.direct_effect is not None
     np.testing.assert_allclose(shares.direct_effect.embedding, shares.value, atol=1e-12)
     assert float(jnp.abs(shares.direct_effect.heads).max()) == 0.0
@@ -105,25 +109,25 @@ def test_stacked_parameters_give_the_same(name: str) -> None:
 def test_jit_and_vmap_over_targets() -> None:
     trace = traced(SMALL)
     ids = jnp.arange(5)
-    many = jax.jit(jax.vmap(lambda t: landed.attribute(trace, target=t, against=7)))(ids)
+    many = jax.jit(jax.vmap(lambda t: landed.attribute(trace, t, against=7)))(ids)
     for i in ids:
-        close(jax.tree.map(lambda leaf, i=i: leaf[i], many), landed.attribute(trace, target=i, against=7), atol=2e-6)
+        close(jax.tree.map(lambda leaf, i=i: leaf[i], many), landed.attribute(trace, i, against=7), atol=2e-6)
 
 
 def test_attribution_is_a_function_of_a_trace_argument() -> None:
     trace = traced(SMALL)
-    close(jax.jit(partial(landed.attribute, target=3))(trace), landed.attribute(trace, target=3), atol=1e-6)
+    close(jax.jit(partial(landed.attribute, target=3))(trace), landed.attribute(trace, 3), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_padded_batch_equals_each_prompt_alone(name: str) -> None:
     config = CONFIGS[name]
     params, tokens = random_params(config), random_tokens(config)
-    whole = landed.attribute(traced(config, params=params), target=1)
+    whole = landed.attribute(traced(config, params=params), 1)
     for row in range(2):
         prompt = tokens.ids[row][tokens.mask[row]]
         _, trace = run(params, prompt[None], config, record=WRITES)
-        alone = landed.attribute(trace.bind(params), target=1)
+        alone = landed.attribute(trace.bind(params), 1)
         for part in ("landed", "direct_effect", "sigma_share"):
             for p in range(len(prompt)):
                 padded = column(getattr(whole, part), row, p + tokens.ids.shape[1] - len(prompt))
@@ -131,13 +135,13 @@ def test_padded_batch_equals_each_prompt_alone(name: str) -> None:
 
 
 def test_one_position_equals_all_of_them() -> None:
-    whole = landed.attribute(traced(SMALL, WRITES | SOURCES), target=1)
+    whole = landed.attribute(traced(SMALL, WRITES | SOURCES), 1)
     for trace in (
         traced(SMALL, WRITES | SOURCES, at=jnp.array([3])),
         traced(SMALL, WRITES | SOURCES).select(3),
         traced(SMALL, WRITES | SOURCES).select(-2),
     ):
-        one = landed.attribute(trace, target=1)
+        one = landed.attribute(trace, 1)
         np.testing.assert_allclose(column(one.landed, 1, 0), column(whole.landed, 1, 3), atol=1e-5)
         np.testing.assert_allclose(one.value[:, 0], whole.value[:, 3], atol=1e-5)
         assert one.top(3, position=3, batch=1)[0].landed == pytest.approx(whole.top(3, position=3, batch=1)[0].landed)
@@ -151,14 +155,14 @@ def test_bfloat16_weights_are_cast_not_altered() -> None:
 
 def test_top_is_every_write_in_order() -> None:
     trace = traced(SMALL, WRITES | SOURCES)
-    shares = landed.attribute(trace, target=1)
+    shares = landed.attribute(trace, 1)
     rows = shares.top(10_000, position=-1, batch=1)
     assert len(rows) == 1 + SMALL.n_layers * (SMALL.n_heads + SMALL.d_ff)
     sizes = [abs(row.landed) for row in rows]
     assert sizes == sorted(sizes, reverse=True)
     part, effect = shares.landed, shares.direct_effect
     assert effect is not None
-    split = landed.attribute_by_source(trace, target=1)
+    split = landed.attribute_by_source(trace, 1).landed
     for row in rows:
         if row.kind == "embedding":
             assert row.landed == float(part.embedding[1, 4])
@@ -174,23 +178,23 @@ def test_top_is_every_write_in_order() -> None:
 
 def test_heads_after_the_read_attended_to_nothing_it_hears() -> None:
     trace = traced(SMALL, WRITES | SOURCES | RESIDUALS)
-    shares = landed.attribute(trace, read=landed.read_neuron(trace, 0, 3, "gate"))
+    shares = landed.attribute(trace, landed.Neuron(0, 3, "gate"))
     assert (shares.attended[0] >= 0).all() and (shares.attended[1] == -1).all()
     assert {row.attended is None for row in shares.top(100) if row.kind == "head" and row.layer == 1} == {True}
 
 
 def test_two_neurons_of_a_layer_share_a_program() -> None:
     trace = traced(SMALL, WRITES | SOURCES | RESIDUALS)
-    first = landed.attribute(trace, read=landed.read_neuron(trace, 0, 3, "gate"))
+    first = landed.attribute(trace, landed.Neuron(0, 3, "gate"))
     programs = attribution._attribute._cache_size()
-    second = landed.attribute(trace, read=landed.read_neuron(trace, 0, 4, "up"))
+    second = landed.attribute(trace, landed.Neuron(0, 4, "up"))
     assert attribution._attribute._cache_size() == programs
     assert not np.array_equal(first.value, second.value)
 
 
 def test_top_amplification_is_the_next_landings_median() -> None:
     trace = traced(SMALL)
-    for row in landed.attribute(trace, target=1).top(50, batch=0):
+    for row in landed.attribute(trace, 1).top(50, batch=0):
         site = 0 if row.layer is None else 2 * row.layer + (1 if row.kind == "head" else 2)
         expected = np.median(np.abs(trace.gamma[site]) / trace.sigma[site, 0, 4])
         assert row.amplification == pytest.approx(expected, rel=1e-6)
@@ -204,39 +208,42 @@ def test_top_amplification_is_the_next_landings_median() -> None:
         ({"target": " Rome"}, "no tokenizer"),
         ({"target": jnp.array([1, 2, 3])}, "fit neither"),
         ({"target": 1, "against": 2, "centred": True}, "centred already"),
-        ({"target": 1, "read": landed.Read(jnp.ones((1, 1, 12)), jnp.ones((1, 1)), jnp.zeros((1, 1)))}, "either read"),
+        (
+            {"target": 1, "read": landed.reads.Read(jnp.ones((1, 1, 12)), jnp.ones((1, 1)), jnp.zeros((1, 1)))},
+            "either read",
+        ),
     ],
 )
 def test_bad_arguments_say_so(arguments: dict, message: str) -> None:
     with pytest.raises(LandedError, match=message):
-        landed.attribute(traced(SMALL), **arguments)
+        landed.attribute(traced(SMALL), asked_by(**arguments))
 
 
 @pytest.mark.parametrize("vector", [jnp.ones(11), jnp.ones((3, 1, 12)), jnp.ones((1, 1, 1, 12))])
 def test_a_vector_of_another_shape_is_refused(vector: jax.Array) -> None:
     with pytest.raises(LandedError, match="shape"):
-        landed.read_vector(traced(SMALL), vector, site="final")
+        landed.resolve(traced(SMALL), landed.Vector(vector, site="final"))
 
 
 def test_bad_traces_say_so() -> None:
     _, trace = run(random_params(SMALL), random_tokens(SMALL), SMALL, record=WRITES)
     with pytest.raises(LandedError, match="bind"):
-        landed.attribute(trace, target=1)
+        landed.attribute(trace, 1)
     with pytest.raises(LandedError, match=r"did not record neuron: add WRITES \(or HookPoint.NEURON\) to record="):
-        landed.attribute(traced(SMALL, WRITES - {landed.HookPoint.NEURON}), target=1)
-    shares = landed.attribute(traced(SMALL), target=1)
+        landed.attribute(traced(SMALL, WRITES - {landed.HookPoint.NEURON}), 1)
+    shares = landed.attribute(traced(SMALL), 1)
     with pytest.raises(LandedError, match="padding"):
         shares.top(3, batch=1, position=0)
     with pytest.raises(LandedError, match="no prompt 2"):
         shares.top(3, batch=2)
     with pytest.raises(LandedError, match="not recorded"):
-        landed.attribute(traced(SMALL, at=jnp.array([3])), target=1).top(3, position=0)
+        landed.attribute(traced(SMALL, at=jnp.array([3])), 1).top(3, position=0)
 
 
 def test_top_reads_the_last_real_token_of_a_prompt_padded_on_the_right() -> None:
     params = random_params(SMALL)
     ids, mask = jnp.array([[1, 5, 2], [3, 8, 0]]), jnp.array([[True] * 3, [True, True, False]])
     _, trace = run(params, landed.Tokens(ids, mask), SMALL, record=WRITES)
-    shares = landed.attribute(trace.bind(params), target=1)
+    shares = landed.attribute(trace.bind(params), 1)
     assert [row.position for row in shares.top(2, batch=1)] == [1, 1]
     assert [row.position for row in shares.top(2, batch=0)] == [2, 2]

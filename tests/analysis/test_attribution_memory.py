@@ -22,13 +22,13 @@ FACTORS = CONFIG.n_layers * LENGTH * CONFIG.d_ff * 4
 def held(at: list[int] | None, config: ModelConfig = CONFIG, *, effects: bool = False) -> int:
     """Bytes of the temporary values of one attribution."""
 
-    def run(params: dict, ids: jax.Array, norms: landed.OutputNorms) -> Any:
+    def run(params: dict, ids: jax.Array, norms: landed.nn.OutputNorms) -> Any:
         _, trace = landed.forward(params, ids, config, at=at)
         shares = landed.attribute(trace.bind(params), effects=effects, norms=norms)
         return [part and part.neurons for part in (shares.landed, shares.direct_effect, shares.sigma_share)]
 
     params = jax.eval_shape(lambda: random_params(config))
-    shapes = params, jax.ShapeDtypeStruct((1, LENGTH), jnp.int32), jax.eval_shape(landed.output_norms, params)
+    shapes = params, jax.ShapeDtypeStruct((1, LENGTH), jnp.int32), jax.eval_shape(landed.writes.output_norms, params)
     needs = jax.jit(run).lower(*shapes).compile().memory_analysis()
     assert needs is not None
     return needs.temp_size_in_bytes
@@ -57,8 +57,8 @@ def test_one_position_holds_one_layer() -> None:
     "analysis",
     [
         landed.closure_error,
-        lambda trace: landed.write_amplification(trace, "norm_ratio"),
-        lambda trace: landed.token_contributions(trace, 3),
+        lambda trace: landed.scale.write_amplification(trace, "norm_ratio").by_write,
+        lambda trace: landed.attribution.token_contributions(trace, 3),
     ],
     ids=["closure_error", "write_amplification", "token_contributions"],
 )
@@ -81,7 +81,7 @@ def test_memory_does_not_grow_with_the_square_of_the_length() -> None:
     params, ids = jax.eval_shape(lambda: random_params(config)), jax.ShapeDtypeStruct((1, 8192), jnp.int32)
 
     def run(params: dict, ids: jax.Array) -> Any:
-        found = landed.attribute_streaming(params, ids, config, landed.top_writes(10), passes=2)
+        found = landed.attribute_streaming(params, ids, config, landed.reduce.top_writes(10), passes=2)
         return found.reduced.landed
 
     needs = jax.jit(run).lower(params, ids).compile().memory_analysis()

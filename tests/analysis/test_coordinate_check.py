@@ -96,8 +96,8 @@ def test_equal_logits_stand_in_the_order_of_their_ids() -> None:
 
 def test_a_neurons_own_bias_stays_with_both_parts() -> None:
     trace = traced("biased")
-    read = landed.read_neuron(trace, 1, 3, "gate")
-    found = checked(trace, read=read, count=4)
+    read = landed.resolve(trace, landed.Neuron(1, 3, "gate"))
+    found = checked(trace, read, count=4)
     assert float(jnp.abs(read.offset)[0, 0]) > 0
     np.testing.assert_allclose(found.whole.value, read.value, atol=1e-5)
     np.testing.assert_allclose(found.kept.value + found.ablated.value - read.offset, read.value, atol=1e-5)
@@ -119,11 +119,11 @@ def test_checks_under_vmap_over_counts_and_targets() -> None:
     trace = traced("small")
     counts = jnp.array([0, 2, 7])
     many = jax.jit(jax.vmap(lambda n: check_coordinates(trace, 3, count=n)))(counts)
-    targets = jax.jit(jax.vmap(lambda t: check_coordinates(trace, t, against=0, fraction=0.5)))(counts)
+    targets = jax.jit(jax.vmap(lambda t: check_coordinates(trace, landed.Logit(t, against=0), fraction=0.5)))(counts)
     for i, n in enumerate(counts.tolist()):
         for found, alone in (
             (many, checked(trace, jnp.asarray(3), count=n)),
-            (targets, checked(trace, jnp.asarray(n), against=jnp.asarray(0), fraction=0.5)),
+            (targets, checked(trace, landed.Logit(jnp.asarray(n), against=jnp.asarray(0)), fraction=0.5)),
         ):
             for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(alone), strict=True):
                 np.testing.assert_allclose(x[i], y, atol=1e-5)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import landed_jax as landed
-from landed_jax import Coordinates, LandedError
+from landed_jax import LandedError
+from landed_jax.analysis.basis import Coordinates
 from tests.coordinates import settled
 from tests.models import SMALL, random_params, random_tokens
 
@@ -35,14 +36,12 @@ def test_count_is_the_first_to_reach(values: list[float], fraction: float) -> No
 def test_contributions_sum_to_the_logit() -> None:
     params = random_params(SMALL)
     logits, trace = jax.jit(landed.forward, static_argnums=2)(params, random_tokens(SMALL), SMALL)
-    found = landed.coordinates(trace.bind(params), target=3, against=1)
+    found = landed.coordinates(trace.bind(params), landed.Logit(3, against=1))
     np.testing.assert_allclose(found.contributions.sum(-1), logits[..., 3] - logits[..., 1], atol=1e-5)
-    many = jax.vmap(lambda t: landed.coordinates(trace.bind(params), target=t).count(0.9))(jnp.arange(4))
-    one = landed.coordinates(trace.bind(params), target=2).count(0.9)
+    many = jax.vmap(lambda t: landed.coordinates(trace.bind(params), t).count(0.9))(jnp.arange(4))
+    one = landed.coordinates(trace.bind(params), 2).count(0.9)
     np.testing.assert_array_equal(many[2], one)
-    np.testing.assert_array_equal(
-        jax.jit(lambda t: landed.coordinates(t, target=2).count(0.9))(trace.bind(params)), one
-    )
+    np.testing.assert_array_equal(jax.jit(lambda t: landed.coordinates(t, 2).count(0.9))(trace.bind(params)), one)
 
 
 @pytest.mark.quick

@@ -43,7 +43,7 @@ def loud_params(config: ModelConfig, kind: str, times: float) -> dict:
 def check(config: ModelConfig, params: dict, hold, name: tuple) -> None:
     """Every write's effect; the loud one's to an error that grows as σ/σ′, not as its square."""
     trace = traced(config, params=hold(params))
-    effects = landed.attribute(trace, target=1).direct_effect
+    effects = landed.attribute(trace, 1).direct_effect
     assert effects is not None
     numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
     u = np.asarray(params["unembed" if "unembed" in params else "embed"].get("W_U", params["embed"]["W_E"])[1])
@@ -74,8 +74,8 @@ def test_a_loud_bias_in_stacked_parameters() -> None:
 
 def test_vmap_over_targets_mends_as_well() -> None:
     trace = traced(TINY_EPS, params=loud_params(TINY_EPS, "neuron", 3e3))
-    effects = landed.attribute(trace, target=1).direct_effect
-    mapped = jax.vmap(lambda t: landed.attribute(trace, target=t).direct_effect)(jnp.array([1, 2]))
+    effects = landed.attribute(trace, 1).direct_effect
+    mapped = jax.vmap(lambda t: landed.attribute(trace, t).direct_effect)(jnp.array([1, 2]))
     assert effects is not None and mapped is not None
     np.testing.assert_allclose(mapped.neurons[0], effects.neurons, rtol=1e-4, atol=1e-4)
 
@@ -96,12 +96,12 @@ def test_nothing_else_is_written_and_sigma_is_that_of_epsilon(size: float) -> No
     silent = {"W_O", "W_down"}
     params = jax.tree_util.tree_map_with_path(lambda at, v: v * 0 if at[-1].key in silent else v, params)
     trace = traced(TINY_EPS, params=params)
-    shares = landed.attribute(trace, target=1)
+    shares = landed.attribute(trace, 1)
     assert shares.direct_effect is not None
     ratio = trace.sigma[-1] / TINY_EPS.norm_eps**0.5
     assert bool((jnp.abs(shares.direct_effect.embedding - shares.value) < 1e-6 * ratio).all())
     # Where σ/σ′ is so large that this says little, the effect as a group of one still has all its digits.
-    alone = group_effect(trace, write_group(TINY_EPS, [Write("embedding")]), target=1)
+    alone = group_effect(trace, 1, group=write_group(TINY_EPS, [Write("embedding")]))
     np.testing.assert_allclose(alone.effect, shares.value, rtol=1e-6)
 
 
@@ -113,7 +113,7 @@ def test_grad_matches_finite_differences_on_both_sides(times: float, x64: None) 
     @jax.jit
     def effect(size: jax.Array) -> jax.Array:
         scaled = dataclasses.replace(trace, sown={**trace.sown, "neuron": trace.sown["neuron"] * size})
-        found = landed.attribute(scaled, target=1, against=2).direct_effect
+        found = landed.attribute(scaled, 1, against=2).direct_effect
         assert found is not None
         return found.neurons[0, 1, 3, 3] + found.heads[1, 1, 3, 0]
 
@@ -122,10 +122,10 @@ def test_grad_matches_finite_differences_on_both_sides(times: float, x64: None) 
 
 
 def test_sigma_mediated_is_effect_less_landed() -> None:
-    shares = landed.attribute(traced(SMALL), target=1)
+    shares = landed.attribute(traced(SMALL), 1)
     assert shares.direct_effect is not None
     for name in ("embedding", "heads", "neurons", "attn_bias", "mlp_bias"):
         mine, effect, part = (getattr(p, name) for p in (shares.sigma_mediated, shares.direct_effect, shares.landed))
         np.testing.assert_array_equal(mine, effect - part)
     with pytest.raises(landed.LandedError, match="effects=True"):
-        _ = landed.attribute(traced(SMALL), target=1, effects=False).sigma_mediated
+        _ = landed.attribute(traced(SMALL), 1, effects=False).sigma_mediated

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax import RESIDUALS, WRITES, HookPoint, LandedError, PerWrite, Trace, Write
+from landed_jax import RESIDUALS, WRITES, HookPoint, LandedError, Trace, Write
 from landed_jax.analysis.attribution.groups import GroupEffect, group_effect, layer_group, summed_writes, write_group
+from landed_jax.nn import PerWrite
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
 from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import numpy_forward
-from tests.traces import column, real_positions, run, traced
+from tests.traces import asked_by, column, real_positions, run, traced
 
 MIXED = [Write("embedding"), Write("head", 0, 1), Write("neuron", 0, 4), Write("neuron", 0, 6), Write("mlp_bias", 0)]
 SMALL_TRACE = WRITES | RESIDUALS
@@ -25,7 +26,7 @@ SMALL_TRACE = WRITES | RESIDUALS
 def random_group(trace: Trace, seed: int = 0) -> PerWrite:
     """A fraction of every write, another at each position."""
     random = np.random.default_rng(seed)
-    like = landed.attribute(trace, target=0, effects=False).landed
+    like = landed.attribute(trace, 0, effects=False).landed
     return jax.tree.map(lambda leaf: jnp.asarray(random.uniform(-0.5, 1.5, leaf.shape)), like)
 
 
@@ -59,8 +60,8 @@ def test_groups_equal_brute_force_at_a_first_a_middle_and_the_last_site(name: st
     vector = np.random.default_rng(1).standard_normal(config.d_model)
     for index in ({"stacked": 0, "biased": 3}.get(name, 1), n_sites(config) - 1):
         site = site_names(config)[index]
-        read = landed.read_vector(trace, jnp.asarray(vector), site=site)
-        found = jax.jit(jax.vmap(lambda g, read=read: group_effect(trace, g, read=read)))(many)
+        read = landed.resolve(trace, landed.Vector(jnp.asarray(vector), site=site))
+        found = jax.jit(jax.vmap(lambda g, read=read: group_effect(trace, read, group=g)))(many)
         for g, group in enumerate(groups):
             for b, p in real_positions(trace):
                 expected = by_brute_force(numbers, config, column(group, b, p), vector, index, b, p)
@@ -73,7 +74,7 @@ def test_groups_equal_brute_force_at_a_first_a_middle_and_the_last_site(name: st
 @pytest.mark.parametrize("arguments", [{"target": jnp.array([1, 2]), "against": 0}, {"centred": True}])
 def test_a_group_of_one_is_that_writes_direct_effect(arguments: dict, x64: None) -> None:
     trace = traced(BIASED, params=random_params(BIASED, dtype=jnp.float64))
-    shares = landed.attribute(trace, **arguments)
+    shares = landed.attribute(trace, asked_by(**arguments))
     assert shares.direct_effect is not None
     effects = shares.direct_effect
     for write, expected in (
@@ -83,7 +84,7 @@ def test_a_group_of_one_is_that_writes_direct_effect(arguments: dict, x64: None)
         (Write("attn_bias", 1), effects.attn_bias[1]),
         (Write("mlp_bias", 0), effects.mlp_bias[0]),
     ):
-        found = group_effect(trace, write_group(BIASED, [write, write]), **arguments)
+        found = group_effect(trace, asked_by(**arguments), group=write_group(BIASED, [write, write]))
         np.testing.assert_allclose(found.effect, expected, atol=1e-9)
         np.testing.assert_array_equal(found.value, shares.value)
 
@@ -100,10 +101,10 @@ def test_a_layer_group_is_what_the_layer_wrote(part: str, x64: None) -> None:
 
 def test_without_any_write_nothing_is_left() -> None:
     trace = traced(BIASED)
-    found = group_effect(trace, layer_group(BIASED, 0).map(jnp.ones_like), target=1)
+    found = group_effect(trace, 1, group=layer_group(BIASED, 0).map(jnp.ones_like))
     np.testing.assert_allclose(found.effect, found.value, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(found.sigma_without, BIASED.norm_eps**0.5, rtol=1e-6)
-    kept = group_effect(trace, layer_group(BIASED, 0).map(jnp.zeros_like), target=1)
+    kept = group_effect(trace, 1, group=layer_group(BIASED, 0).map(jnp.zeros_like))
     np.testing.assert_array_equal(kept.effect, 0 * kept.value)
     np.testing.assert_allclose(kept.sigma_without, kept.sigma, rtol=1e-6)
 
@@ -116,7 +117,7 @@ def test_float32_keeps_its_digits_when_little_stays(size: float) -> None:
         lambda at, v: v * size if at[-1].key in output else v, random_params(config)
     )
     trace = traced(config, params=params)
-    found = group_effect(trace, write_group(config, [Write("embedding")]), target=1)
+    found = group_effect(trace, 1, group=write_group(config, [Write("embedding")]))
     numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
     only_embedding = np.eye(len(every_write(numbers, config, 0, 4).vectors))[0]
     vector = np.asarray(params["unembed"]["W_U"][1], np.float64)
@@ -131,7 +132,7 @@ def test_float32_keeps_the_digits_of_a_small_effect() -> None:
     params["layers"]["1"]["mlp"]["W_down"] = params["layers"]["1"]["mlp"]["W_down"] * 1e-5
     trace = traced(SMALL, params=params)
     group = write_group(SMALL, [Write("neuron", 1, 3), Write("neuron", 1, 5)])
-    found = group_effect(trace, group, target=1)
+    found = group_effect(trace, 1, group=group)
     numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, SMALL)
     vector = np.asarray(params["unembed"]["W_U"][1], np.float64)
     for b, p in real_positions(trace):
@@ -149,7 +150,7 @@ def test_grad_over_the_fraction_removed_matches_finite_differences(x64: None) ->
     @jax.jit
     def effect(fraction: jax.Array) -> jax.Array:
         mine = changed.map(lambda weight, other: 1 - fraction * weight - 0.02 * other, fixed)
-        return group_effect(trace, mine, target=1, against=2).effect[1, 3]
+        return group_effect(trace, landed.Logit(1, against=2), group=mine).effect[1, 3]
 
     for fraction in (0.02, 0.9):  # with little left, and with much
         slope = jax.grad(effect)(fraction)
@@ -160,10 +161,10 @@ def test_grad_over_the_fraction_removed_matches_finite_differences(x64: None) ->
 def test_a_padded_bfloat16_batch_equals_a_prompt_of_one_token() -> None:
     params = random_params(SMALL, dtype=jnp.bfloat16)
     group = write_group(SMALL, [Write("head", 1, 0), Write("neuron", 0, 2)])
-    whole = group_effect(traced(SMALL, params=params), group, target=1)
+    whole = group_effect(traced(SMALL, params=params), 1, group=group)
     prompt = random_tokens(SMALL).ids[1, 2:3]  # the second prompt's first token
     _, trace = run(params, prompt[None], SMALL, at=jnp.array([-1]))
-    alone = group_effect(trace.bind(params), group, target=1)
+    alone = group_effect(trace.bind(params), 1, group=group)
     np.testing.assert_allclose(alone.effect[0, 0], whole.effect[1, 2], atol=1e-5)
 
 
@@ -172,7 +173,7 @@ def test_an_edited_write_shows_in_the_closure_error() -> None:
     edits = {HookPoint.MLP_WRITE: lambda value, layer: value + 1.0}
     forward = jax.jit(lambda p: landed.forward(p, random_tokens(SMALL), SMALL, edits=edits))
     _, trace = forward(params)
-    found: GroupEffect = group_effect(trace.bind(params), write_group(SMALL, MIXED), target=1)
+    found: GroupEffect = group_effect(trace.bind(params), 1, group=write_group(SMALL, MIXED))
     assert float(found.closure_error.min()) > 1e-2
 
 
@@ -187,9 +188,9 @@ def test_groups_that_cannot_be_say_so() -> None:
         layer_group(SMALL, 0, "gate")  # pyright: ignore[reportArgumentType]
     trace = traced(SMALL)
     with pytest.raises(LandedError, match="does not broadcast to"):
-        group_effect(trace, write_group(BIASED, [Write("embedding")]), target=1)
+        group_effect(trace, 1, group=write_group(BIASED, [Write("embedding")]))
     with pytest.raises(LandedError, match="bind"):
-        group_effect(dataclasses.replace(trace, params=None), write_group(SMALL, MIXED), target=1)
-    read = landed.Read(jnp.ones((1, 1, 12)), jnp.ones((2, 5)), jnp.zeros((1, 1)), site=site_names(SMALL)[1])
+        group_effect(dataclasses.replace(trace, params=None), 1, group=write_group(SMALL, MIXED))
+    read = landed.reads.Read(jnp.ones((1, 1, 12)), jnp.ones((2, 5)), jnp.zeros((1, 1)), site=site_names(SMALL)[1])
     with pytest.raises(LandedError, match="did not record mlp_residual"):
-        group_effect(trace, write_group(SMALL, MIXED), read=read)
+        group_effect(trace, read, group=write_group(SMALL, MIXED))

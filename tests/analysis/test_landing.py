@@ -17,6 +17,7 @@ from landed_jax.nn.stream_order import site_names
 from tests.models import BIASED, CONFIGS, SMALL, configs, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import numpy_forward
+from tests.traces import asked_by
 
 RECORD = WRITES | NORMED | SOURCES
 closure = jax.jit(landed.closure_error)
@@ -77,7 +78,7 @@ def check_closure(config: ModelConfig, seed: int, lengths: tuple[int, ...], dtyp
     params = random_params(config, seed, dtype)
     tokens = random_tokens(config, seed, lengths)
     trace = traced(config, params, tokens, dtype)
-    error, heard = np.asarray(closure(trace)), np.asarray(trace.normed)
+    error, heard = np.asarray(closure(trace).error), np.asarray(trace.normed)
     assert error.shape == (2 * config.n_layers + 1, len(lengths), max(lengths))
     rounding = bar * size_of_terms(trace, params).max(-1)
     np.testing.assert_array_less(error * np.abs(heard).max(-1), rounding + np.finfo(dtype).tiny)
@@ -124,8 +125,8 @@ def test_a_source_tokens_write_is_its_part_of_the_head() -> None:
     trace = traced(SMALL, random_params(SMALL), random_tokens(SMALL))
     for layer, head in ((0, 1), (1, 3)):
         parts = [Write("head", layer, head, source=k) for k in range(5)]
-        whole = landed.write_vector(trace, Write("head", layer, head))
-        np.testing.assert_allclose(sum(landed.write_vector(trace, part) for part in parts), whole, atol=1e-6)
+        whole = landed.writes.write_vector(trace, Write("head", layer, head))
+        np.testing.assert_allclose(sum(landed.writes.write_vector(trace, part) for part in parts), whole, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -134,11 +135,11 @@ def test_by_source_sums_to_the_heads_and_equals_brute_force(name: str, x64: None
     params, tokens = random_params(config, dtype=jnp.float64), random_tokens(config)
     trace = traced(config, params, tokens)
     for arguments in ({"target": 1}, {"target": jnp.array([1, 2]), "against": 0}, {}):
-        split = np.asarray(landed.attribute_by_source(trace, **arguments))
-        heads = landed.attribute(trace, **arguments, effects=False).landed.heads
+        split = np.asarray(landed.attribute_by_source(trace, asked_by(**arguments)).landed)
+        heads = landed.attribute(trace, asked_by(**arguments), effects=False).landed.heads
         np.testing.assert_allclose(split.sum(-1), heads, atol=1e-12)
     numbers = numpy_forward(params, tokens.ids, tokens.mask, config)
-    split = np.asarray(landed.attribute_by_source(trace, target=1))
+    split = np.asarray(landed.attribute_by_source(trace, 1).landed)
     W_U = params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"]
     read = np.asarray(W_U[1]) * numbers["gamma"][-1] / numbers["sigma"][-1, 0, 4]
     for layer in range(config.n_layers):
@@ -192,4 +193,4 @@ def test_a_site_that_is_not_there() -> None:
 def test_a_zero_embedding_on_padding_closes() -> None:
     params = random_params(SMALL)
     params["embed"]["W_E"] = params["embed"]["W_E"].at[0].set(0.0)
-    assert float(closure(traced(SMALL, params, random_tokens(SMALL))).max()) < 1e-5
+    assert float(closure(traced(SMALL, params, random_tokens(SMALL))).error.max()) < 1e-5

@@ -18,6 +18,7 @@ from landed_jax.nn.stream_order import site_names
 from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import Arrays, numpy_forward
+from tests.traces import asked_by
 
 RECORD = WRITES | RESIDUALS
 # Of one layer, with every bias: enough where what is tested is a transform or an argument, and it compiles quickly.
@@ -82,9 +83,12 @@ def test_both_lenses_and_their_parts_equal_brute_force(name: str, read: str, hol
         "top": ({}, W_U[top]),
         "difference": ({"target": jnp.array([1, 2]), "against": 0}, (W_U[[1, 2]] - W_U[0])[:, None] + 0 * W_U[top]),
         "centred": ({"target": 1, "centred": True}, W_U[1] - W_U.mean(0) + 0 * W_U[top]),
-        "vector": ({"read": landed.read_vector(trace, jnp.asarray(mine), site="final")}, mine + 0 * W_U[top]),
+        "vector": (
+            {"read": landed.resolve(trace, landed.Vector(jnp.asarray(mine), site="final"))},
+            mine + 0 * W_U[top],
+        ),
     }[read]
-    lens = logit_lens(trace, **arguments)
+    lens = logit_lens(trace, asked_by(**arguments))
     for b, p in np.argwhere(np.asarray(trace.tokens.mask)):
         check(lens, numbers, config, directions[b, p], b, p, p)
         final = numbers["residual"][-1, b, p] * numbers["gamma"][-1] / numbers["sigma"][-1, b, p] @ directions[b, p]
@@ -98,7 +102,7 @@ def test_both_lenses_and_their_parts_equal_brute_force(name: str, read: str, hol
 @pytest.mark.parametrize(("name", "hold"), HELD)
 def test_closes_in_float32_at_every_site(name: str, hold: Hold) -> None:
     config = CONFIGS[name]
-    lens = logit_lens(traced(config, hold(random_params(config))), target=1, against=2)
+    lens = logit_lens(traced(config, hold(random_params(config))), landed.Logit(1, against=2))
     size = jnp.sum(jnp.abs(lens.own_sigma_contributions), axis=1)
     assert float((lens.own_sigma_error / size).max()) <= 1e-5
     size = jnp.cumsum(jnp.abs(lens.final_sigma_contributions), axis=0)
@@ -108,7 +112,7 @@ def test_closes_in_float32_at_every_site(name: str, hold: Hold) -> None:
 
 def test_the_increments_are_the_attributions_layers() -> None:
     trace = traced(SMALL, random_params(SMALL))
-    lens, shares = logit_lens(trace, target=3, against=5), landed.attribute(trace, target=3, against=5).landed
+    lens, shares = logit_lens(trace, landed.Logit(3, against=5)), landed.attribute(trace, 3, against=5).landed
     assert lens.sites == site_names(SMALL)
     assert lens.groups[0] == "embedding" and len(lens.groups) == n_sites(SMALL)
     steps = jnp.diff(lens.final_sigma, axis=0)
@@ -131,7 +135,7 @@ def test_one_recorded_position(position: int, lengths: tuple[int, ...], x64: Non
     trace = traced(BIASED, params, lengths, at=jnp.array([position]))
     W_U = rows(params)
     for b in range(2):
-        check(logit_lens(trace, target=4, against=1), numbers, BIASED, W_U[4] - W_U[1], b, 0, position)
+        check(logit_lens(trace, landed.Logit(4, against=1)), numbers, BIASED, W_U[4] - W_U[1], b, 0, position)
         found = lens_top_tokens(trace, k=3)
         np.testing.assert_array_equal(found.ids[:, b, 0], ranked(numbers, W_U, b, position)[:, :3])
 
@@ -160,7 +164,7 @@ def test_top_tokens_and_the_lens_of_them_agree() -> None:
     trace = traced(SMALL, random_params(SMALL))
     found = lens_top_tokens(trace, k=2)
     for site, rank in ((0, 1), (3, 0)):
-        lens = logit_lens(trace, target=found.ids[site, ..., rank])
+        lens = logit_lens(trace, found.ids[site, ..., rank])
         np.testing.assert_allclose(lens.own_sigma[site], found.own_sigma[site, ..., rank], atol=1e-5)
         np.testing.assert_allclose(lens.final_sigma[site], found.final_sigma[site, ..., rank], atol=1e-5)
 
@@ -186,10 +190,10 @@ def test_jit_and_vmap_over_prompts_and_over_targets() -> None:
 
     def both(row: jax.Array, target: jax.Array) -> tuple[LogitLens, LensTokens]:
         trace = landed.forward(params, row[None], SHORT, record=RECORD)[1].bind(params)
-        return logit_lens(trace, target, against=7), lens_top_tokens(trace, k=3)
+        return logit_lens(trace, landed.Logit(target, against=7)), lens_top_tokens(trace, k=3)
 
     trace = run(params, ids, SHORT, record=RECORD)[1].bind(params)
-    lens, top = logit_lens(trace, 2, against=7), lens_top_tokens(trace, k=3)
+    lens, top = logit_lens(trace, landed.Logit(2, against=7)), lens_top_tokens(trace, k=3)
     lenses, tops = jax.jit(jax.vmap(jax.vmap(both, (None, 0)), (0, None)))(ids, jnp.arange(4))
     for field in ("own_sigma", "final_sigma", "own_sigma_contributions", "final_sigma_contributions"):
         each = jnp.moveaxis(getattr(lenses, field)[:, 2, ..., 0, :], 0, -2)
@@ -207,7 +211,7 @@ def test_grad_matches_finite_differences(x64: None) -> None:
     def reduced(h: jax.Array) -> jax.Array:
         moved = jax.tree.map(lambda v, s: v + h * s, params, step)
         trace = landed.forward(moved, jnp.array([[1, 0, 5]]), SHORT, record=RECORD)[1].bind(moved)
-        lens, top = logit_lens(trace, target=3, against=4), lens_top_tokens(trace, k=2)
+        lens, top = logit_lens(trace, landed.Logit(3, against=4)), lens_top_tokens(trace, k=2)
         return sum(
             jnp.sin(v).sum() for v in (lens.own_sigma, lens.own_sigma_contributions, lens.final_sigma, top.own_sigma)
         )
@@ -222,7 +226,7 @@ def test_an_edited_stream_shows_in_the_errors() -> None:
     edits = {landed.HookPoint.MLP_RESIDUAL: lambda x, layer: jnp.where(layer == 1, x + 0.5, x)}
     edited = jax.jit(lambda p, tokens: landed.forward(p, tokens, SMALL, record=RECORD, edits=edits)[1])
     trace = edited(params, random_tokens(SMALL))
-    lens = logit_lens(trace.bind(params), target=1, against=3)
+    lens = logit_lens(trace.bind(params), landed.Logit(1, against=3))
     for error in (lens.own_sigma_error, lens.final_sigma_error):
         assert float(error[:3].max()) < 1e-5 < 1e-3 < float(error[3].min())
 
@@ -230,7 +234,7 @@ def test_an_edited_stream_shows_in_the_errors() -> None:
 def test_bfloat16_weights_are_cast_not_altered() -> None:
     narrow = random_params(SHORT, dtype=jnp.bfloat16)
     wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), narrow)
-    one, other = (logit_lens(traced(SHORT, p), target=1, against=2) for p in (narrow, wide))
+    one, other = (logit_lens(traced(SHORT, p), landed.Logit(1, against=2)) for p in (narrow, wide))
     np.testing.assert_allclose(one.own_sigma, other.own_sigma, atol=1e-5)
     one, other = (lens_top_tokens(traced(SHORT, p), k=SHORT.vocab_size) for p in (narrow, wide))
     np.testing.assert_allclose(one.final_sigma, other.final_sigma, atol=1e-5)
@@ -238,13 +242,13 @@ def test_bfloat16_weights_are_cast_not_altered() -> None:
 
 def test_bad_arguments_say_so() -> None:
     trace = traced(SMALL, random_params(SMALL))
-    read = landed.read_vector(trace, jnp.ones(SMALL.d_model), site="1.attn")
+    read = landed.resolve(trace, landed.Vector(jnp.ones(SMALL.d_model), site="1.attn"))
     with pytest.raises(LandedError, match=r"read at 1\.attn"):
-        logit_lens(trace, read=read)
+        logit_lens(trace, read)
     for k in (0, 14):
         with pytest.raises(LandedError, match="holds 13"):
             lens_top_tokens(trace, k=k)
     without = traced(SMALL, random_params(SMALL), record=WRITES)
-    for function in (lambda t: logit_lens(t, target=1), lens_top_tokens):
+    for function in (lambda t: logit_lens(t, 1), lens_top_tokens):
         with pytest.raises(LandedError, match="did not record attn_residual"):
             function(without)

@@ -15,7 +15,7 @@ from landed_jax.nn.parameters import stack_layers
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
 from tests.reference.landed import every_write, landed_contributions
 from tests.reference.numpy_model import numpy_forward
-from tests.traces import column, real_positions, run, traced, unembedding
+from tests.traces import asked_by, column, real_positions, run, traced, unembedding
 
 
 def removed(numbers: dict, config: ModelConfig, W_U: np.ndarray, token: int, b: int, p: int) -> np.ndarray:
@@ -38,7 +38,7 @@ def test_equals_brute_force(name: str, chunk: int | None, x64: None) -> None:
     numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
     W_U, top = unembedding(params), numbers["logits"].argmax(-1)
     target = {} if name == "small" else {"target": jnp.array([1, 2])}
-    found = attribute_log_probability(trace, **target, chunk=chunk)
+    found = attribute_log_probability(trace, asked_by(**target), chunk=chunk)
     for b, p in real_positions(trace):
         token = int(top[b, p]) if name == "small" else b + 1
         log_p = log_softmax(numbers["logits"][b, p])
@@ -64,7 +64,7 @@ def test_float32_keeps_small_effects_and_survives_large_ones(size: float) -> Non
     params["layers"]["1"]["mlp"]["W_down"] = down.at[:, 3].multiply(size)
     params["unembed"]["W_U"] = params["unembed"]["W_U"] * 10  # sharp, so that large changes are changes by many nats
     trace = traced(SMALL, params=params)
-    found = attribute_log_probability(trace, target=1, chunk=4)
+    found = attribute_log_probability(trace, 1, chunk=4)
     numbers, W_U = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, SMALL), unembedding(params)
     for b, p in real_positions(trace):
         loud = every_write(numbers, SMALL, b, p).names.index(("neuron", 1, 3))
@@ -79,7 +79,7 @@ def test_float32_keeps_small_effects_and_survives_large_ones(size: float) -> Non
 
 def test_jit_vmap_bfloat16_and_one_position() -> None:
     params = random_params(SMALL, dtype=jnp.bfloat16)
-    whole = attribute_log_probability(traced(SMALL, params=params), target=2)
+    whole = attribute_log_probability(traced(SMALL, params=params), 2)
     prompt = random_tokens(SMALL).ids[1, 2:3]  # the second prompt's first token
     _, trace = run(params, prompt[None], SMALL, at=jnp.array([-1]))
     many = jax.jit(jax.vmap(lambda t: attribute_log_probability(trace.bind(params), t, chunk=3)))(jnp.arange(4))
@@ -96,7 +96,7 @@ def test_grad_matches_finite_differences(x64: None) -> None:
     @jax.jit
     def reduced(size: jax.Array) -> jax.Array:
         scaled = dataclasses.replace(trace, sown={**trace.sown, "head": trace.sown["head"] * size})
-        effect = attribute_log_probability(scaled, target=1, chunk=5).direct_effect
+        effect = attribute_log_probability(scaled, 1, chunk=5).direct_effect
         return effect.heads[1, 1, 3] @ weights[0] + effect.neurons[0, 1, 3] @ weights[1]
 
     slope = jax.grad(reduced)(1.0)
@@ -105,6 +105,6 @@ def test_grad_matches_finite_differences(x64: None) -> None:
 
 def test_what_cannot_be_says_so() -> None:
     with pytest.raises(LandedError, match="at least one token"):
-        attribute_log_probability(traced(SMALL), target=1, chunk=0)
+        attribute_log_probability(traced(SMALL), 1, chunk=0)
     with pytest.raises(LandedError, match="bind"):
-        attribute_log_probability(dataclasses.replace(traced(SMALL), params=None), target=1)
+        attribute_log_probability(dataclasses.replace(traced(SMALL), params=None), 1)

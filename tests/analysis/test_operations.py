@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import landed_jax as landed
-from landed_jax import RESIDUALS, WRITES, LandedError, PerWrite, Trace
+from landed_jax import RESIDUALS, WRITES, LandedError, Trace
 from landed_jax.analysis.attribution.operations import Operations, operations
+from landed_jax.nn import PerWrite
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
@@ -79,7 +80,7 @@ def test_everything_equals_brute_force(name: str, x64: None) -> None:
     trace = traced(config, params)
     numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
     W_U = np.asarray(params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"])
-    found = operations(trace, target=4, against=1)
+    found = operations(trace, landed.Logit(4, against=1))
     for b, p in np.argwhere(np.asarray(trace.tokens.mask)):
         written = every_write(numbers, config, b, p)
         check(found, written.names, landed_contributions(written, numbers, W_U[4] - W_U[1], b, p), b, p)
@@ -91,7 +92,9 @@ def test_one_recorded_position_stacked(position: int, lengths: tuple[int, ...], 
     params, tokens = random_params(BIASED, dtype=jnp.float64), random_tokens(BIASED, lengths=lengths)
     numbers = numpy_forward(params, tokens.ids, tokens.mask, BIASED)
     W_E = np.asarray(params["embed"]["W_E"])
-    found = operations(traced(BIASED, stack_layers(params), lengths, at=jnp.array([position])), target=2, centred=True)
+    found = operations(
+        traced(BIASED, stack_layers(params), lengths, at=jnp.array([position])), landed.Logit(2, centred=True)
+    )
     for b in range(2):
         written = every_write(numbers, BIASED, b, position)
         c = landed_contributions(written, numbers, W_E[2] - W_E.mean(0), b, position)
@@ -102,9 +105,9 @@ def test_a_read_before_the_end_counts_only_what_it_hears(x64: None) -> None:
     params = random_params(BIASED, dtype=jnp.float64)
     trace = traced(BIASED, params, record=WRITES | RESIDUALS)
     numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, BIASED)
-    read = landed.read_neuron(trace, layer=1, index=4, part="gate")
+    read = landed.resolve(trace, landed.Neuron(layer=1, index=4, part="gate"))
     assert float(jnp.abs(read.offset).min()) > 0
-    found, site = operations(trace, read=read), 3
+    found, site = operations(trace, read), 3
     vector = np.asarray(params["layers"]["1"]["mlp"]["W_gate"][4])
     for b, p in np.argwhere(np.asarray(trace.tokens.mask)):
         written = every_write(numbers, BIASED, b, p)
@@ -118,7 +121,7 @@ def test_a_read_before_the_end_counts_only_what_it_hears(x64: None) -> None:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_closes_in_float32(name: str) -> None:
     config = CONFIGS[name]
-    found = operations(traced(config, random_params(config)), target=1, against=2)
+    found = operations(traced(config, random_params(config)), landed.Logit(1, against=2))
     gross = jnp.abs(found.embedding) + found.attn_gross.sum(0) + found.mlp_gross.sum(0)
     assert float((found.closure_error / gross).max()) <= 1e-5
 
@@ -131,16 +134,16 @@ def alike(one: Operations, other: Operations, atol: float = 0.0) -> None:
 
 def test_an_attribution_gives_the_same_as_its_trace() -> None:
     trace = traced(SMALL, random_params(SMALL))
-    shares = landed.attribute(trace, target=3, against=7, effects=False)
-    alike(operations(shares), operations(trace, target=3, against=7))
+    shares = landed.attribute(trace, 3, against=7, effects=False)
+    alike(operations(shares), operations(trace, landed.Logit(3, against=7)))
 
 
 @functools.cache
-def some_shares() -> landed.Attribution:
-    return landed.attribute(traced(SMALL, random_params(SMALL)), target=3, effects=False)
+def some_shares() -> landed.attribution.Attribution:
+    return landed.attribute(traced(SMALL, random_params(SMALL)), 3, effects=False)
 
 
-def made_of(landed_writes: PerWrite, value: jax.Array) -> landed.Attribution:
+def made_of(landed_writes: PerWrite, value: jax.Array) -> landed.attribution.Attribution:
     """An attribution with these contributions."""
     return dataclasses.replace(some_shares(), landed=landed_writes, value=value, total=value)
 
@@ -184,7 +187,10 @@ def test_heads_that_cancel_wholly() -> None:
 
 def test_fractions_of_the_users() -> None:
     trace = traced(SMALL, random_params(SMALL))
-    found, usual = operations(trace, 3, 7, fractions=(0.9, 0.1)), operations(trace, 3, 7)
+    found, usual = (
+        operations(trace, landed.Logit(3, against=7), fractions=(0.9, 0.1)),
+        operations(trace, landed.Logit(3, against=7)),
+    )
     np.testing.assert_array_equal(found.fewest[0], usual.fewest[1])
     assert (found.fewest[1] <= usual.fewest[0]).all()
 
@@ -193,13 +199,13 @@ def test_jit_and_vmap_over_prompts_and_over_targets() -> None:
     params, ids = random_params(SHORT), jnp.array([[1, 5, 2], [3, 3, 8]])
 
     def one(row: jax.Array, target: jax.Array) -> Operations:
-        return operations(landed.forward(params, row[None], SHORT)[1].bind(params), target, against=7)
+        return operations(landed.forward(params, row[None], SHORT)[1].bind(params), landed.Logit(target, against=7))
 
     many = jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))(ids, jnp.arange(4))
     for row in range(2):
         trace = run(params, ids[row : row + 1], SHORT)[1].bind(params)
         for target in (0, 2):
-            alone = operations(trace, target, against=7)
+            alone = operations(trace, landed.Logit(target, against=7))
             alike(jax.tree.map(lambda leaf, i=row, t=target: leaf[i, t], many), alone, atol=2e-5)
 
 
@@ -211,7 +217,9 @@ def test_grad_matches_finite_differences(x64: None) -> None:
     @jax.jit
     def reduced(h: jax.Array) -> jax.Array:
         moved = jax.tree.map(lambda v, s: v + h * s, params, step)
-        found = operations(landed.forward(moved, jnp.array([[1, 0, 5]]), SHORT)[1].bind(moved), target=3, against=4)
+        found = operations(
+            landed.forward(moved, jnp.array([[1, 0, 5]]), SHORT)[1].bind(moved), landed.Logit(3, against=4)
+        )
         numbers = (
             found.attn_net,
             found.mlp_gross,
@@ -230,17 +238,17 @@ def test_grad_matches_finite_differences(x64: None) -> None:
 def test_bfloat16_weights_are_cast_not_altered() -> None:
     narrow = random_params(SHORT, dtype=jnp.bfloat16)
     wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), narrow)
-    one, other = (operations(traced(SHORT, p), target=1, against=2) for p in (narrow, wide))
+    one, other = (operations(traced(SHORT, p), landed.Logit(1, against=2)) for p in (narrow, wide))
     alike(one, other, atol=1e-5)
 
 
 def test_bad_arguments_say_so() -> None:
     trace = traced(SHORT, random_params(SHORT))
-    shares = landed.attribute(trace, target=3)
+    shares = landed.attribute(trace, 3)
     with pytest.raises(LandedError, match="target already"):
-        operations(shares, target=3)
+        operations(shares, 3)
     for fractions in ((0.0,), (0.5, 1.5)):
         with pytest.raises(LandedError, match="above 0"):
             operations(shares, fractions=fractions)
     with pytest.raises(LandedError, match="did not record neuron"):
-        operations(traced(SHORT, random_params(SHORT), record=WRITES - {landed.HookPoint.NEURON}), target=1)
+        operations(traced(SHORT, random_params(SHORT), record=WRITES - {landed.HookPoint.NEURON}), 1)

@@ -47,7 +47,7 @@ def test_outliers_are_counted_apart(stream: str, multiple: float) -> None:
     assert outlying.any() and not outlying.all()
     np.testing.assert_array_equal(found.outlying, outlying)
     np.testing.assert_allclose(found.size, x / np.median(x, axis=-1, keepdims=True), rtol=1e-5)
-    parts = np.asarray(landed.coordinates(trace, 1, 0).contributions)
+    parts = np.asarray(landed.coordinates(trace, landed.Logit(1, against=0)).contributions)
     np.testing.assert_allclose(found.contribution, (parts * outlying).sum(-1), atol=1e-5)
     np.testing.assert_allclose(found.without.value + found.contribution, found.everything.value, atol=1e-5)
     for fraction in (0.5, 0.9):
@@ -55,7 +55,9 @@ def test_outliers_are_counted_apart(stream: str, multiple: float) -> None:
             others = parts[b, p][~outlying[b, p]]
             expected = settled(list(others), float(found.without.value[b, p]), fraction)
             assert int(found.without.settled_count(fraction)[b, p]) == expected
-        np.testing.assert_array_equal(found.everything.count(fraction), landed.coordinates(trace, 1, 0).count(fraction))
+        np.testing.assert_array_equal(
+            found.everything.count(fraction), landed.coordinates(trace, landed.Logit(1, against=0)).count(fraction)
+        )
 
 
 def test_a_stream_that_is_mostly_zero_has_infinite_outliers() -> None:
@@ -69,8 +71,8 @@ def test_a_stream_that_is_mostly_zero_has_infinite_outliers() -> None:
 
 def test_without_at_another_norm_leaves_out_the_offset_too() -> None:
     trace = traced("biased")
-    read = landed.read_neuron(trace, 1, 3, "gate")
-    found = outliers(trace, read=read, multiple=1.5)
+    read = landed.resolve(trace, landed.Neuron(1, 3, "gate"))
+    found = outliers(trace, read, multiple=1.5)
     assert bool(found.outlying.any()) and float(jnp.abs(read.offset)[0, 0]) > 1e-3
     np.testing.assert_allclose(found.contribution + found.without.value + read.offset, read.value, atol=1e-5)
     size = np.abs(trace.residual[3])

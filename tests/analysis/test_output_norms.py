@@ -18,7 +18,7 @@ from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
 def test_they_are_numpys(name: str, hold, x64: None) -> None:
     config = CONFIGS[name]
     params = random_params(config, dtype=jnp.float64)
-    norms = landed.output_norms(hold(params))
+    norms = landed.writes.output_norms(hold(params))
     for i in range(config.n_layers):
         attn, mlp = params["layers"][str(i)]["attn"], params["layers"][str(i)]["mlp"]
         W_O = np.asarray(attn["W_O"])
@@ -33,7 +33,7 @@ def test_they_are_numpys(name: str, hold, x64: None) -> None:
 def test_squared_norms_are_those_of_the_vectors(made: bool, lengths: tuple[int, ...], x64: None) -> None:
     params = random_params(BIASED, dtype=jnp.float64)
     _, trace = jax.jit(landed.forward, static_argnums=2)(params, random_tokens(BIASED, lengths=lengths), BIASED)
-    found = squared_norms(trace.bind(params), landed.output_norms(params) if made else None)
+    found = squared_norms(trace.bind(params), landed.writes.output_norms(params) if made else None)
     for i in range(BIASED.n_layers):
         attn, mlp = params["layers"][str(i)]["attn"], params["layers"][str(i)]["mlp"]
         heads = np.einsum("bphk,mhk->bphm", trace[landed.HookPoint.HEAD][i], attn["W_O"])
@@ -48,13 +48,13 @@ def test_squared_norms_are_those_of_the_vectors(made: bool, lengths: tuple[int, 
 def test_effects_are_the_same_with_norms_made_before(name: str, x64: None) -> None:
     config = CONFIGS[name]
     params, tokens = random_params(config, dtype=jnp.float64), random_tokens(config)
-    model, norms = landed.Model(config, params), landed.output_norms(params)
+    model, norms = landed.Model(config, params), landed.writes.output_norms(params)
     trace = model.trace(tokens)
     expected = landed.attribute(trace).direct_effect
     found = [landed.attribute(trace, norms=norms).direct_effect]
     ways: dict[str, tuple[Literal[1, 2], ...]] = {"small": (1,), "biased": (2,)}
     for passes in ways.get(name, ()):
-        whole = landed.everything()
+        whole = landed.reduce.everything()
         streamed = model.attribute_streaming(tokens, whole, effects=True, norms=norms, passes=passes)
         found.append(streamed.reduced.direct_effect)
     assert expected is not None
@@ -68,13 +68,15 @@ def test_effects_are_the_same_with_norms_made_before(name: str, x64: None) -> No
 def test_norms_that_do_not_fit_are_refused(x64: None) -> None:
     params, tokens = random_params(SMALL, dtype=jnp.float64), random_tokens(SMALL)
     trace = landed.Model(SMALL, params).trace(tokens)
-    for norms in (landed.output_norms(params, "float32"), landed.output_norms(random_params(BIASED))):
+    for norms in (landed.writes.output_norms(params, "float32"), landed.writes.output_norms(random_params(BIASED))):
         with pytest.raises(landed.LandedError, match="output_norms"):
             landed.attribute(trace, norms=norms)
         with pytest.raises(landed.LandedError, match="output_norms"):
-            landed.Model(SMALL, params).attribute_streaming(tokens, landed.everything(), effects=True, norms=norms)
+            landed.Model(SMALL, params).attribute_streaming(
+                tokens, landed.reduce.everything(), effects=True, norms=norms
+            )
 
 
 def test_weights_in_bfloat16_give_float32() -> None:
-    norms = landed.output_norms(random_params(SMALL, dtype=jnp.bfloat16))
+    norms = landed.writes.output_norms(random_params(SMALL, dtype=jnp.bfloat16))
     assert {leaf.dtype for leaf in jax.tree.leaves(norms)} == {jnp.dtype("float32")}

@@ -17,14 +17,16 @@ def test_the_copying_head_is_found_by_every_road() -> None:
     planted = copying_head(layer=1, head=4, source=3)
     trace = planted.trace(EVERYTHING)
     (write,) = planted.writes
-    picture = landed.token_contributions(trace, planted.target).overall[0, -1]
+    picture = landed.attribution.token_contributions(trace, planted.target).overall[0, -1]
     assert int(picture.argmax()) == 3
-    matrix = landed.landing_matrix(trace, landed.read_logit(trace, planted.target).vector[:, -1:])
+    matrix = landed.landing.landing_matrix(trace, landed.resolve(trace, landed.Logit(planted.target)).vector[:, -1:])
     assert matrix.projection is not None
     heads = np.asarray(matrix.projection.final.heads[:, 0, -1])
     assert np.unravel_index(heads.argmax(), heads.shape) == (1, 4)
-    alone = landed.group_effect(trace, landed.write_group(CONFIG, [Write("head", 1, 4)]), planted.target)
-    rest = landed.group_effect(trace, landed.layer_group(CONFIG, 2), planted.target)
+    alone = landed.attribution.group_effect(
+        trace, planted.target, group=landed.attribution.write_group(CONFIG, [Write("head", 1, 4)])
+    )
+    rest = landed.attribution.group_effect(trace, planted.target, group=landed.attribution.layer_group(CONFIG, 2))
     assert float(alone.effect[0, -1]) > 5 * abs(float(rest.effect[0, -1]))
     lens = landed.logit_lens(trace, planted.target)
     steps = np.asarray(lens.final_sigma_contributions[:, 0, -1])
@@ -34,10 +36,10 @@ def test_the_copying_head_is_found_by_every_road() -> None:
 def test_the_writing_neuron_drives_the_difference_and_nothing_else_does() -> None:
     planted = writing_neuron(layer=1, neuron=7)
     trace = planted.trace(EVERYTHING)
-    work = landed.operations(trace, planted.target, planted.against)
+    work = landed.attribution.operations(trace, landed.Logit(planted.target, against=planted.against))
     assert int(jnp.argmax(work.mlp_net[:, 0, -1])) == 1
     assert int(work.fewest[0, 0, -1]) == 1  # one write carries half of the difference
-    found = landed.attribute_log_probability(trace, planted.target)
+    found = landed.attribution.attribute_log_probability(trace, planted.target)
     neurons = np.asarray(found.direct_effect.neurons[:, 0, -1])
     assert np.unravel_index(neurons.argmax(), neurons.shape) == (1, 7)
 
@@ -45,7 +47,7 @@ def test_the_writing_neuron_drives_the_difference_and_nothing_else_does() -> Non
 def test_who_drives_the_writing_neuron() -> None:
     planted = writing_neuron(layer=1, neuron=7)
     trace = planted.trace(EVERYTHING)
-    drive = landed.attribute(trace, read=landed.read_neuron(trace, 1, 7, "gate"))
+    drive = landed.attribute(trace, landed.Neuron(1, 7, "gate"))
     assert describe(drive.top(1)[0]) == "embedding"  # it fires at a token, which the embedding alone names
     assert float(drive.closure_error[0, -1]) < 1e-5
 
@@ -53,15 +55,15 @@ def test_who_drives_the_writing_neuron() -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_null_space_neuron_is_the_loudest(seed: int) -> None:
     as_is = null_space_neuron(neuron=9, seed=seed)
-    assert describe(landed.volume(as_is.trace(), as_is.target).top(1)[0]) == describe(as_is.writes[0])
+    assert describe(landed.attribution.volume(as_is.trace(), as_is.target).top(1)[0]) == describe(as_is.writes[0])
     planted = null_space_neuron(neuron=9, seed=seed)
     trace = planted.trace(EVERYTHING)
     (write,) = planted.writes
-    directions = landed.weak_directions(trace, 4 / CONFIG.d_model)  # W_U has four columns of zeros
-    first = landed.volume(trace, planted.target, directions=directions).top(1)[0]
+    directions = landed.attribution.weak_directions(trace, 4 / CONFIG.d_model)  # W_U has four columns of zeros
+    first = landed.attribution.volume(trace, planted.target, directions=directions).top(1)[0]
     assert describe(first) == describe(write)
     assert first.weak > 0.999 and first.ratio > 0.999
-    shares = landed.sigma_shares(trace, site="final")
+    shares = landed.attribution.sigma_shares(trace, site="final").shares
     neurons = np.asarray(shares.neurons[:, 0, -1])
     assert np.unravel_index(neurons.argmax(), neurons.shape) == (write.layer, write.index)
 
@@ -70,13 +72,17 @@ def test_cancelling_writes_show_as_gross_without_net() -> None:
     planted = cancelling_writes()
     trace = planted.trace(EVERYTHING)
     head, neuron = (next(w for w in planted.writes if w.kind == kind) for kind in ("head", "neuron"))
-    work = landed.operations(trace, planted.target)
+    work = landed.attribution.operations(trace, planted.target)
     assert head.layer is not None and neuron.layer is not None
     gross = float(work.attn_gross[head.layer, 0, -1] + work.mlp_gross[neuron.layer, 0, -1])
-    both = landed.group_effect(trace, landed.write_group(trace.config, [head, neuron]), planted.target)
+    both = landed.attribution.group_effect(
+        trace, planted.target, group=landed.attribution.write_group(trace.config, [head, neuron])
+    )
     assert abs(float(both.landed[0, -1])) < 1e-4 * gross
     each = [
-        landed.group_effect(trace, landed.write_group(trace.config, [w]), planted.target).landed[0, -1]
+        landed.attribution.group_effect(
+            trace, planted.target, group=landed.attribution.write_group(trace.config, [w])
+        ).landed[0, -1]
         for w in (head, neuron)
     ]
     assert min(abs(float(value)) for value in each) > 0.3 * gross
@@ -87,8 +93,8 @@ def test_the_coordinates_that_were_planted_carry_the_copy() -> None:
     trace = planted.trace(EVERYTHING)
     found = landed.coordinates(trace, planted.target)
     count = int(found.settled_count(0.9)[0, -1])
-    control = landed.rotated_counts(trace, planted.target, key=jax.random.key(0))
+    control = landed.basis.rotated_counts(trace, planted.target, key=jax.random.key(0))
     assert count < float(control.settled_mean[1, 0, -1])
-    check = landed.check_coordinates(trace, planted.target, fraction=0.9)
+    check = landed.basis.check_coordinates(trace, planted.target, fraction=0.9)
     assert int(check.kept.rank[0, -1]) == 0  # those coordinates alone still name the token
     assert int(check.ablated.rank[0, -1]) > 0

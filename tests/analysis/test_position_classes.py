@@ -55,17 +55,17 @@ def batches(draw: st.DrawFn) -> Tokens:
 
 @given(batches(), st.lists(st.integers(0, 12), max_size=5))
 def test_each_real_token_is_in_its_class_and_padding_in_none(tokens: Tokens, delimiters: list[int]) -> None:
-    found = position_classes(trace_of(tokens), delimiters=delimiters)
+    found = position_classes(trace_of(tokens), delimiters=delimiters).members
     np.testing.assert_array_equal(found, expected(tokens, delimiters))
     np.testing.assert_array_equal(found.sum(0), tokens.mask)
-    some = position_classes(trace_of(tokens, at=[5, 2]), delimiters=jnp.asarray(delimiters, jnp.int32))
+    some = position_classes(trace_of(tokens, at=[5, 2]), delimiters=jnp.asarray(delimiters, jnp.int32)).members
     np.testing.assert_array_equal(some, np.asarray(found)[:, :, [5, 2]])
 
 
 @given(batches())
 def test_the_vocabulary_says_which_are_delimiters(tokens: Tokens) -> None:
     trace = trace_of(tokens, vocabulary=Thirteen())
-    np.testing.assert_array_equal(position_classes(trace), expected(tokens, DELIMITERS))
+    np.testing.assert_array_equal(position_classes(trace).members, expected(tokens, DELIMITERS))
 
 
 @pytest.mark.quick
@@ -96,22 +96,22 @@ def test_delimiters_of_a_real_tokenizer(
     assert not any(any(c.isalnum() for c in model.vocabulary.text(token)) for token in ids)
     tokens = model.encode(prompt)
     texts = [model.vocabulary.text(int(token)) for token in tokens.ids[0]]
-    delimiter = np.asarray(position_classes(model.trace(tokens)))[1, 0]
+    delimiter = np.asarray(position_classes(model.trace(tokens)).members)[1, 0]
     assert [text for text, yes in zip(texts, delimiter, strict=True) if yes] == [c for c in prompt if c in marks]
 
 
 def test_under_jit_and_vmap() -> None:
     tokens = Tokens(jnp.array([[0, 1, 3, 5], [3, 3, 2, 4]]), jnp.array([[False, True, True, True], [True] * 4]))
     trace = trace_of(tokens)
-    plain = position_classes(trace, delimiters=(3, 4))
-    np.testing.assert_array_equal(jax.jit(lambda t, d: position_classes(t, delimiters=d))(trace, [3, 4]), plain)
+    plain = position_classes(trace, delimiters=(3, 4)).members
+    np.testing.assert_array_equal(jax.jit(lambda t, d: position_classes(t, delimiters=d).members)(trace, [3, 4]), plain)
 
     def one(row: Tokens) -> jax.Array:
         batch = jax.tree.map(lambda leaf: leaf[None], row)
-        return position_classes(dataclasses.replace(trace, tokens=batch), delimiters=(3, 4))[:, 0]
+        return position_classes(dataclasses.replace(trace, tokens=batch), delimiters=(3, 4)).members[:, 0]
 
     np.testing.assert_array_equal(jnp.moveaxis(jax.vmap(one)(tokens), 0, 1), plain)
-    sets = jax.vmap(lambda d: position_classes(trace, delimiters=d))(jnp.array([[3, 4], [5, 5]]))
+    sets = jax.vmap(lambda d: position_classes(trace, delimiters=d).members)(jnp.array([[3, 4], [5, 5]]))
     np.testing.assert_array_equal(sets[1], expected(tokens, [5]))
 
 

@@ -52,27 +52,27 @@ def test_rotated_counts_are_the_counts_in_the_turned_basis(name: str, x64: None)
 
 def test_the_key_decides_the_rotations_and_a_single_coordinate_is_lost_in_them() -> None:
     trace = traced("small")
-    read = landed.read_vector(trace, jnp.eye(SMALL.d_model)[3], site="final")
-    own = landed.coordinates(trace, read=read).settled_count(0.9)
+    read = landed.resolve(trace, landed.Vector(jnp.eye(SMALL.d_model)[3], site="final"))
+    own = landed.coordinates(trace, read).settled_count(0.9)
     assert (np.asarray(own) == 1).all()
-    draws = [rotated_counts(trace, read=read, key=jax.random.key(seed), rotations=6) for seed in (0, 0, 1)]
+    draws = [rotated_counts(trace, read, key=jax.random.key(seed), rotations=6) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(draws[0].settled, draws[1].settled)
     assert (np.asarray(draws[0].settled) != np.asarray(draws[2].settled)).any()
     assert float(draws[0].settled_mean[1].min()) > 1
-    turned = jax.jit(lambda t, key: rotated_counts(t, read=read, key=key, rotations=6))(trace, jax.random.key(0))
+    turned = jax.jit(lambda t, key: rotated_counts(t, read, key=key, rotations=6))(trace, jax.random.key(0))
     assert (np.asarray(turned.settled) == np.asarray(draws[0].settled)).mean() > 0.95
     keys = jax.random.split(jax.random.key(2), 2)
-    both = jax.vmap(lambda key: rotated_counts(trace, read=read, key=key, rotations=2).settled)(keys)
-    one = rotated_counts(trace, read=read, key=keys[1], rotations=2).settled
+    both = jax.vmap(lambda key: rotated_counts(trace, read, key=key, rotations=2).settled)(keys)
+    one = rotated_counts(trace, read, key=keys[1], rotations=2).settled
     assert (np.asarray(both[1]) == np.asarray(one)).mean() > 0.95
 
 
 @pytest.mark.quick
 def test_a_neurons_own_bias_is_no_coordinates(x64: None) -> None:
     trace = traced("biased", "float64")
-    read = landed.read_neuron(trace, 1, 3, "gate")
+    read = landed.resolve(trace, landed.Neuron(1, 3, "gate"))
     assert float(jnp.abs(read.offset)[0, 0]) > 1e-3
-    control = rotated_counts(trace, read=read, key=jax.random.key(0), rotations=2)
+    control = rotated_counts(trace, read, key=jax.random.key(0), rotations=2)
     assert float(control.closure_error.max()) < 1e-12
 
 

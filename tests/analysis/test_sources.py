@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax import RESIDUALS, SOURCES, WRITES, HookPoint, LandedError, Read, Trace
+from landed_jax import RESIDUALS, SOURCES, WRITES, HookPoint, LandedError, Trace
 from landed_jax.analysis.attribution.token_contributions import TokenContributions, token_contributions
+from landed_jax.analysis.reads import Read
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
 from tests.models import BIASED, CONFIGS, SMALL, WINDOWED, random_params, random_tokens
@@ -55,11 +56,13 @@ def reads(trace: Trace) -> dict[str, Read]:
     random = np.random.default_rng(3)
     each = random.standard_normal((*trace.tokens.ids.shape, trace.config.d_model))
     return {
-        "logit": landed.read_logit(trace, 1),
-        "difference of each": landed.read_logit(trace, jnp.array([1, 2]), 0),
-        "neuron": landed.read_neuron(trace, layer, 5, "gate"),
-        "key": landed.read_head(trace, layer, 1, "key", jnp.asarray(random.standard_normal(trace.config.head_dim))),
-        "each position's own": landed.read_vector(trace, jnp.asarray(each), site=f"{layer}.mlp"),
+        "logit": landed.resolve(trace, landed.Logit(1)),
+        "difference of each": landed.resolve(trace, landed.Logit(jnp.array([1, 2]), 0)),
+        "neuron": landed.resolve(trace, landed.Neuron(layer, 5, "gate")),
+        "key": landed.resolve(
+            trace, landed.Head(layer, 1, "key", jnp.asarray(random.standard_normal(trace.config.head_dim)))
+        ),
+        "each position's own": landed.resolve(trace, landed.Vector(jnp.asarray(each), site=f"{layer}.mlp")),
     }
 
 
@@ -69,12 +72,12 @@ def test_the_picture_is_the_sum_of_every_part_at_every_kind_of_read(name: str, x
     real = np.asarray(trace.tokens.mask)
     for read in reads(trace).values():
         expected = brute_force(trace, read)
-        found = pictured(trace, read=read)
+        found = pictured(trace, read)
         np.testing.assert_allclose(found.layers, expected.sum(3), atol=1e-12)
         np.testing.assert_allclose(found.overall, expected.sum((0, 3)), atol=1e-12)
         np.testing.assert_allclose(found.heads, expected.sum((3, 4)), atol=1e-12)
         assert float(found.closure_error.max()) < 1e-12 and float(found.overall_closure_error.max()) < 1e-12
-        split = split_up(trace, read=read)
+        split = split_up(trace, read).landed
         np.testing.assert_allclose(np.asarray(split)[:, real], expected[:, real], atol=1e-12)
 
 
@@ -150,9 +153,11 @@ def test_an_edited_pattern_is_in_the_picture_and_an_edited_output_in_the_error()
 
 def test_vmap_over_targets_and_over_prompts() -> None:
     trace = traced("windowed")
-    many = jax.jit(jax.vmap(lambda t: token_contributions(trace, t, 0)))(jnp.arange(1, 4))
+    many = jax.jit(jax.vmap(lambda t: token_contributions(trace, landed.Logit(t, against=0))))(jnp.arange(1, 4))
     for i in range(3):
-        np.testing.assert_allclose(many.layers[i], pictured(trace, jnp.asarray(i + 1), 0).layers, atol=1e-5)
+        np.testing.assert_allclose(
+            many.layers[i], pictured(trace, landed.Logit(jnp.asarray(i + 1), against=0)).layers, atol=1e-5
+        )
     params, ids = random_params(WINDOWED), jnp.array([[1, 2, 5, 2], [2, 4, 3, 1]])
 
     def of(rows: jax.Array) -> TokenContributions:
@@ -172,7 +177,7 @@ def test_grad_matches_finite_differences(x64: None) -> None:
     @jax.jit
     def value(params: dict) -> jax.Array:
         _, trace = landed.forward(params, tokens, SMALL, record=RECORD)
-        return jnp.sum(weights * token_contributions(trace.bind(params), 4, 2).overall)
+        return jnp.sum(weights * token_contributions(trace.bind(params), landed.Logit(4, against=2)).overall)
 
     slopes = jax.jit(jax.grad(value))(params)
     slope = sum(jnp.sum(g * s) for g, s in zip(jax.tree.leaves(slopes), jax.tree.leaves(step), strict=True))

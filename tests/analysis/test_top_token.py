@@ -9,6 +9,7 @@ import landed_jax as landed
 from landed_jax.nn.top_token import ROWS, TOGETHER, top_token
 from landed_jax.nn.vocabulary_blocks import BLOCK, mean_row
 from tests.models import CONFIGS, random_params, random_tokens
+from tests.traces import asked_by
 
 # one group, a prime beyond it, groups of a divisor, whole groups
 VOCABULARIES = (7, TOGETHER + 1, 3 * 101, 4 * TOGETHER)
@@ -75,7 +76,7 @@ def test_a_trace_without_logits_reads_the_same(asked: dict, x64: None) -> None:
         with_logits = landed.Model(config, params).trace(tokens)
         _, trace = jax.jit(landed.forward, static_argnums=2)(params, tokens, config)
         assert trace.logits is None and with_logits.logits is not None
-        found, expected = landed.read_logit(trace.bind(params), **asked), landed.read_logit(with_logits, **asked)
+        found, expected = (landed.resolve(t, asked_by(**asked)) for t in (trace.bind(params), with_logits))
         np.testing.assert_array_equal(found.target, expected.target)
         np.testing.assert_allclose(found.value, expected.value, atol=1e-12)
         np.testing.assert_allclose(found.vector, expected.vector, atol=1e-12)

@@ -36,21 +36,21 @@ def check(name: str, source: str, dtype: jnp.dtype, bar: float, stacked: bool) -
         opened = landed.Model(config, stack_layers(opened.params), opened.vocabulary, name)
     trace = opened.trace(PROMPTS[name], record=WRITES | RESIDUALS | SOURCES)
     vector = jnp.asarray(np.random.default_rng(0).standard_normal(config.d_model), dtype)
-    matrix = landed.landing_matrix(trace, vector)
+    matrix = landed.landing.landing_matrix(trace, vector)
     assert matrix.value is not None and matrix.closure_error is not None
     size = np.abs(matrix.value).max(axis=-1, keepdims=True)
     assert (np.asarray(matrix.closure_error) <= bar * size).all()
-    shares = jax.device_get(landed.sigma_shares(trace))
+    shares = jax.device_get(landed.attribution.sigma_shares(trace).shares)
     whole = shares.embedding + shares.heads.sum((1, 4)) + shares.neurons.sum((1, 4))
     np.testing.assert_allclose(whole, 1 - config.norm_eps / np.square(trace.sigma), atol=bar)
     logit = landed.attribute(trace, effects=False)
     bar_here = bar * np.abs(logit.value).max()
     assert float(logit.closure_error.max()) <= bar_here
-    split = np.asarray(landed.attribute_by_source(trace))
+    split = np.asarray(landed.attribute_by_source(trace).landed)
     np.testing.assert_allclose(split.sum(-1), logit.landed.heads, atol=bar_here)
     lens = landed.logit_lens(trace)
     assert float(lens.final_sigma_error.max()) <= bar_here and float(lens.closure_error.max()) <= bar_here
-    assert float(landed.token_contributions(trace).overall_closure_error.max()) <= bar_here
+    assert float(landed.attribution.token_contributions(trace).overall_closure_error.max()) <= bar_here
 
 
 @pytest.mark.parametrize(("name", "stacked"), [("bundled", False), ("bundled", True), ("stories", True)])
@@ -90,5 +90,7 @@ def test_removed_writes_equal_brute_force(name: str, source: str, x64: None) -> 
                 assert abs(float(values[layer, 0, -1, index]) - (logit(x) - without)) <= 1e-9
     group = [("head", 1, 0), ("head", 2, 3), ("neuron", 2, 11), ("neuron", 3, 5)]
     removed = sum(written.vectors[of[key]] for key in group)
-    found = landed.group_effect(trace, landed.write_group(config, [Write(*key) for key in group]), target)
+    found = landed.attribution.group_effect(
+        trace, target, group=landed.attribution.write_group(config, [Write(*key) for key in group])
+    )
     assert abs(float(found.effect[0, -1]) - (logit(x) - logit(x - removed))) <= 1e-9

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax import RESIDUALS, WRITES, LandedError, PerWrite, Trace
+from landed_jax import RESIDUALS, WRITES, LandedError, Trace
 from landed_jax.analysis.attribution.volume import sigma_shares, volume, weak_directions
+from landed_jax.nn import PerWrite
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
 from tests.models import CONFIGS, SMALL, n_sites, random_params, random_tokens
@@ -47,7 +48,7 @@ def test_shares_equal_brute_force_and_sum_to_one_less_epsilon_everywhere(name: s
     params = random_params(config, dtype=jnp.float64)
     trace = traced(config, EVERYWHERE, hold(params))
     numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
-    shares = sigma_shares(trace)
+    shares = sigma_shares(trace).shares
     np.testing.assert_allclose(
         jax.vmap(PerWrite.total)(shares), 1 - config.norm_eps / np.square(trace.sigma), atol=1e-12
     )
@@ -58,7 +59,7 @@ def test_shares_equal_brute_force_and_sum_to_one_less_epsilon_everywhere(name: s
             x, sigma = numbers["residual"][site, b, p], numbers["sigma"][site, b, p]
             expected = written.vectors @ x / (config.d_model * sigma**2) * (written.sites <= site)
             np.testing.assert_allclose(column(here, b, p), expected, atol=1e-12)
-    one = sigma_shares(trace, site=site_names(config)[1])
+    one = sigma_shares(trace, site=site_names(config)[1]).shares
     np.testing.assert_allclose(one.heads, shares.heads[1], atol=1e-13)
 
 
@@ -83,10 +84,10 @@ def test_scores_equal_their_definition(name: str, x64: None) -> None:
     params = random_params(config, dtype=jnp.float64)
     trace = traced(config, params=params)
     numbers, W_U = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config), unembedding(params)
-    found = volume(trace, target=1, directions=weak_directions(trace, fraction=0.3))
+    found = volume(trace, 1, directions=weak_directions(trace, fraction=0.3))
     _, _, rows = np.linalg.svd(W_U - W_U.mean(0), full_matrices=False)
     weakest = rows[::-1][: round(0.3 * config.d_model)]
-    centred = landed.attribute(trace, target=1, centred=True)
+    centred = landed.attribute(trace, landed.Logit(1, centred=True))
     weak = jax.tree.map(lambda part, like: jnp.broadcast_to(part, like.shape), found.weak, found.score)
     for b, p in real_positions(trace):
         vectors = every_write(numbers, config, b, p).vectors * numbers["gamma"][-1]
@@ -115,11 +116,11 @@ def test_a_neuron_in_the_null_space_comes_first(dtype) -> None:
 
 def test_jit_vmap_and_one_token() -> None:
     params = planted()
-    whole = volume(traced(SMALL, params=params), target=2, against=1)
+    whole = volume(traced(SMALL, params=params), landed.Logit(2, against=1))
     prompt = random_tokens(SMALL).ids[1, 2:3]  # the second prompt's first token
     _, trace = run(params, prompt[None], SMALL, record=EVERYWHERE, at=jnp.array([-1]))
     trace = trace.bind(params)
-    many = jax.jit(jax.vmap(lambda t: volume(trace, t, against=1)))(jnp.array([0, 2]))
+    many = jax.jit(jax.vmap(lambda t: volume(trace, landed.Logit(t, against=1))))(jnp.array([0, 2]))
     alone = jax.tree.map(lambda leaf: leaf[1], many.score)
     np.testing.assert_allclose(column(alone, 0, 0), column(whole.score, 1, 2), atol=1e-5)
     shares = jax.jit(sigma_shares)(trace)
@@ -135,8 +136,10 @@ def test_grad_matches_finite_differences(x64: None) -> None:
 
     @jax.jit
     def reduced(size: jax.Array) -> jax.Array:
-        score = volume(scaled(size), target=1).score
-        return score.heads[1, 1, 3] @ jnp.arange(4.0) + sigma_shares(scaled(size)).heads[3, 1, 1, 3] @ jnp.arange(4.0)
+        score = volume(scaled(size), 1).score
+        return score.heads[1, 1, 3] @ jnp.arange(4.0) + sigma_shares(scaled(size)).shares.heads[
+            3, 1, 1, 3
+        ] @ jnp.arange(4.0)
 
     slope = jax.grad(reduced)(1.0)
     np.testing.assert_allclose(slope, (reduced(1 + 1e-6) - reduced(1 - 1e-6)) / 2e-6, rtol=1e-5)
@@ -150,8 +153,8 @@ def test_what_cannot_be_says_so() -> None:
         sigma_shares(trace, site="9.attn")
     with pytest.raises(LandedError, match="above 0"):
         weak_directions(trace, fraction=0.0)
-    read = landed.Read(jnp.ones((1, 1, 12)), jnp.ones((2, 5)), jnp.zeros((1, 1)), site="1.mlp")
+    read = landed.reads.Read(jnp.ones((1, 1, 12)), jnp.ones((2, 5)), jnp.zeros((1, 1)), site="1.mlp")
     with pytest.raises(LandedError, match=r"this read is at 1\.mlp"):
-        volume(trace, read=read)
+        volume(trace, read)
     with pytest.raises(LandedError, match="either read"):
-        volume(trace, target=1, read=read)
+        volume(trace, read)

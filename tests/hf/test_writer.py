@@ -18,7 +18,7 @@ from tests.models import CONFIGS, configs, random_params
 
 @given(config=configs(), mistral=st.booleans())
 def test_every_config_comes_back(config: ModelConfig, mistral: bool) -> None:
-    config = dataclasses.replace(config, model_type="mistral" if mistral else "llama")
+    config = dataclasses.replace(config, family="mistral" if mistral else "llama")
     if config.attention_bias or config.mlp_bias if mistral else config.sliding_window is not None:
         with pytest.raises(LandedError, match="cannot be written"):
             config_to_hf(config)

@@ -13,7 +13,7 @@ FAULTS = """
 import os, resource
 import sys
 import jax, jax.numpy as jnp
-from landed_jax import keep_freed_memory
+from landed_jax.memory import keep_freed_memory
 kept = sys.argv[1] == "keep" and keep_freed_memory()
 program = jax.jit(lambda x: x[:, None] * jnp.arange(4096.0)[None])  # 64 MiB
 x = jnp.arange(4096.0)

@@ -54,7 +54,7 @@ BP, LBP, SBP = ("batch", "position"), ("layer", "batch", "position"), ("site", "
 # What to make, and the axes that some of its variables must have.
 MADE: dict[str, tuple[Callable[[Trace], Any], dict[str, tuple[str, ...]]]] = {
     "Attribution": (
-        lambda trace: landed.attribute(trace, 3, 5),
+        lambda trace: landed.attribute(trace, 3, against=5),
         {
             "landed.embedding": BP,
             "landed.heads": (*LBP, "head"),
@@ -70,18 +70,18 @@ MADE: dict[str, tuple[Callable[[Trace], Any], dict[str, tuple[str, ...]]]] = {
     ),
     "Amplification": (landed.amplification, {"sigma": SBP, "gamma": ("site", "d_model")}),
     "AmplificationStatistics": (
-        lambda trace: landed.amplification_statistics(trace, delimiters=[3]),
+        lambda trace: landed.scale.amplification_statistics(trace, delimiters=[3]),
         {
             "norm_ratio.quantiles": ("site", "class", "quantile"),
             "per_coordinate.count": ("site", "class"),
         },
     ),
     "AmplificationStatistics.of": (
-        lambda trace: landed.amplification_statistics(trace, delimiters=[3]).of("heads"),
+        lambda trace: landed.scale.amplification_statistics(trace, delimiters=[3]).of("heads"),
         {"norm_ratio.minimum": ("layer", "class")},
     ),
     "Spread": (
-        lambda trace: landed.amplification_by_coordinate(trace, delimiters=[3]),
+        lambda trace: landed.scale.amplification_by_coordinate(trace, delimiters=[3]),
         {"quantiles": ("site", "class", "d_model", "quantile")},
     ),
     "Coordinates": (
@@ -89,62 +89,70 @@ MADE: dict[str, tuple[Callable[[Trace], Any], dict[str, tuple[str, ...]]]] = {
         {"contributions": (*BP, "d_model"), "value": BP, "closure_error": BP},
     ),
     "CoordinateCheck": (
-        lambda trace: landed.check_coordinates(trace, 3, fraction=0.5),
+        lambda trace: landed.basis.check_coordinates(trace, 3, fraction=0.5),
         {"whole.rank": BP, "chosen": (*BP, "d_model"), "kept.value": BP},
     ),
-    "Faithfulness": (lambda trace: landed.faithfulness(trace, 3, 5), {"heads.count": BP, "real": BP}),
-    "Faithfulness.pooled": (lambda trace: landed.faithfulness(trace, 3, 5).pooled(), {"heads.count": (), "real": BP}),
+    "Faithfulness": (
+        lambda trace: landed.attribution.faithfulness(trace, landed.Logit(3, against=5)),
+        {"heads.count": BP, "real": BP},
+    ),
+    "Faithfulness.pooled": (
+        lambda trace: landed.attribution.faithfulness(trace, landed.Logit(3, against=5)).pooled(),
+        {"heads.count": (), "real": BP},
+    ),
     "GroupEffect": (
-        lambda trace: landed.group_effect(trace, landed.layer_group(SMALL, 1), 3, 5),
+        lambda trace: landed.attribution.group_effect(
+            trace, landed.Logit(3, against=5), group=landed.attribution.layer_group(SMALL, 1)
+        ),
         {"effect": BP, "closure_error": BP},
     ),
-    "ResidualGrowth": (landed.residual_growth, {"rms": SBP, "along": ("write", "batch", "position")}),
+    "ResidualGrowth": (landed.scale.residual_growth, {"rms": SBP, "along": ("write", "batch", "position")}),
     "LandingMatrix": (
-        lambda trace: landed.landing_matrix(trace, jnp.ones(SMALL.d_model)),
+        lambda trace: landed.landing.landing_matrix(trace, jnp.ones(SMALL.d_model)),
         {"norm.heads": ("site", *LBP, "head"), "projection.embedding": SBP, "closure_error": SBP},
     ),
     "Landings": (
-        lambda trace: landed.landing_matrix(trace).of(Write("head", 1, 2, position=4)),
+        lambda trace: landed.landing.landing_matrix(trace).of(Write("head", 1, 2, position=4)),
         {"norm": ("site",)},
     ),
     "LogitLens": (
-        lambda trace: landed.logit_lens(trace, 3, 5),
+        lambda trace: landed.logit_lens(trace, landed.Logit(3, against=5)),
         {"own_sigma": SBP, "own_sigma_contributions": ("site", "group", "batch", "position")},
     ),
-    "LensTokens": (lambda trace: landed.lens_top_tokens(trace, 2), {"ids": (*SBP, "rank")}),
+    "LensTokens": (lambda trace: landed.attribution.lens_top_tokens(trace, 2), {"ids": (*SBP, "rank")}),
     "LogProbability": (
-        lambda trace: landed.attribute_log_probability(trace, 3),
+        lambda trace: landed.attribution.attribute_log_probability(trace, 3),
         {"direct_effect.heads": (*LBP, "head"), "closure_error": BP, "real": BP},
     ),
     "Operations": (
-        lambda trace: landed.operations(trace, 3, 5),
+        lambda trace: landed.attribution.operations(trace, landed.Logit(3, against=5)),
         {"attn_net": LBP, "fewest": ("fraction", *BP), "writes": BP},
     ),
     "Outliers": (
-        lambda trace: landed.outliers(trace, 3, multiple=1.5),
+        lambda trace: landed.basis.outliers(trace, 3, multiple=1.5),
         {"outlying": (*BP, "d_model"), "without.closure_error": BP},
     ),
     "RotatedCounts": (
-        lambda trace: landed.rotated_counts(trace, 3, key=jax.random.key(0), rotations=2),
+        lambda trace: landed.basis.rotated_counts(trace, 3, key=jax.random.key(0), rotations=2),
         {"first": ("rotation", "fraction", *BP), "closure_error": ("rotation", *BP)},
     ),
     "TokenContributions": (
-        lambda trace: landed.token_contributions(trace, 3, 5),
+        lambda trace: landed.attribution.token_contributions(trace, landed.Logit(3, against=5)),
         {"layers": (*LBP, "source"), "overall_closure_error": BP},
     ),
     "WeakDirections": (
-        landed.weak_directions,
+        landed.attribution.weak_directions,
         {"singular_values": ("direction",), "directions": ("direction", "d_model")},
     ),
     "Volume": (
-        lambda trace: landed.volume(trace, 3, 5),
+        lambda trace: landed.attribution.volume(trace, landed.Logit(3, against=5)),
         {"score.neurons": (*LBP, "neuron"), "weak.neurons": ("layer", "neuron"), "weak.heads": (*LBP, "head")},
     ),
     "PerWrite": (
-        lambda trace: landed.sigma_shares(trace, site="final"),
+        lambda trace: landed.attribution.sigma_shares(trace, site="final").shares,
         {"embedding": BP, "neurons": (*LBP, "neuron")},
     ),
-    "Read": (lambda trace: landed.read_logit(trace, 3), {"vector": ("d_model",), "value": BP, "offset": ()}),
+    "Read": (lambda trace: landed.resolve(trace, landed.Logit(3)), {"vector": ("d_model",), "value": BP, "offset": ()}),
 }
 
 
@@ -225,7 +233,7 @@ def test_open_axes_take_the_given_names() -> None:
     assert to_xarray(spread, axes=("layer", "class"))["quantiles"].dims == ("layer", "class", "quantile")
     with pytest.raises(LandedError, match="axes="):
         to_xarray(spread, axes=("layer",))
-    shares = landed.sigma_shares(traced())
+    shares = landed.attribution.sigma_shares(traced()).shares
     found = to_xarray(shares, traced(), axes=("site",))
     assert found["heads"].dims == ("site", *LBP, "head") and found["site"].values[-1] == "final"
     np.testing.assert_array_equal(found["heads"], shares.heads)
@@ -356,11 +364,11 @@ def test_what_a_file_would_change_is_refused(dataset: xr.Dataset, tmp_path: Path
 
 
 def test_a_bare_array_takes_its_names_from_the_caller(tmp_path: Path) -> None:
-    split = landed.attribute_by_source(traced(), 3)
+    split = landed.attribute_by_source(traced(), 3).landed
     found = to_xarray(split, traced(), axes=("layer", "batch", "position", "head", "source"))
     np.testing.assert_array_equal(found["value"], split)
     assert found["position"].values.tolist() == [1, 4] and found["source_token"].shape == (2, 5)
-    error = to_xarray(landed.closure_error(traced()), traced(), axes=("site", "batch", "position"))
+    error = to_xarray(landed.closure_error(traced()).error, traced(), axes=("site", "batch", "position"))
     assert error["site"].values.tolist() == ["0.attn", "0.mlp", "1.attn", "1.mlp", "final"]
     save_result(found, tmp_path / "split.nc")
     assert load_result(tmp_path / "split.nc").identical(found)

@@ -61,7 +61,7 @@ def silu(x: np.ndarray) -> np.ndarray:
 def test_first_in_the_list_by_name(name: str, background: float) -> None:
     for seed in SEEDS:
         planted = PLANT[name](seed, background)
-        shares = landed.attribute(planted.trace(), planted.target, planted.against)
+        shares = landed.attribute(planted.trace(), planted.target, against=planted.against)
         rows = shares.top(len(planted.writes))
         # Two that cancel are equally large, so rounding says which of them is first.
         assert sorted((row.kind, row.layer, row.index) for row in rows) == sorted(names(planted))
@@ -96,7 +96,7 @@ def test_copying_head_is_its_formula(background: float, x64: None) -> None:
         scale = numbers["sigma"][2 * write.layer, 0, write.source] * numbers["sigma"][-1, 0, -1]
         trace = planted.trace()
         for against in (planted.against, None):
-            shares = landed.attribute(trace, planted.target, against)
+            shares = landed.attribute(trace, planted.target, against=against)
             np.testing.assert_allclose(
                 shares.landed.heads[write.layer, 0, -1, write.index], 8 * attention / scale, rtol=1e-12
             )
@@ -110,9 +110,9 @@ def test_copying_head_names_its_source(background: float) -> None:
         planted = copying_head(source % 3, source % 6, source=source, background=background, seed=source)
         (write,) = planted.writes
         trace = planted.trace()
-        row = landed.attribute(trace, planted.target, planted.against).top(1)[0]
+        row = landed.attribute(trace, planted.target, against=planted.against).top(1)[0]
         assert row.attended == write.source == source
-        split = landed.attribute_by_source(trace, planted.target, planted.against)
+        split = landed.attribute_by_source(trace, landed.Logit(planted.target, against=planted.against)).landed
         parts = np.asarray(split[write.layer, 0, -1, write.index])
         assert parts.argmax() == source
         assert parts[source] > 0.999 * np.abs(parts).sum()
@@ -138,7 +138,7 @@ def test_writing_neuron_is_its_formula_and_alone(background: float, x64: None) -
         fired = np.asarray(trace[HookPoint.NEURON][write.layer, 0, :, write.index])
         np.testing.assert_allclose(fired[-1], activation, rtol=1e-12)
         assert not fired[:-1].any()
-        part = landed.attribute(trace, planted.target, planted.against).landed
+        part = landed.attribute(trace, planted.target, against=planted.against).landed
         neurons = np.array(part.neurons)
         np.testing.assert_allclose(
             neurons[write.layer, 0, -1, write.index], activation / numbers["sigma"][-1, 0, -1], rtol=1e-12
@@ -167,7 +167,7 @@ def test_null_space_neuron_lands_on_no_logit(centred: bool, background: float) -
             layer: int | None = write.layer,
             index: int | None = write.index,
         ) -> jax.Array:
-            shares = landed.attribute(trace, token, centred=centred, effects=False)
+            shares = landed.attribute(trace, landed.Logit(token, centred=centred), effects=False)
             return shares.landed.neurons[layer, 0, :, index]
 
         assert not np.asarray(jax.vmap(lands)(jnp.arange(planted.config.vocab_size))).any()

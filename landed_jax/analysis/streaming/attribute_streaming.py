@@ -14,7 +14,7 @@ from landed_jax.analysis.attribution.shares import Shares, folded_vectors, share
 from landed_jax.analysis.reads.questions import QuestionLike, resolve
 from landed_jax.analysis.reads.read import Read
 from landed_jax.analysis.reduce.reductions import LayerShares, Reduction, TopWrites
-from landed_jax.analysis.writes.projections import check_norms
+from landed_jax.analysis.writes.projections import check_norms, from_layers
 from landed_jax.analysis.writes.write import Write
 from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
@@ -25,7 +25,7 @@ from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.per_write import PerWrite
-from landed_jax.nn.schedule import after, over_layers
+from landed_jax.nn.schedule import for_second_pass
 from landed_jax.nn.tap import Edit
 from landed_jax.numerics import highest_precision, is_concrete
 from landed_jax.results.result import Result, result
@@ -132,7 +132,8 @@ def attribute_streaming(
         Elhage et al., A Mathematical Framework for Transformer Circuits, 2021 (direct logit attribution). Chen et al.,
         Training Deep Nets with Sublinear Memory Cost, 2016 (computing again instead of keeping).
 
-    >>> from landed_jax import init_params, top_writes
+    >>> from landed_jax import init_params
+    >>> from landed_jax.analysis.reduce import top_writes
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
     >>> run = jax.jit(lambda params, ids: attribute_streaming(params, ids, config, top_writes(5)))
@@ -156,15 +157,10 @@ def attribute_streaming(
         return jax.tree.map(jnp.asarray, reduction.layer(shares)), shares.landed.attn, shares.landed.mlp
 
     if chosen == 1:
-
-        def layer(part: Params, index: jax.Array, z: jax.Array, a: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
-            return reduce(LayerWrites.of(index, part, z, a, trace.at, trace.tokens.mask))
-
-        stacks = (jnp.arange(config.n_layers), trace[HookPoint.HEAD], trace[HookPoint.NEURON])
-        reduced, attn, mlp = over_layers(layer, params["layers"], *stacks, in_turn=True)
+        reduced, attn, mlp = from_layers(trace, reduce, in_turn=True)
     else:
-        # Common-subexpression elimination would merge the two passes and keep every layer's values for the second.
-        again = dataclasses.replace(tokens, ids=after(tokens.ids, (asked.value, trace[HookPoint.FINAL_SIGMA])))
+        first = asked.value, trace[HookPoint.FINAL_SIGMA]
+        again = dataclasses.replace(tokens, ids=for_second_pass(tokens.ids, first))
         _, second = forward(
             params, again, config, record=(), at=at, edits=edits, observers={"reduced": reduce}, dtype=dtype
         )

@@ -128,7 +128,7 @@ def _build(fields: Fields, model_type: str) -> ModelConfig | None:
         n_kv_heads=_n_kv_heads(fields, model_type, n_heads),
         head_dim=_head_dim(fields, d_model, n_heads),
         d_ff=fields.whole("intermediate_size", _WIDTH[model_type]),
-        model_type=model_type,
+        family=model_type,
         activation=_activation(fields),
         norm_eps=fields.positive("rms_norm_eps", 1e-6),
         max_positions=max_positions,

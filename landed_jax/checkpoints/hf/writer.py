@@ -24,13 +24,13 @@ def config_to_hf(config: ModelConfig) -> dict[str, Any]:
     >>> config_to_hf(config)["hidden_size"]
     8
     """
-    if config.model_type == "llama" and config.sliding_window is not None:
+    if config.family == "llama" and config.sliding_window is not None:
         raise LandedError("A Llama in Hugging Face layout has no sliding window: this model cannot be written as one.")
-    if config.model_type == "mistral" and (config.attention_bias or config.mlp_bias):
+    if config.family == "mistral" and (config.attention_bias or config.mlp_bias):
         raise LandedError("A Mistral in Hugging Face layout has no biases: this model cannot be written as one.")
     fields = {
-        "architectures": [ARCHITECTURES[config.model_type]],
-        "model_type": config.model_type,
+        "architectures": [ARCHITECTURES[config.family]],
+        "model_type": config.family,
         "vocab_size": config.vocab_size,
         "hidden_size": config.d_model,
         "intermediate_size": config.d_ff,
@@ -45,7 +45,7 @@ def config_to_hf(config: ModelConfig) -> dict[str, Any]:
         "rope_scaling": _rope_scaling(config.rope),
         "tie_word_embeddings": config.tie_embeddings,
     }
-    if config.model_type == "mistral":
+    if config.family == "mistral":
         return {**fields, "sliding_window": config.sliding_window}
     return {**fields, "attention_bias": config.attention_bias, "mlp_bias": config.mlp_bias}
 

@@ -9,6 +9,7 @@ from landed_jax.report.dataset import run_dataset
 from landed_jax.report.document import run_document
 from landed_jax.report.sections.effects import SECTION
 from tests.report.sections.conftest import PROMPT, AccountWith
+from tests.traces import asked_by
 
 
 def test_effects_are_the_measures_of_each_value_alone(model: landed.Model, account_with: AccountWith) -> None:
@@ -22,7 +23,7 @@ def test_effects_are_the_measures_of_each_value_alone(model: landed.Model, accou
         "logit difference": {"target": " are", "against": " is"},
     }
     for name, asked in arguments.items():
-        shares = landed.attribute(trace, **asked)
+        shares = landed.attribute(trace, asked_by(**asked))
         for part in ("heads", "neurons"):
             mine, theirs = (np.asarray(getattr(x, part)).ravel() for x in (shares.landed, shares.direct_effect))
             nmae = np.abs(mine - theirs).sum() / np.abs(theirs).sum()

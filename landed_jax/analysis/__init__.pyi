@@ -1,0 +1,10 @@
+from . import attribution as attribution
+from . import basis as basis
+from . import landing as landing
+from . import reads as reads
+from . import reduce as reduce
+from . import scale as scale
+from . import streaming as streaming
+from . import writes as writes
+from .registry import Analysis as Analysis
+from .registry import analyses as analyses

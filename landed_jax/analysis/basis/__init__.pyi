@@ -1,0 +1,10 @@
+from .coordinate_check import CoordinateCheck as CoordinateCheck
+from .coordinate_check import Reading as Reading
+from .coordinate_check import check_coordinates as check_coordinates
+from .coordinates import Coordinates as Coordinates
+from .coordinates import coordinates as coordinates
+from .outliers import Outliers as Outliers
+from .outliers import outliers as outliers
+from .rotations import RotatedCounts as RotatedCounts
+from .rotations import random_rotation as random_rotation
+from .rotations import rotated_counts as rotated_counts

@@ -1,0 +1,10 @@
+from .reductions import Histogram as Histogram
+from .reductions import LayerShares as LayerShares
+from .reductions import LayerSums as LayerSums
+from .reductions import Reduction as Reduction
+from .reductions import TopWrites as TopWrites
+from .reductions import everything as everything
+from .reductions import histogram as histogram
+from .reductions import layer_sums as layer_sums
+from .reductions import top_per_position as top_per_position
+from .reductions import top_writes as top_writes

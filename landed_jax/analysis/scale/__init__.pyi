@@ -1,0 +1,13 @@
+from .amplification import Amplification as Amplification
+from .amplification import amplification as amplification
+from .amplification_statistics import AmplificationStatistics as AmplificationStatistics
+from .amplification_statistics import amplification_by_coordinate as amplification_by_coordinate
+from .amplification_statistics import amplification_statistics as amplification_statistics
+from .growth import ResidualGrowth as ResidualGrowth
+from .growth import residual_growth as residual_growth
+from .position_classes import PositionClasses as PositionClasses
+from .position_classes import delimiter_ids as delimiter_ids
+from .position_classes import position_classes as position_classes
+from .spread import Spread as Spread
+from .write_amplification import WriteAmplification as WriteAmplification
+from .write_amplification import write_amplification as write_amplification
