@@ -258,7 +258,6 @@ def test_an_edit_is_an_ablation_and_is_recorded(
     assert not np.any(trace[site][layer, :, :, index])
 
 
-@pytest.mark.quick
 @both_holdings
 def test_at_selects_the_same_numbers(hold: Callable[[Params], Params]) -> None:
     at = jnp.array([4, 1])

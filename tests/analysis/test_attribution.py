@@ -72,7 +72,6 @@ def test_closes_in_float32(name: str) -> None:
     np.testing.assert_allclose(shares.total, shares.value, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("name", CONFIGS)
 def test_sigma_shares_sum_to_one_less_epsilon(name: str, x64: None) -> None:
     config = CONFIGS[name]

@@ -74,7 +74,6 @@ def test_one_recorded_position(position: int, lengths: tuple[int, ...], x64: Non
         check(growth, numbers, BIASED, b, 0, position)
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("name", CONFIGS)
 def test_closes_in_float32(name: str) -> None:
     config = CONFIGS[name]

@@ -72,7 +72,6 @@ def brute_force(numbers: Arrays, config: ModelConfig, b: int, p: int) -> np.ndar
     return written.vectors * scale[:, None] * heard[..., None]
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize(
     ("name", "kind", "hold"),
     [

@@ -154,7 +154,7 @@ def plain(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["walk"], "walk"),
         (["convert", "MODEL"], "DST"),
         (["convert", "MODEL", "MODEL"], "already there"),
-        (["verify", "MODEL", "--against", "/no/such/folder"], "not a folder"),
+        pytest.param(["verify", "MODEL", "--against", "/no/such/folder"], "not a folder", marks=needs_torch),
         (["info", "/no/such/folder"], "no folder"),
         (["info", "m[/b]x"], "m[/b]x"),
     ],
