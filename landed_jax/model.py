@@ -12,9 +12,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from landed_jax.analysis.reads.questions import Logit, Question, QuestionLike, as_question
-from landed_jax.analysis.reduce.reductions import Reduction
-from landed_jax.analysis.streaming.attribute_streaming import (
+from landed_jax.analysis.reads._questions import Logit, Question, QuestionLike, as_question
+from landed_jax.analysis.reduce._reductions import Reduction
+from landed_jax.analysis.streaming._attribute_streaming import (
     StreamedAttribution,
     attribute_streaming,
     check_reduction,

@@ -9,7 +9,7 @@ import numpy as np
 
 import landed_jax as landed
 from landed_jax import Trace
-from landed_jax.analysis.scale.spread import PERCENTILES, Spread
+from landed_jax.analysis.scale._spread import PERCENTILES, Spread
 from landed_jax.nn.parameters import stack_layers
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
 from tests.reference.landed import Written

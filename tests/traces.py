@@ -40,3 +40,8 @@ def unembedding(params: dict) -> np.ndarray:
 def asked_by(target: object = None, against: object = None, centred: bool = False, read: object = None) -> object:
     """The question that a case's arguments ask."""
     return landed.Logit(target, against=against, centred=centred) if read is None else read  # type: ignore[arg-type]
+
+
+def numbers(found: object) -> list[jax.Array]:
+    """A result's arrays, without those of its provenance."""
+    return jax.tree.leaves(dataclasses.replace(found, provenance=None))  # type: ignore[type-var]

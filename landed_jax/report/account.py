@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landed_jax.analysis.attribution.attribute import attribute
-from landed_jax.analysis.attribution.effects import direct_effect
-from landed_jax.analysis.attribution.result import Attribution
-from landed_jax.analysis.basis.coordinates import coordinates
-from landed_jax.analysis.reads.questions import Logit, resolve
-from landed_jax.analysis.reads.read import Read
+from landed_jax.analysis.attribution._attribute import attribute
+from landed_jax.analysis.attribution._effects import direct_effect
+from landed_jax.analysis.attribution._result import Attribution
+from landed_jax.analysis.basis._coordinates import coordinates
+from landed_jax.analysis.reads._questions import Logit, resolve
+from landed_jax.analysis.reads._read import Read
 from landed_jax.errors import LandedError
 from landed_jax.memory.estimates import least_bytes, weight_bytes
 from landed_jax.memory.host import device_memory

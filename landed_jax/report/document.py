@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from landed_jax.analysis.attribution.table import WriteRow
+from landed_jax.analysis.attribution._table import WriteRow
 from landed_jax.report.account import Account
 from landed_jax.report.scale import scale_rows
 

@@ -6,8 +6,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from landed_jax.analysis.attribution.table import WriteTable, attended_label
-from landed_jax.analysis.writes.write import describe
+from landed_jax.analysis.attribution._table import WriteTable, attended_label
+from landed_jax.analysis.writes._write import describe
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.printable import printable
 from landed_jax.report.account import Account

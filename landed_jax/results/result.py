@@ -37,7 +37,7 @@ class Result(ShapeRepr):
         provenance: the prompts, positions and model; None for a part of another result, or one made by hand.
 
     >>> import jax.numpy as jnp
-    >>> from landed_jax.analysis.basis.coordinates import Coordinates
+    >>> from landed_jax.analysis.basis._coordinates import Coordinates
     >>> Coordinates(jnp.zeros((1, 1, 2)), jnp.zeros((1, 1)))
     Coordinates(contributions f32[1,1,2], value f32[1,1])
     """

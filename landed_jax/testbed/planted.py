@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from landed_jax.analysis.writes.write import Write, next_site
+from landed_jax.analysis.writes._write import Write, next_site
 from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
 from landed_jax.nn.config import ModelConfig, RopeConfig
@@ -101,7 +101,7 @@ def copying_head(
     Raises:
         LandedError: for a head or source out of range, or a background out of range.
 
-    >>> from landed_jax.analysis.attribution.attribute import attribute
+    >>> from landed_jax.analysis.attribution._attribute import attribute
     >>> planted = copying_head(layer=1, head=2, source=3)
     >>> first = attribute(planted.trace(), planted.target, planted.against).top(1)[0]
     >>> first.kind, first.layer, first.index, first.attended
@@ -156,7 +156,7 @@ def writing_neuron(layer: int = 1, neuron: int = 5, *, background: float = 0.02,
     Raises:
         LandedError: for a neuron that is not there, or a background out of range.
 
-    >>> from landed_jax.analysis.attribution.attribute import attribute
+    >>> from landed_jax.analysis.attribution._attribute import attribute
     >>> planted = writing_neuron(layer=1, neuron=5)
     >>> first = attribute(planted.trace(), planted.target, planted.against).top(1)[0]
     >>> first.kind, first.layer, first.index
@@ -203,7 +203,7 @@ def null_space_neuron(neuron: int = 5, *, background: float = 0.02, seed: int = 
     Raises:
         LandedError: for a neuron that is not there, or a background out of range.
 
-    >>> from landed_jax.analysis.attribution.attribute import attribute
+    >>> from landed_jax.analysis.attribution._attribute import attribute
     >>> planted = null_space_neuron(neuron=5)
     >>> shares = attribute(planted.trace(), planted.target)
     >>> float(shares.landed.neurons[-1, 0, -1, 5]), bool(abs(shares.direct_effect.neurons[-1, 0, -1, 5]) > 0.1)
@@ -259,7 +259,7 @@ def cancelling_writes(
     Raises:
         LandedError: for a head or neuron out of range or not in this order, or a background out of range.
 
-    >>> from landed_jax.analysis.attribution.attribute import attribute
+    >>> from landed_jax.analysis.attribution._attribute import attribute
     >>> planted = cancelling_writes()
     >>> rows = attribute(planted.trace(), planted.target).top(2)
     >>> sorted((row.kind, row.layer, row.index) for row in rows)

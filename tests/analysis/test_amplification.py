@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import landed_jax as landed
 from landed_jax import LandedError
-from landed_jax.analysis.scale.spread import PERCENTILES, spread
-from landed_jax.analysis.scale.write_amplification import write_amplification
+from landed_jax.analysis.scale._spread import PERCENTILES, spread
+from landed_jax.analysis.scale._write_amplification import write_amplification
 from tests.amplification import BOTH, CASES, check_spread, magnified, reference, traced
 from tests.reference.landed import every_write
 from tests.traces import column

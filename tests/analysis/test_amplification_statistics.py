@@ -9,16 +9,17 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import HookPoint, LandedError, Tokens
-from landed_jax.analysis.scale.amplification_statistics import (
+from landed_jax.analysis.scale._amplification_statistics import (
     AmplificationStatistics,
     amplification_by_coordinate,
     amplification_statistics,
 )
-from landed_jax.analysis.scale.position_classes import position_classes
-from landed_jax.analysis.scale.write_amplification import write_amplification
+from landed_jax.analysis.scale._position_classes import position_classes
+from landed_jax.analysis.scale._write_amplification import write_amplification
 from tests.amplification import BOTH, CASES, DELIMITERS, check_spread, magnified, reference, run, traced
 from tests.models import SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
+from tests.traces import numbers
 
 statistics = jax.jit(lambda trace: amplification_statistics(trace, delimiters=DELIMITERS))
 
@@ -57,7 +58,7 @@ def test_kinds_are_the_sites_where_they_next_land() -> None:
     assert found.of("embedding").norm_ratio.quantiles.shape == (3, 5)
     for layer in range(n_layers):
         for kind, site in (("heads", 2 * layer + 1), ("neurons", 2 * layer + 2)):
-            for mine, whole in zip(jax.tree.leaves(found.of(kind)), jax.tree.leaves(found), strict=True):
+            for mine, whole in zip(numbers(found.of(kind)), numbers(found), strict=True):
                 np.testing.assert_array_equal(mine[layer], whole[site])
     for kind in ("heads", "neurons"):
         assert found.of(kind).per_coordinate.count.shape == (n_layers, 3)
@@ -98,7 +99,7 @@ def test_padding_is_no_sample() -> None:
     wider = Tokens(*(jnp.pad(value, ((0, 0), (3, 0))) for value in (tokens.ids, tokens.mask)))
     traces = [run(params, batch, SMALL)[1].bind(params) for batch in (tokens, wider)]
     alone, padded = (statistics(trace) for trace in traces)
-    for x, y in zip(jax.tree.leaves(alone), jax.tree.leaves(padded), strict=True):
+    for x, y in zip(numbers(alone), numbers(padded), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-4)
 
 
@@ -115,7 +116,7 @@ def test_bfloat16_weights_are_cast_not_altered() -> None:
     wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), narrow)
     tokens = random_tokens(SMALL, lengths=(7, 4))
     found = [statistics(run(p, tokens, SMALL)[1].bind(p)) for p in (narrow, wide)]
-    for x, y in zip(*map(jax.tree.leaves, found), strict=True):
+    for x, y in zip(*map(numbers, found), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-5)
 
 
@@ -130,14 +131,14 @@ def test_under_vmap_each_prompt_has_its_own_statistics() -> None:
 
         tokens = jax.tree.map(lambda leaf: leaf[batch][None], trace.tokens)
         sown = {name: one(value, name) for name, value in trace.sown.items()}
-        mine = dataclasses.replace(trace, tokens=tokens, sown=sown)
+        mine = dataclasses.replace(trace, provenance=dataclasses.replace(trace.provenance, tokens=tokens), sown=sown)
         return amplification_statistics(mine, delimiters=DELIMITERS)
 
     many, alone = jax.jit(jax.vmap(row))(jnp.arange(2)), jax.jit(row)
     for batch in range(2):
         one = alone(jnp.asarray(batch))
         for whole, mine in ((many, one), (many.of("heads"), one.of("heads"))):
-            for x, y in zip(jax.tree.leaves(whole), jax.tree.leaves(mine), strict=True):
+            for x, y in zip(numbers(whole), numbers(mine), strict=True):
                 np.testing.assert_allclose(x[batch], y, rtol=2e-5)
 
 

@@ -10,8 +10,8 @@ import pytest
 import landed_jax as landed
 from landed_jax import RESIDUALS, SOURCES, WRITES, LandedError
 from landed_jax.analysis.attribution import Attribution
-from landed_jax.analysis.attribution import attribute as attribution
-from landed_jax.analysis.attribution.effects import direct_effect
+from landed_jax.analysis.attribution import _attribute as attribution
+from landed_jax.analysis.attribution._effects import direct_effect
 from landed_jax.nn.parameters import stack_layers
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
 from tests.reference.landed import every_write, landed_contributions, removed_effects, shares_of_sigma
@@ -115,7 +115,7 @@ def test_jit_and_vmap_over_targets() -> None:
 
 def test_attribution_is_a_function_of_a_trace_argument() -> None:
     trace = traced(SMALL)
-    close(jax.jit(partial(landed.attribute, target=3))(trace), landed.attribute(trace, 3), atol=1e-6)
+    close(jax.jit(partial(landed.attribute, question=3))(trace), landed.attribute(trace, 3), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -207,15 +207,16 @@ def test_top_amplification_is_the_next_landings_median() -> None:
         ({"target": " Rome"}, "no tokenizer"),
         ({"target": jnp.array([1, 2, 3])}, "fit neither"),
         ({"target": 1, "against": 2, "centred": True}, "centred already"),
-        (
-            {"target": 1, "read": landed.reads.Read(jnp.ones((1, 1, 12)), jnp.ones((1, 1)), jnp.zeros((1, 1)))},
-            "either read",
-        ),
     ],
 )
 def test_bad_arguments_say_so(arguments: dict, message: str) -> None:
     with pytest.raises(LandedError, match=message):
         landed.attribute(traced(SMALL), asked_by(**arguments))
+
+
+def test_against_goes_with_a_bare_token() -> None:
+    with pytest.raises(LandedError, match="bare token"):
+        landed.attribute(traced(SMALL), landed.Logit(1), against=2)
 
 
 @pytest.mark.parametrize("vector", [jnp.ones(11), jnp.ones((3, 1, 12)), jnp.ones((1, 1, 1, 12))])

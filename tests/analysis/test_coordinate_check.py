@@ -10,9 +10,10 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, Trace
-from landed_jax.analysis.basis.coordinate_check import check_coordinates
+from landed_jax.analysis.basis._coordinate_check import check_coordinates
 from tests.coordinates import first_to_reach, heard, run, settled, traced
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
+from tests.traces import asked_by
 
 checked = jax.jit(check_coordinates, static_argnames=("fraction", "rule"))
 
@@ -46,7 +47,8 @@ def test_kept_and_ablated_coordinates_read_as_in_numpy(name: str, read: str, cho
         "centred": ({"centred": True}, W_U[own] - W_U.mean(0)),
     }[read]
     how, how_many = CHOICES[choice]
-    found = jax.jit(partial(check_coordinates, **arguments, **how))(trace, jnp.asarray(own))
+    question = asked_by(jnp.asarray(own), **arguments)
+    found = jax.jit(partial(check_coordinates, **how))(trace, question)
     found = jax.tree.map(np.asarray, found)
     for b, p in np.argwhere(np.asarray(trace.tokens.mask)):
         parts = normed[b, p] * vectors[b, p]

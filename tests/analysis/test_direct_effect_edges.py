@@ -9,8 +9,8 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import Write
-from landed_jax.analysis.attribution.effects import NEARLY_NOTHING_LEFT, direct_effect, mediated_effect
-from landed_jax.analysis.attribution.groups import group_effect, write_group
+from landed_jax.analysis.attribution._effects import NEARLY_NOTHING_LEFT, direct_effect, mediated_effect
+from landed_jax.analysis.attribution._groups import group_effect, write_group
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from tests.models import BIASED, SMALL, random_params

@@ -7,7 +7,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES
-from landed_jax.analysis.attribution.faithfulness import Agreement, Faithfulness, compare, faithfulness
+from landed_jax.analysis.attribution._faithfulness import Agreement, Faithfulness, compare, faithfulness
 from tests.models import CONFIGS, SMALL, random_params
 from tests.reference.landed import every_write, landed_contributions, removed_effects
 from tests.reference.numpy_model import numpy_forward

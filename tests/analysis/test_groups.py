@@ -9,7 +9,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, HookPoint, LandedError, Trace, Write
-from landed_jax.analysis.attribution.groups import GroupEffect, group_effect, layer_group, summed_writes, write_group
+from landed_jax.analysis.attribution._groups import GroupEffect, group_effect, layer_group, summed_writes, write_group
 from landed_jax.nn import PerWrite
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers

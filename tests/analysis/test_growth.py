@@ -10,7 +10,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, Trace
-from landed_jax.analysis.scale.growth import ResidualGrowth, residual_growth
+from landed_jax.analysis.scale._growth import ResidualGrowth, residual_growth
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names

@@ -11,7 +11,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, Trace
-from landed_jax.analysis.attribution.logit_lens import LensTokens, LogitLens, lens_top_tokens, logit_lens
+from landed_jax.analysis.attribution._logit_lens import LensTokens, LogitLens, lens_top_tokens, logit_lens
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names

@@ -9,7 +9,7 @@ import pytest
 from scipy.special import log_softmax
 
 from landed_jax import LandedError
-from landed_jax.analysis.attribution.log_probability import attribute_log_probability
+from landed_jax.analysis.attribution._log_probability import attribute_log_probability
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from tests.models import CONFIGS, SMALL, random_params, random_tokens

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, Trace
-from landed_jax.analysis.attribution.operations import Operations, operations
+from landed_jax.analysis.attribution._operations import Operations, operations
 from landed_jax.nn import PerWrite
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers

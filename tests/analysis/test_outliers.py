@@ -11,7 +11,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, Trace
-from landed_jax.analysis.basis.outliers import outliers
+from landed_jax.analysis.basis._outliers import outliers
 from tests.coordinates import run, settled, traced
 from tests.models import SMALL, random_params, random_tokens
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax.analysis.writes.projections import squared_norms
+from landed_jax.analysis.writes._projections import squared_norms
 from landed_jax.nn.parameters import stack_layers
 from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
 

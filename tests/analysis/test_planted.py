@@ -7,7 +7,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, SOURCES, WRITES, Write
-from landed_jax.analysis.writes.write import describe
+from landed_jax.analysis.writes._write import describe
 from landed_jax.testbed.planted import CONFIG, cancelling_writes, copying_head, null_space_neuron, writing_neuron
 
 EVERYTHING = WRITES | RESIDUALS | SOURCES

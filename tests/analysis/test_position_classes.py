@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landed_jax import LandedError, Tokens, Trace, load
-from landed_jax.analysis.scale.position_classes import POSITION_CLASSES, delimiter_ids, is_delimiter, position_classes
+from landed_jax.analysis.scale._position_classes import POSITION_CLASSES, delimiter_ids, is_delimiter, position_classes
+from landed_jax.provenance import Provenance
 from landed_jax.vocabulary import Vocabulary
 from tests.models import SMALL
 
@@ -31,7 +32,7 @@ class Thirteen(Vocabulary):
 
 def trace_of(tokens: Tokens, at: list[int] | None = None, **fields: Any) -> Trace:
     columns = jnp.arange(tokens.ids.shape[1]) if at is None else jnp.asarray(at)
-    return Trace(tokens, columns, {}, config=SMALL, **fields)
+    return Trace(Provenance(tokens, columns, SMALL, **fields), {})
 
 
 def expected(tokens: Tokens, delimiters: tuple[int, ...] | list[int]) -> np.ndarray:
@@ -108,7 +109,10 @@ def test_under_jit_and_vmap() -> None:
 
     def one(row: Tokens) -> jax.Array:
         batch = jax.tree.map(lambda leaf: leaf[None], row)
-        return position_classes(dataclasses.replace(trace, tokens=batch), delimiters=(3, 4)).members[:, 0]
+        return position_classes(
+            dataclasses.replace(trace, provenance=dataclasses.replace(trace.provenance, tokens=batch)),
+            delimiters=(3, 4),
+        ).members[:, 0]
 
     np.testing.assert_array_equal(jnp.moveaxis(jax.vmap(one)(tokens), 0, 1), plain)
     sets = jax.vmap(lambda d: position_classes(trace, delimiters=d).members)(jnp.array([[3, 4], [5, 5]]))

@@ -9,7 +9,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import LandedError, Trace
-from landed_jax.analysis.basis.rotations import random_rotation, rotated_counts
+from landed_jax.analysis.basis._rotations import random_rotation, rotated_counts
 from tests.coordinates import first_to_reach, heard, settled, traced
 from tests.models import CONFIGS, SMALL
 

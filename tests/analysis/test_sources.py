@@ -9,7 +9,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, SOURCES, WRITES, HookPoint, LandedError, Trace
-from landed_jax.analysis.attribution.token_contributions import TokenContributions, token_contributions
+from landed_jax.analysis.attribution._token_contributions import TokenContributions, token_contributions
 from landed_jax.analysis.reads import Read
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names

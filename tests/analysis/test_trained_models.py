@@ -7,7 +7,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, SOURCES, WRITES
-from landed_jax.analysis.writes.write import Write
+from landed_jax.analysis.writes._write import Write
 from landed_jax.nn.parameters import stack_layers, unembedding
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import numpy_forward

@@ -10,7 +10,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, Trace
-from landed_jax.analysis.attribution.volume import sigma_shares, volume, weak_directions
+from landed_jax.analysis.attribution._volume import sigma_shares, volume, weak_directions
 from landed_jax.nn import PerWrite
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
@@ -65,7 +65,7 @@ def test_shares_equal_brute_force_and_sum_to_one_less_epsilon_everywhere(name: s
 
 @pytest.mark.parametrize("chunk", [4, 2**22])
 def test_weak_directions_are_numpys_singular_vectors(chunk: int, x64: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("landed_jax.analysis.attribution.volume._CHUNK_NUMBERS", chunk * SMALL.d_model)
+    monkeypatch.setattr("landed_jax.analysis.attribution._volume._CHUNK_NUMBERS", chunk * SMALL.d_model)
     jax.clear_caches()
     params = random_params(SMALL, dtype=jnp.float64)
     weak = weak_directions(traced(SMALL, params=params), fraction=0.25)

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
-from landed_jax.analysis.writes.write import describe
+from landed_jax.analysis.writes._write import describe
 from landed_jax.checkpoints.bundle import bundled_folder
 from landed_jax.checkpoints.hf.gate import config_from_hf
 from landed_jax.checkpoints.hf.table import to_hf

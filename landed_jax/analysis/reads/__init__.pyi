@@ -1,7 +1,7 @@
-from .questions import Head as Head
-from .questions import Logit as Logit
-from .questions import Neuron as Neuron
-from .questions import Question as Question
-from .questions import Vector as Vector
-from .questions import resolve as resolve
-from .read import Read as Read
+from ._questions import Head as Head
+from ._questions import Logit as Logit
+from ._questions import Neuron as Neuron
+from ._questions import Question as Question
+from ._questions import Vector as Vector
+from ._questions import resolve as resolve
+from ._read import Read as Read

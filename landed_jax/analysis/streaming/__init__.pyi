@@ -1,2 +1,2 @@
-from .attribute_streaming import StreamedAttribution as StreamedAttribution
-from .attribute_streaming import attribute_streaming as attribute_streaming
+from ._attribute_streaming import StreamedAttribution as StreamedAttribution
+from ._attribute_streaming import attribute_streaming as attribute_streaming

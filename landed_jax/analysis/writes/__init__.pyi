@@ -1,3 +1,3 @@
-from .projections import output_norms as output_norms
-from .write import Write as Write
-from .write import write_vector as write_vector
+from ._projections import output_norms as output_norms
+from ._write import Write as Write
+from ._write import write_vector as write_vector

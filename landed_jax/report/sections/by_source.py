@@ -13,8 +13,8 @@ _HEADS = 5  # columns of heads beside all heads together
 
 
 def _compute(asked: Asked) -> dict[str, Any]:
-    from landed_jax.analysis.attribution.sources import attribute_by_source
-    from landed_jax.analysis.attribution.token_contributions import token_contributions
+    from landed_jax.analysis.attribution._sources import attribute_by_source
+    from landed_jax.analysis.attribution._token_contributions import token_contributions
 
     return {
         "heads": attribute_by_source(asked.trace, asked.question).landed,

@@ -19,10 +19,10 @@ def _compute(asked: Asked) -> dict[str, Any]:
     import jax
     import jax.numpy as jnp
 
-    from landed_jax.analysis.basis.coordinate_check import check_coordinates
-    from landed_jax.analysis.basis.coordinates import coordinates
-    from landed_jax.analysis.basis.outliers import outliers
-    from landed_jax.analysis.basis.rotations import rotated_counts
+    from landed_jax.analysis.basis._coordinate_check import check_coordinates
+    from landed_jax.analysis.basis._coordinates import coordinates
+    from landed_jax.analysis.basis._outliers import outliers
+    from landed_jax.analysis.basis._rotations import rotated_counts
 
     trace, question = asked.trace, asked.question
     mine = coordinates(trace, question)

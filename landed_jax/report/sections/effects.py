@@ -17,10 +17,10 @@ _ROWS = 5  # writes in the table
 
 def _compute(asked: Asked) -> dict[str, Any]:
     """The agreement of each measure, and the volume: of the centred logit, or of the difference that the run reads."""
-    from landed_jax.analysis.attribution.faithfulness import faithfulness
-    from landed_jax.analysis.attribution.log_probability import attribute_log_probability
-    from landed_jax.analysis.attribution.volume import volume
-    from landed_jax.analysis.reads.questions import Logit
+    from landed_jax.analysis.attribution._faithfulness import faithfulness
+    from landed_jax.analysis.attribution._log_probability import attribute_log_probability
+    from landed_jax.analysis.attribution._volume import volume
+    from landed_jax.analysis.reads._questions import Logit
 
     trace, question, target = asked.trace, asked.question, asked.question.target
     logit = Logit(target) if question.against is not None else question
@@ -64,7 +64,7 @@ def _table(account: "Account", found: dict[str, Any], document: dict[str, Any]) 
     from rich.markup import escape
     from rich.text import Text
 
-    from landed_jax.analysis.writes.write import describe
+    from landed_jax.analysis.writes._write import describe
     from landed_jax.report.plain_table import table_of
 
     agreement = table_of(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def _compute(asked: Asked) -> dict[str, Any]:
-    from landed_jax.analysis.attribution.logit_lens import lens_top_tokens, logit_lens
+    from landed_jax.analysis.attribution._logit_lens import lens_top_tokens, logit_lens
 
     return {
         "values": logit_lens(asked.trace, asked.question),

@@ -9,7 +9,7 @@ from landed_jax.nn.hook_points import HookPoint
 if TYPE_CHECKING:  # slow to import; the command line's help needs none of them
     from rich.console import RenderableType
 
-    from landed_jax.analysis.reads.read import Read
+    from landed_jax.analysis.reads._read import Read
     from landed_jax.report.account import Account
     from landed_jax.trace import Trace
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from landed_jax.analysis.registry import analysis
-from landed_jax.analysis.writes.projections import from_layers
+from landed_jax.analysis.writes._projections import from_layers
 from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_writes import LayerWrites

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from landed_jax.analysis.attribution.attribute import attribute
-from landed_jax.analysis.reads.questions import QuestionLike
+from landed_jax.analysis.attribution._attribute import attribute
+from landed_jax.analysis.reads._questions import QuestionLike
 from landed_jax.analysis.registry import analysis
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.per_write import PerWrite

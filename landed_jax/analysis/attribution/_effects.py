@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.reads.read import residual_at, sigma_at
-from landed_jax.analysis.writes.projections import from_layers, only_before, squared_norms
+from landed_jax.analysis.reads._read import residual_at, sigma_at
+from landed_jax.analysis.writes._projections import from_layers, only_before, squared_norms
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_norms import OutputNorms

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from landed_jax.analysis.reads.questions import QuestionLike, resolve
-from landed_jax.analysis.reads.read import Read
+from landed_jax.analysis.reads._questions import QuestionLike, resolve
+from landed_jax.analysis.reads._read import Read
 from landed_jax.analysis.registry import analysis
-from landed_jax.analysis.writes.projections import inner_products
+from landed_jax.analysis.writes._projections import inner_products
 from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import RESIDUALS, WRITES
 from landed_jax.nn.parameters import unembedding

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from landed_jax.analysis.attribution.attribute import attribute
-from landed_jax.analysis.attribution.effects import rescaling
-from landed_jax.analysis.attribution.faithfulness import Faithfulness, compare
-from landed_jax.analysis.reads.questions import QuestionLike, resolve
-from landed_jax.analysis.reads.read import Read, gamma_at, residual_at, sigma_at
+from landed_jax.analysis.attribution._attribute import attribute
+from landed_jax.analysis.attribution._effects import rescaling
+from landed_jax.analysis.attribution._faithfulness import Faithfulness, compare
+from landed_jax.analysis.reads._questions import QuestionLike, resolve
+from landed_jax.analysis.reads._read import Read, gamma_at, residual_at, sigma_at
 from landed_jax.analysis.registry import analysis
-from landed_jax.analysis.writes.projections import from_layers, inner_products
+from landed_jax.analysis.writes._projections import from_layers, inner_products
 from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_writes import LayerWrites

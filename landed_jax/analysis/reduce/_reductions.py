@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from landed_jax.analysis.attribution.shares import Shares
+from landed_jax.analysis.attribution._shares import Shares
 from landed_jax.errors import LandedError
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.per_write import PerWrite

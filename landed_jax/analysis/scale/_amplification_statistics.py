@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from landed_jax.analysis.registry import analysis
-from landed_jax.analysis.scale.position_classes import Delimiters, position_classes
-from landed_jax.analysis.scale.spread import PERCENTILES, Spread, spread
-from landed_jax.analysis.scale.write_amplification import embedding_gains, layer_gains
-from landed_jax.analysis.writes.projections import from_layers
+from landed_jax.analysis.scale._position_classes import Delimiters, position_classes
+from landed_jax.analysis.scale._spread import PERCENTILES, Spread, spread
+from landed_jax.analysis.scale._write_amplification import embedding_gains, layer_gains
+from landed_jax.analysis.writes._projections import from_layers
 from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_writes import LayerWrites

@@ -10,15 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.attribution.attribute import attribute
-from landed_jax.analysis.attribution.effects import sigma_share
-from landed_jax.analysis.attribution.log_probability import vocabulary_chunk
-from landed_jax.analysis.attribution.result import flat_writes, recorded_token, write_at
-from landed_jax.analysis.reads.questions import Logit, Question, QuestionLike, resolve
-from landed_jax.analysis.reads.read import gamma_at, residual_at, sigma_at
+from landed_jax.analysis.attribution._attribute import attribute
+from landed_jax.analysis.attribution._effects import sigma_share
+from landed_jax.analysis.attribution._log_probability import vocabulary_chunk
+from landed_jax.analysis.attribution._result import flat_writes, recorded_token, write_at
+from landed_jax.analysis.reads._questions import Logit, Question, QuestionLike, resolve
+from landed_jax.analysis.reads._read import gamma_at, residual_at, sigma_at
 from landed_jax.analysis.registry import analysis
-from landed_jax.analysis.writes.projections import from_layers, inner_products, only_before
-from landed_jax.analysis.writes.write import Write
+from landed_jax.analysis.writes._projections import from_layers, inner_products, only_before
+from landed_jax.analysis.writes._write import Write
 from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import RESIDUALS, WRITES, HookPoint
 from landed_jax.nn.layer_writes import LayerWrites

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from landed_jax.analysis.attribution.table import WriteRow, WriteTable
-from landed_jax.analysis.scale.amplification import Amplification
-from landed_jax.analysis.writes.write import Write, next_site
+from landed_jax.analysis.attribution._table import WriteRow, WriteTable
+from landed_jax.analysis.scale._amplification import Amplification
+from landed_jax.analysis.writes._write import Write, next_site
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.per_write import PerWrite

@@ -5,9 +5,9 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from landed_jax.analysis.basis.coordinates import Coordinates
-from landed_jax.analysis.reads.questions import QuestionLike, resolve
-from landed_jax.analysis.reads.read import normed_at, residual_at
+from landed_jax.analysis.basis._coordinates import Coordinates
+from landed_jax.analysis.reads._questions import QuestionLike, resolve
+from landed_jax.analysis.reads._read import normed_at, residual_at
 from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
 from landed_jax.results.result import Result, result

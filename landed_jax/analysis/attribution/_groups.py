@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.attribution.effects import mediated_effect
-from landed_jax.analysis.reads.questions import QuestionLike, resolve
-from landed_jax.analysis.reads.read import Read, gamma_at, residual_at, sigma_at
+from landed_jax.analysis.attribution._effects import mediated_effect
+from landed_jax.analysis.reads._questions import QuestionLike, resolve
+from landed_jax.analysis.reads._read import Read, gamma_at, residual_at, sigma_at
 from landed_jax.analysis.registry import analysis
-from landed_jax.analysis.writes.projections import from_layers, only_before
-from landed_jax.analysis.writes.write import Write, describe, next_site
+from landed_jax.analysis.writes._projections import from_layers, only_before
+from landed_jax.analysis.writes._write import Write, describe, next_site
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.functions import rms_sigma

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
-from landed_jax.analysis.writes.write import Write, describe
+from landed_jax.analysis.writes._write import Write, describe
 from landed_jax.printable import printable
 
 if TYPE_CHECKING:  # slow to import, and only one method needs it

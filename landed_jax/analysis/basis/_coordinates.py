@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from landed_jax.analysis.reads.questions import QuestionLike, resolve
-from landed_jax.analysis.reads.read import normed_at
+from landed_jax.analysis.reads._questions import QuestionLike, resolve
+from landed_jax.analysis.reads._read import normed_at
 from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
 from landed_jax.numerics import is_concrete

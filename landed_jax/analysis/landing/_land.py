@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from landed_jax.analysis.registry import analysis
-from landed_jax.analysis.writes.write import Write, landing_site, write_vector
+from landed_jax.analysis.writes._write import Write, landing_site, write_vector
 from landed_jax.nn.functions import scale_stream
 from landed_jax.trace import Trace
 

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from landed_jax.analysis.attribution.effects import embedding_rescaling, layer_rescaling
-from landed_jax.analysis.attribution.shares import Shares, folded_vectors, shares_of
-from landed_jax.analysis.reads.questions import QuestionLike, resolve
-from landed_jax.analysis.reads.read import Read
-from landed_jax.analysis.reduce.reductions import LayerShares, Reduction, TopWrites
-from landed_jax.analysis.writes.projections import check_norms, from_layers
-from landed_jax.analysis.writes.write import Write
+from landed_jax.analysis.attribution._effects import embedding_rescaling, layer_rescaling
+from landed_jax.analysis.attribution._shares import Shares, folded_vectors, shares_of
+from landed_jax.analysis.reads._questions import QuestionLike, resolve
+from landed_jax.analysis.reads._read import Read
+from landed_jax.analysis.reduce._reductions import LayerShares, Reduction, TopWrites
+from landed_jax.analysis.writes._projections import check_norms, from_layers
+from landed_jax.analysis.writes._write import Write
 from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
 from landed_jax.memory.estimates import attribution_bytes, choose_passes, weight_bytes

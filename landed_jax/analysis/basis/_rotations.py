@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from landed_jax.analysis.basis.coordinates import Coordinates, check_fraction
-from landed_jax.analysis.reads.questions import QuestionLike, resolve
-from landed_jax.analysis.reads.read import Read, normed_at
+from landed_jax.analysis.basis._coordinates import Coordinates, check_fraction
+from landed_jax.analysis.reads._questions import QuestionLike, resolve
+from landed_jax.analysis.reads._read import Read, normed_at
 from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
 from landed_jax.numerics import highest_precision

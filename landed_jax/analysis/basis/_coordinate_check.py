@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from landed_jax.analysis.basis.coordinates import Coordinates, check_fraction
-from landed_jax.analysis.reads.questions import QuestionLike, resolve
-from landed_jax.analysis.reads.read import normed_at
+from landed_jax.analysis.basis._coordinates import Coordinates, check_fraction
+from landed_jax.analysis.reads._questions import QuestionLike, resolve
+from landed_jax.analysis.reads._read import normed_at
 from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
 from landed_jax.nn.parameters import unembedding

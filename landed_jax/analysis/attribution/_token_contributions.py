@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.reads.questions import QuestionLike, resolve
-from landed_jax.analysis.reads.read import Read, gamma_at, sigma_at
+from landed_jax.analysis.reads._questions import QuestionLike, resolve
+from landed_jax.analysis.reads._read import Read, gamma_at, sigma_at
 from landed_jax.analysis.registry import analysis
-from landed_jax.analysis.writes.projections import from_layers
+from landed_jax.analysis.writes._projections import from_layers
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.numerics import left_broadcast

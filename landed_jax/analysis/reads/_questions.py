@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from landed_jax.analysis.reads.read import Read, normed_at
-from landed_jax.analysis.reads.targets import Target, is_text, token_ids
+from landed_jax.analysis.reads._read import Read, normed_at
+from landed_jax.analysis.reads._targets import Target, is_text, token_ids
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.attribution.effects import sigma_share
-from landed_jax.analysis.reads.read import Read, gamma_at, residual_at, sigma_at
+from landed_jax.analysis.attribution._effects import sigma_share
+from landed_jax.analysis.reads._read import Read, gamma_at, residual_at, sigma_at
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.numerics import left_broadcast
 from landed_jax.results.result import Result, result

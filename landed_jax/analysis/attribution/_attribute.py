@@ -6,15 +6,15 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from landed_jax.analysis.attribution.effects import rescaling
-from landed_jax.analysis.attribution.result import Attribution
-from landed_jax.analysis.attribution.shares import folded_vectors, shares_of
-from landed_jax.analysis.reads.questions import Logit, Question, QuestionLike, resolve
-from landed_jax.analysis.reads.read import Read, gamma_at
-from landed_jax.analysis.reads.targets import Target
+from landed_jax.analysis.attribution._effects import rescaling
+from landed_jax.analysis.attribution._result import Attribution
+from landed_jax.analysis.attribution._shares import folded_vectors, shares_of
+from landed_jax.analysis.reads._questions import Logit, Question, QuestionLike, resolve
+from landed_jax.analysis.reads._read import Read, gamma_at
+from landed_jax.analysis.reads._targets import Target
 from landed_jax.analysis.registry import analysis
-from landed_jax.analysis.scale.amplification import amplification
-from landed_jax.analysis.writes.projections import check_norms, from_layers, inner_products_with, only_before
+from landed_jax.analysis.scale._amplification import amplification
+from landed_jax.analysis.writes._projections import check_norms, from_layers, inner_products_with, only_before
 from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_writes import LayerWrites

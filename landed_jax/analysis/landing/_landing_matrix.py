@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from landed_jax.analysis.reads.questions import Vector
+from landed_jax.analysis.reads._questions import Vector
 from landed_jax.analysis.registry import analysis
-from landed_jax.analysis.writes.projections import from_layers, inner_products
-from landed_jax.analysis.writes.write import Write, describe, next_site
+from landed_jax.analysis.writes._projections import from_layers, inner_products
+from landed_jax.analysis.writes._write import Write, describe, next_site
 from landed_jax.errors import LandedError
 from landed_jax.nn.functions import scale_stream
 from landed_jax.nn.hook_points import NORMED, RESIDUALS, HookPoint

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from landed_jax.analysis.attribution.attribute import attribute
-from landed_jax.analysis.attribution.result import Attribution
-from landed_jax.analysis.basis.coordinates import Coordinates
-from landed_jax.analysis.reads.questions import QuestionLike
+from landed_jax.analysis.attribution._attribute import attribute
+from landed_jax.analysis.attribution._result import Attribution
+from landed_jax.analysis.basis._coordinates import Coordinates
+from landed_jax.analysis.reads._questions import QuestionLike
 from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
 from landed_jax.nn.per_write import PerWrite
