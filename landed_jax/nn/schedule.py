@@ -63,9 +63,10 @@ def cast_late(weight: jax.Array, like: jax.Array) -> jax.Array:
     """
 
     def plain(weight: jax.Array, done: jax.Array) -> jax.Array:
-        return weight.astype(done.dtype)
+        # Selected by a constant: under shard_map both forms must vary over the same axes of the mesh.
+        return _wait_for(_constant(done), weight.astype(done.dtype))
 
-    if weight.dtype == like.dtype or is_concrete(like) or not like.size:
+    if PLAIN or weight.dtype == like.dtype or is_concrete(like) or not like.size:
         return weight.astype(like.dtype)
     return on_cpu(_cast_after, plain, weight, jax.lax.stop_gradient(like[..., 0]))
 
@@ -136,10 +137,12 @@ def _below_all(leaf: jax.Array) -> jax.Array:
     def compared(leaf: jax.Array) -> jax.Array:
         return jnp.max(jnp.real(leaf).astype(jnp.float32)) < -jnp.inf
 
-    def constant(leaf: jax.Array) -> jax.Array:  # no number is looked at
-        return jnp.any(leaf.ravel()[:0] != leaf.ravel()[:0])
+    return on_cpu(compared, _constant, leaf)
 
-    return on_cpu(compared, constant, leaf)
+
+def _constant(leaf: jax.Array) -> jax.Array:
+    """False, from no number of the array."""
+    return jnp.any(leaf.ravel()[:0] != leaf.ravel()[:0])
 
 
 @_below_all.def_vmap

@@ -13,7 +13,7 @@ from landed_jax import RESIDUALS, WRITES, LandedError, Trace
 from landed_jax.analysis.basis._coordinate_check import check_coordinates
 from tests.coordinates import first_to_reach, heard, run, settled, traced
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
-from tests.traces import asked_by
+from tests.traces import asked_by, numbers
 
 checked = jax.jit(check_coordinates, static_argnames=("fraction", "rule"))
 
@@ -107,7 +107,7 @@ def test_a_neurons_own_bias_stays_with_both_parts() -> None:
 
 
 def same(one: object, other: object, position: slice = slice(None)) -> None:
-    for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+    for x, y in zip(numbers(one), numbers(other), strict=True):
         np.testing.assert_allclose(x, np.asarray(y)[:, position], atol=1e-5)
 
 

@@ -245,7 +245,7 @@ def test_bfloat16_weights_are_cast_not_altered() -> None:
 def test_bad_arguments_say_so() -> None:
     trace = traced(SHORT, random_params(SHORT))
     shares = landed.attribute(trace, 3)
-    with pytest.raises(LandedError, match="target already"):
+    with pytest.raises(LandedError, match="question already"):
         operations(shares, 3)
     for fractions in ((0.0,), (0.5, 1.5)):
         with pytest.raises(LandedError, match="above 0"):

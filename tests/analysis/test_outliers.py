@@ -41,7 +41,7 @@ def test_an_outlier_of_the_stream_may_not_be_one_where_it_lands() -> None:
 @pytest.mark.parametrize("multiple", [1.5, 3.0])
 def test_outliers_are_counted_apart(stream: str, multiple: float) -> None:
     trace = traced("small")
-    found = jax.jit(partial(outliers, multiple=multiple, stream=stream))(trace, 1, 0)
+    found = jax.jit(partial(outliers, multiple=multiple, stream=stream))(trace, landed.Logit(1, against=0))
     x = np.abs(trace[landed.HookPoint(f"final_{'normed' if stream == 'landed' else 'residual'}")])
     outlying = x > multiple * np.median(x, axis=-1, keepdims=True)
     assert outlying.any() and not outlying.all()

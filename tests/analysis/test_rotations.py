@@ -33,7 +33,7 @@ def test_rotated_counts_are_the_counts_in_the_turned_basis(name: str, x64: None)
     normed, W_U = heard(trace)
     key = jax.random.key(5)
     found = jax.jit(rotated_counts, static_argnames=("rotations", "fractions"))(
-        trace, jnp.asarray(1), jnp.asarray(0), key=key, rotations=3, fractions=(0.5, 0.9)
+        trace, landed.Logit(jnp.asarray(1), against=jnp.asarray(0)), key=key, rotations=3, fractions=(0.5, 0.9)
     )
     assert found.samples == 3 and found.first.shape == found.settled.shape == (3, 2, *normed.shape[:2])
     assert float(found.closure_error.max()) < 1e-12

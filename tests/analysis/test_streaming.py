@@ -15,6 +15,7 @@ from landed_jax.memory.estimates import trace_bytes
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.per_write import PerWrite
 from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
+from tests.traces import asked_by
 
 ARGUMENTS = {
     "top": {},
@@ -43,8 +44,8 @@ def numbers(part: PerWrite) -> list[np.ndarray]:
 )
 def test_both_ways_give_what_attribute_gives(name: str, stacked: bool, asked: str, passes: int, x64: None) -> None:
     whole, tokens = model(name, "float64", stacked), random_tokens(CONFIGS[name])
-    found = whole.attribute_streaming(tokens, ALL, **ARGUMENTS[asked], effects=True, passes=passes)
-    expected = landed.attribute(whole.trace(tokens), **ARGUMENTS[asked])
+    found = whole.attribute_streaming(tokens, ALL, asked_by(**ARGUMENTS[asked]), effects=True, passes=passes)
+    expected = landed.attribute(whole.trace(tokens), asked_by(**ARGUMENTS[asked]))
     assert found.passes == passes and expected.direct_effect is not None and expected.sigma_share is not None
     for mine, theirs in (
         (found.reduced.landed, expected.landed),
@@ -239,10 +240,8 @@ def test_what_cannot_be_is_refused() -> None:
     for wrong in (landed.reduce.top_writes, _loudest_head, []):
         with pytest.raises(LandedError, match="takes a Reduction, such as"):
             whole.attribute_streaming([[1, 2]], wrong)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(LandedError, match="takes a function from the first pass"):
-        whole.attribute_streaming([[1, 2]], ALL, _probed(model("biased").trace([[1, 2]])))
-    with pytest.raises(LandedError, match="gives 3, not a Read"):
-        whole.attribute_streaming([[1, 2]], ALL, lambda trace: 3)
+    with pytest.raises(LandedError, match="is resolved against the pass"):
+        whole.attribute_streaming([[1, 2]], ALL, landed.resolve(model("biased").trace([[1, 2]]), PROBE))
     with pytest.raises(LandedError, match="2 positions to look at, not 3"):
         landed.memory.attribution_bytes(SMALL, length=2, positions=3)
     with pytest.raises(LandedError, match="made of functions"):
@@ -263,12 +262,15 @@ def test_what_cannot_be_is_refused() -> None:
         whole.attribute_streaming([[1, 2]], ALL, " Rome")
 
 
+PROBE = landed.Vector(np.linspace(-1, 1, BIASED.d_model), site="final")
+
+
 @pytest.mark.parametrize("passes", [1, 2])
 def test_a_probe_is_read_like_a_logit(passes: int, x64: None) -> None:
     whole, tokens = model("biased", "float64"), random_tokens(BIASED)
-    found = whole.attribute_streaming(tokens, ALL, _probed, effects=True, passes=passes)
+    found = whole.attribute_streaming(tokens, ALL, PROBE, effects=True, passes=passes)
     trace = whole.trace(tokens)
-    expected = landed.attribute(trace, _probed(trace))
+    expected = landed.attribute(trace, PROBE)
     assert expected.direct_effect is not None and found.target is None
     for mine, theirs in (
         (found.reduced.landed, expected.landed),
@@ -277,18 +279,8 @@ def test_a_probe_is_read_like_a_logit(passes: int, x64: None) -> None:
         for x, y in zip(numbers(mine), numbers(theirs), strict=True):
             np.testing.assert_allclose(x, y, atol=1e-12)
     assert float(found.closure_error.max()) < 1e-11
-    with pytest.raises(LandedError, match="not both"):
-        whole.attribute_streaming(tokens, ALL, _probed, passes=passes)
     with pytest.raises(LandedError, match=r"final norm, not at 0\.mlp"):
-        whole.attribute_streaming(tokens, ALL, _elsewhere, passes=passes)
-
-
-def _probed(trace: landed.Trace) -> landed.reads.Read:
-    return landed.resolve(trace, landed.Vector(jnp.linspace(-1, 1, BIASED.d_model), site="final"))
-
-
-def _elsewhere(trace: landed.Trace) -> landed.reads.Read:
-    return dataclasses.replace(_probed(trace), site="0.mlp")
+        whole.attribute_streaming(tokens, ALL, landed.Neuron(0, 3, "gate"), passes=passes)
 
 
 def test_chosen_writes_have_names_and_vectors() -> None:

@@ -79,7 +79,7 @@ np.savez(sys.argv[1], **numbers())
 def numbers() -> dict[str, np.ndarray]:
     """What a model with narrow weights gives, by the forms that this process takes."""
     params = random_params(SMALL, dtype=jnp.bfloat16)
-    trace = landed.Model(SMALL, params).trace([[1, 5, 2, 7], [3, 3]])
+    trace = landed.Model(SMALL, params).trace([[1, 5, 2, 7], [3, 3]], record=landed.WRITES | landed.NORMED)
     streamed = landed.Model(SMALL, params).attribute_streaming([[1, 5, 2]], landed.reduce.everything(), passes=2)
     found = {
         "logits": trace.logits,

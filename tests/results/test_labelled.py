@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 import landed_jax as landed
 from landed_jax import NORMED, RESIDUALS, SOURCES, WRITES, LandedError, ModelConfig, Tokens, Trace, Write
 from landed_jax.nn.per_write import PerWrite
+from landed_jax.nn.stream_order import site_names
 from landed_jax.results.dataset import to_xarray
 from landed_jax.results.files import load_result, save_result
 from landed_jax.results.table import to_table
@@ -203,7 +204,7 @@ def test_what_a_result_names_itself() -> None:
     statistics = to_xarray(made("AmplificationStatistics"))
     assert statistics["class"].values.tolist() == ["first", "delimiter", "other"]
     assert statistics["quantile"].values.tolist() == [5, 25, 50, 75, 95]
-    assert "site" not in statistics.coords  # without a trace nothing knows the model
+    assert statistics["site"].values.tolist() == list(site_names(SMALL))
     assert to_xarray(made("Attribution")).attrs["site"] == "final"
 
 
@@ -240,7 +241,7 @@ def test_open_axes_take_the_given_names() -> None:
     stacked = to_xarray(jax.tree.map(lambda leaf: leaf[None], made("Attribution")), axes=("sample",))
     assert stacked["landed.embedding"].dims == ("sample", *BP) and "token" not in stacked.coords
     with pytest.raises(LandedError, match="derived"):
-        to_xarray(shares, axes=("site",), derived=True)
+        to_xarray(jax.tree.map(lambda leaf: leaf[None], made("Attribution")), axes=("sample",), derived=True)
 
 
 @dataclass(frozen=True)

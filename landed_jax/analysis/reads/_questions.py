@@ -250,6 +250,17 @@ def as_question(question: QuestionLike) -> Question:
     return question if isinstance(question, Question) else Logit(question)
 
 
+def site_of(question: Question) -> str:
+    """The read site's name, known without a trace.
+
+    >>> site_of(Neuron(3, 331, "gate")), site_of(Logit(7))
+    ('3.mlp', 'final')
+    """
+    if isinstance(question, Neuron | Head):
+        return f"{question.layer}.{'mlp' if isinstance(question, Neuron) else 'attn'}"
+    return "final" if isinstance(question, Logit) else question.site
+
+
 @partial(jax.jit, static_argnums=5)
 def _logit(
     normed: jax.Array,

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from landed_jax.analysis.attribution._effects import embedding_rescaling, layer_rescaling
 from landed_jax.analysis.attribution._shares import Shares, folded_vectors, shares_of
-from landed_jax.analysis.reads._questions import QuestionLike, resolve
+from landed_jax.analysis.reads._questions import QuestionLike, as_question, resolve, site_of
 from landed_jax.analysis.reads._read import Read
 from landed_jax.analysis.reduce._reductions import LayerShares, Reduction, TopWrites
 from landed_jax.analysis.writes._projections import check_norms, from_layers
@@ -147,9 +147,14 @@ def attribute_streaming(
     record = ENDS | FACTORS if chosen == 1 else ENDS
     trace = forward(params, tokens, config, record=record, at=at, edits=edits, dtype=dtype)[1].bind(params)
     check_norms(norms, trace)
+    question = as_question(question)
+    if isinstance(question, Read):
+        raise LandedError(
+            "A streamed question is resolved against the pass itself: give a Logit or a Vector, not a Read."
+        )
+    if site_of(question) != "final":
+        raise LandedError(f"A streamed attribution reads at the final norm, not at {site_of(question)}: use attribute.")
     asked = resolve(trace, question)
-    if asked.site != "final":
-        raise LandedError(f"A streamed attribution reads at the final norm, not at {asked.site}: use attribute.")
     share = _sharing(trace, asked, effects, norms)
 
     def reduce(writes: LayerWrites) -> tuple[Any, jax.Array, jax.Array]:
