@@ -1,6 +1,5 @@
-"""Every public function inside somebody else's ``jit``, ``vmap``, ``grad`` and ``shard_map``."""
+"""What is no analysis inside ``grad``, and the closure error of both layouts under ``jit``, ``vmap`` and ``shard_map``."""
 
-import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -81,67 +80,3 @@ def test_closure_error_under_jit_vmap_and_shard_map(hold: Callable[[dict], dict]
     each = jax.jit(jax.vmap(lambda row: error(params, row[None])))(ids)
     assert each.shape == (4, n_sites(SMALL), 1, 3)
     assert float(each.max()) < 1e-6
-
-
-def analyses(params: dict, ids: jax.Array) -> dict[str, jax.Array]:
-    """A number of every analysis, ``[batch, …]``: one program for all of them, as compiling is the cost."""
-    whole = traced(params, ids)
-    # What the norms put out is in the trace, or follows from its residuals, as here.
-    bare = {name: value for name, value in whole.sown.items() if name not in NORMED - WRITES}
-    trace = dataclasses.replace(whole, sown=bare)
-    probe = jnp.linspace(-1, 1, SMALL.d_model)
-    of_head = landed.resolve(trace, landed.Head(1, 2, "key", probe[:4]))
-    of_vector = landed.resolve(trace, landed.Vector(probe, site="1.mlp"))
-    matrix = landed.landing.landing_matrix(trace, probe)
-    lens = landed.logit_lens(trace, 4)
-    work = landed.attribution.operations(trace, landed.Logit(4, against=2))
-    growth = landed.scale.residual_growth(trace)
-    classes = landed.scale.position_classes(trace, delimiters=(3,)).members
-    return {
-        **{name: made(whole) for name, made in FUNCTIONS.items()},
-        "read_neuron": landed.attribute(trace, landed.Neuron(1, 5, "up")).direct_effect.heads[0],
-        "read_head": landed.attribute(trace, of_head, effects=False).landed.embedding,
-        "read_vector": landed.attribute(trace, of_vector, effects=False).landed.neurons[0],
-        "landing_matrix": matrix.norm.neurons[-1, 0] + matrix.projection.neurons[-1, 0],
-        "logit_lens": lens.own_sigma[1] + lens.final_sigma_contributions[2],
-        "lens_top_tokens": landed.attribution.lens_top_tokens(trace, 3).own_sigma[2],
-        "operations": work.mlp_gross[0] + work.attn_net[1],
-        "residual_growth": growth.rms[1] + growth.along[0],
-        "group_effect": landed.attribution.group_effect(
-            trace, 4, group=landed.attribution.layer_group(SMALL, 0)
-        ).effect,
-        "faithfulness": landed.attribution.faithfulness(trace, landed.Logit(4, against=2)).together.error,
-        "attribute_log_probability": landed.attribution.attribute_log_probability(trace, 4).direct_effect.heads[1],
-        "volume": landed.attribution.volume(trace, 4).mediated.neurons[0],
-        "sigma_shares": landed.attribution.sigma_shares(trace, site="1.attn").shares.heads[0],
-        "check_coordinates": landed.basis.check_coordinates(trace, 4, count=5).kept.value,
-        "rotated_counts": landed.basis.rotated_counts(trace, 4, key=jax.random.key(0), rotations=2).closure_error[0],
-        "outliers": landed.basis.outliers(trace, 4, multiple=2.0).contribution,
-        "token_contributions": landed.attribution.token_contributions(trace, 4).overall,
-        "position_classes": jnp.moveaxis(classes, 0, -1).astype(jnp.float32),
-        "write_amplification": landed.scale.write_amplification(trace, "norm_ratio").by_write.neurons[0],
-        "amplification_statistics": jnp.broadcast_to(
-            # A statistic is over all prompts it is given: here over each prompt's own.
-            landed.scale.amplification_statistics(trace, delimiters=(3,)).norm_ratio.maximum[None],
-            (len(ids), 5, 3),
-        ),
-    }
-
-
-def test_every_analysis_under_jit_vmap_and_shard_map() -> None:
-    params, ids = random_params(SMALL), jnp.asarray(PROMPTS)
-    one = jax.jit(analyses)
-    # `land` and `write_vector` name a prompt of the batch, so there each prompt is a batch of its own.
-    plain = [one(params, ids[row : row + 1]) for row in range(4)]
-    mapped = jax.jit(jax.vmap(lambda row: analyses(params, row[None])))(ids)
-    mesh = Mesh(np.array(jax.devices()[:4]), ("data",))
-    cut, whole = PartitionSpec("data"), PartitionSpec()
-    sharded = jax.jit(jax.shard_map(analyses, mesh=mesh, in_specs=(whole, cut), out_specs=cut))(params, ids)
-    for name in plain[0]:
-        expected = np.concatenate([each[name] for each in plain])
-        for found in (mapped[name][:, 0], sharded[name]):
-            bar = 2e-5 if name in FUNCTIONS else 5e-5
-            np.testing.assert_allclose(found, expected, atol=bar, rtol=1e-4, err_msg=name)
-    alone = jax.jit(traced)(params, ids[:1])
-    for name, made in FUNCTIONS.items():  # and the functions without any transform
-        np.testing.assert_allclose(made(alone), plain[0][name], atol=2e-5, rtol=1e-4, err_msg=name)

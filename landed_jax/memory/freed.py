@@ -29,7 +29,7 @@ def keep_freed_memory() -> bool:
         ``mallopt(3)``: M_MMAP_MAX, M_TRIM_THRESHOLD, M_ARENA_MAX.
 
     >>> import subprocess, sys  # in a process of its own here, as it cannot be undone
-    >>> code = "import landed_jax; print(landed_jax.keep_freed_memory())"
+    >>> code = "import landed_jax; print(landed_jax.memory.keep_freed_memory())"
     >>> done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     >>> done.stdout.strip() in ("True", "False")
     True

@@ -193,8 +193,9 @@ class LayerWrites:
         def add_head(total: jax.Array, head: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
             return total + linear(*head), None
 
-        zero = jnp.zeros((*z.shape[:2], self.W_O.shape[0]), z.dtype)
-        return self._with_bias(jax.lax.scan(add_head, zero, self._by_head())[0], self.b_O)
+        heads = self._by_head()
+        first, others = jax.tree.map(lambda leaf: leaf[0], heads), jax.tree.map(lambda leaf: leaf[1:], heads)
+        return self._with_bias(jax.lax.scan(add_head, linear(*first), others)[0], self.b_O)
 
     def mlp_write(self) -> Float[Array, "batch position d_model"]:
         """The sum of all neurons' writes and the MLP bias."""

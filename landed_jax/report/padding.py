@@ -22,7 +22,7 @@ def without_padding(result: R, padding: int) -> R:
         padding: how many columns of padding stand before every prompt.
 
     >>> without_padding(Tokens(np.array([[0, 0, 7]]), np.array([[False, False, True]])), 2)
-    Tokens(ids=array([[7]]), mask=array([[ True]]))
+    Tokens(ids i64[1,1], mask bool[1,1])
     """
     if isinstance(result, Tokens):
         return type(result)(result.ids[:, padding:], result.mask[:, padding:])

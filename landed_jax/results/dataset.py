@@ -65,7 +65,7 @@ def to_xarray(
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
     >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
-    >>> found = to_xarray(attribute(trace.bind(params), target=3))
+    >>> found = to_xarray(attribute(trace.bind(params), 3))
     >>> found["landed.heads"].dims
     ('layer', 'batch', 'position', 'head')
     >>> found["scale.median"].sel(site="1.mlp", position=2).shape

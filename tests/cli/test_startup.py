@@ -1,7 +1,6 @@
 """What a run costs before it says anything: imports, programs kept between runs, one program for many lengths."""
 
 import dataclasses
-import importlib
 import json
 import logging
 import os
@@ -75,9 +74,12 @@ def test_help_and_refusals_import_nothing_heavy(arguments: list[str], status: in
 
 
 def test_names_are_the_public_ones_whatever_is_imported_first() -> None:
-    code = "import landed_jax.forward_pass, landed_jax as landed; assert callable(landed.forward) and landed.analysis"
+    code = "import landed_jax.forward_pass, landed_jax as landed; assert callable(landed.forward)"
+    code += "; import landed_jax.analysis.attribution._attribute; assert callable(landed.attribution.attribute)"
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert set(importlib.import_module("landed_jax.public").__all__) <= set(dir(landed))
+    assert set(landed.__all__) <= set(dir(landed))
+    for name in landed.__all__:
+        assert getattr(landed, name) is not None
     with pytest.raises(AttributeError, match="nothing_such"):
         _ = landed.nothing_such
 
@@ -213,7 +215,7 @@ def test_no_output_shows_the_padding(
     assert found["position"] == position % len(prompt)
     assert_same(json.loads(json.dumps(found)), json.loads(json.dumps(run_document(theirs, 100))))
     xr.testing.assert_allclose(run_dataset(mine), run_dataset(theirs), rtol=1e-3, atol=2e-5)
-    assert mine.trace.at.tolist() == theirs.trace.at.tolist()
+    assert mine.provenance.at.tolist() == theirs.provenance.at.tolist()
     attended = [(row.attended, row.attended_text) for row in mine.attribution.top(8)]
     assert attended == [(row.attended, row.attended_text) for row in theirs.attribution.top(8)]
 

@@ -66,6 +66,7 @@ def outliers(
         Sun et al., Massive Activations in Large Language Models, 2024; Kovaleva et al., BERT Busters: Outlier
         Dimensions that Disrupt Transformers, 2021.
 
+    >>> import jax
     >>> from landed_jax import ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TypeGuard
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int
 
 from landed_jax.errors import LandedError
@@ -41,6 +42,7 @@ def token_ids(trace: Trace, target: Target) -> Int[Array, "_ _"]:
             f"recorded position [{batch}, {position}]."
         )
     vocab = trace.config.vocab_size
-    if is_concrete(shaped) and bool(((shaped < 0) | (shaped >= vocab)).any()):
+    # By NumPy: inside jit JAX would trace the comparison, of known ids too.
+    if is_concrete(shaped) and bool(((np.asarray(shaped) < 0) | (np.asarray(shaped) >= vocab)).any()):
         raise LandedError(f"A target id is out of range: ids run from 0 to {vocab - 1}.")
     return shaped

@@ -162,7 +162,9 @@ def amplification_by_coordinate(trace: Trace, *, delimiters: Delimiters | None =
         count = jnp.broadcast_to(shared.count[:, None], (len(classes), len(gamma)))
 
         def scaled(statistic: Float[Array, " class"]) -> Float[Array, "class d_model"]:
-            return statistic[:, None] * gamma[None]
+            # Where there is no sample a NaN would also be the slope.
+            known = jnp.where(shared.count > 0, statistic, 0)[:, None] * gamma[None]
+            return jnp.where(count > 0, known, jnp.nan)
 
         def above(bound: float) -> Float[Array, "class d_model"]:
             higher = jnp.sum(classes[..., None] & (samples > bound)[None], axis=(1, 2), dtype=count.dtype)

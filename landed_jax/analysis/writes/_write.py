@@ -95,6 +95,7 @@ def write_vector(trace: Trace, write: Write) -> Float[Array, " d_model"]:
     Raises:
         LandedError: for a write that this model or trace does not have.
 
+    >>> import jax
     >>> from landed_jax import ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
