@@ -136,7 +136,7 @@ def _remove_arrays(folder):
 DAMAGE = {
     "no manifest": (lambda f: (f / MANIFEST).unlink(), "has no landed.json"),
     "no JSON": (lambda f: (f / MANIFEST).write_text("{"), "cannot be read as JSON"),
-    "newer format": (lambda f: _manifest(f, format=3), "is of format 3"),
+    "newer format": (lambda f: _manifest(f, format=99), "is of format 99"),
     "no config": (lambda f: _manifest(f, config=None), "is damaged"),
     "wrong config": (lambda f: _manifest(f, config={"d_model": 3}), "fields of a model configuration"),
     "no types": (lambda f: _manifest(f, dtypes={}), "is damaged"),

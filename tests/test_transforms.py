@@ -1,4 +1,4 @@
-"""What is no analysis inside ``grad``, and the closure error of both layouts under ``jit``, ``vmap`` and ``shard_map``."""
+"""What is no analysis inside ``grad``, and the closure error under ``jit``, ``vmap`` and ``shard_map``."""
 
 from collections.abc import Callable
 

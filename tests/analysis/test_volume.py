@@ -48,7 +48,7 @@ def test_shares_equal_brute_force_and_sum_to_one_less_epsilon_everywhere(name: s
     trace = traced(config, EVERYWHERE, hold(params))
     numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
     shares = sigma_shares(trace).shares
-    np.testing.assert_allclose(shares.shares.total(), 1 - config.norm_eps / np.square(trace.sigma), atol=1e-12)
+    np.testing.assert_allclose(shares.total(), 1 - config.norm_eps / np.square(trace.sigma), atol=1e-12)
     for site in range(n_sites(config)):
         here = jax.tree.map(lambda share, site=site: share[site], shares)
         for b, p in real_positions(trace):

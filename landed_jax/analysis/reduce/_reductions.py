@@ -54,7 +54,7 @@ class Reduction:
     """A pure function of one layer's `LayerShares`, and one of its results of all layers, stacked.
 
     Hashable, so that it can be a static argument of ``jit``: use functions that live at the top of a module, as a
-    lambda (or a ``functools.partial``) made anew compiles anew.
+    new lambda (or ``functools.partial``) compiles a new program.
 
     Raises:
         LandedError: for what is no function.
