@@ -48,8 +48,8 @@ def forward(
             account of the logits exact; one of a whole write, a residual, a σ or a normed stream changes what the
             writes sum to, and shows in the closure error. A residual is edited as its norm reads it.
         observers: functions of one layer's `LayerWrites` (at the positions `at`, as edited) to any pytree of arrays.
-            They are compiled into the layer loop, so that what they take from is gone when the next layer runs; what
-            they give is in ``trace.observed`` by their name, with a leading layer axis.
+            They are compiled into the layer loop, so a layer's factors are freed before the next layer; what they
+            return is in ``trace.observed`` by their name, with a leading layer axis.
         dtype: float32 or float64; by default JAX's default float.
 
     Raises:

@@ -138,8 +138,8 @@ class Model:
     ) -> StreamedAttribution:
         """Every write's share of every position's logit, reduced layer by layer as the model runs; jitted.
 
-        See `landed_jax.attribute_streaming`; targets may be text here. A new function object for `reduction` or
-        `read` compiles a new program.
+        See `landed_jax.attribute_streaming`; targets may be text here. A new `reduction` object compiles a
+        new program.
 
         Raises:
             LandedError: as `trace` and `attribute` do.

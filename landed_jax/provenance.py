@@ -62,6 +62,15 @@ class Provenance(ShapeRepr):
             raise LandedError(f"Position {position} was not recorded; the trace has {self.at.tolist()}.")
         return jax.numpy.asarray(np.argmax(found))
 
+    def same(self, other: "Provenance") -> bool:
+        """Whether both are of the same prompts, positions and architecture, as far as their numbers are known now."""
+        pairs = list(zip(jax.tree.leaves(self), jax.tree.leaves(other), strict=True))
+        if self.config != other.config or any(a.shape != b.shape for a, b in pairs):
+            return False
+        return not all(is_concrete(leaf) for pair in pairs for leaf in pair) or all(
+            np.array_equal(a, b) for a, b in pairs
+        )
+
     def summary(self) -> str:
         """``bundled, 4 layers, 1 × 8 tokens``: the model, and the prompts' number and length."""
         shape = " × ".join(map(str, self.tokens.ids.shape))

@@ -1,4 +1,4 @@
-"""What one layer writes, held as its factors: the only code that reads ``W_O``, ``W_down`` and the output biases.
+"""What one layer writes, held as its factors: for analyses the only access to ``W_O``, ``W_down`` and output biases.
 
 A new kind of write (an output norm, a multiplier, an expert) is a change of this file, and of no analysis. Products
 that depend on the weights alone wait for the layer's own turn, so that XLA does not compute and hold those of all

@@ -52,7 +52,7 @@ def rotary_frequencies(
     """
     if rope.kind == "dynamic":
         # NTK by length: theta grows by (factor · n / max − (factor − 1)) ^ (head_dim / (head_dim − 2)). Written as
-        # 1 + factor · (n − max) / max, and in logarithms: a large factor would else cancel, or overflow.
+        # 1 + factor · (n − max) / max, and in logarithms: in the usual form a large factor cancels or overflows.
         beyond = jnp.maximum(length - max_positions, 0).astype(dtype) / max_positions
         growth = jnp.logaddexp(jnp.zeros_like(beyond), math.log(rope.factor) + jnp.log(beyond))
         exponent = jnp.asarray(-np.arange(0, head_dim, 2) / (head_dim - 2), dtype)

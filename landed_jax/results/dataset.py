@@ -119,7 +119,7 @@ def _context(result: Any, trace: Trace | Provenance | None) -> _Context:
     """The result's own prompts, positions and model; for what has none, the trace's."""
     own = result.provenance if isinstance(result, Result) else None
     given = trace.provenance if isinstance(trace, Trace) else trace
-    if own is not None and given is not None and not _same(own, given):
+    if own is not None and given is not None and not own.same(given):
         raise LandedError("This result is of another trace than the one that is given: leave the trace out.")
     known = own or given
     if known is None:
@@ -133,11 +133,6 @@ def _context(result: Any, trace: Trace | Provenance | None) -> _Context:
         known.vocabulary,
         known.model,
     )
-
-
-def _same(one: Provenance, other: Provenance) -> bool:
-    arrays = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return one.config == other.config and all(np.array_equal(a, b) for a, b in arrays)
 
 
 def _walk(part: Any, prefix: str, derived: bool) -> Iterator[tuple[str, tuple[str, str] | None, Any]]:

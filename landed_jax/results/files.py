@@ -53,7 +53,7 @@ def save_result(dataset: "xarray.Dataset", path: str | os.PathLike[str]) -> None
             f"A file holds a Dataset, not a {type(dataset).__name__}: save_result(to_xarray(result), path)."
         )
     _check_types(dataset)
-    # xarray would else declare NaN to mean "missing".
+    # Without a fill value of None xarray declares NaN to mean "missing".
     encoding = {name: {"_FillValue": None} for name, value in dataset.variables.items() if value.dtype.kind == "f"}
     try:
         # In memory: where a disk is full, HDF5 brings the whole process down.

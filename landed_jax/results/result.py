@@ -89,15 +89,18 @@ class Result(ShapeRepr):
 
         return to_table(self, axes=axes, variables=variables, derived=derived)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, axes: Sequence[str] | None = None, derived: bool = False) -> None:
         """Write the labelled result to one NetCDF file, ``.nc``; `landed_jax.load_result` reads it.
+
+        Args:
+            axes, derived: as for `to_xarray`.
 
         Raises:
             LandedError: for a path that cannot be written, or values under ``jit`` or ``vmap``.
         """
         from landed_jax.results.files import save_result
 
-        save_result(self.to_xarray(), path)
+        save_result(self.to_xarray(axes=axes, derived=derived), path)
 
     def __repr__(self) -> str:
         names = [field.name for field in dataclasses.fields(self) if field.name != "provenance"]

@@ -12,6 +12,7 @@ import pytest
 import landed_jax as landed
 from landed_jax import NORMED, RESIDUALS, SOURCES, WRITES, LandedError, Trace, Write
 from landed_jax.analysis.landing._landing_matrix import LandingMatrix, landing_matrix
+from landed_jax.nn import PerWrite
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landed_jax import LandedError, Tokens, Trace, load
-from landed_jax.analysis.scale._position_classes import POSITION_CLASSES, delimiter_ids, is_delimiter, position_classes
+from landed_jax.analysis.scale._position_classes import delimiter_ids, is_delimiter, position_classes
 from landed_jax.provenance import Provenance
+from landed_jax.results.axes import POSITION_CLASSES
 from landed_jax.vocabulary import Vocabulary
 from tests.models import SMALL
 

@@ -1,5 +1,6 @@
 """How far landed contributions (σ frozen) are from direct effects (σ live), over heads and over neurons."""
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 
@@ -73,7 +74,8 @@ class Faithfulness(Result):
         Args:
             where: ``[batch, position]``, the positions to pool; by default every token.
         """
-        return _pooled(self, self.real if where is None else self.real & where)
+        found = _pooled(self, self.real if where is None else self.real & where)
+        return dataclasses.replace(found, provenance=self.provenance)
 
 
 @jax.jit

@@ -121,9 +121,9 @@ def group_effect(
 
     Args:
         trace: bound to its weights; a read before the final norm needs `RESIDUALS`.
+        question: what to measure, as for `attribute`.
         group: a weight for every write, from `write_group`, `layer_group`, or your own: 1 removes a write, 0 keeps
             it, a fraction removes that part. Axes of size 1 stand for all of theirs.
-        question: what to measure, as for `attribute`.
 
     Returns:
         Each number ``[batch, position]``, in units of the value (σ in those of the stream).

@@ -14,6 +14,7 @@ from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.stream_order import StreamOrder
+from landed_jax.numerics import is_concrete
 from landed_jax.results.result import Result, result
 from landed_jax.tokens import Tokens
 
@@ -109,6 +110,10 @@ def recorded_token(tokens: Tokens, at: jax.Array, position: int | None, batch: i
     Raises:
         LandedError: if the position was not recorded or is padding, or the prompt is not there.
     """
+    if not is_concrete(at) or np.ndim(at) != 1:
+        raise LandedError(
+            "Rows are of one trace's known numbers: take them outside of jit, and of one element of vmap's."
+        )
     columns, mask = np.asarray(at), np.asarray(tokens.mask)
     if not 0 <= batch < len(mask):
         raise LandedError(f"There is no prompt {batch}: the batch holds {len(mask)}.")

@@ -23,7 +23,8 @@ from landed_jax.nn.parameters import Params, is_stacked, unembedding
 from landed_jax.nn.top_token import top_token
 from landed_jax.nn.vocabulary_blocks import mean_row
 from landed_jax.numerics import highest_precision, is_concrete, layer_of
-from landed_jax.trace import Trace
+from landed_jax.shapes import ShapeRepr
+from landed_jax.trace import Trace, bare
 from landed_jax.vocabulary import Vocabulary
 
 
@@ -101,7 +102,7 @@ class Logit:
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Neuron:
     """A neuron's pre-activation: which writes drive it. Its value includes the neuron's own bias, as the offset.
 
@@ -137,8 +138,8 @@ class Neuron:
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Head:
+@dataclass(frozen=True, repr=False, eq=False)
+class Head(ShapeRepr):
     """A head's query, key or value along a vector of its own space, before rotary embedding.
 
     The trace needs `RESIDUALS`. The layer is static under ``jit``; the index may be traced.
@@ -180,8 +181,8 @@ class Head:
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Vector:
+@dataclass(frozen=True, repr=False, eq=False)
+class Vector(ShapeRepr):
     """Any vector of yours (a probe, a steering vector), read at a named site.
 
     Args:
@@ -238,7 +239,15 @@ def resolve(trace: Trace, question: QuestionLike = None) -> Read:
     True
     """
     asked = as_question(question)
-    return asked if isinstance(asked, Read) else asked.resolve(trace)
+    if not isinstance(asked, Read):
+        return dataclasses.replace(asked.resolve(trace), provenance=bare(trace).provenance)
+    shape = (trace.tokens.ids.shape[0], trace.at.shape[0])
+    known = bare(trace).provenance
+    if asked.value.shape != shape or (asked.provenance is not None and not asked.provenance.same(known)):
+        raise LandedError(
+            "This Read was resolved against another trace: resolve the question again, or give it itself."
+        )
+    return asked
 
 
 def as_question(question: QuestionLike) -> Question:
@@ -309,6 +318,8 @@ def _layer(trace: Trace, layer: int) -> Params:
 
 
 def _check_index(what: str, index: Any, size: int) -> None:
+    if jnp.ndim(index) or not jnp.issubdtype(jnp.result_type(index), jnp.integer):
+        raise LandedError(f"A question is of one {what}, by its number: use jax.vmap for several.")
     if is_concrete(index) and not 0 <= index < size:
         raise LandedError(f"There is no {what} {index}: they run from 0 to {size - 1}.")
 

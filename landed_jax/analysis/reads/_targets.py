@@ -17,7 +17,9 @@ Target = int | str | Sequence[str] | Int[Array, "..."]
 
 def is_text(token: object) -> TypeGuard[str | Sequence[str]]:
     """Whether tokens are given by their text: one, or several."""
-    return isinstance(token, str) or (isinstance(token, Sequence) and all(isinstance(part, str) for part in token))
+    return isinstance(token, str) or (
+        isinstance(token, Sequence) and len(token) > 0 and all(isinstance(part, str) for part in token)
+    )
 
 
 def token_ids(trace: Trace, target: Target) -> Int[Array, "_ _"]:

@@ -63,7 +63,8 @@ class AmplificationStatistics(Result):
             minimum, maximum, above_2, above_10, count = (leaf[..., place, :] for leaf in others)
             return Spread(minimum, part.quantiles[..., place, :, :], maximum, above_2, above_10, count)
 
-        return AmplificationStatistics(*map(taken, (self.per_coordinate, self.write_weighted, self.norm_ratio)))
+        parts = map(taken, (self.per_coordinate, self.write_weighted, self.norm_ratio))
+        return AmplificationStatistics(*parts, provenance=self.provenance)
 
 
 @analysis(example=lambda trace: {"delimiters": [3]})

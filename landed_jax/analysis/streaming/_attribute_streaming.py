@@ -57,7 +57,6 @@ class StreamedAttribution(Result):
         total: ``embedding + Σ attn + Σ mlp``.
         closure_error: ``|total − value|``, in units of the value.
         target, against: ids ``[batch, position]``; None where no token was read.
-        at: ``[position]``, the columns that were looked at.
         passes: 1 or 2, how it was computed.
     """
 
