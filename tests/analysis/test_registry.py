@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -152,3 +153,32 @@ def test_results_know_where_they_come_from(name: str) -> None:
     other = dataclasses.replace(trace.provenance, tokens=landed.Tokens.from_lists([[1, 2, 3], [4, 5, 6]]))
     with pytest.raises(LandedError, match="another trace"):
         landed.results.to_xarray(found, other)
+
+
+def test_a_read_of_another_trace_is_refused() -> None:
+    params, analysis = random_params(SMALL), ANALYSES["attribute"]
+    mine = traced(params, PROMPTS[:1], analysis)
+    read = landed.resolve(mine, 4)
+    assert read.to_xarray()["token_id"].values.tolist() == PROMPTS[:1].tolist()
+    for ids in (PROMPTS[1:2], PROMPTS[:2], PROMPTS[:1, :2]):
+        with pytest.raises(LandedError, match="another trace"):
+            landed.attribute(traced(params, ids, analysis), read)
+    np.testing.assert_array_equal(landed.attribute(mine, read).total, landed.attribute(mine, 4).total)
+
+
+def test_rows_and_files_of_mapped_results(tmp_path: Path) -> None:
+    trace = traced(random_params(SMALL), PROMPTS[:1], ANALYSES["attribute"])
+    many = jax.vmap(lambda token: landed.attribute(trace, token))(jnp.arange(3))
+    many.save(tmp_path / "many.nc", axes=("token",))
+    assert landed.load_result(tmp_path / "many.nc")["value"].dims == ("token", "batch", "position")
+    with pytest.raises(LandedError, match="outside of jit"):
+        many.top(3)
+    with pytest.raises(LandedError, match="outside of jit"):
+        jax.jit(lambda trace: landed.attribute(trace, 4).top(3)[0].landed)(trace)
+
+
+def test_questions_of_several_say_so_and_show_shapes() -> None:
+    trace = traced(random_params(SMALL), PROMPTS[:1], ANALYSES["attribute"])
+    with pytest.raises(LandedError, match=r"jax\.vmap for several"):
+        landed.attribute(trace, landed.Neuron(1, jnp.arange(3), "gate"))
+    assert repr(landed.Vector(jnp.ones(12), site="final")) == "Vector(vector f32[12])"
