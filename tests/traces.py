@@ -1,6 +1,7 @@
 """Traces of small random models, and their numbers in the order in which the references list the writes."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -37,11 +38,11 @@ def unembedding(params: dict) -> np.ndarray:
     return np.asarray(params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"], np.float64)
 
 
-def asked_by(target: object = None, against: object = None, centred: bool = False, read: object = None) -> object:
+def asked_by(target: Any = None, against: Any = None, centred: bool = False, read: Any = None) -> Any:
     """The question that a case's arguments ask."""
-    return landed.Logit(target, against=against, centred=centred) if read is None else read  # type: ignore[arg-type]
+    return landed.Logit(target, against=against, centred=centred) if read is None else read
 
 
-def numbers(found: object) -> list[jax.Array]:
+def numbers(found: Any) -> list[jax.Array]:
     """A result's arrays, without those of its provenance."""
-    return jax.tree.leaves(dataclasses.replace(found, provenance=None))  # type: ignore[type-var]
+    return jax.tree.leaves(dataclasses.replace(found, provenance=None))
