@@ -59,8 +59,8 @@ def save_result(dataset: "xarray.Dataset", path: str | os.PathLike[str]) -> None
         # In memory: where a disk is full, HDF5 brings the whole process down.
         data = dataset.drop_encoding().to_netcdf(format="NETCDF4", engine="h5netcdf", encoding=encoding)
     except (OSError, ValueError, TypeError, NotImplementedError) as error:
-        # The ways in which the libraries refuse content that NetCDF cannot hold: xarray raises NotImplementedError for a
-        # MultiIndex, HDF5 and h5netcdf the other three. A MemoryError or a fault of this package passes.
+        # Content that NetCDF cannot hold: xarray raises NotImplementedError for a MultiIndex, HDF5 and h5netcdf
+        # the other three, each by the kind of content.
         raise LandedError(f"{path} cannot be written: {error}") from error
     write_file(target, b"".join([data, _SEAL % hashlib.sha256(data).hexdigest().encode()]))
 
