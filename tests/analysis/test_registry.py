@@ -140,7 +140,7 @@ def test_results_know_where_they_come_from(name: str) -> None:
     if not isinstance(found, Result):
         assert isinstance(found, jax.Array)  # vectors of chosen writes
         return
-    assert found.known == trace.provenance or found.known is trace.provenance
+    assert found.known is trace.provenance
     labelled = found.to_xarray()
     assert isinstance(labelled, xr.Dataset) and labelled.attrs["model"] == "a name"
     if labelled.sizes.get("site") == n_sites(SMALL):

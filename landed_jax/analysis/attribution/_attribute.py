@@ -10,7 +10,7 @@ from landed_jax.analysis.attribution._effects import rescaling
 from landed_jax.analysis.attribution._result import Attribution
 from landed_jax.analysis.attribution._shares import folded_vectors, shares_of
 from landed_jax.analysis.reads._questions import Logit, Question, QuestionLike, resolve
-from landed_jax.analysis.reads._read import Read, gamma_at
+from landed_jax.analysis.reads._read import Read, folded
 from landed_jax.analysis.reads._targets import Target
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.scale._amplification import amplification
@@ -20,7 +20,6 @@ from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.per_write import PerWrite
-from landed_jax.numerics import left_broadcast
 from landed_jax.trace import Trace, bare
 
 
@@ -104,7 +103,7 @@ def _attended(trace: Trace, read: Read) -> jax.Array | None:
     """The source column with the largest part in each heard head's contribution, where sources were recorded."""
     if HookPoint.PATTERN.value not in trace.sown or HookPoint.VALUE.value not in trace.sown:
         return None
-    vector = read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
+    vector = folded(trace, read)
 
     def layer(writes: LayerWrites, pattern: jax.Array, value: jax.Array) -> jax.Array:
         return jnp.argmax(jnp.abs(writes.by_source(vector, pattern, value)), axis=-1)

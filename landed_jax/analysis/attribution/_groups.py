@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from landed_jax.analysis.attribution._effects import mediated_effect
 from landed_jax.analysis.reads._questions import QuestionLike, resolve
-from landed_jax.analysis.reads._read import Read, gamma_at, residual_at, sigma_at
+from landed_jax.analysis.reads._read import Read, folded, residual_at, sigma_at
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import from_layers, only_before
 from landed_jax.analysis.writes._write import Write, describe, next_site
@@ -19,7 +19,7 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.functions import rms_sigma
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.per_write import PerWrite
-from landed_jax.numerics import compute_dtype, left_broadcast
+from landed_jax.numerics import compute_dtype
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace, bare
 
@@ -154,7 +154,7 @@ def group_effect(
 @jax.jit
 def _group_effect(trace: Trace, group: PerWrite, read: Read) -> GroupEffect:
     config, sigma = trace.config, sigma_at(trace, read.site)
-    vector = read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
+    vector = folded(trace, read)
     value = read.value - read.offset
     removed = summed_writes(trace, group, site=read.site)
     kept = summed_writes(trace, group.map(lambda weight: 1 - weight), site=read.site)

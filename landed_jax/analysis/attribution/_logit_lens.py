@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from landed_jax.analysis.reads._questions import QuestionLike, resolve
-from landed_jax.analysis.reads._read import Read
+from landed_jax.analysis.reads._read import Read, folded
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import inner_products
 from landed_jax.errors import LandedError
@@ -97,8 +97,7 @@ def logit_lens(
 
 @jax.jit
 def _logit_lens(trace: Trace, read: Read) -> LogitLens:
-    sigma, gamma = trace.sigma, trace.gamma[-1]
-    vector = read.vector * left_broadcast(gamma, read.vector)
+    sigma, vector = trace.sigma, folded(trace, read)
     seen = jnp.sum(trace.residual * vector[None], axis=-1)
     own, final = seen / sigma, seen / sigma[-1][None]
 

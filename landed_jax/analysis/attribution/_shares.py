@@ -9,9 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from landed_jax.analysis.attribution._effects import sigma_share
-from landed_jax.analysis.reads._read import Read, gamma_at, residual_at, sigma_at
+from landed_jax.analysis.reads._read import Read, folded, residual_at, sigma_at
 from landed_jax.nn.per_write import PerWrite
-from landed_jax.numerics import left_broadcast
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
 
@@ -36,7 +35,7 @@ def folded_vectors(trace: Trace, read: Read, effects: bool) -> tuple[Float[Array
 
     σ divides the vectors, which are smaller than the shares, unless one vector stands for all positions.
     """
-    vector = read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
+    vector = folded(trace, read)
     vector = vector / sigma_at(trace, read.site)[..., None] if _has_sigma(trace, read) else vector
     return (vector, residual_at(trace, read.site)) if effects else (vector,)
 

@@ -5,12 +5,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from landed_jax.analysis.reads._questions import QuestionLike, resolve
-from landed_jax.analysis.reads._read import Read, gamma_at, sigma_at
+from landed_jax.analysis.reads._read import Read, folded, sigma_at
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import from_layers
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
-from landed_jax.numerics import left_broadcast
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace, bare
 
@@ -51,7 +50,7 @@ def attribute_by_source(trace: Trace, question: QuestionLike = None) -> SourceAt
 
 @jax.jit
 def _by_source(trace: Trace, read: Read) -> jax.Array:
-    vector = read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
+    vector = folded(trace, read)
 
     def layer(writes: LayerWrites, pattern: jax.Array, value: jax.Array) -> jax.Array:
         return writes.by_source(vector, pattern, value)

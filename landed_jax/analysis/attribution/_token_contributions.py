@@ -5,12 +5,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from landed_jax.analysis.reads._questions import QuestionLike, resolve
-from landed_jax.analysis.reads._read import Read, gamma_at, sigma_at
+from landed_jax.analysis.reads._read import Read, folded, sigma_at
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import from_layers
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
-from landed_jax.numerics import left_broadcast
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace, bare
 
@@ -78,7 +77,7 @@ def token_contributions(
 
 @jax.jit
 def _token_contributions(trace: Trace, read: Read) -> TokenContributions:
-    vector = read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
+    vector = folded(trace, read)
     sigma = sigma_at(trace, read.site)
     mask = trace.tokens.mask
     real = jnp.take(mask, trace.at, axis=-1)

@@ -11,11 +11,10 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from landed_jax.analysis.reads._read import Read, normed_at
-from landed_jax.analysis.reads._targets import Target, is_text, token_ids
+from landed_jax.analysis.reads._targets import Target, ids_of, is_text, token_ids
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
@@ -75,23 +74,9 @@ class Logit:
             LandedError: for text that is not one token, or without a tokenizer, and ids out of range.
         """
 
-        def ids(token: Target | None) -> Target | None:
-            if is_text(token):
-                if vocabulary is None:
-                    raise LandedError("This model has no tokenizer, so a target must be a token id, not text.")
-                found = [vocabulary.token_id(text) for text in ([token] if isinstance(token, str) else token)]  # pyright: ignore
-                return jnp.asarray(found[0] if isinstance(token, str) else found)
-            if token is None or not is_concrete(token):
-                return token
-            known = np.asarray(token)
-            if known.size and np.issubdtype(known.dtype, np.integer):
-                for end in (int(known.min()), int(known.max())):
-                    if not 0 <= end < config.vocab_size:
-                        last = config.vocab_size - 1
-                        raise LandedError(f"There is no token {end!r}: this model's ids run from 0 to {last}.")
-            return jnp.asarray(token)
-
-        return dataclasses.replace(self, token=ids(self.token), against=ids(self.against))
+        tokens = (self.token, self.against)
+        token, against = (None if given is None else ids_of(given, vocabulary, config) for given in tokens)
+        return dataclasses.replace(self, token=token, against=against)
 
     def resolve(self, trace: Trace) -> Read:
         if self.centred and self.against is not None:

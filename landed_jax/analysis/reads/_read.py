@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from landed_jax.nn.functions import scale_stream
 from landed_jax.nn.hook_points import HookPoint
-from landed_jax.numerics import layer_of
+from landed_jax.numerics import layer_of, left_broadcast
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
 
@@ -34,6 +34,11 @@ class Read(Result):
     target: Int[Array, "batch position"] | None = None
     against: Int[Array, "batch position"] | None = None
     site: str = dataclasses.field(default="final", metadata={"static": True})
+
+
+def folded(trace: Trace, read: Read) -> Float[Array, "_ _ d_model"]:
+    """``vector ⊙ γ``: with γ folded in, the read's vector meets the stream itself, up to σ."""
+    return read.vector * left_broadcast(gamma_at(trace, read.site), read.vector)
 
 
 def residual_at(trace: Trace, site: str) -> Float[Array, "batch position d_model"]:
