@@ -13,7 +13,14 @@ import pytest
 from landed_jax.model import load
 from tests.fulldisk import ROOT
 
-LANDED = "from landed_jax.cli import main; print('started', flush=True); main()"
+# A shell starts background jobs with SIGINT ignored, and children inherit it: the command is interrupted all the same.
+LANDED = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from landed_jax.cli import main
+print('started', flush=True)
+main()
+"""
 
 
 def interrupted(seconds: float, *arguments: object) -> tuple[int, str, float]:
@@ -77,6 +84,9 @@ def test_a_run_that_waits_for_its_prompt_ends() -> None:
         assert process.stdout is not None and process.stdout.readline() == b"started\n"
         time.sleep(1)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 130
+        try:
+            assert process.wait(timeout=20) == 130
+        finally:
+            process.kill()  # leaving the block waits for its end
     os.close(reading)
     os.close(writing)
