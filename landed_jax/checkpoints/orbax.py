@@ -1,6 +1,7 @@
 """Calls of Orbax with its log output suppressed and its errors shortened to one line."""
 
 import contextlib
+import gc
 import logging
 import os
 import re
@@ -64,8 +65,9 @@ def _is_news(record: logging.LogRecord) -> bool:
 def quiet() -> Iterator[None]:
     """Suppress Orbax's log output; failures are raised as exceptions.
 
-    After a failure Orbax's other writes go on, fail because its event loop is closed, and would each print a traceback.
-    The block waits for them and suppresses these tracebacks.
+    After a failure Orbax's other writes go on, fail because its event loop is closed, and would each print a traceback;
+    those that never began would each print a warning when they are collected. The block waits for the first, collects
+    the others, and suppresses both.
     """
     logger = logging.getLogger("absl")
     level, hook, last = logger.level, sys.unraisablehook, time.monotonic()
@@ -82,13 +84,15 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield
-    except BaseException:
-        last = time.monotonic()
-        deadline = last + 10
-        while (now := time.monotonic()) < deadline and now - last < 0.5:
-            time.sleep(0.05)
-        raise
+            try:
+                yield
+            except BaseException:
+                last = time.monotonic()
+                deadline = last + 10
+                while (now := time.monotonic()) < deadline and now - last < 0.5:
+                    gc.collect()  # coroutines are in reference cycles with the frames that made them
+                    time.sleep(0.05)
+                raise
     finally:
         logger.setLevel(level)
         sys.unraisablehook = hook
