@@ -1,6 +1,7 @@
 """``python -m benchmarks.depth``: what depth costs, in three ways of running the layers.
 
-*Layers*: one compiled program per kind of layer, called layer after layer, as `Model.trace` and the analyses do on a CPU.
+*Layers*: one compiled program per kind of layer, called for each layer in turn, as `Model.trace` and the analyses do
+on a CPU.
 *One program*: all layers in one, as in a user's own ``jit``. *Scan*: one program with a loop over stacked weights.
 """
 
