@@ -4,12 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from landed_jax.errors import LandedError
+from landed_jax.tokenizer_errors import raises_landed_errors
 
 _ANCHOR = "a"  # a word before the text, which is then tokenised as a continuation and not as the start of a prompt
 
 
+@raises_landed_errors
 class Vocabulary:
-    """The part of a `transformers` tokenizer that the analyses need. Compared by identity: a static argument."""
+    """The part of a `transformers` tokenizer that the analyses need. Compared by identity: a static argument.
+
+    Every method raises `LandedError` where the tokenizer fails, by whatever exception.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer

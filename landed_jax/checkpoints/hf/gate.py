@@ -190,5 +190,7 @@ def _sliding_window(fields: Fields, model_type: str) -> int | None:
 
 def _check_layer_types(fields: Fields, n_layers: int, window: int | None) -> None:
     kind = "full_attention" if window is None else "sliding_attention"
-    if fields.take("layer_types") not in (None, [], [kind] * n_layers):
+    types = fields.take("layer_types")
+    same = isinstance(types, list) and len(types) == n_layers and all(name == kind for name in types)
+    if types not in (None, []) and not same:
         fields.refuse("layer_types", f"every one of the {n_layers} layers must be {kind}")

@@ -51,6 +51,9 @@ def read_params(
     """
     problems: list[str] = []
     found = find_tensors(FilePath(folder), problems)
+    if found and config.n_layers > len(found):  # before a table is made of them
+        problems.insert(0, f"the config has {config.n_layers} layers, and the files hold {len(found)} tensors in all")
+        raise LandedError(f"The checkpoint in {folder} cannot be read: {listed(problems)}.")
     places = list(tensor_places(config))
     sound = _match(found, places, config, problems)
     if config.tie_embeddings and UNEMBEDDING in found and EMBEDDING in sound:
