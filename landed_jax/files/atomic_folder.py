@@ -28,7 +28,7 @@ def check_destination(dst: Path) -> None:
     try:
         str(dst).encode()
     except UnicodeEncodeError:
-        raise LandedError(f"The name {dst} is not UTF-8: give another.") from None
+        raise LandedError(f"The path {dst} is not UTF-8, which the libraries that write models need.") from None
     if status_of(dst) is not None or os.path.lexists(dst):
         raise LandedError(f"{dst} is already there, and nothing is overwritten: name a new folder or move it away.")
 

@@ -108,7 +108,7 @@ class _Worker:
 
     def next(self, found: Found) -> dict[str, Any]:
         """What became of the mutation that has begun; the next one begins after it."""
-        begun, before = time.monotonic(), self._resident()
+        begun, before, printed = time.monotonic(), self._resident(), ""
         while True:
             try:
                 line = self.lines.get(timeout=0.02)
@@ -122,12 +122,16 @@ class _Worker:
                 continue
             if line is None:
                 return {"outcome": "crashed", "status": self.process.wait()}
-            if "end" in (said := json.loads(line)):
+            if not line.startswith("{"):
+                printed += line  # stdout belongs to the caller's results
+            elif "end" in (said := json.loads(line)):
                 taken = time.monotonic() - begun
                 if taken > found.seconds:
                     found.seconds, found.slowest = taken, f"{said['end']} ({said['what']})"
                 found.growth = max(found.growth, said["peak"] - before)
-                return {"outcome": "memory", **said} if said["peak"] - before > _MEMORY else said
+                if said["peak"] - before > _MEMORY:
+                    said["outcome"] = "memory"
+                return {**said, "outcome": "other", "error": f"printed {printed[:300]!r}"} if printed else said
 
     def _resident(self) -> int:
         try:

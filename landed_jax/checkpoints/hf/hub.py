@@ -44,7 +44,7 @@ def _readable(folder: Path) -> Path:
     try:
         str(folder.absolute()).encode()
     except UnicodeEncodeError:
-        raise LandedError(f"The name of {folder} is not UTF-8, and is needed in UTF-8: rename it.") from None
+        raise LandedError(f"The path {folder} is not UTF-8, which the libraries that read models need.") from None
     return folder
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from landed_jax.errors import LandedError
 from landed_jax.files.json_object import read_json_object
 from landed_jax.files.kinds import is_ordinary
-from landed_jax.tokenizer_errors import tokenizer_errors
+from landed_jax.tokenizer_errors import prints_go_to_stderr, tokenizer_errors
 from landed_jax.vocabulary import Vocabulary
 
 _VOCABULARY_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -39,7 +39,9 @@ def load_vocabulary(folder: Path) -> Vocabulary | None:
         from transformers import AutoTokenizer as Tokenizer
 
     with tokenizer_errors(f"The tokenizer in {folder} cannot be read"):
-        vocabulary = Vocabulary(Tokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
+        with prints_go_to_stderr():  # of unknown settings
+            tokenizer = Tokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        vocabulary = Vocabulary(tokenizer)
         vocabulary.unknown("a")  # some faulty settings raise only at use
         vocabulary.text(vocabulary.encode("a")[-1])
         return vocabulary
