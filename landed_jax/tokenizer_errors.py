@@ -52,7 +52,10 @@ def prints_go_to_stderr() -> Iterator[None]:
 
 
 def raises_landed_errors(kind: C) -> C:
-    """A class decorator: errors in any method of the class, `__init__` and the like excepted, become `LandedError`s."""
+    """A class decorator: errors in any method of the class, `__init__` and the like excepted, become `LandedError`s.
+
+    Their message begins with the object's ``name``.
+    """
     for name, method in list(vars(kind).items()):
         if inspect.isfunction(method) and not name.startswith("__"):
             setattr(kind, name, _guarded(method))
@@ -61,8 +64,8 @@ def raises_landed_errors(kind: C) -> C:
 
 def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        with tokenizer_errors("The tokenizer of this model failed"):
-            return method(*args, **kwargs)
+    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with tokenizer_errors(f"{self.name} cannot be used"):
+            return method(self, *args, **kwargs)
 
     return guarded

@@ -1,6 +1,7 @@
 """Conversion of text to ids, of ids to text, and of a target's text to its single id."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from landed_jax.errors import LandedError
@@ -16,8 +17,9 @@ class Vocabulary:
     Every method raises `LandedError` where the tokenizer fails, by whatever exception.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, folder: Path | None = None) -> None:
         self.tokenizer = tokenizer
+        self.name = "The tokenizer" if folder is None else f"The tokenizer in {folder}"
 
     def encode(self, text: str) -> list[int]:
         """Ids of a prompt, with the special tokens that the tokenizer adds (in most models a BOS)."""

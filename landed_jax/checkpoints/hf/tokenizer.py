@@ -41,7 +41,7 @@ def load_vocabulary(folder: Path) -> Vocabulary | None:
     with tokenizer_errors(f"The tokenizer in {folder} cannot be read"):
         with prints_go_to_stderr():  # of unknown settings
             tokenizer = Tokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        vocabulary = Vocabulary(tokenizer)
+        vocabulary = Vocabulary(tokenizer, folder)
         vocabulary.unknown("a")  # some faulty settings raise only at use
         vocabulary.text(vocabulary.encode("a")[-1])
         return vocabulary
