@@ -13,7 +13,7 @@ import numpy as np
 from landed_jax.checkpoints.hf.table import to_hf
 from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
-from landed_jax.model import Model, load
+from landed_jax.model import Model, load, read_config
 from landed_jax.nn.config import ModelConfig, RopeConfig
 from landed_jax.nn.parameters import Params
 from tests.fuzz import expected
@@ -40,6 +40,8 @@ def judge(folder: Path, original: Model, *, must_accept: bool = False) -> str:
     """
     try:
         model = load(folder, stacked=False)
+        if read_config(folder)[0] != model.config:
+            raise Wrong("`landed info` says another config")
         _check_numbers(folder, model, original)
         _check_text(model)
     except LandedError as error:
