@@ -49,7 +49,8 @@ def trace_bytes(
     def run(params: Any, ids: jax.Array, at: jax.Array) -> Any:
         return forward(params, ids, config, record=frozenset(record), at=at, dtype=dtype)
 
-    logits, trace = jax.eval_shape(run, abstract_params(config), ids, at)
+    # Stacked, so that one layer is traced however many there are.
+    logits, trace = jax.eval_shape(run, abstract_params(config, stacked=True), ids, at)
     return {name: leaf.size * leaf.dtype.itemsize for name, leaf in {**trace.sown, "logits": logits}.items()}
 
 
