@@ -20,7 +20,8 @@ BIASED = ModelConfig(
     n_kv_heads=1,
     head_dim=6,
     d_ff=7,
-    attention_bias=True,
+    qkv_bias=True,
+    output_bias=True,
     mlp_bias=True,
     tie_embeddings=True,
     norm_eps=0.05,
@@ -72,10 +73,12 @@ def configs(draw: st.DrawFn) -> ModelConfig:
     """Any architecture that the package honours, small."""
     kv_heads = draw(st.integers(1, 3))
     kind = draw(st.sampled_from(["default", "linear", "dynamic", "llama3", "yarn"]))
+    n_layers, window = draw(st.integers(1, 3)), draw(st.sampled_from([None, 1, 2]))
+    layers = st.one_of(st.just(()), st.tuples(*[st.booleans()] * n_layers))
     return ModelConfig(
         vocab_size=draw(st.integers(2, 12)),
         d_model=draw(st.integers(1, 12)),
-        n_layers=draw(st.integers(1, 3)),
+        n_layers=n_layers,
         n_heads=kv_heads * draw(st.integers(1, 3)),
         n_kv_heads=kv_heads,
         head_dim=draw(st.sampled_from([4, 6])),
@@ -84,8 +87,11 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         norm_eps=draw(st.sampled_from([1e-6, 1e-2])),
         max_positions=draw(st.sampled_from([2, 64])),
         rope=RopeConfig(kind, theta=100.0, factor=1.0 if kind == "default" else 2.0, original_max_positions=16),
-        sliding_window=draw(st.sampled_from([None, 1, 2])),
-        attention_bias=draw(st.booleans()),
+        sliding_window=window,
+        windowed_layers=() if window is None else draw(layers),
+        qkv_bias=draw(st.booleans()),
+        output_bias=draw(st.booleans()),
+        qk_norm=draw(st.booleans()),
         mlp_bias=draw(st.booleans()),
         tie_embeddings=draw(st.booleans()),
     )

@@ -31,7 +31,8 @@ CONFIG = ModelConfig(
     n_kv_heads=2,
     head_dim=4,
     d_ff=12,
-    attention_bias=True,
+    qkv_bias=True,
+    output_bias=True,
     mlp_bias=True,
 )
 PARAMS = random_params(CONFIG)
@@ -93,10 +94,12 @@ def test_scan_equals_the_unrolled_loop_in_values_and_gradients(dtype: str, preci
 def configs(draw: Any) -> ModelConfig:
     kv_heads, group = draw(st.sampled_from([(1, 1), (1, 3), (2, 1), (2, 2)]))
     kind = draw(st.sampled_from(["default", "linear", "dynamic", "llama3", "yarn"]))
+    window = draw(st.sampled_from([None, 1, 3]))
+    layers = [(), (True, False), (False, True)]
     return ModelConfig(
         vocab_size=11,
         d_model=draw(st.sampled_from([6, 8])),
-        n_layers=draw(st.integers(1, 2)),
+        n_layers=2,
         n_heads=kv_heads * group,
         n_kv_heads=kv_heads,
         head_dim=draw(st.sampled_from([4, 6])),
@@ -104,8 +107,11 @@ def configs(draw: Any) -> ModelConfig:
         activation=draw(st.sampled_from(["silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2"])),
         max_positions=draw(st.sampled_from([3, 64])),
         rope=RopeConfig(kind, 100.0, draw(st.floats(1, 8)), 16),
-        sliding_window=draw(st.sampled_from([None, 1, 3])),
-        attention_bias=draw(st.booleans()),
+        sliding_window=window,
+        windowed_layers=() if window is None else draw(st.sampled_from(layers)),
+        qkv_bias=draw(st.booleans()),
+        output_bias=draw(st.booleans()),
+        qk_norm=draw(st.booleans()),
         mlp_bias=draw(st.booleans()),
         tie_embeddings=draw(st.booleans()),
     )

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from landed_jax.errors import LandedError, first_line, listed, shown
 
-Family = Literal["llama", "mistral"]
+Family = Literal["llama", "mistral", "qwen2", "qwen3"]
 RopeKind = Literal["default", "linear", "dynamic", "llama3", "yarn"]
 Activation = Literal["silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2"]
 
@@ -106,13 +106,16 @@ class RopeConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A pre-norm decoder of the Llama and Mistral kind.
+    """A pre-norm decoder as one stream with reads and writes, and the switches in which families differ.
 
     Attributes:
         d_ff: neurons per layer, the width of the gated MLP.
-        attention_bias: biases on the query, key, value and output products.
+        qkv_bias: biases on the query, key and value products.
+        output_bias: a bias on attention's output product.
+        qk_norm: each head's query and key pass an RMSNorm of their own before the rotary embedding (Qwen3).
         mlp_bias: biases on the gate, up and down products.
         sliding_window: how many positions a query sees, itself included; None for all.
+        windowed_layers: for each layer, whether the window holds there; empty where it holds in all.
         max_positions: the length the checkpoint was made for (dynamic rotary scaling starts beyond it).
 
     >>> ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12).group_size
@@ -132,7 +135,10 @@ class ModelConfig:
     max_positions: int = 2048
     rope: RopeConfig = RopeConfig()
     sliding_window: int | None = None
-    attention_bias: bool = False
+    windowed_layers: tuple[bool, ...] = ()
+    qkv_bias: bool = False
+    output_bias: bool = False
+    qk_norm: bool = False
     mlp_bias: bool = False
     tie_embeddings: bool = False
 
@@ -159,9 +165,14 @@ class ModelConfig:
             wrong.append(
                 f"sliding_window {shown(self.sliding_window)} is not a whole number from 1 to {2**31 - 1} or None"
             )
-        for name in ("attention_bias", "mlp_bias", "tie_embeddings"):
+        for name in ("qkv_bias", "output_bias", "qk_norm", "mlp_bias", "tie_embeddings"):
             if type(getattr(self, name)) is not bool:
                 wrong.append(f"{name} is {shown(getattr(self, name))}, not true or false")
+        layers = self.windowed_layers
+        if not isinstance(layers, tuple) or not all(type(layer) is bool for layer in layers):
+            wrong.append(f"windowed_layers is {shown(layers)}, not true or false for each layer")
+        elif layers and (len(layers) != self.n_layers or self.sliding_window is None):
+            wrong.append("windowed_layers needs one value a layer, and a sliding_window")
         if wrong:
             raise LandedError(f"This model configuration cannot be: {listed(wrong)}.")
 
@@ -184,6 +195,17 @@ class ModelConfig:
         """Query heads that share one key and value head."""
         return self.n_heads // self.n_kv_heads
 
+    @property
+    def windows(self) -> tuple[int | None, ...]:
+        """Each layer's sliding window, or None.
+
+        >>> sizes = dict(vocab_size=2, d_model=2, n_layers=2, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=2)
+        >>> ModelConfig(**sizes, sliding_window=4, windowed_layers=(False, True)).windows
+        (None, 4)
+        """
+        held = self.windowed_layers or (True,) * self.n_layers
+        return tuple(self.sliding_window if windowed else None for windowed in held)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; `from_dict` reads them back."""
         return dataclasses.asdict(self)
@@ -197,7 +219,8 @@ class ModelConfig:
         """
         try:
             rope = RopeConfig(**values["rope"])
-            config = cls(**{**values, "rope": rope})
+            layers = {"windowed_layers": tuple(values["windowed_layers"])}  # JSON has lists
+            config = cls(**{**values, **layers, "rope": rope})
         except (TypeError, KeyError) as error:
             raise LandedError(f"These are not the fields of a model configuration: {first_line(error)}.") from error
         return config

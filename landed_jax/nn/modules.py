@@ -1,5 +1,6 @@
 """The Flax modules: they own the parameters' shapes, call the pure functions, and tap every named place."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -53,7 +54,12 @@ class RMSNorm(_Part):
 
 
 class Attention(_Part):
-    """Grouped-query attention with rotary embedding; a head's write is ``z_h W_O[h]``. Gives all of it, and z."""
+    """Grouped-query attention with rotary embedding; a head's write is ``z_h W_O[h]``. Gives all of it, and z.
+
+    `window` is that of the layer, as `ModelConfig.windows` gives it.
+    """
+
+    window: int | None
 
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, jax.Array]:
@@ -64,18 +70,25 @@ class Attention(_Part):
             heads = linear(x, weight.reshape(-1, d_model))
             return self.add_bias(heads.reshape(*x.shape[:2], *weight.shape[:2]), f"attn/b_{name}")
 
-        q = self.tap("query", rotate(project("Q"), context.cos, context.sin), layer, context)
-        k = self.tap("key", rotate(project("K"), context.cos, context.sin), layer, context)
+        def turned(name: str) -> jax.Array:
+            heads = project(name)
+            if self.config.qk_norm:
+                gamma = self.leaf(f"attn/{name.lower()}_gamma").astype(x.dtype)
+                heads = scale_stream(heads, rms_sigma(heads, self.config.norm_eps), gamma)
+            return rotate(heads, context.cos, context.sin)
+
+        q = self.tap("query", turned("Q"), layer, context)
+        k = self.tap("key", turned("K"), layer, context)
         v = self.tap("value", project("V"), layer, context)
         recorded = HookPoint.PATTERN in self.plan.record
         if self.plan.edits_any(HookPoint.PATTERN) or (recorded and context.at is None):
-            visible = attention_mask(context.mask, self.config.sliding_window)
+            visible = attention_mask(context.mask, self.window)
             pattern = self.tap("pattern", attention_pattern(q, k, visible), layer, context)
             z = mix_values(pattern, v)
         else:
-            z = attend(q, k, v, context.mask, self.config.sliding_window)
+            z = attend(q, k, v, context.mask, self.window)
             if recorded:  # the rows of the chosen positions: the pattern is never made whole
-                visible = attention_mask(context.mask, self.config.sliding_window, context.at)
+                visible = attention_mask(context.mask, self.window, context.at)
                 queries = select_positions(q, AXES[HookPoint.QUERY], context.at)
                 record(self, HookPoint.PATTERN, attention_pattern(queries, k, visible))
         z = self.tap("head", z, layer, context)
@@ -100,36 +113,62 @@ class MLP(_Part):
 class Block(_Part):
     """One layer: attention, then MLP, each hearing the stream through its own norm."""
 
+    window: int | None
+
     @nn.compact
-    def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, None]:
+    def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> jax.Array:
         x = self.tap("attn_residual", x, layer, context)
         normed = RMSNorm(self.config, self.plan, "attn", name="attn_norm")(x, layer, context)
-        write, z = Attention(self.config, self.plan, name="attn")(normed, layer, context)
+        write, z = Attention(self.config, self.plan, self.window, name="attn")(normed, layer, context)
         x = self.tap("mlp_residual", x + write, layer, context)
         normed = RMSNorm(self.config, self.plan, "mlp", name="mlp_norm")(x, layer, context)
         write, a = MLP(self.config, self.plan, name="mlp")(normed, layer, context)
-        return observe(self, self.plan, x + write, layer, z, a, context), None
+        return observe(self, self.plan, x + write, layer, z, a, context)
 
 
-class UnrolledLayers(_Part):
-    """The layers, one after another, each with its own subtree of parameters."""
+class Layers(_Part):
+    """The layers, one after another: each with its own subtree of parameters, or stacked along a leading axis.
+
+    Layers that differ in more than their numbers are kinds: each is compiled once.
+    """
+
+    stacked: bool
 
     @nn.compact
-    def __call__(self, x: jax.Array, layers: jax.Array, context: Context) -> tuple[jax.Array, None]:
-        block = Block(self.config, self.plan, parent=None)
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        params, windows = self.variables["params"], self.config.windows
+        kinds = list(dict.fromkeys(windows))
+        layers = [self._layer(window) for window in kinds]
+        if not self.stacked:
+            layers = [layer_call(layer) for layer in layers]
+            for i, window in enumerate(windows):
+                index: Any = np.int32(i)
+                x, kept = layers[kinds.index(window)](params[str(i)], x, index, context)
+                for collection, values in kept.items():
+                    self.put_variable(collection, str(i), values)
+            return x
 
-        @layer_call
+        def step(x: jax.Array, slices: tuple[Any, jax.Array, jax.Array]) -> tuple[jax.Array, Any]:
+            part, index, kind = slices
+            if len(layers) == 1:
+                return layers[0](part, x, index, context)
+            return jax.lax.switch(kind, layers, part, x, index, context)
+
+        kind_of = jnp.array([kinds.index(window) for window in windows])
+        x, kept = jax.lax.scan(step, x, (params, jnp.arange(len(windows)), kind_of))
+        for collection, values in kept.items():
+            for name, value in values.items():
+                self.put_variable(collection, name, value)
+        return x
+
+    def _layer(self, window: int | None) -> Callable[..., tuple[jax.Array, Any]]:
+        """The stream after a layer with this window, and what it recorded; a function of the layer's parameters."""
+        block = Block(self.config, self.plan, window, parent=None)
+
         def layer(params: Any, x: jax.Array, index: jax.Array, context: Context) -> tuple[jax.Array, Any]:
-            (x, _), kept = block.apply({"params": params}, x, index, context, mutable=["intermediates", "observed"])
-            return x, kept
+            return block.apply({"params": params}, x, index, context, mutable=["intermediates", "observed"])
 
-        params = self.variables["params"]
-        for i in range(self.config.n_layers):
-            index: Any = np.int32(i)
-            x, kept = layer(params[str(i)], x, index, context)
-            for collection, values in kept.items():
-                self.put_variable(collection, str(i), values)
-        return x, None
+        return layer
 
 
 class Embed(_Part):
@@ -164,17 +203,7 @@ class Decoder(_Part):
     def __call__(self, ids: jax.Array, context: Context, dtype: jnp.dtype) -> jax.Array:
         embed = Embed(self.config, self.plan, name="embed")
         x = embed(ids, dtype, context)
-        if self.stacked:
-            layers = nn.scan(
-                Block,
-                variable_axes={"params": 0, "intermediates": 0, "observed": 0},
-                split_rngs={"params": True},
-                in_axes=(0, nn.broadcast),  # pyright: ignore[reportArgumentType]  (Flax types it as int)
-                length=self.config.n_layers,
-            )(self.config, self.plan, name="layers")
-        else:
-            layers = UnrolledLayers(self.config, self.plan, name="layers")
-        x, _ = layers(x, jnp.arange(self.config.n_layers), context)
+        x = Layers(self.config, self.plan, self.stacked, name="layers")(x, context)
         x = select_positions(x, ("batch", "position", "d_model"), context.at)
         context = context._replace(at=None)  # selected above
         x = self.tap("final_residual", x, None, context)

@@ -53,8 +53,16 @@ def axis_sizes(config: ModelConfig) -> dict[str, int]:
     }
 
 
-def _has_attention_bias(config: ModelConfig) -> bool:
-    return config.attention_bias
+def _has_qkv_bias(config: ModelConfig) -> bool:
+    return config.qkv_bias
+
+
+def _has_output_bias(config: ModelConfig) -> bool:
+    return config.output_bias
+
+
+def _has_qk_norm(config: ModelConfig) -> bool:
+    return config.qk_norm
 
 
 def _has_mlp_bias(config: ModelConfig) -> bool:
@@ -76,10 +84,12 @@ LAYER_LEAVES = (
     Leaf("attn/W_K", ("kv_head", "head_dim", "d_model")),
     Leaf("attn/W_V", ("kv_head", "head_dim", "d_model")),
     Leaf("attn/W_O", ("d_model", "head", "head_dim")),
-    Leaf("attn/b_Q", ("head", "head_dim"), "zeros", _has_attention_bias),
-    Leaf("attn/b_K", ("kv_head", "head_dim"), "zeros", _has_attention_bias),
-    Leaf("attn/b_V", ("kv_head", "head_dim"), "zeros", _has_attention_bias),
-    Leaf("attn/b_O", ("d_model",), "zeros", _has_attention_bias),
+    Leaf("attn/b_Q", ("head", "head_dim"), "zeros", _has_qkv_bias),
+    Leaf("attn/b_K", ("kv_head", "head_dim"), "zeros", _has_qkv_bias),
+    Leaf("attn/b_V", ("kv_head", "head_dim"), "zeros", _has_qkv_bias),
+    Leaf("attn/b_O", ("d_model",), "zeros", _has_output_bias),
+    Leaf("attn/q_gamma", ("head_dim",), "ones", _has_qk_norm),
+    Leaf("attn/k_gamma", ("head_dim",), "ones", _has_qk_norm),
     Leaf("mlp_norm/gamma", ("d_model",), "ones"),
     Leaf("mlp/W_gate", ("d_ff", "d_model")),
     Leaf("mlp/W_up", ("d_ff", "d_model")),

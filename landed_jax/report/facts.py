@@ -27,8 +27,9 @@ def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str
         ("vocabulary", f"{config.vocab_size}{' (embedding and unembedding tied)' if config.tie_embeddings else ''}"),
         ("rotary embedding", f"theta {rope.theta:g}{scaling}"),
         ("positions", f"{config.max_positions}"),
-        ("sliding window", "none" if config.sliding_window is None else str(config.sliding_window)),
+        ("sliding window", _window(config)),
         ("biases", _biases(config)),
+        ("query and key norms", "one a head" if config.qk_norm else "none"),
         ("parameters", f"{count:,}"),
     ]
     if weight_dtype is not None:
@@ -40,8 +41,19 @@ def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str
 
 
 def _biases(config: ModelConfig) -> str:
-    names = [name for name, has in (("attention", config.attention_bias), ("MLP", config.mlp_bias)) if has]
-    return " and ".join(names) or "none"
+    parts = {
+        "queries, keys and values": config.qkv_bias,
+        "attention's output": config.output_bias,
+        "MLP": config.mlp_bias,
+    }
+    return "; ".join(name for name, has in parts.items() if has) or "none"
+
+
+def _window(config: ModelConfig) -> str:
+    held = sum(window is not None for window in config.windows)
+    if not held:
+        return "none"
+    return f"{config.sliding_window}{'' if held == config.n_layers else f' in {held} of {config.n_layers} layers'}"
 
 
 def trace_facts(config: ModelConfig, *, batch: int, length: int) -> list[tuple[str, str]]:

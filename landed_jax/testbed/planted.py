@@ -31,7 +31,7 @@ from landed_jax.trace import Trace
 CONFIG = ModelConfig(
     vocab_size=40, d_model=32, n_layers=3, n_heads=6, n_kv_heads=2, head_dim=8, d_ff=24, rope=RopeConfig(theta=1e9)
 )
-BIASED_CONFIG = dataclasses.replace(CONFIG, attention_bias=True, mlp_bias=True)
+BIASED_CONFIG = dataclasses.replace(CONFIG, qkv_bias=True, output_bias=True, mlp_bias=True)
 
 MAX_BACKGROUND = 0.1  # above it random writes can exceed the planted ones
 

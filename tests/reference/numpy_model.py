@@ -81,13 +81,19 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
         return x * gamma / sigma[:, None]
 
     query, key = np.arange(length)[:, None], np.arange(length)[None]
-    hidden = (key > query) | (query - key >= (config.sliding_window or length))
     x = embedding = params["embed"]["W_E"][ids]
     for index in range(config.n_layers):
         layer = params["layers"][str(index)]
+        windowed = config.sliding_window and (not config.windowed_layers or config.windowed_layers[index])
+        hidden = (key > query) | (query - key >= (config.sliding_window if windowed else length))
         attn, mlp = layer["attn"], layer["mlp"]
         heard = norm(x, layer["attn_norm"]["gamma"])
         q, k, v = (np.einsum("hed,sd->she", attn[f"W_{n}"], heard) + attn.get(f"b_{n}", 0) for n in "QKV")
+        if config.qk_norm:  # the root mean square over each head's own coordinates
+            q, k = (
+                x / np.sqrt((x**2).sum(-1, keepdims=True) / config.head_dim + config.norm_eps) * attn[f"{n}_gamma"]
+                for x, n in ((q, "q"), (k, "k"))
+            )
         q, k = rotate(q, config), rotate(k, config)
         z, pattern = np.zeros_like(q), np.zeros((config.n_heads, length, length))
         for head in range(config.n_heads):

@@ -120,6 +120,7 @@ def _build(fields: Fields, model_type: str) -> ModelConfig | None:
     max_positions = fields.whole("max_position_embeddings", _LENGTH[model_type])
     window = _sliding_window(fields, model_type)
     _check_layer_types(fields, n_layers, window)
+    attention_bias = _bias(fields, "attention_bias", model_type)
     values: dict[str, Any] = dict(
         vocab_size=vocab_size,
         d_model=d_model,
@@ -134,7 +135,8 @@ def _build(fields: Fields, model_type: str) -> ModelConfig | None:
         max_positions=max_positions,
         rope=read_rope(fields, max_positions),
         sliding_window=window,
-        attention_bias=_bias(fields, "attention_bias", model_type),
+        qkv_bias=attention_bias,
+        output_bias=attention_bias,
         mlp_bias=_bias(fields, "mlp_bias", model_type),
         tie_embeddings=fields.flag("tie_word_embeddings", False),
     )

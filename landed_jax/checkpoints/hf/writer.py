@@ -26,7 +26,7 @@ def config_to_hf(config: ModelConfig) -> dict[str, Any]:
     """
     if config.family == "llama" and config.sliding_window is not None:
         raise LandedError("A Llama in Hugging Face layout has no sliding window: this model cannot be written as one.")
-    if config.family == "mistral" and (config.attention_bias or config.mlp_bias):
+    if config.family == "mistral" and (config.qkv_bias or config.mlp_bias):
         raise LandedError("A Mistral in Hugging Face layout has no biases: this model cannot be written as one.")
     fields = {
         "architectures": [ARCHITECTURES[config.family]],
@@ -47,7 +47,7 @@ def config_to_hf(config: ModelConfig) -> dict[str, Any]:
     }
     if config.family == "mistral":
         return {**fields, "sliding_window": config.sliding_window}
-    return {**fields, "attention_bias": config.attention_bias, "mlp_bias": config.mlp_bias}
+    return {**fields, "attention_bias": config.qkv_bias, "mlp_bias": config.mlp_bias}
 
 
 _SCALING_KEYS = {
