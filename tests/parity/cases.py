@@ -16,6 +16,9 @@ RAMP = {"beta_fast": 4.0, "beta_slow": 0.5}
 DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 3.0}
 
 
+WINDOW = {"use_sliding_window": True, "sliding_window": 4}
+
+
 def rope(**parameters: Any) -> dict[str, Any]:
     return {"rope_parameters": parameters}
 
@@ -57,10 +60,26 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "mistral_window": ("mistral", {"sliding_window": 4}),
     "mistral_window_one": ("mistral", {"sliding_window": 1, "tie_word_embeddings": True}),
     "mistral_window_wider_than_prompt": ("mistral", {"sliding_window": 50, "num_key_value_heads": 1}),
+    "qwen2": ("qwen2", {}),
+    "qwen2_tied_multi_query": ("qwen2", {"num_key_value_heads": 1, "tie_word_embeddings": True}),
+    "qwen2_windows_from_a_layer_on": ("qwen2", {**WINDOW, "max_window_layers": 1}),
+    "qwen2_windows_everywhere": ("qwen2", {**WINDOW, "max_window_layers": 0}),
+    "qwen2_windows_by_layer": ("qwen2", {**WINDOW, "layer_types": ["sliding_attention", "full_attention"]}),
+    "qwen2_window_unused": ("qwen2", {"use_sliding_window": False, "sliding_window": 3, "max_window_layers": 0}),
+    "qwen2_yarn": ("qwen2", {"head_dim": 16, **rope(**YARN, **RAMP)}),
+    "qwen3": ("qwen3", {}),
+    "qwen3_wide_heads": ("qwen3", {"head_dim": 16, "rms_norm_eps": 0.3}),
+    "qwen3_biases_full_heads": ("qwen3", {"attention_bias": True, "num_key_value_heads": 4}),
+    "qwen3_tied_multi_query": ("qwen3", {"num_key_value_heads": 1, "tie_word_embeddings": True}),
+    "qwen3_windows_from_a_layer_on": ("qwen3", {**WINDOW, "max_window_layers": 1}),
+    "qwen3_yarn": ("qwen3", {"head_dim": 16, **rope(**YARN, **RAMP)}),
     **{
         f"activation_{name}": ("llama", {"hidden_act": name})
         for name in ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "swish")
     },
     **ROPE_CASES,
 }
-RUNG_CASES = ("grouped", "multi_query", "head_dim_wider", "all_biases_full_heads_tied", "mistral_window", "yarn_mscale")
+RUNG_CASES = (
+    "qwen2_windows_from_a_layer_on",
+    "qwen3_wide_heads",
+    "grouped", "multi_query", "head_dim_wider", "all_biases_full_heads_tied", "mistral_window", "yarn_mscale")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from landed_jax.parity.float64 import float64_throughout
 
@@ -23,8 +23,8 @@ SIZES = {
 
 def hf_config(kind: str = "llama", **fields: Any) -> PreTrainedConfig:
     """A tiny configuration; `fields` override `SIZES`."""
-    fields = {**SIZES, **fields}
-    return LlamaConfig(**fields) if kind == "llama" else MistralConfig(**{"sliding_window": None, **fields})
+    defaults = {"mistral": {"sliding_window": None}, "qwen3": {"head_dim": 8}}
+    return AutoConfig.for_model(kind, **{**SIZES, **defaults.get(kind, {}), **fields})
 
 
 def tiny_model(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:

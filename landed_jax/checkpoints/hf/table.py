@@ -63,6 +63,8 @@ TABLE = (
     Entry(_LAYER + "self_attn.k_proj.bias", "attn/b_K", (_KV,)),
     Entry(_LAYER + "self_attn.v_proj.bias", "attn/b_V", (_KV,)),
     Entry(_LAYER + "self_attn.o_proj.bias", "attn/b_O", (_D,)),
+    Entry(_LAYER + "self_attn.q_norm.weight", "attn/q_gamma", (("head_dim",),)),
+    Entry(_LAYER + "self_attn.k_norm.weight", "attn/k_gamma", (("head_dim",),)),
     Entry(_LAYER + "post_attention_layernorm.weight", "mlp_norm/gamma", (_D,)),
     Entry(_LAYER + "mlp.gate_proj.weight", "mlp/W_gate", (_F, _D)),
     Entry(_LAYER + "mlp.up_proj.weight", "mlp/W_up", (_F, _D)),

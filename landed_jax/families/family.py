@@ -1,0 +1,52 @@
+"""What a model family is: one value that the config gate, the writer and the tables are made from."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from landed_jax.checkpoints.hf.fields import Fields
+from landed_jax.nn.config import ModelConfig
+
+# The values of absent fields in most families; a family names those in which its configuration class differs.
+DEFAULTS: Mapping[str, Any] = {
+    "vocab_size": 32000,
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": None,  # as many as heads
+    "head_dim": None,  # hidden_size / num_attention_heads
+    "hidden_act": "silu",
+    "max_position_embeddings": 2048,
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": False,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """A kind of checkpoint in Hugging Face layout.
+
+    Attributes:
+        name: ``model_type`` in config.json, and `ModelConfig.family`.
+        architecture: the model class in `transformers`.
+        switches: from the config's fields and the number of layers to those fields of `ModelConfig` that are the family's
+            own. It reads every field that the family knows, and refuses what the reference would ignore.
+        fields: the inverse for the writer: the family's own fields of config.json. It refuses a `ModelConfig` that
+            the family cannot hold.
+        defaults: values of absent fields where they differ from `DEFAULTS`: those of the class's configuration.
+        ignorable: fields that `switches` reads only to refuse them, so that a user may have them ignored.
+        examples: ids of well-known checkpoints.
+    """
+
+    name: str
+    architecture: str
+    switches: Callable[[Fields, int], dict[str, Any]]
+    fields: Callable[[ModelConfig], dict[str, Any]]
+    defaults: Mapping[str, Any]
+    ignorable: frozenset[str] = frozenset()
+    examples: tuple[str, ...] = ()
+
+    def default(self, name: str) -> Any:
+        """The value of a field that config.json does not have."""
+        return self.defaults.get(name, DEFAULTS[name])

@@ -1,0 +1,73 @@
+"""Fields that several families have, read in one way."""
+
+from typing import Any
+
+from landed_jax.checkpoints.hf.fields import Fields
+from landed_jax.errors import LandedError
+from landed_jax.nn.config import ModelConfig
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+
+def optional_flag(fields: Fields, name: str) -> bool:
+    """True or false; absent and null are false."""
+    return fields.flag(name, False) if fields.take(name) is not None else False
+
+
+def refuse_if_set(fields: Fields, name: str, why: str) -> None:
+    """Refuse a field, unless it is absent, null or false."""
+    if fields.take(name):
+        fields.refuse(name, why)
+
+
+def all_layers_alike(fields: Fields, n_layers: int, kind: str) -> None:
+    """Refuse ``layer_types`` that name another kind of attention for any layer."""
+    if fields.take("layer_types") not in (None, [], [kind] * n_layers):
+        fields.refuse("layer_types", f"every one of the {n_layers} layers must be {kind}")
+
+
+def windows_from_a_layer_on(fields: Fields, n_layers: int) -> dict[str, Any]:
+    """Qwen's windows: only where ``use_sliding_window`` is true, and then from layer ``max_window_layers`` on.
+
+    ``layer_types``, where it is given, says instead which layers have the window.
+    """
+    window = None
+    if optional_flag(fields, "use_sliding_window") and fields.take("sliding_window", 4096) is not None:
+        window = fields.whole("sliding_window", 4096)
+    fields.take("sliding_window")
+    first = 0 if fields.take("max_window_layers") == 0 else fields.whole("max_window_layers", 28)
+    kinds = fields.take("layer_types")
+    if kinds is None:
+        kinds = [SLIDING if window is not None and layer >= first else FULL for layer in range(n_layers)]
+    if not isinstance(kinds, list) or len(kinds) != n_layers or not all(kind in (FULL, SLIDING) for kind in kinds):
+        fields.refuse("layer_types", f"not a list of {FULL} or {SLIDING} for each of the {n_layers} layers")
+        return {}
+    if window is None and SLIDING in kinds:
+        fields.refuse("layer_types", "there is no sliding window: use_sliding_window is not true")
+        return {}
+    windowed = tuple(kind == SLIDING for kind in kinds)
+    if not any(windowed):
+        return {}
+    return {"sliding_window": window, "windowed_layers": () if all(windowed) else windowed}
+
+
+def window_fields(config: ModelConfig) -> dict[str, Any]:
+    """The inverse of `windows_from_a_layer_on`."""
+    kinds = [FULL if window is None else SLIDING for window in config.windows]
+    return {
+        "use_sliding_window": config.sliding_window is not None,
+        "sliding_window": config.sliding_window,
+        "layer_types": kinds,
+    }
+
+
+def require(config: ModelConfig, has: bool, what: str) -> None:
+    """Refuse to write a model as a family that cannot hold it.
+
+    Raises:
+        LandedError: unless `has`.
+    """
+    if not has:
+        raise LandedError(
+            f"A {config.family} in Hugging Face layout {what}: this model cannot be written as one."
+        )
