@@ -94,4 +94,7 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         qk_norm=draw(st.booleans()),
         mlp_bias=draw(st.booleans()),
         tie_embeddings=draw(st.booleans()),
+        rotary_layers=draw(layers),
+        gain_offset=draw(st.sampled_from([0.0, 1.0])),
+        embedding_scale=draw(st.sampled_from([1.0, 3.5])),
     )

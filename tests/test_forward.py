@@ -114,6 +114,9 @@ def configs(draw: Any) -> ModelConfig:
         qk_norm=draw(st.booleans()),
         mlp_bias=draw(st.booleans()),
         tie_embeddings=draw(st.booleans()),
+        rotary_layers=draw(st.sampled_from([(), (True, False), (False, True)])),
+        gain_offset=draw(st.sampled_from([0.0, 1.0])),
+        embedding_scale=draw(st.sampled_from([1.0, 3.5])),
     )
 
 

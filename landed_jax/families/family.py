@@ -1,10 +1,12 @@
 """What a model family is: one value that the config gate, the writer and the tables are made from."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from landed_jax.checkpoints.hf.fields import Fields
+from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 
 # The values of absent fields in most families; a family names those in which its configuration class differs.
@@ -20,7 +22,15 @@ DEFAULTS: Mapping[str, Any] = {
     "max_position_embeddings": 2048,
     "rms_norm_eps": 1e-6,
     "tie_word_embeddings": False,
+    "rope_theta": 10_000.0,
 }
+
+
+# The fields of `ModelConfig` that every family has.
+_OF_ALL = frozenset(
+    {"vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff", "family", "activation"}
+    | {"norm_eps", "max_positions", "rope", "tie_embeddings"}
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +42,9 @@ class Family:
         architecture: the model class in `transformers`.
         switches: from the config's fields and the number of layers to those fields of `ModelConfig` that are the family's
             own. It reads every field that the family knows, and refuses what the reference would ignore.
-        fields: the inverse for the writer: the family's own fields of config.json. It refuses a `ModelConfig` that
-            the family cannot hold.
+        fields: the inverse for the writer: the family's own fields of config.json. It refuses values that the family
+            cannot hold.
+        held: the fields of `ModelConfig` that `switches` may set; the writer refuses a model that sets others.
         defaults: values of absent fields where they differ from `DEFAULTS`: those of the class's configuration.
         ignorable: fields that `switches` reads only to refuse them, so that a user may have them ignored.
         examples: ids of well-known checkpoints.
@@ -43,9 +54,23 @@ class Family:
     architecture: str
     switches: Callable[[Fields, int], dict[str, Any]]
     fields: Callable[[ModelConfig], dict[str, Any]]
+    held: frozenset[str]
     defaults: Mapping[str, Any]
     ignorable: frozenset[str] = frozenset()
     examples: tuple[str, ...] = ()
+
+    def check_writable(self, config: ModelConfig) -> None:
+        """Refuse a model with a switch that this family does not have.
+
+        Raises:
+            LandedError: naming it.
+        """
+        for field in dataclasses.fields(ModelConfig):
+            own = field.name in self.held or field.name in _OF_ALL
+            if not own and getattr(config, field.name) != field.default:
+                raise LandedError(
+                    f"A {self.name} in Hugging Face layout has no {field.name}: this model cannot be written as one."
+                )
 
     def default(self, name: str) -> Any:
         """The value of a field that config.json does not have."""

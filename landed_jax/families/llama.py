@@ -18,9 +18,7 @@ def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
 
 
 def _fields(config: ModelConfig) -> dict[str, Any]:
-    require(config, config.sliding_window is None, "has no sliding window")
     require(config, config.qkv_bias == config.output_bias, "has all biases of attention or none")
-    require(config, not config.qk_norm, "has no norms of queries and keys")
     return {"attention_bias": config.qkv_bias, "mlp_bias": config.mlp_bias}
 
 
@@ -29,6 +27,7 @@ FAMILY = Family(
     architecture="LlamaForCausalLM",
     switches=_switches,
     fields=_fields,
+    held=frozenset({"qkv_bias", "output_bias", "mlp_bias"}),
     defaults={},
     ignorable=frozenset({"layer_types", "sliding_window", "use_sliding_window"}),
     examples=("meta-llama/Llama-3.2-1B", "HuggingFaceTB/SmolLM2-135M", "TinyLlama/TinyLlama-1.1B-Chat-v1.0"),

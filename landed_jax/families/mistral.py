@@ -4,7 +4,7 @@ from typing import Any
 
 from landed_jax.checkpoints.hf.fields import Fields
 from landed_jax.families.family import Family
-from landed_jax.families.reading import FULL, SLIDING, all_layers_alike, refuse_if_set, require
+from landed_jax.families.reading import FULL, SLIDING, all_layers_alike, refuse_if_set
 from landed_jax.nn.config import ModelConfig
 
 _NO_BIAS = "the reference Mistral has no biases and would ignore them"
@@ -19,9 +19,6 @@ def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
 
 
 def _fields(config: ModelConfig) -> dict[str, Any]:
-    require(config, not (config.qkv_bias or config.output_bias or config.mlp_bias), "has no biases")
-    require(config, not config.qk_norm, "has no norms of queries and keys")
-    require(config, not config.windowed_layers, "has one window for all layers")
     return {"sliding_window": config.sliding_window}
 
 
@@ -30,6 +27,7 @@ FAMILY = Family(
     architecture="MistralForCausalLM",
     switches=_switches,
     fields=_fields,
+    held=frozenset({"sliding_window"}),
     defaults={"intermediate_size": 14336, "num_key_value_heads": 8, "max_position_embeddings": 131072},
     ignorable=frozenset({"layer_types", "attention_bias", "mlp_bias"}),
     examples=("mistralai/Mistral-7B-v0.1", "mistralai/Mistral-7B-v0.3"),

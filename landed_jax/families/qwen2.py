@@ -16,8 +16,7 @@ def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
 
 
 def _fields(config: ModelConfig) -> dict[str, Any]:
-    require(config, config.qkv_bias and not config.output_bias and not config.mlp_bias, "has biases on q, k and v alone")
-    require(config, not config.qk_norm, "has no norms of queries and keys")
+    require(config, config.qkv_bias, "has biases on queries, keys and values")
     return window_fields(config)
 
 
@@ -26,6 +25,7 @@ FAMILY = Family(
     architecture="Qwen2ForCausalLM",
     switches=_switches,
     fields=_fields,
+    held=frozenset({"qkv_bias", "sliding_window", "windowed_layers"}),
     defaults={
         "vocab_size": 151936,
         "intermediate_size": 22016,

@@ -23,7 +23,6 @@ def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
 def _fields(config: ModelConfig) -> dict[str, Any]:
     require(config, config.qk_norm, "has norms of queries and keys")
     require(config, config.qkv_bias == config.output_bias, "has all biases of attention or none")
-    require(config, not config.mlp_bias, "has no biases in the MLP")
     return {"attention_bias": config.qkv_bias, **window_fields(config)}
 
 
@@ -32,6 +31,7 @@ FAMILY = Family(
     architecture="Qwen3ForCausalLM",
     switches=_switches,
     fields=_fields,
+    held=frozenset({"qk_norm", "qkv_bias", "output_bias", "sliding_window", "windowed_layers"}),
     defaults={
         "vocab_size": 151936,
         "intermediate_size": 22016,

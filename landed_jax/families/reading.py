@@ -1,5 +1,6 @@
 """Fields that several families have, read in one way."""
 
+from collections.abc import Callable
 from typing import Any
 
 from landed_jax.checkpoints.hf.fields import Fields
@@ -26,19 +27,22 @@ def all_layers_alike(fields: Fields, n_layers: int, kind: str) -> None:
         fields.refuse("layer_types", f"every one of the {n_layers} layers must be {kind}")
 
 
-def windows_from_a_layer_on(fields: Fields, n_layers: int) -> dict[str, Any]:
-    """Qwen's windows: only where ``use_sliding_window`` is true, and then from layer ``max_window_layers`` on.
+def windows_by_layer(
+    fields: Fields, n_layers: int, in_window: Callable[[int], bool], default: int | None = 4096
+) -> dict[str, Any]:
+    """Windows of some layers, only where ``use_sliding_window`` is true.
 
-    ``layer_types``, where it is given, says instead which layers have the window.
+    Args:
+        in_window: the layers that have the window where ``layer_types`` does not say it.
+        default: the window where it is not given.
     """
     window = None
-    if optional_flag(fields, "use_sliding_window") and fields.take("sliding_window", 4096) is not None:
-        window = fields.whole("sliding_window", 4096)
+    if optional_flag(fields, "use_sliding_window") and fields.take("sliding_window", default) is not None:
+        window = fields.whole("sliding_window", default or 1)
     fields.take("sliding_window")
-    first = 0 if fields.take("max_window_layers") == 0 else fields.whole("max_window_layers", 28)
     kinds = fields.take("layer_types")
     if kinds is None:
-        kinds = [SLIDING if window is not None and layer >= first else FULL for layer in range(n_layers)]
+        kinds = [SLIDING if window is not None and in_window(layer) else FULL for layer in range(n_layers)]
     if not isinstance(kinds, list) or len(kinds) != n_layers or not all(kind in (FULL, SLIDING) for kind in kinds):
         fields.refuse("layer_types", f"not a list of {FULL} or {SLIDING} for each of the {n_layers} layers")
         return {}
@@ -51,8 +55,14 @@ def windows_from_a_layer_on(fields: Fields, n_layers: int) -> dict[str, Any]:
     return {"sliding_window": window, "windowed_layers": () if all(windowed) else windowed}
 
 
+def windows_from_a_layer_on(fields: Fields, n_layers: int) -> dict[str, Any]:
+    """Qwen's windows: from layer ``max_window_layers`` on."""
+    first = 0 if fields.take("max_window_layers") == 0 else fields.whole("max_window_layers", 28)
+    return windows_by_layer(fields, n_layers, lambda layer: layer >= first)
+
+
 def window_fields(config: ModelConfig) -> dict[str, Any]:
-    """The inverse of `windows_from_a_layer_on`."""
+    """The inverse of `windows_by_layer`."""
     kinds = [FULL if window is None else SLIDING for window in config.windows]
     return {
         "use_sliding_window": config.sliding_window is not None,
@@ -68,6 +78,4 @@ def require(config: ModelConfig, has: bool, what: str) -> None:
         LandedError: unless `has`.
     """
     if not has:
-        raise LandedError(
-            f"A {config.family} in Hugging Face layout {what}: this model cannot be written as one."
-        )
+        raise LandedError(f"A {config.family} in Hugging Face layout {what}: this model cannot be written as one.")

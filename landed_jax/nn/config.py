@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from landed_jax.errors import LandedError, first_line, listed, shown
 
@@ -103,6 +103,18 @@ class RopeConfig:
         return wrong
 
 
+class LayerKind(NamedTuple):
+    """In what the layers of one model may differ: each kind is compiled once.
+
+    Attributes:
+        window: how many positions a query sees, or None for all.
+        rotary: whether queries and keys are rotated.
+    """
+
+    window: int | None = None
+    rotary: bool = True
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """A pre-norm decoder as one stream with reads and writes, and the switches in which families differ.
@@ -115,6 +127,10 @@ class ModelConfig:
         mlp_bias: biases on the gate, up and down products.
         sliding_window: how many positions a query sees, itself included; None for all.
         windowed_layers: for each layer, whether the window holds there; empty where it holds in all.
+        rotary_layers: for each layer, whether queries and keys are rotated there; empty where they are in all.
+        gain_offset: what a norm adds to its weight to make γ: 1 in Gemma.
+        embedding_scale: a factor of the embedding's write, rounded to the weights' type where that is narrower than
+            float32 (Gemma).
         max_positions: the length the checkpoint was made for (dynamic rotary scaling starts beyond it).
 
     >>> ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12).group_size
@@ -135,6 +151,9 @@ class ModelConfig:
     rope: RopeConfig = RopeConfig()
     sliding_window: int | None = None
     windowed_layers: tuple[bool, ...] = ()
+    rotary_layers: tuple[bool, ...] = ()
+    gain_offset: float = 0.0
+    embedding_scale: float = 1.0
     qkv_bias: bool = False
     output_bias: bool = False
     qk_norm: bool = False
@@ -168,11 +187,20 @@ class ModelConfig:
         for name in ("qkv_bias", "output_bias", "qk_norm", "mlp_bias", "tie_embeddings"):
             if type(getattr(self, name)) is not bool:
                 wrong.append(f"{name} is {shown(getattr(self, name))}, not true or false")
-        layers = self.windowed_layers
-        if not isinstance(layers, tuple) or not all(type(layer) is bool for layer in layers):
-            wrong.append(f"windowed_layers is {shown(layers)}, not true or false for each layer")
-        elif layers and (len(layers) != self.n_layers or self.sliding_window is None):
-            wrong.append("windowed_layers needs one value a layer, and a sliding_window")
+        for name in ("windowed_layers", "rotary_layers"):
+            layers = getattr(self, name)
+            if not isinstance(layers, tuple) or not all(type(layer) is bool for layer in layers):
+                wrong.append(f"{name} is {shown(layers)}, not true or false for each layer")
+            elif layers and len(layers) != self.n_layers:
+                wrong.append(f"{name} has {len(layers)} values, not one for each layer")
+        if self.windowed_layers and self.sliding_window is None:
+            wrong.append("windowed_layers needs a sliding_window")
+        for name, least in (("gain_offset", 0.0), ("embedding_scale", _SMALLEST_FLOAT32)):
+            value = getattr(self, name)
+            if _is_number(value) and least <= value <= LARGEST_FLOAT32:
+                object.__setattr__(self, name, float(value))
+            else:
+                wrong.append(f"{name} is {shown(value)}, not a number from {least:g} on that float32 holds")
         if wrong:
             raise LandedError(f"This model configuration cannot be: {listed(wrong)}.")
 
@@ -194,6 +222,17 @@ class ModelConfig:
     def group_size(self) -> int:
         """Query heads that share one key and value head."""
         return self.n_heads // self.n_kv_heads
+
+    @property
+    def kinds(self) -> tuple["LayerKind", ...]:
+        """Each layer's kind.
+
+        >>> sizes = dict(vocab_size=2, d_model=2, n_layers=2, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=2)
+        >>> ModelConfig(**sizes, rotary_layers=(True, False)).kinds
+        (LayerKind(window=None, rotary=True), LayerKind(window=None, rotary=False))
+        """
+        rotary = self.rotary_layers or (True,) * self.n_layers
+        return tuple(LayerKind(window, turned) for window, turned in zip(self.windows, rotary, strict=True))
 
     @property
     def windows(self) -> tuple[int | None, ...]:
@@ -219,7 +258,7 @@ class ModelConfig:
         """
         try:
             rope = RopeConfig(**values["rope"])
-            layers = {"windowed_layers": tuple(values["windowed_layers"])}  # JSON has lists
+            layers = {name: tuple(values[name]) for name in ("windowed_layers", "rotary_layers")}  # JSON has lists
             config = cls(**{**values, **layers, "rope": rope})
         except (TypeError, KeyError) as error:
             raise LandedError(f"These are not the fields of a model configuration: {first_line(error)}.") from error

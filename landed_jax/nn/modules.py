@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from landed_jax.nn.attention import attend, attention_mask, attention_pattern, mix_values
-from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.config import LayerKind, ModelConfig
 from landed_jax.nn.functions import ACTIVATIONS, rms_sigma, rotate, scale_stream
 from landed_jax.nn.hook_points import AXES, HookPoint
 from landed_jax.nn.layer_programs import layer_call
@@ -28,6 +28,11 @@ class _Part(nn.Module):
         leaf = LEAVES[path]
         shape = leaf.shape(self.config)
         return self.param(path.split("/")[1], nn.initializers.normal(), shape)
+
+    def gain(self, path: str, x: jax.Array) -> jax.Array:
+        """A norm's γ as it is applied, in the type of `x`."""
+        gamma, offset = self.leaf(path).astype(x.dtype), self.config.gain_offset
+        return gamma + offset if offset else gamma
 
     def add_bias(self, x: jax.Array, path: str) -> jax.Array:
         if not LEAVES[path].present(self.config):
@@ -48,7 +53,7 @@ class RMSNorm(_Part):
     def __call__(self, x: jax.Array, layer: jax.Array | None, context: Context) -> jax.Array:
         x = self.tap(f"{self.site}_norm_input", x, layer, context)
         sigma = self.tap(f"{self.site}_sigma", rms_sigma(x, self.config.norm_eps), layer, context)
-        gamma = self.leaf(f"{self.site}_norm/gamma").astype(x.dtype)
+        gamma = self.gain(f"{self.site}_norm/gamma", x)
         gamma = self.tap(f"{self.site}_gamma", gamma, layer, context)
         return self.tap(f"{self.site}_normed", scale_stream(x, sigma, gamma), layer, context)
 
@@ -56,10 +61,10 @@ class RMSNorm(_Part):
 class Attention(_Part):
     """Grouped-query attention with rotary embedding; a head's write is ``z_h W_O[h]``. Gives all of it, and z.
 
-    `window` is that of the layer, as `ModelConfig.windows` gives it.
+    `kind` is that of the layer, as `ModelConfig.kinds` gives it.
     """
 
-    window: int | None
+    kind: LayerKind
 
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, jax.Array]:
@@ -73,22 +78,22 @@ class Attention(_Part):
         def turned(name: str) -> jax.Array:
             heads = project(name)
             if self.config.qk_norm:
-                gamma = self.leaf(f"attn/{name.lower()}_gamma").astype(x.dtype)
+                gamma = self.gain(f"attn/{name.lower()}_gamma", x)
                 heads = scale_stream(heads, rms_sigma(heads, self.config.norm_eps), gamma)
-            return rotate(heads, context.cos, context.sin)
+            return rotate(heads, context.cos, context.sin) if self.kind.rotary else heads
 
         q = self.tap("query", turned("Q"), layer, context)
         k = self.tap("key", turned("K"), layer, context)
         v = self.tap("value", project("V"), layer, context)
         recorded = HookPoint.PATTERN in self.plan.record
         if self.plan.edits_any(HookPoint.PATTERN) or (recorded and context.at is None):
-            visible = attention_mask(context.mask, self.window)
+            visible = attention_mask(context.mask, self.kind.window)
             pattern = self.tap("pattern", attention_pattern(q, k, visible), layer, context)
             z = mix_values(pattern, v)
         else:
-            z = attend(q, k, v, context.mask, self.window)
+            z = attend(q, k, v, context.mask, self.kind.window)
             if recorded:  # the rows of the chosen positions: the pattern is never made whole
-                visible = attention_mask(context.mask, self.window, context.at)
+                visible = attention_mask(context.mask, self.kind.window, context.at)
                 queries = select_positions(q, AXES[HookPoint.QUERY], context.at)
                 record(self, HookPoint.PATTERN, attention_pattern(queries, k, visible))
         z = self.tap("head", z, layer, context)
@@ -113,13 +118,13 @@ class MLP(_Part):
 class Block(_Part):
     """One layer: attention, then MLP, each hearing the stream through its own norm."""
 
-    window: int | None
+    kind: LayerKind
 
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> jax.Array:
         x = self.tap("attn_residual", x, layer, context)
         normed = RMSNorm(self.config, self.plan, "attn", name="attn_norm")(x, layer, context)
-        write, z = Attention(self.config, self.plan, self.window, name="attn")(normed, layer, context)
+        write, z = Attention(self.config, self.plan, self.kind, name="attn")(normed, layer, context)
         x = self.tap("mlp_residual", x + write, layer, context)
         normed = RMSNorm(self.config, self.plan, "mlp", name="mlp_norm")(x, layer, context)
         write, a = MLP(self.config, self.plan, name="mlp")(normed, layer, context)
@@ -136,14 +141,14 @@ class Layers(_Part):
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
-        params, windows = self.variables["params"], self.config.windows
-        kinds = list(dict.fromkeys(windows))
-        layers = [self._layer(window) for window in kinds]
+        params, kinds = self.variables["params"], self.config.kinds
+        different = list(dict.fromkeys(kinds))
+        layers = [self._layer(kind) for kind in different]
         if not self.stacked:
             layers = [layer_call(layer) for layer in layers]
-            for i, window in enumerate(windows):
+            for i, kind in enumerate(kinds):
                 index: Any = np.int32(i)
-                x, kept = layers[kinds.index(window)](params[str(i)], x, index, context)
+                x, kept = layers[different.index(kind)](params[str(i)], x, index, context)
                 for collection, values in kept.items():
                     self.put_variable(collection, str(i), values)
             return x
@@ -154,16 +159,16 @@ class Layers(_Part):
                 return layers[0](part, x, index, context)
             return jax.lax.switch(kind, layers, part, x, index, context)
 
-        kind_of = jnp.array([kinds.index(window) for window in windows])
-        x, kept = jax.lax.scan(step, x, (params, jnp.arange(len(windows)), kind_of))
+        kind_of = jnp.array([different.index(kind) for kind in kinds])
+        x, kept = jax.lax.scan(step, x, (params, jnp.arange(len(kinds)), kind_of))
         for collection, values in kept.items():
             for name, value in values.items():
                 self.put_variable(collection, name, value)
         return x
 
-    def _layer(self, window: int | None) -> Callable[..., tuple[jax.Array, Any]]:
-        """The stream after a layer with this window, and what it recorded; a function of the layer's parameters."""
-        block = Block(self.config, self.plan, window, parent=None)
+    def _layer(self, kind: LayerKind) -> Callable[..., tuple[jax.Array, Any]]:
+        """The stream after a layer of this kind, and what it recorded; a function of the layer's parameters."""
+        block = Block(self.config, self.plan, kind, parent=None)
 
         def layer(params: Any, x: jax.Array, index: jax.Array, context: Context) -> tuple[jax.Array, Any]:
             return block.apply({"params": params}, x, index, context, mutable=["intermediates", "observed"])
@@ -179,6 +184,9 @@ class Embed(_Part):
 
     def __call__(self, ids: jax.Array, dtype: jnp.dtype, context: Context) -> jax.Array:
         rows = jnp.take(self.W_E, ids, axis=0).astype(dtype)
+        if (scale := self.config.embedding_scale) != 1:
+            narrow = self.W_E.dtype.itemsize < 4
+            rows = rows * (jnp.asarray(scale, self.W_E.dtype).astype(dtype) if narrow else jnp.asarray(scale, dtype))
         return self.tap("embedding", rows, None, context)
 
 

@@ -73,6 +73,18 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3_tied_multi_query": ("qwen3", {"num_key_value_heads": 1, "tie_word_embeddings": True}),
     "qwen3_windows_from_a_layer_on": ("qwen3", {**WINDOW, "max_window_layers": 1}),
     "qwen3_yarn": ("qwen3", {"head_dim": 16, **rope(**YARN, **RAMP)}),
+    "smollm3": ("smollm3", {"no_rope_layers": [1, 0]}),
+    "smollm3_interval": ("smollm3", {"no_rope_layer_interval": 2, "tie_word_embeddings": False}),
+    "smollm3_windows": ("smollm3", {**WINDOW, "no_rope_layers": [0, 1]}),
+    "smollm3_windows_by_layer": ("smollm3", {**WINDOW, "layer_types": ["sliding_attention", "full_attention"]}),
+    "smollm3_biases": ("smollm3", {"attention_bias": True, "mlp_bias": True, "no_rope_layers": [0, 0]}),
+    "smollm3_yarn": ("smollm3", {"head_dim": 16, "no_rope_layers": [0, 1], **rope(**YARN, **RAMP)}),
+    "gemma": ("gemma", {}),
+    "gemma_wide_heads": ("gemma", {"head_dim": 16, "rms_norm_eps": 0.3}),
+    "gemma_multi_query": ("gemma", {"num_key_value_heads": 1}),
+    "gemma_biases_full_heads": ("gemma", {"attention_bias": True, "num_key_value_heads": 4}),
+    "gemma_untied": ("gemma", {"tie_word_embeddings": False}),
+    "gemma_legacy_activation": ("gemma", {"hidden_act": "gelu"}),
     **{
         f"activation_{name}": ("llama", {"hidden_act": name})
         for name in ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "swish")
@@ -82,4 +94,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 RUNG_CASES = (
     "qwen2_windows_from_a_layer_on",
     "qwen3_wide_heads",
-    "grouped", "multi_query", "head_dim_wider", "all_biases_full_heads_tied", "mistral_window", "yarn_mscale")
+    "grouped",
+    "multi_query",
+    "head_dim_wider",
+    "all_biases_full_heads_tied",
+    "mistral_window",
+    "yarn_mscale",
+)

@@ -135,8 +135,8 @@ def test_attention_mlp_block(case: str, theirs: str, part: Any, dtype: str, prec
     heard = run.modules[f"layers.1.{theirs}".rstrip(".")]
     params = run.params["layers"]["1"]
     params = {"self_attn": params["attn"], "mlp": params["mlp"]}.get(theirs, params)
-    window = () if part is MLP else (run.config.windows[1],)
-    apply = jax.jit(part(run.config, Plan(), *window).apply)
+    kind = () if part is MLP else (run.config.kinds[1],)
+    apply = jax.jit(part(run.config, Plan(), *kind).apply)
     ours = apply({"params": params}, heard.given, jnp.int32(1), context(run.config, dtype))
     assert_close(ours if part is Block else ours[0], first(heard.gave), RUNG_BAR[dtype])
 

@@ -23,7 +23,7 @@ SIZES = {
 
 def hf_config(kind: str = "llama", **fields: Any) -> PreTrainedConfig:
     """A tiny configuration; `fields` override `SIZES`."""
-    defaults = {"mistral": {"sliding_window": None}, "qwen3": {"head_dim": 8}}
+    defaults = {"mistral": {"sliding_window": None}, "qwen3": {"head_dim": 8}, "gemma": {"head_dim": 8}}
     return AutoConfig.for_model(kind, **{**SIZES, **defaults.get(kind, {}), **fields})
 
 

@@ -78,10 +78,10 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
     def norm(x: np.ndarray, gamma: np.ndarray) -> np.ndarray:
         sigma = np.sqrt((x**2).sum(-1) / config.d_model + config.norm_eps)
         keep(residual=x, sigma=sigma)
-        return x * gamma / sigma[:, None]
+        return x * (config.gain_offset + gamma) / sigma[:, None]
 
     query, key = np.arange(length)[:, None], np.arange(length)[None]
-    x = embedding = params["embed"]["W_E"][ids]
+    x = embedding = config.embedding_scale * params["embed"]["W_E"][ids]
     for index in range(config.n_layers):
         layer = params["layers"][str(index)]
         windowed = config.sliding_window and (not config.windowed_layers or config.windowed_layers[index])
@@ -91,10 +91,13 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
         q, k, v = (np.einsum("hed,sd->she", attn[f"W_{n}"], heard) + attn.get(f"b_{n}", 0) for n in "QKV")
         if config.qk_norm:  # the root mean square over each head's own coordinates
             q, k = (
-                x / np.sqrt((x**2).sum(-1, keepdims=True) / config.head_dim + config.norm_eps) * attn[f"{n}_gamma"]
+                x
+                / np.sqrt((x**2).sum(-1, keepdims=True) / config.head_dim + config.norm_eps)
+                * (config.gain_offset + attn[f"{n}_gamma"])
                 for x, n in ((q, "q"), (k, "k"))
             )
-        q, k = rotate(q, config), rotate(k, config)
+        if not config.rotary_layers or config.rotary_layers[index]:
+            q, k = rotate(q, config), rotate(k, config)
         z, pattern = np.zeros_like(q), np.zeros((config.n_heads, length, length))
         for head in range(config.n_heads):
             group = head // (config.n_heads // config.n_kv_heads)
@@ -163,7 +166,7 @@ def numpy_forward(
     return out | {
         "attn_bias": np.stack([layer["attn"].get("b_O", none) for layer in layers]),
         "mlp_bias": np.stack([layer["mlp"].get("b_down", none) for layer in layers]),
-        "gamma": np.stack([*gammas, params["final_norm"]["gamma"]]),
+        "gamma": config.gain_offset + np.stack([*gammas, params["final_norm"]["gamma"]]),
     }
 
 

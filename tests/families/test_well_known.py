@@ -1,0 +1,24 @@
+"""The configurations of well-known checkpoints, and the parameter counts that their publishers give."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from landed_jax.checkpoints.hf.gate import config_from_hf
+from landed_jax.errors import LandedError
+from landed_jax.nn.parameters import count_parameters
+
+KNOWN = json.loads(Path(__file__).with_name("well_known.json").read_text())
+
+
+@pytest.mark.parametrize(("name", "known"), KNOWN["accepted"].items(), ids=KNOWN["accepted"])
+def test_a_supported_checkpoint_has_its_publishers_parameters(name: str, known: dict[str, Any]) -> None:
+    assert count_parameters(config_from_hf(known["config"])) == known["parameters"]
+
+
+@pytest.mark.parametrize(("name", "config"), KNOWN["refused"].items(), ids=KNOWN["refused"])
+def test_another_family_is_refused_by_its_name(name: str, config: dict[str, Any]) -> None:
+    with pytest.raises(LandedError, match=f"model_type is '{config['model_type']}'"):
+        config_from_hf(config)
