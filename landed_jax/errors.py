@@ -1,6 +1,7 @@
-"""The exception for bad input, and lists in its message."""
+"""The exception for bad input, and how values, lists and other exceptions stand in its message."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from landed_jax.printable import printable
 
@@ -30,6 +31,24 @@ def listed(problems: Sequence[str], limit: int | None = 12) -> str:
     shown = [cut(problem, _LONGEST_ITEM) for problem in problems[:limit]]
     rest = len(problems) - len(shown)
     return "; ".join([*shown, f"and {rest:,} more"] if rest else shown)
+
+
+def shown(value: Any) -> str:
+    """A value as error messages show it, at most 80 characters.
+
+    >>> shown([1, "a"]), shown(10**5000)
+    ("[1, 'a']", '(a value of type int)')
+    """
+    try:
+        return cut(repr(value), 80)
+    except (ValueError, RecursionError):  # a number of more than 4,300 digits; lists in lists in lists
+        return f"(a value of type {type(value).__name__})"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message, cut to 300 characters."""
+    lines = str(error).strip().splitlines()
+    return cut(lines[0], 300) if lines else type(error).__name__
 
 
 def cut(text: str, length: int) -> str:

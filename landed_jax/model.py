@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,21 +29,32 @@ from landed_jax.checkpoints.hf.hub import resolve
 from landed_jax.checkpoints.hf.reader import Progress, read_params
 from landed_jax.checkpoints.hf.tokenizer import load_vocabulary
 from landed_jax.checkpoints.native import is_native, load_native, read_manifest, save_native
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, listed
 from landed_jax.files.atomic_folder import check_destination, is_unfinished
 from landed_jax.files.json_object import read_json_object
 from landed_jax.forward_pass import forward
+from landed_jax.memory.estimates import trace_bytes, weight_bytes
+from landed_jax.memory.host import device_memory
+from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import WRITES, HookPoint
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.parameters import Params, count_parameters
 from landed_jax.nn.tap import Edit, Observer, Plan, as_plan
-from landed_jax.numerics import compute_dtype
-from landed_jax.tokens import Tokens, as_tokens, check_ids, columns
+from landed_jax.numerics import compute_dtype, is_concrete
+from landed_jax.prompts import PromptWarning, is_list, read_text, tokens_from_ids, too_long
+from landed_jax.tokens import Tokens, columns
 from landed_jax.trace import Trace
+from landed_jax.trace_padding import shifted, without_padding
 from landed_jax.vocabulary import Vocabulary
 
-Prompts = Tokens | str | Sequence[str] | Sequence[Sequence[int]] | jax.Array | np.ndarray
+Prompts = (
+    Tokens | str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]] | Mapping[str, Any] | jax.Array | np.ndarray
+)
+"""One prompt or several: text, token ids, `Tokens`, or what a tokenizer of `transformers` returns."""
+
+
+_LARGE = 1 << 27  # bytes: a smaller trace is cut out of a padded one, and is far from filling a memory
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,16 +88,34 @@ class Model:
     def encode(self, text: str | Sequence[str]) -> Tokens:
         """One prompt, or several: shorter ones are padded on the left, so that each ends at the last column.
 
+        Special tokens are added as in `transformers` (in most models a BOS), and never a second BOS: see
+        `Vocabulary.encode`. For other ways pass `Tokens.from_lists([model.vocabulary.encode(…)])`.
+
         Raises:
             LandedError: if the model has no tokenizer, or a prompt has no token.
+
+        Warns:
+            PromptWarning: for a prompt that is empty, has unknown words, or is longer than the model was made for.
         """
+        tokens, said = self._encoded(text)
+        _warn(said)
+        return tokens
+
+    def _encoded(self, text: str | Sequence[str]) -> tuple[Tokens, list[str]]:
+        """The prompts, and what to warn of."""
         if self.vocabulary is None:
             raise LandedError(
                 f"The model {self.source!r} came without a tokenizer: pass token ids, or put its tokenizer.json "
                 "beside the weights."
             )
         texts = [text] if isinstance(text, str) else list(text)
-        return Tokens.from_lists([self.vocabulary.encode(t) for t in texts])
+        read = [read_text(each, self.vocabulary, self.config) for each in texts]
+        said = [
+            sentence if len(read) == 1 else f"prompt {i}: {sentence}"
+            for i, prompt in enumerate(read)
+            for sentence in prompt.warnings
+        ]
+        return Tokens.from_lists([prompt.ids for prompt in read]), said
 
     def trace(
         self,
@@ -99,8 +129,14 @@ class Model:
     ) -> Trace:
         """One jitted forward pass, recorded, with its logits and bound to the weights.
 
+        Prompts given as text or as lists of ids are computed with padding up to a `bucket_length`, so that prompts of
+        about the same length share one compiled program. Nothing of the padding is left in the trace, and the numbers
+        are those without it to the rounding of float sums. `Tokens` and arrays are computed in the shape they have; so
+        is a pass with `edits` or `observers`, whose functions see the columns, and a trace of more than 128 MiB.
+
         Args:
-            tokens: `Tokens`, ids ``[batch, position]``, lists of ids, a prompt, or several prompts.
+            tokens: a prompt, or several; one prompt's ids, a list of such, or an array ``[batch, position]``; `Tokens`;
+                or what a tokenizer of `transformers` returns (``input_ids`` and ``attention_mask``).
             record: the sites to record; by default what the landed writes need.
             at: the columns to record and to compute logits for, from the left or (negative) from the right; by
                 default all. Another choice of as many columns does not compile again.
@@ -110,18 +146,29 @@ class Model:
             dtype: float32 or float64; by default JAX's default float.
 
         Raises:
-            LandedError: for ids or columns out of range, ids of the wrong shape, or text without a tokenizer.
+            LandedError: for ids or columns out of range, ids of the wrong shape, text without a tokenizer, or a trace
+                that is larger than this machine's memory.
+
+        Warns:
+            PromptWarning: as `encode`; of ids, where they are more than the model was made for. Not of `Tokens`.
         """
-        tokens = self._as_tokens(tokens)
-        logits, trace = _jitted_forward(
-            self.params,
-            tokens,
-            None if at is None else columns(at, tokens.ids.shape[1]),
-            config=self.config,
-            plan=as_plan(record, edits, observers),
-            dtype=compute_dtype(dtype),
-        )
-        return dataclasses.replace(trace, logits=logits).bind(self.params, self.vocabulary, self.source)
+        prompts, said = self._read(tokens)
+        _warn(said)
+        at = None if at is None else columns(at, prompts.ids.shape[1])
+        plan, dtype = as_plan(record, edits, observers), compute_dtype(dtype)
+        size = _recorded_bytes(prompts, at, self.config, plan, dtype)
+        if size > _LARGE and _on_one_device(self.params):
+            least = size + weight_bytes(self.params)
+            require_memory(least, device_memory(), f"This model and a trace of {prompts.ids.size:,} tokens")
+        # Whoever gives tokens or an array has chosen the shape; edits and observers see the columns.
+        chosen = isinstance(tokens, Tokens | jax.Array | np.ndarray) or plan.edits or plan.observers
+        computed = prompts if chosen or size > _LARGE else prompts.bucketed()
+        padding = computed.ids.shape[1] - prompts.ids.shape[1]
+        recorded = at if at is None or not padding else shifted(at, padding)
+        logits, trace = _jitted_forward(self.params, computed, recorded, config=self.config, plan=plan, dtype=dtype)
+        trace = dataclasses.replace(trace, logits=logits)
+        trace = without_padding(trace, prompts, at) if padding else trace
+        return trace.bind(self.params, self.vocabulary, self.source)
 
     def attribute_streaming(
         self,
@@ -153,7 +200,8 @@ class Model:
         check_reduction(reduction)
         asked = as_question(question)
         asked = asked.in_ids(self.vocabulary, self.config) if isinstance(asked, Logit) else asked
-        tokens = self._as_tokens(tokens)
+        tokens, said = self._read(tokens)
+        _warn(said)
         at = None if at is None else columns(at, tokens.ids.shape[1])
         # Outside of jit, where the sharding of the weights is known.
         passes = number_of_passes(self.params, tokens, self.config, passes, at=at, effects=effects, dtype=dtype)
@@ -181,22 +229,14 @@ class Model:
         """
         save_native(Path(dst).expanduser(), self.config, self.params, self.folder)
 
-    def _as_tokens(self, tokens: Any) -> Tokens:
-        if isinstance(tokens, str) or (_is_list(tokens) and tokens and all(isinstance(t, str) for t in tokens)):
-            tokens = self.encode(tokens)
-        elif _is_list(tokens) and all(_is_list(prompt) for prompt in tokens):
-            tokens = Tokens.from_lists([self._checked(prompt) for prompt in tokens])
-        tokens = as_tokens(tokens)
-        check_ids(tokens, self.config.vocab_size)
-        return tokens
-
-    def _checked(self, ids: Sequence[int]) -> Sequence[int]:
-        """The same ids. An id out of range is refused, as JAX would silently read another token."""
-        for token in ids:
-            if not isinstance(token, int | np.integer) or not 0 <= token < self.config.vocab_size:
-                last = self.config.vocab_size - 1
-                raise LandedError(f"There is no token {token!r}: this model's ids run from 0 to {last}.")
-        return ids
+    def _read(self, prompts: Any) -> tuple[Tokens, list[str]]:
+        """Prompts in any form as tokens, and what to warn of. `Tokens` are taken as they are."""
+        if isinstance(prompts, str) or (is_list(prompts) and prompts and all(isinstance(p, str) for p in prompts)):
+            return self._encoded(prompts)
+        tokens = tokens_from_ids(prompts, self.config.vocab_size)
+        if isinstance(prompts, Tokens) or not is_concrete(tokens.mask):
+            return tokens, []
+        return tokens, too_long(np.asarray(tokens.mask).sum(axis=-1).tolist(), self.config)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "plan", "dtype"))
@@ -231,8 +271,22 @@ def _jitted_streaming(
     )
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+def _recorded_bytes(tokens: Tokens, at: jax.Array | None, config: ModelConfig, plan: Plan, dtype: Any) -> int:
+    batch, length = tokens.ids.shape
+    positions = length if at is None else min(at.size, length)
+    kept = trace_bytes(config, batch=batch, length=length, positions=positions, record=plan.record, dtype=dtype)
+    return sum(kept.values())
+
+
+def _on_one_device(params: Params) -> bool:
+    leaf = jax.tree.leaves(params)[0]
+    return is_concrete(leaf) and (not isinstance(leaf, jax.Array) or len(leaf.devices()) == 1)
+
+
+def _warn(said: list[str]) -> None:
+    """Warn of prompts, at the line that called the model's method."""
+    if said:
+        warnings.warn(listed(said), PromptWarning, stacklevel=3)
 
 
 def load(

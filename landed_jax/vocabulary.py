@@ -1,10 +1,12 @@
 """Conversion of text to ids, of ids to text, and of a target's text to its single id."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, cut, first_line
 
+_PIECES = 12  # of a text that is not one token, in a message
 _ANCHOR = "a"  # a word before the text, which is then tokenised as a continuation and not as the start of a prompt
 
 
@@ -14,22 +16,63 @@ class Vocabulary:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of a prompt, with the special tokens that the tokenizer adds (in most models a BOS)."""
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Ids of a prompt, with the special tokens that the tokenizer adds in `transformers` (in most models a BOS).
+
+        Never a second BOS: where the text itself begins with the token that would be added in front of it, that token
+        stands there as often as the text has it.
+
+        Args:
+            add_special_tokens: whether any are added. Those that are written in the text are read as such either way.
+
+        Raises:
+            LandedError: for text that is not Unicode (a lone surrogate).
+        """
+        check_text(text)
+        if not add_special_tokens:
+            return self._plain(text)
         # Without verbose=False the tokenizer prints a warning for a text beyond the model's length.
-        return list(self.tokenizer(text, verbose=False)["input_ids"])
+        ids = list(self.tokenizer(text, verbose=False)["input_ids"])
+        first = self._added_in_front()
+        if first is None or ids[:2] != [first, first]:
+            return ids
+        written = _times_in_front(first, self._plain(text))
+        return ids[_times_in_front(first, ids) - written :] if written else ids
+
+    def _added_in_front(self) -> int | None:
+        """The special token that the tokenizer puts before a text: its BOS, whether or not its settings call it so."""
+        return next(iter(self.tokenizer("")["input_ids"]), None)
+
+    def encode_chat(self, text: str) -> list[int]:
+        """Ids of a text as the user's message in the tokenizer's own chat template, up to where the answer begins.
+
+        The template writes the special tokens, and none is added. `transformers` runs it in its sandbox.
+
+        Raises:
+            LandedError: for a tokenizer without a template, and one that fails.
+        """
+        check_text(text)
+        if not self.tokenizer.chat_template:
+            raise LandedError("This tokenizer has no chat template: give the whole prompt as plain text.")
+        messages = [{"role": "user", "content": text}]
+        try:
+            written = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except Exception as error:  # a template comes with the model, and may raise whatever it likes
+            raise LandedError(f"The tokenizer's chat template failed: {first_line(error)}") from error
+        return self._plain(written)
 
     def unknown(self, text: str) -> list[str]:
-        """The parts of a text that have no token, in their order."""
+        """The parts of a text that have no token, in their order. A token for such that the text names is none."""
         token = self.tokenizer.unk_token_id
         if token is None or not self.tokenizer.is_fast:
             return []
         found = self.tokenizer(text, return_offsets_mapping=True, verbose=False)
         places = zip(found["input_ids"], found["offset_mapping"], strict=True)
-        return [text[start:end].strip() for i, (start, end) in places if i == token]
+        parts = [text[start:end] for i, (start, end) in places if i == token]
+        return [part.strip() or part for part in parts if part and part.strip() != self.tokenizer.unk_token]
 
     def _plain(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def decode(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -54,8 +97,9 @@ class Vocabulary:
         Raises:
             LandedError: if the text is not exactly one token; the message shows how it splits.
         """
-        if text.startswith("#") and text[1:].isdecimal():
-            return int(text[1:])  # the model's vocabulary may be larger than the tokenizer's
+        check_text(text)
+        if (token := _numbered(text)) is not None:
+            return token  # the model's vocabulary may be larger than the tokenizer's
         for ids in (self._continuation(text), self._plain(text)):
             if len(ids) == 1 and self.text(ids[0]) == text:
                 return ids[0]
@@ -73,13 +117,78 @@ class Vocabulary:
     def _split_message(self, text: str) -> str:
         if not text:
             return "A target has at least one character: give a token's text, or #ID."
+        name = quoted(text)
         if unknown := self.unknown(text):
-            return f"{text!r} is no token: {unknown[0]!r} is not in this vocabulary. Give a token's text, or #ID."
-        pieces = [self.text(i) for i in self._continuation(text)]
-        message = f"{text!r} is not one token but {len(pieces)}: {' + '.join(map(repr, pieces))}."
-        if len(pieces) == 1:
-            message = f"No token has the text {text!r}."
+            return f"{name} is no token: {quoted(unknown[0])} is not in this vocabulary. Give a token's text, or #ID."
+        ids = self._continuation(text)
+        pieces = [repr(self.text(i)) for i in ids[:_PIECES]]
+        more = [f"{len(ids) - _PIECES:,} more"] if len(ids) > _PIECES else []
+        message = f"{name} is not one token but {len(ids):,}: {' + '.join(pieces + more)}."
+        if len(ids) == 1:
+            message = f"No token has the text {name}."
         spaced = f" {text}"
         if text and not text.startswith(" ") and len(self._continuation(spaced)) == 1:
             return f"{message} Did you mean {spaced!r}, with the space?"
         return f"{message} Give one token's exact text, or #ID."
+
+
+class NumberedTokens(Vocabulary):
+    """Stands in where a model has no tokenizer: every token is shown and asked for by its id, as ``#ID``.
+
+    >>> NumberedTokens().text(5), NumberedTokens().token_id("#5")
+    ('#5', 5)
+    """
+
+    def __init__(self) -> None:
+        pass
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        raise LandedError("This model has no tokenizer, so it cannot read text: give token ids.")
+
+    def encode_chat(self, text: str) -> list[int]:
+        return self.encode(text)
+
+    def unknown(self, text: str) -> list[str]:
+        return []
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return " ".join(map(self.text, ids))
+
+    def text(self, token: int) -> str:
+        return f"#{int(token)}"
+
+    def token_id(self, text: str) -> int:
+        if (token := _numbered(text)) is None:
+            raise LandedError(f"This model has no tokenizer, so {quoted(text)} names no token: give its id as #ID.")
+        return token
+
+
+def quoted(text: str) -> str:
+    """A text as messages show it: by its first 60 characters.
+
+    >>> quoted("a" * 70) == repr("a" * 57 + "...")
+    True
+    """
+    return repr(cut(text, 60))
+
+
+def check_text(text: str) -> None:
+    """Refuse what is no Unicode: tokenizers fail on lone surrogates, which Python makes of bytes that are no UTF-8.
+
+    Raises:
+        LandedError: quoting its beginning.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise LandedError(f"{quoted(text)} is not text in UTF-8.") from None
+
+
+def _numbered(text: str) -> int | None:
+    """The id in ``#ID``; None for other text."""
+    found = re.fullmatch("#([0-9]{1,18})", text)
+    return int(found[1]) if found else None
+
+
+def _times_in_front(token: int, ids: Sequence[int]) -> int:
+    return next((n for n, other in enumerate(ids) if other != token), len(ids))

@@ -28,15 +28,29 @@ def check_json_target(target: str | None) -> None:
         raise LandedError(f"--json {target}: it cannot be written there.")
 
 
-def write_json(document: dict[str, Any], target: str) -> None:
-    """Write to a file, atomically, or to standard output for ``-``."""
+def json_text(document: dict[str, Any], *, in_one_line: bool = False) -> str:
+    """The document as JSON, with a newline at its end.
+
+    Raises:
+        LandedError: for numbers that are not finite.
+    """
     try:
-        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        indent = None if in_one_line else 2
+        text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
     except ValueError as error:
         raise LandedError("The model's values are not all finite, so they cannot be written as JSON.") from error
     # JSON escapes only C0 controls. Other controls and bidirectional overrides would act on a terminal.
-    text = "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+
+
+def write_text(text: str, target: str) -> None:
+    """Write to a file, atomically, or to standard output for ``-``."""
     if target == "-":
         click.echo(text, nl=False)
     else:
         write_file(target, text.encode("utf-8"))
+
+
+def write_json(document: dict[str, Any], target: str) -> None:
+    """Write a document to a file, atomically, or to standard output for ``-``."""
+    write_text(json_text(document), target)

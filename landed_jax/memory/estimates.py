@@ -5,15 +5,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 
 from landed_jax.errors import LandedError
-from landed_jax.forward_pass import forward
 from landed_jax.memory.host import device_memory
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import WRITES, HookPoint
-from landed_jax.nn.parameters import Params, abstract_params
-from landed_jax.numerics import is_concrete
+from landed_jax.nn.hook_points import WRITES, HookPoint, as_sites, axes_of
+from landed_jax.nn.parameters import Params
+from landed_jax.numerics import compute_dtype, is_concrete
 
 
 def trace_bytes(
@@ -43,14 +41,23 @@ def trace_bytes(
             raise LandedError(f"{name}={size} is no number of them: give at least 1.")
     if positions is not None and positions > length:
         raise LandedError(f"There are {length} positions to look at, not {positions}.")
-    ids = jax.ShapeDtypeStruct((batch, length), jnp.int32)
-    at = jax.ShapeDtypeStruct((length if positions is None else positions,), jnp.int32)
-
-    def run(params: Any, ids: jax.Array, at: jax.Array) -> Any:
-        return forward(params, ids, config, record=frozenset(record), at=at, dtype=dtype)
-
-    logits, trace = jax.eval_shape(run, abstract_params(config), ids, at)
-    return {name: leaf.size * leaf.dtype.itemsize for name, leaf in {**trace.sown, "logits": logits}.items()}
+    size = compute_dtype(dtype).itemsize
+    positions = length if positions is None else positions
+    axes = {
+        "layer": config.n_layers,
+        "batch": batch,
+        "position": positions,
+        "source": length,
+        "d_model": config.d_model,
+        "head": config.n_heads,
+        "kv_head": config.n_kv_heads,
+        "head_dim": config.head_dim,
+        "neuron": config.d_ff,
+        "vocab": config.vocab_size,
+    }
+    values = {site.value: axes_of(site) for site in sorted(as_sites(record))}
+    values["logits"] = ("batch", "position", "vocab")
+    return {name: size * math.prod(axes[axis] for axis in kinds) for name, kinds in values.items()}
 
 
 def attribution_bytes(
@@ -96,7 +103,7 @@ def choose_passes(needed: Mapping[int, int], weights: int = 0) -> Literal[1, 2]:
 def weight_bytes(params: Params) -> int:
     """Bytes of the parameters on one device; under ``jit``, where their sharding is unknown, of all of them.
 
-    >>> weight_bytes({"embed": {"W_E": jnp.zeros((11, 8), "float32")}})
+    >>> weight_bytes({"embed": {"W_E": jax.numpy.zeros((11, 8), "float32")}})
     352
     """
 

@@ -23,8 +23,10 @@ from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.provenance import Provenance
 from landed_jax.report.padding import without_padding
 from landed_jax.report.percents import PERCENTS
+from landed_jax.report.question import RunQuestion, ask
 from landed_jax.report.section_results import section_results
 from landed_jax.report.sections.section import Asked, Section
+from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
 
@@ -66,7 +68,8 @@ class Account:
         return self.attribution.known
 
     def tokens(self) -> list[str]:
-        return [self.vocabulary.text(i) for i in self.token_ids]
+        texts = {token: self.vocabulary.text(token) for token in set(self.token_ids)}
+        return [texts[token] for token in self.token_ids]
 
     def token(self, attribution: Attribution, which: str) -> dict[str, Any] | None:
         """``{"id", "text"}`` of an attribution's target or against."""
@@ -78,7 +81,7 @@ class Account:
 
 def account_for(
     model: "Model",
-    prompt: str,
+    prompt: str | Sequence[int],
     *,
     target: str | None = None,
     against: str | None = None,
@@ -89,30 +92,34 @@ def account_for(
     """Trace a prompt at one position and attribute the target's logit, or its difference to `against`.
 
     Args:
+        prompt: text, or token ids.
         target, against: a token's text, or ``#ID``; the default target is the most likely next token.
         position: a column of the tokens; negative from the end.
+        sections: what else to find out, in the order in which it is shown.
+        bucketed: as for `answer`.
+
+    Raises:
+        LandedError: as `ask` and `answer` do.
+    """
+    question = ask(model, prompt, target=target, against=against, position=position)
+    return answer(model, question, sections=sections, bucketed=bucketed)
+
+
+def answer(
+    model: "Model", question: RunQuestion, *, sections: Sequence[Section] = (), bucketed: bool = False
+) -> Account:
+    """The account of a question: one pass, and one program that finds out everything.
+
+    Args:
         sections: what else to find out, in the order in which it is shown.
         bucketed: compute with the prompt padded (`Tokens.bucketed`), so that prompts of about the same length share
             their compiled programs. The account shows nothing of the padding.
 
     Raises:
-        LandedError: for a text that is not one token, a position outside the prompt, or a model without a tokenizer.
+        LandedError: for a prompt that does not fit into memory, or numbers that overflow.
     """
-    if model.vocabulary is None:
-        raise LandedError(f"{model.source} has no tokenizer files, so it cannot read a prompt.")
-    # Everything the user wrote is checked before anything is computed.
-    for text in (prompt, target, against):
-        _check_text(text)
-    ids = [None if text is None else model.vocabulary.token_id(text) for text in (target, against)]
-    for token in ids:
-        if token is not None and token >= model.config.vocab_size:
-            raise LandedError(f"There is no token #{token}: this model's ids run to {model.config.vocab_size - 1}.")
-    if ids[0] is not None and ids[0] == ids[1]:
-        raise LandedError("--target and --against are the same token: their difference is 0.")
-    tokens = model.encode(prompt)
+    tokens = Tokens.from_lists([question.prompt.ids])
     length = tokens.ids.shape[1]
-    if not -length <= position < length:
-        raise LandedError(f"Position {position} is outside the prompt, which has {length} tokens.")
     computed = tokens.bucketed() if bucketed else tokens
     padding = computed.ids.shape[1] - length
     weights = weight_bytes(model.params)
@@ -120,32 +127,25 @@ def account_for(
     require_memory(least, device_memory(), f"This model and a prompt of {length} tokens")
     record = WRITES | SOURCES | {HookPoint.ATTN_WRITE, HookPoint.MLP_WRITE}
     record = record.union(*(section.record for section in sections))
-    trace = model.trace(computed, record=record, at=[position % length + padding])
+    trace = model.trace(computed, record=record, at=[question.position + padding])
     # Out of JAX in one go: indexing device arrays one by one would compile a program for each.
-    asked, made = _find_out(trace, *ids)
+    asked, made = _find_out(trace, question.target, question.against)
     found = without_padding(jax.device_get(made), padding)
     if not np.isfinite(found[0].value).all():
         raise LandedError(f"The logit is {float(found[0].value[0, 0])}: somewhere in this model float32 overflows.")
-    limit = trace.config.max_positions
-    warnings = []
-    if length > limit:
-        warnings.append(f"the prompt has {length} tokens, more than the {limit} this model was made for")
-    if unknown := model.vocabulary.unknown(prompt):
-        named = ", ".join(repr(word) for word in unknown)
-        warnings.append(f"not in this model's vocabulary, and read as an unknown word: {named}")
     return Account(
         model=model.source,
-        prompt=prompt,
-        position=position % length,
-        token_ids=np.asarray(tokens.ids)[0].tolist(),
+        prompt=question.prompt.text,
+        position=question.position,
+        token_ids=question.prompt.ids,
         config=trace.config,
-        vocabulary=model.vocabulary,
+        vocabulary=question.vocabulary,
         attribution=found[0],
         difference=found[1],
         layer_effects=found[3],
         coordinate_counts=dict(zip(PERCENTS, (int(n[0, 0]) for n in found[2]), strict=True)),
         sections=section_results(Asked(trace, *asked), tuple(sections), padding),
-        warnings=tuple(warnings),
+        warnings=question.prompt.warnings,
     )
 
 
@@ -178,10 +178,3 @@ def _layer_effects(trace: Trace, attribution: Attribution) -> jax.Array:
     norms = jnp.sum(jnp.square(writes), axis=-1)
     effect = direct_effect(groups, value, with_stream, norms, sigma, config.d_model, config.norm_eps)
     return effect[:, :, 0, 0].T
-
-
-def _check_text(text: str | None) -> None:
-    try:
-        (text or "").encode("utf-8")
-    except UnicodeEncodeError:
-        raise LandedError(f"{text!r} is not text in UTF-8.") from None
