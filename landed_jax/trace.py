@@ -31,6 +31,8 @@ class Trace(ShapeRepr):
         logits: ``[batch, position, vocab]``, where the trace was asked to keep them.
         params: the weights, once the trace is bound to them; the analyses need them.
         observed: what each observer of the pass kept, by its name, with a leading layer axis.
+        bucketed: whether analyses compute with padding (which their results do not show), so that prompts of about the
+            same length share compiled programs.
 
     >>> from landed_jax import ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
@@ -43,6 +45,7 @@ class Trace(ShapeRepr):
     logits: jax.Array | None = None
     params: Params | None = None
     observed: dict[str, Any] = dataclasses.field(default_factory=dict, kw_only=True)
+    bucketed: bool = dataclasses.field(default=False, kw_only=True, metadata={"static": True})
 
     @property
     def tokens(self) -> Tokens:
@@ -174,4 +177,4 @@ def bare(trace: Trace) -> Trace:
     is no reason to compile again.
     """
     known = dataclasses.replace(trace.provenance, vocabulary=None, model="")
-    return dataclasses.replace(trace, provenance=known, logits=None, observed={})
+    return dataclasses.replace(trace, provenance=known, logits=None, observed={}, bucketed=False)

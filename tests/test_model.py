@@ -108,7 +108,6 @@ def test_ids_out_of_the_vocabulary(plain, tokens):
 @pytest.mark.parametrize(
     "tokens",
     [
-        [1, 2],
         [],
         [[]],
         jnp.zeros((1, 2, 3), int),

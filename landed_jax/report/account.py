@@ -21,11 +21,11 @@ from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.provenance import Provenance
-from landed_jax.report.padding import without_padding
 from landed_jax.report.percents import PERCENTS
 from landed_jax.report.question import RunQuestion, ask
 from landed_jax.report.section_results import section_results
 from landed_jax.report.sections.section import Asked, Section
+from landed_jax.results.padding import without_padding
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary

@@ -23,7 +23,7 @@ from landed_jax.nn.per_write import PerWrite
 from landed_jax.trace import Trace, bare
 
 
-@analysis()
+@analysis(bucketed=True)
 def attribute(
     trace: Trace,
     question: QuestionLike = None,

@@ -42,7 +42,7 @@ class SigmaShares(Result):
     shares: PerWrite
 
 
-@analysis(record=WRITES | RESIDUALS)
+@analysis(record=WRITES | RESIDUALS, bucketed=True)
 def sigma_shares(trace: Trace, *, site: str | None = None) -> SigmaShares:
     """``⟨w, x_s⟩ / (d σ_s²)``: every write's part of σ² as a norm reads it.
 

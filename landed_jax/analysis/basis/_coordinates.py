@@ -130,7 +130,7 @@ def check_fraction(fraction: float) -> None:
         raise LandedError(f"A fraction of the value lies between 0 and 1, not at {fraction}.")
 
 
-@analysis()
+@analysis(bucketed=True)
 def coordinates(
     trace: Trace,
     question: QuestionLike = None,
