@@ -29,7 +29,7 @@ from landed_jax.checkpoints.hf.hub import resolve
 from landed_jax.checkpoints.hf.reader import Progress, read_params
 from landed_jax.checkpoints.hf.tokenizer import load_vocabulary
 from landed_jax.checkpoints.native import is_native, load_native, read_manifest, save_native
-from landed_jax.errors import LandedError, listed
+from landed_jax.errors import LandedError
 from landed_jax.files.atomic_folder import check_destination, is_unfinished
 from landed_jax.files.json_object import read_json_object
 from landed_jax.forward_pass import forward
@@ -54,6 +54,7 @@ Prompts = (
 """One prompt or several: text, token ids, `Tokens`, or what a tokenizer of `transformers` returns."""
 
 
+_WARNINGS = 12  # of one call, in one message
 _LARGE = 1 << 27  # bytes: a smaller trace is cut out of a padded one, and is far from filling a memory
 
 
@@ -285,8 +286,9 @@ def _on_one_device(params: Params) -> bool:
 
 def _warn(said: list[str]) -> None:
     """Warn of prompts, at the line that called the model's method."""
+    more = [f"and {len(said) - _WARNINGS:,} more"] if len(said) > _WARNINGS else []
     if said:
-        warnings.warn(listed(said), PromptWarning, stacklevel=3)
+        warnings.warn("; ".join(said[:_WARNINGS] + more), PromptWarning, stacklevel=3)
 
 
 def load(

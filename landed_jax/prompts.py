@@ -13,6 +13,9 @@ from landed_jax.numerics import is_concrete
 from landed_jax.tokens import Tokens, as_tokens, check_id, check_ids
 from landed_jax.vocabulary import Vocabulary, quoted
 
+LONGEST = 4 << 20
+"""Characters of a prompt: about a million tokens, for which a tokenizer takes half a gigabyte and half a minute."""
+
 
 class PromptWarning(UserWarning):
     """A prompt that is computed as it is, but may not be what was meant: too long, empty, or with unknown words."""
@@ -43,8 +46,11 @@ def read_text(
         chat: the text is the user's message in the tokenizer's chat template.
 
     Raises:
-        LandedError: for text that is not Unicode, or that becomes no token, and a tokenizer without a template.
+        LandedError: for text that is not Unicode, longer than `LONGEST`, or that becomes no token, and a tokenizer
+            without a template.
     """
+    if len(text) > LONGEST:
+        raise LandedError(f"A prompt of {len(text):,} characters is no prompt: at most {LONGEST:,} are read.")
     if chat:
         ids = vocabulary.encode_chat(text)
     elif add_special_tokens:
@@ -57,7 +63,7 @@ def read_text(
         )
     said = too_long([len(ids)], config)
     if not text:
-        said.append(f"the prompt is empty: the model reads {' '.join(map(vocabulary.text, ids[:12]))} alone")
+        said.append(f"the prompt is empty: the model reads {cut(vocabulary.decode(ids), 60)} alone")
     if unknown := list(dict.fromkeys(vocabulary.unknown(text))):
         named = listed([repr(cut(word, 60)) for word in unknown]).replace("; ", ", ")
         said.append(f"not in this model's vocabulary, and read as an unknown word: {named}")
@@ -118,11 +124,13 @@ def _from_encoding(encoding: Mapping[str, Any], vocab_size: int) -> Tokens:
     if "input_ids" not in encoding:
         raise LandedError("A mapping is taken for what a tokenizer returns, and this one has no input_ids.")
     ids, mask = encoding["input_ids"], encoding.get("attention_mask")
+    if not all(map(is_concrete, (ids, mask))):
+        raise LandedError("Inside jit the numbers of an encoding are not known: give Tokens.")
     if mask is None:
         return tokens_from_ids(ids, vocab_size)
     if is_list(ids) and is_list(mask) and len({len(row) if is_list(row) else 0 for row in ids}) > 1:
         return _of_unequal_lists(ids, mask, vocab_size)
-    ids, mask = (_array(part, name) for part, name in ((ids, "input_ids"), (mask, "attention_mask")))
+    ids, mask = (np.asarray(_array(part, name)) for part, name in ((ids, "input_ids"), (mask, "attention_mask")))
     if ids.ndim == 1 == mask.ndim:
         ids, mask = ids[None], mask[None]
     if ids.shape != mask.shape or ids.ndim != 2:
@@ -132,13 +140,11 @@ def _from_encoding(encoding: Mapping[str, Any], vocab_size: int) -> Tokens:
         )
     if not np.isin(mask, (0, 1)).all():
         raise LandedError("An attention_mask holds 1 for tokens and 0 for padding, and nothing else.")
-    real = np.asarray(mask) == 1
+    real = mask == 1
     if not real.any(axis=-1).all():
         raise LandedError("A prompt without any token has no position to look at: give at least one token.")
     # A tokenizer may pad with an id that the model does not have.
-    return tokens_from_ids(
-        Tokens(*jax.device_put((np.where(real, _small(ids, vocab_size, real), 0), real))), vocab_size
-    )
+    return Tokens(*jax.device_put((np.where(real, _small(ids, vocab_size, real), 0), real)))
 
 
 def _of_unequal_lists(ids: Sequence[Any], mask: Sequence[Any], vocab_size: int) -> Tokens:
@@ -178,6 +184,6 @@ def _array(value: Any, name: str) -> Any:
         found = np.asarray(value)
     except Exception as error:  # whatever the array's own library raises, for a tensor on a GPU for example
         raise LandedError(f"{name} cannot be read as an array: {cut(str(error), 200)}") from None
-    if found.dtype.kind not in "iuf":
+    if found.dtype.kind not in "iufb":
         raise LandedError(f"{name} are whole numbers [batch, position], not {shown(value)}.")
     return found
