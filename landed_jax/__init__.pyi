@@ -38,6 +38,7 @@ from .nn.hook_points import SOURCES as SOURCES
 from .nn.hook_points import WRITES as WRITES
 from .nn.hook_points import HookPoint as HookPoint
 from .nn.parameters import init_params as init_params
+from .prompts import PromptWarning as PromptWarning
 from .results.files import load_result as load_result
 from .tokens import Tokens as Tokens
 from .trace import Trace as Trace

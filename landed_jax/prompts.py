@@ -51,12 +51,8 @@ def read_text(
     """
     if len(text) > LONGEST:
         raise LandedError(f"A prompt of {len(text):,} characters is no prompt: at most {LONGEST:,} are read.")
-    if chat:
-        ids = vocabulary.encode_chat(text)
-    elif add_special_tokens:
-        ids = vocabulary.encode(text)
-    else:
-        ids = vocabulary.encode(text, add_special_tokens=False)
+    read = vocabulary.chat(text) if chat else text
+    ids = vocabulary.encode(read, add_special_tokens=add_special_tokens and not chat)
     if not ids:
         raise LandedError(
             f"The prompt {quoted(text)} becomes no token: there is no position to look at. Give some text."
@@ -64,7 +60,7 @@ def read_text(
     said = too_long([len(ids)], config)
     if not text:
         said.append(f"the prompt is empty: the model reads {cut(vocabulary.decode(ids), 60)} alone")
-    if unknown := list(dict.fromkeys(vocabulary.unknown(text))):
+    if unknown := list(dict.fromkeys(vocabulary.unknown(read))):
         named = listed([repr(cut(word, 60)) for word in unknown]).replace("; ", ", ")
         said.append(f"not in this model's vocabulary, and read as an unknown word: {named}")
     return Prompt(text, ids, tuple(said))

@@ -43,10 +43,11 @@ class Vocabulary:
         """The special token that the tokenizer puts before a text: its BOS, whether or not its settings call it so."""
         return next(iter(self.tokenizer("")["input_ids"]), None)
 
-    def encode_chat(self, text: str) -> list[int]:
-        """Ids of a text as the user's message in the tokenizer's own chat template, up to where the answer begins.
+    def chat(self, text: str) -> str:
+        """A text as the user's message in the tokenizer's own chat template, up to where the answer begins.
 
-        The template writes the special tokens, and none is added. `transformers` runs it in its sandbox.
+        The template writes the special tokens: encode it with ``add_special_tokens=False``. `transformers` runs it in
+        its sandbox.
 
         Raises:
             LandedError: for a tokenizer without a template, and one that fails.
@@ -56,10 +57,9 @@ class Vocabulary:
             raise LandedError("This tokenizer has no chat template: give the whole prompt as plain text.")
         messages = [{"role": "user", "content": text}]
         try:
-            written = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         except Exception as error:  # a template comes with the model, and may raise whatever it likes
             raise LandedError(f"The tokenizer's chat template failed: {first_line(error)}") from error
-        return self._plain(written)
 
     def unknown(self, text: str) -> list[str]:
         """The parts of a text that have no token, in their order. A token for such that the text names is none."""
@@ -145,8 +145,8 @@ class NumberedTokens(Vocabulary):
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         raise LandedError("This model has no tokenizer, so it cannot read text: give token ids.")
 
-    def encode_chat(self, text: str) -> list[int]:
-        return self.encode(text)
+    def chat(self, text: str) -> str:
+        raise LandedError("This model has no tokenizer, and so no chat template: give token ids.")
 
     def unknown(self, text: str) -> list[str]:
         return []

@@ -117,14 +117,14 @@ TEMPLATE += "{% if add_generation_prompt %} [assistant]{% endif %}"
 
 def test_a_chat_is_what_transformers_makes_of_it(vocabulary: Vocabulary) -> None:
     with pytest.raises(LandedError, match="no chat template"):
-        vocabulary.encode_chat("Rome")
+        vocabulary.chat("Rome")
     tokenizer = vocabulary.tokenizer
     tokenizer.chat_template = TEMPLATE
     try:
         for text in ("The city of Rome", "", "{{ 7 * 7 }} {% raw %}"):
             messages = [{"role": "user", "content": text}]
             asked = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
-            ids = vocabulary.encode_chat(text)
+            ids = vocabulary.encode(vocabulary.chat(text), add_special_tokens=False)
             assert ids == asked["input_ids"]
             assert ids.count(tokenizer.bos_token_id) == 1
     finally:
@@ -144,12 +144,12 @@ def test_a_template_that_fails_is_one_sentence(template: str, message: str) -> N
     vocabulary = Vocabulary(vocabularies.byte_level())
     vocabulary.tokenizer.chat_template = template
     with pytest.raises(LandedError, match=f"chat template failed: .*{message}"):
-        vocabulary.encode_chat("Rome")
+        vocabulary.chat("Rome")
 
 
 @pytest.mark.parametrize("text", ["\ud800", "Rome \udcff", "x" * 1000 + "\udfff"], ids=ascii)
 def test_what_is_no_unicode_is_quoted_by_its_beginning(byte_level: Vocabulary, text: str) -> None:
-    for method in (byte_level.encode, byte_level.encode_chat, byte_level.token_id):
+    for method in (byte_level.encode, byte_level.chat, byte_level.token_id):
         with pytest.raises(LandedError, match="is not text in UTF-8") as caught:
             method(text)
         assert len(str(caught.value)) < 100
@@ -164,7 +164,7 @@ def test_a_long_target_is_shown_by_its_beginning(byte_level: Vocabulary) -> None
 def test_without_a_tokenizer_tokens_are_numbers() -> None:
     numbers = NumberedTokens()
     assert numbers.token_id("#12") == 12 and numbers.text(12) == "#12" and numbers.decode([1, 2]) == "#1 #2"
-    for method in (numbers.encode, numbers.encode_chat, numbers.token_id):
+    for method in (numbers.encode, numbers.chat, numbers.token_id):
         with pytest.raises(LandedError, match="no tokenizer"):
             method("Rome")
 

@@ -75,6 +75,8 @@ def several(path: str, *, ids: bool) -> list[Asked]:
         try:
             with Path(path).open("rb") as file:
                 text = _text(file, name)
+        except LandedError:
+            raise
         except (OSError, ValueError) as error:  # a name with NUL in it
             raise LandedError(
                 f"--prompts {path} cannot be read: {getattr(error, 'strerror', None) or error}."
@@ -163,4 +165,7 @@ def _text(stream: BinaryIO, name: str) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         begin = repr(data[:240].decode("utf-8", errors="backslashreplace")[:60])
-        raise LandedError(f"{name} is not text in UTF-8, from byte {error.start:,} on; it begins {begin}.") from None
+        line = data.count(b"\n", 0, error.start) + 1
+        raise LandedError(
+            f"{name} is not text in UTF-8, from byte {error.start:,} (line {line:,}) on; it begins {begin}."
+        ) from None

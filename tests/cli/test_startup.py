@@ -162,7 +162,7 @@ class Letters(Vocabulary):
     def __init__(self) -> None:
         pass
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         return [ord(letter) - ord("a") for letter in text]
 
     def text(self, token: int) -> str:
