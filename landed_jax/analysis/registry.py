@@ -100,7 +100,8 @@ def analysis(
 def _is_of_positions(value: Any) -> bool:
     """Whether an argument, or a question's part, is an array that may have an axis of positions."""
     names = [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
-    return any(np.ndim(part) > 1 for part in (value, *(getattr(value, name) for name in names)))
+    parts: list[Any] = [value, *(getattr(value, name) for name in names)]
+    return any(np.ndim(part) > 1 for part in parts)
 
 
 def analyses() -> dict[str, Analysis]:

@@ -79,6 +79,8 @@ def run(
         prompts = [single(prompt, ids=ids)]
     elif prompt is not None:
         raise LandedError("Give a prompt or --prompts, not both.")
+    elif json_target not in (None, "-") and Path(json_target).resolve() == Path(prompt_file).resolve():
+        raise LandedError("--json and --prompts name the same file: give each its own.")
     else:
         prompts = several(prompt_file, ids=ids)
     if out is not None:
@@ -131,15 +133,13 @@ def run(
         if json_target is not None:
             with asked.errors_say_where():
                 text = json_text(run_document(found, top), in_one_line=prompt_file is not None)
-            if json_target == "-":
-                write_text(text, "-")
-            else:
-                lines.append(text)
+            lines.append(text)
+            if json_target == "-" or number == len(prompts):
+                write_text("".join(lines), json_target)
+                lines.clear()
         if json_target != "-":
             if prompt_file is not None:
                 print_heading(f"{number} of {len(prompts)}: {asked.place}")
             print_report(run_report(found, top))
             if wanted:
                 print_report(section_report(found))
-    if json_target not in (None, "-"):
-        write_text("".join(lines), json_target)

@@ -189,6 +189,8 @@ def test_bad_usage_is_one_sentence_before_anything_is_computed(
     said = capfd.readouterr()
     assert said.out == "" and said.err.count("\n") == 1 and len(said.err) < 400
     assert message.replace("FILE", str(file)) in said.err
+    assert status_of(["run", "--prompts", str(file), "--json", str(file)]) == 2
+    assert "name the same file" in capfd.readouterr().err and file.read_text().startswith('{"prompt"')
     assert [path.name for path in tmp_path.iterdir()] == ["prompts"]
 
 
