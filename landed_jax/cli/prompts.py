@@ -164,8 +164,8 @@ def _text(stream: BinaryIO, name: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        begin = repr(data[:240].decode("utf-8", errors="backslashreplace")[:60])
+        begin = data[:240].decode("utf-8", errors="backslashreplace")[:60]
         line = data.count(b"\n", 0, error.start) + 1
         raise LandedError(
-            f"{name} is not text in UTF-8, from byte {error.start:,} (line {line:,}) on; it begins {begin}."
+            f"{name} is not text in UTF-8, from byte {error.start:,} (line {line:,}) on; it begins '{begin}'."
         ) from None

@@ -42,7 +42,7 @@ def _section_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--no-bos", is_flag=True, help="Add no special tokens (by default as transformers; never a second BOS).")
 @click.option("--chat", is_flag=True, help="PROMPT is the user's message in the tokenizer's chat template.")
 @click.option("--ids", is_flag=True, help="PROMPT is token ids: 1 5 7, or 1,5,7, or [1, 5, 7].")
-@click.option("--prompts", "prompt_file", metavar="FILE|-", help="A prompt a line, or JSON lines; see below.")
+@click.option("--prompts", "prompt_file", metavar="FILE|-", help="A prompt a line, or JSON lines; see above.")
 @click.option("--target", metavar="T", help="The token to account for: exact text, or #ID. Default: the likeliest.")
 @click.option("--against", metavar="T2", help="Account for the logit difference target − T2 instead.")
 @click.option("--position", metavar="N", type=int, default=-1, help="The position to read. Default: the last.")
@@ -138,6 +138,8 @@ def run(
                 write_text("".join(lines), json_target)
                 lines.clear()
         if json_target != "-":
+            if number > 1:
+                click.echo()
             if prompt_file is not None:
                 print_heading(f"{number} of {len(prompts)}: {asked.place}")
             print_report(run_report(found, top))
