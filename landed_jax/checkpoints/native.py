@@ -19,7 +19,8 @@ import numpy as np
 from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
 from landed_jax.checkpoints.hf.dtypes import FLOATS, require_64_bit
-from landed_jax.checkpoints.hf.tokenizer import LARGEST_TOKENIZER_FILE, TOKENIZER_FILES
+from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
+from landed_jax.checkpoints.hf.tokenizer_sizes import LARGEST_TOKENIZER_FILE
 from landed_jax.checkpoints.orbax import StorageError, attempt, quiet
 from landed_jax.errors import LandedError, first_line, shown
 from landed_jax.files.checksums import crc32, files_of, folder_checksums, sealed, unsealed

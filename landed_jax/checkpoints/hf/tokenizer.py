@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from landed_jax.checkpoints.hf.tokenizer_sizes import LARGEST_TOKENIZER_FILE, check_sizes
 from landed_jax.errors import LandedError
 from landed_jax.files.json_object import read_json_object
 from landed_jax.files.kinds import is_ordinary
@@ -18,8 +19,6 @@ TOKENIZER_FILES = (
     "added_tokens.json",
     "chat_template.jinja",
 )
-LARGEST_TOKENIZER_FILE = 64 << 20
-"""Bytes; twice the largest of any published model."""
 
 
 def load_vocabulary(folder: Path) -> Vocabulary | None:
@@ -31,6 +30,9 @@ def load_vocabulary(folder: Path) -> Vocabulary | None:
     there = {name for name in (*TOKENIZER_FILES, "config.json") if is_ordinary(folder / name, LARGEST_TOKENIZER_FILE)}
     if not there & set(_VOCABULARY_FILES):
         return None
+    if "tokenizer.json" in there:
+        with tokenizer_errors(f"The tokenizer in {folder} cannot be read"):
+            check_sizes(folder / "tokenizer.json")
     # Without torch, transformers prints on import that models are not available; only its tokenizers are used here.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     if _names_the_plain_class(folder):
