@@ -124,7 +124,18 @@ def test_a_character_map_is_no_larger_than_its_file(tmp_path: Path, size: int, e
     text = json.dumps(values)
     text = text.replace("precompiled", "pr\\u0065compil\\u0065d").replace("Precompiled", "\\u0050r\\u0065compiled")
     (tmp_path / "tokenizer.json").write_text(text if escaped else json.dumps(values))
-    with pytest.raises(LandedError, match="is shorter than it says"):
+    with pytest.raises(LandedError, match="is too short"):
+        load_vocabulary(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["normalizer", "decoder"])
+def test_replacements_do_not_multiply_a_text(tmp_path: Path, part: str) -> None:
+    byte_level().save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "tokenizer.json").read_text())
+    steps = [{"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 65}] * 2
+    values[part] = {"type": "Sequence", f"{part}s": steps}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(values))
+    with pytest.raises(LandedError, match="more than 4,096 characters of one"):
         load_vocabulary(tmp_path)
 
 
