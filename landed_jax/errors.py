@@ -1,6 +1,11 @@
-"""The exception for bad input."""
+"""The exception for bad input, and how values, lists and other exceptions stand in its message."""
+
+from collections.abc import Sequence
+from typing import Any
 
 from landed_jax.printable import printable
+
+_LONGEST_ITEM = 300  # characters; names in files may have millions
 
 
 class LandedError(ValueError):
@@ -15,3 +20,41 @@ class LandedError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
+
+
+def listed(problems: Sequence[str], limit: int | None = 12) -> str:
+    """Problems as one text: the first `limit` (None: all), each of at most 300 characters, and the count of the rest.
+
+    >>> listed(["a is missing", "b is missing", "c is missing"], limit=2)
+    'a is missing; b is missing; and 1 more'
+    """
+    shown = [cut(problem, _LONGEST_ITEM) for problem in problems[:limit]]
+    rest = len(problems) - len(shown)
+    return "; ".join([*shown, f"and {rest:,} more"] if rest else shown)
+
+
+def shown(value: Any) -> str:
+    """A value as error messages show it, at most 80 characters.
+
+    >>> shown([1, "a"]), shown(10**5000)
+    ("[1, 'a']", '(a value of type int)')
+    """
+    try:
+        return cut(repr(value), 80)
+    except (ValueError, RecursionError):  # a number of more than 4,300 digits; lists in lists in lists
+        return f"(a value of type {type(value).__name__})"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message, cut to 300 characters."""
+    lines = str(error).strip().splitlines()
+    return cut(lines[0], 300) if lines else type(error).__name__
+
+
+def cut(text: str, length: int) -> str:
+    """The text, or its beginning with "..." where it has more than `length` characters.
+
+    >>> cut("abcdefgh", 6), cut("abcdef", 6)
+    ('abc...', 'abcdef')
+    """
+    return text if len(text) <= length else f"{text[: length - 3]}..."

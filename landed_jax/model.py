@@ -31,6 +31,7 @@ from landed_jax.checkpoints.native import is_native, load_native, read_manifest,
 from landed_jax.errors import LandedError
 from landed_jax.files.atomic_folder import check_destination, is_unfinished
 from landed_jax.files.json_object import read_json_object
+from landed_jax.files.kinds import expanded
 from landed_jax.forward_pass import forward
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import WRITES, HookPoint
@@ -180,7 +181,7 @@ class Model:
         Raises:
             LandedError: if `dst` exists or cannot be written.
         """
-        save_native(Path(dst).expanduser(), self.config, self.params, self.folder)
+        save_native(expanded(dst), self.config, self.params, self.folder)
 
     def _as_tokens(self, tokens: Any) -> Tokens:
         if isinstance(tokens, str) or (_is_list(tokens) and tokens and all(isinstance(t, str) for t in tokens)):
@@ -297,7 +298,7 @@ def convert(src: str | os.PathLike[str], dst: str | os.PathLike[str], progress: 
     ...     load(f"{folder}/native").config.n_layers
     4
     """
-    dst = Path(dst).expanduser()
+    dst = expanded(dst)
     check_destination(dst)
     folder = resolve(src)
     check_inside(folder)

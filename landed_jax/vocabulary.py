@@ -1,18 +1,25 @@
 """Conversion of text to ids, of ids to text, and of a target's text to its single id."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from landed_jax.errors import LandedError
+from landed_jax.tokenizer_errors import raises_landed_errors
 
 _ANCHOR = "a"  # a word before the text, which is then tokenised as a continuation and not as the start of a prompt
 
 
+@raises_landed_errors
 class Vocabulary:
-    """The part of a `transformers` tokenizer that the analyses need. Compared by identity: a static argument."""
+    """The part of a `transformers` tokenizer that the analyses need. Compared by identity: a static argument.
 
-    def __init__(self, tokenizer: Any) -> None:
+    Every method raises `LandedError` where the tokenizer fails, by whatever exception.
+    """
+
+    def __init__(self, tokenizer: Any, folder: Path | None = None) -> None:
         self.tokenizer = tokenizer
+        self.name = "The tokenizer" if folder is None else f"The tokenizer in {folder}"
 
     def encode(self, text: str) -> list[int]:
         """Ids of a prompt, with the special tokens that the tokenizer adds (in most models a BOS)."""

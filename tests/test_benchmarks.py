@@ -1,12 +1,13 @@
 """The benchmarks compare like with like, and their page says what was found. No timing is judged here."""
 
+import os
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from benchmarks import ours, results, scaling
+from benchmarks import command, ours, results, scaling
 from benchmarks.arithmetic import flops, forward_flops
 from benchmarks.contestants import CONTESTANTS, Builder, Contestant, Prepared, Unavailable
 from benchmarks.page import render
@@ -102,6 +103,31 @@ def test_bars_ratios_and_files(tmp_path: Path) -> None:
     write_whole([(tmp_path / "RESULTS.json", as_json({"timing": section}))])
     assert results.read(tmp_path / "RESULTS.json") == {"timing": section}
     assert [path.name for path in tmp_path.iterdir()] == ["RESULTS.json"]
+
+
+def test_the_repositorys_page_is_replaced_only_when_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    measured: list[str] = []
+    monkeypatch.setattr(
+        command, "_rows", lambda name, *_: measured.append(name) or [[Measured("ours", "5M", 8, [1.0])]]
+    )
+    monkeypatch.setattr(command, "keep_freed_memory", lambda: True)
+    monkeypatch.setattr(command, "RECORDED", tmp_path / "benchmarks" / "RESULTS.md")
+    (tmp_path / "benchmarks").mkdir()
+    assert command.run([]) == 0
+    assert sorted(os.listdir()) == ["benchmark_results.json", "benchmark_results.md", "benchmarks"]
+    assert os.listdir("benchmarks") == []
+    for told in (
+        ["--out", "benchmarks/RESULTS.md"],
+        ["--out", "benchmarks/a.md"],
+        ["--json", "benchmarks/RESULTS.json"],
+    ):
+        with pytest.raises(SystemExit) as caught:
+            command.run(told)
+        assert caught.value.code == 2
+    assert os.listdir("benchmarks") == [] and measured == ["timing"]
+    assert command.run(["--record"]) == 0
+    assert sorted(os.listdir("benchmarks")) == ["RESULTS.json", "RESULTS.md"]
 
 
 def test_a_later_run_replaces_its_own_rows_and_says_so() -> None:

@@ -4,6 +4,7 @@ import click
 
 from landed_jax.cli.progress import progress_bar
 from landed_jax.errors import LandedError
+from landed_jax.files.kinds import is_folder
 
 EXAMPLES = """\b
 Examples:
@@ -37,7 +38,7 @@ def verify(model: str, hf_folder: str, length: int, seed: int) -> int:
     from landed_jax.tokens import Tokens
 
     torch_module()
-    if not Path(hf_folder).is_dir():
+    if not is_folder(Path(hf_folder)):
         raise LandedError(f"--against {hf_folder} is not a folder.")
     cpu = jax.local_devices(backend="cpu")[0]
     with progress_bar("Reading weights") as report, jax.default_device(cpu):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, shown
 from landed_jax.forward_pass import forward
 from landed_jax.memory.host import device_memory
 from landed_jax.nn.config import ModelConfig
@@ -32,15 +32,15 @@ def trace_bytes(
         positions: how many of them are recorded; by default all.
 
     Raises:
-        LandedError: for sizes below 1, or more positions than tokens.
+        LandedError: for sizes below 1 or of more than 31 bits, or more positions than tokens.
 
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> trace_bytes(config, length=3, dtype="float32")["neuron"]
     288
     """
     for name, size in (("batch", batch), ("length", length), ("positions", positions)):
-        if size is not None and size < 1:
-            raise LandedError(f"{name}={size} is no number of them: give at least 1.")
+        if size is not None and not 1 <= size < 2**31:
+            raise LandedError(f"{name}={shown(size)} is no number of them: give at least 1, and less than 2**31.")
     if positions is not None and positions > length:
         raise LandedError(f"There are {length} positions to look at, not {positions}.")
     ids = jax.ShapeDtypeStruct((batch, length), jnp.int32)
@@ -49,7 +49,8 @@ def trace_bytes(
     def run(params: Any, ids: jax.Array, at: jax.Array) -> Any:
         return forward(params, ids, config, record=frozenset(record), at=at, dtype=dtype)
 
-    logits, trace = jax.eval_shape(run, abstract_params(config), ids, at)
+    # Stacked, so that one layer is traced however many there are.
+    logits, trace = jax.eval_shape(run, abstract_params(config, stacked=True), ids, at)
     return {name: leaf.size * leaf.dtype.itemsize for name, leaf in {**trace.sown, "logits": logits}.items()}
 
 

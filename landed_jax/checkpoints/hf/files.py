@@ -10,12 +10,14 @@ from safetensors import SafetensorError, safe_open
 
 from landed_jax.checkpoints.hf.table import Index
 from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, first_line
 from landed_jax.files.inside import file_inside
 from landed_jax.files.json_object import read_json_object
+from landed_jax.files.kinds import is_ordinary
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+_LARGEST_HEADER = 16 << 20  # bytes; one tensor takes about 100
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -55,9 +57,9 @@ def find_tensors(folder: Path, problems: list[str]) -> dict[str, Stored]:
     Raises:
         LandedError: if the folder has no safetensors checkpoint.
     """
-    if (folder / SINGLE).exists():
+    if is_ordinary(folder / SINGLE):
         return {stored.name: stored for stored in _open(folder / SINGLE, problems)}
-    if not (folder / INDEX).exists():
+    if not is_ordinary(folder / INDEX):
         raise LandedError(_no_checkpoint(folder))
     listed = _read_index(folder, problems)
     found: dict[str, Stored] = {}
@@ -73,16 +75,27 @@ def find_tensors(folder: Path, problems: list[str]) -> dict[str, Stored]:
 
 
 def _open(file: Path, problems: list[str]) -> Iterator[Stored]:
-    if not file.is_file():
-        problems.append(f"the file {file.name} is missing")
-        return
     try:
+        if not is_ordinary(file):
+            problems.append(f"the file {file.name} is missing")
+            return
+        _check_header(file)
         with safe_open(file, framework="numpy") as opened:
             names = opened.keys()
             headers = [(name, opened.get_slice(name)) for name in names]
             yield from (Stored(name, file, view.get_dtype(), tuple(view.get_shape())) for name, view in headers)
+    except LandedError as error:
+        problems.append(str(error).rstrip("."))
     except (SafetensorError, OSError) as error:
-        problems.append(f"the file {file.name} is cut off or damaged ({error})")
+        problems.append(f"the file {file.name} is cut off or damaged ({first_line(error)})")
+
+
+def _check_header(file: Path) -> None:
+    """Refuse a header that takes its parser more memory than the weights: it may say any length up to 100 MB."""
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+    if length > _LARGEST_HEADER:
+        raise LandedError(f"the file {file.name} is damaged: its header would have {length:,} bytes")
 
 
 def _read_index(folder: Path, problems: list[str]) -> dict[str, set[str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from landed_jax.checkpoints.hf.fields import Fields, shown
 from landed_jax.checkpoints.hf.rope_gate import read_rope
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, listed
 from landed_jax.nn.config import Activation, ModelConfig
 
 ARCHITECTURES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM"}
@@ -98,7 +98,7 @@ def config_from_hf(values: Any) -> ModelConfig:
         if not name.startswith(("_", "unsloth_")) and name not in _NOT_THE_LOGITS:
             fields.refuse(name, "an unknown field, which might change the logits")
     if fields.problems or config is None:
-        reasons = "; ".join(dict.fromkeys(fields.problems))
+        reasons = listed(list(dict.fromkeys(fields.problems)))
         raise LandedError(f"This config.json is not honoured in full, so the model is refused: {reasons}.")
     return config
 
@@ -190,5 +190,7 @@ def _sliding_window(fields: Fields, model_type: str) -> int | None:
 
 def _check_layer_types(fields: Fields, n_layers: int, window: int | None) -> None:
     kind = "full_attention" if window is None else "sliding_attention"
-    if fields.take("layer_types") not in (None, [], [kind] * n_layers):
+    types = fields.take("layer_types")
+    same = isinstance(types, list) and len(types) == n_layers and all(name == kind for name in types)
+    if types not in (None, []) and not same:
         fields.refuse("layer_types", f"every one of the {n_layers} layers must be {kind}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from landed_jax.checkpoints.bundle import BUNDLED, bundled_folder
 from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
 from landed_jax.errors import LandedError
+from landed_jax.files.kinds import expanded, is_folder
 
 # Weights in safetensors only, and no Python files.
 _CONFIG = ("config.json",)
@@ -28,17 +29,23 @@ def resolve(source: str | os.PathLike[str], *, config_only: bool = False) -> Pat
     """
     if source == BUNDLED:
         return bundled_folder()
-    try:
-        path = Path(source).expanduser()
-    except RuntimeError:
-        raise LandedError(f"There is no folder {str(source)!r}: its user has no home here.") from None
-    if path.is_dir():
-        return path
+    path = expanded(source)
+    if is_folder(path):
+        return _readable(path)
     if path.exists():
         raise LandedError(f"{path} is a file: give the folder that holds config.json and the weights.")
     if isinstance(source, str) and _ID.fullmatch(source):
         return _download(source, _CONFIG if config_only else _WANTED)
     raise LandedError(f"There is no folder {str(source)!r}, and it is not a Hugging Face id (owner/name) either.")
+
+
+def _readable(folder: Path) -> Path:
+    """The same folder. The libraries that read weights and tokenizers take its name as UTF-8."""
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        raise LandedError(f"The path {folder} is not UTF-8, which the libraries that read models need.") from None
+    return folder
 
 
 def _download(name: str, wanted: tuple[str, ...]) -> Path:

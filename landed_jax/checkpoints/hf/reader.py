@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from landed_jax.checkpoints.hf.dtypes import FLOATS, require_64_bit
 from landed_jax.checkpoints.hf.files import Stored, find_tensors
 from landed_jax.checkpoints.hf.table import EMBEDDING, SKIPPED, UNEMBEDDING, Index, Place, tensor_places
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, listed
 from landed_jax.memory.host import default_device, device_memory
 from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
@@ -51,6 +51,9 @@ def read_params(
     """
     problems: list[str] = []
     found = find_tensors(FilePath(folder), problems)
+    if found and config.n_layers > len(found):  # before a table is made of them
+        problems.insert(0, f"the config has {config.n_layers} layers, and the files hold {len(found)} tensors in all")
+        raise LandedError(f"The checkpoint in {folder} cannot be read: {listed(problems)}.")
     places = list(tensor_places(config))
     sound = _match(found, places, config, problems)
     if config.tie_embeddings and UNEMBEDDING in found and EMBEDDING in sound:
@@ -70,7 +73,7 @@ def read_params(
         leaves = [(path, reader.place(group, [sound[p.name] for p in group], mesh, stacked)) for path, group in groups]
         if not problems:
             return build_tree(iter(leaves))
-    raise LandedError(f"The checkpoint in {folder} cannot be read: {'; '.join(problems)}.")
+    raise LandedError(f"The checkpoint in {folder} cannot be read: {listed(problems)}.")
 
 
 def _match(

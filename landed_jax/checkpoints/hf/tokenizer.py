@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
-from landed_jax.checkpoints.orbax import first_line
+from landed_jax.checkpoints.hf.tokenizer_sizes import LARGEST_TOKENIZER_FILE, check_sizes
 from landed_jax.errors import LandedError
 from landed_jax.files.json_object import read_json_object
+from landed_jax.files.kinds import is_ordinary
+from landed_jax.tokenizer_errors import prints_go_to_stderr, tokenizer_errors
 from landed_jax.vocabulary import Vocabulary
 
 _VOCABULARY_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -25,11 +27,12 @@ def load_vocabulary(folder: Path) -> Vocabulary | None:
     Raises:
         LandedError: if it cannot be read.
     """
-    for path in (folder / name for name in TOKENIZER_FILES):
-        if path.exists() and not path.is_file():  # a pipe or a device might never end
-            raise LandedError(f"{path} is not an ordinary file.")
-    if not any((folder / name).exists() for name in _VOCABULARY_FILES):
+    there = {name for name in (*TOKENIZER_FILES, "config.json") if is_ordinary(folder / name, LARGEST_TOKENIZER_FILE)}
+    if not there & set(_VOCABULARY_FILES):
         return None
+    if "tokenizer.json" in there:
+        with tokenizer_errors(f"The tokenizer in {folder} cannot be read"):
+            check_sizes(folder / "tokenizer.json")
     # Without torch, transformers prints on import that models are not available; only its tokenizers are used here.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     if _names_the_plain_class(folder):
@@ -37,13 +40,13 @@ def load_vocabulary(folder: Path) -> Vocabulary | None:
     else:
         from transformers import AutoTokenizer as Tokenizer
 
-    try:
-        vocabulary = Vocabulary(Tokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
+    with tokenizer_errors(f"The tokenizer in {folder} cannot be read"):
+        with prints_go_to_stderr():  # of unknown settings
+            tokenizer = Tokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        vocabulary = Vocabulary(tokenizer, folder)
         vocabulary.unknown("a")  # some faulty settings raise only at use
         vocabulary.text(vocabulary.encode("a")[-1])
         return vocabulary
-    except Exception as error:  # tokenizers raise many types, some of them bare Exception
-        raise LandedError(f"The tokenizer in {folder} cannot be read: {first_line(error)}") from error
 
 
 def _names_the_plain_class(folder: Path) -> bool:
