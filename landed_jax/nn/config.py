@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, listed
 
 Family = Literal["llama", "mistral"]
 RopeKind = Literal["default", "linear", "dynamic", "llama3", "yarn"]
@@ -119,7 +119,7 @@ class ModelConfig:
         if self.sliding_window is not None and (type(self.sliding_window) is not int or self.sliding_window < 1):
             wrong.append(f"sliding_window {self.sliding_window!r} is not a positive whole number or None")
         if wrong:
-            raise LandedError(f"This model configuration cannot be: {'; '.join(wrong)}.")
+            raise LandedError(f"This model configuration cannot be: {listed(wrong)}.")
 
     @property
     def group_size(self) -> int:

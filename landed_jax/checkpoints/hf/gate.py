@@ -7,7 +7,7 @@ from typing import Any
 
 from landed_jax.checkpoints.hf.fields import Fields, shown
 from landed_jax.checkpoints.hf.rope_gate import read_rope
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, listed
 from landed_jax.nn.config import Activation, ModelConfig
 
 ARCHITECTURES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM"}
@@ -98,7 +98,7 @@ def config_from_hf(values: Any) -> ModelConfig:
         if not name.startswith(("_", "unsloth_")) and name not in _NOT_THE_LOGITS:
             fields.refuse(name, "an unknown field, which might change the logits")
     if fields.problems or config is None:
-        reasons = "; ".join(dict.fromkeys(fields.problems))
+        reasons = listed(list(dict.fromkeys(fields.problems)))
         raise LandedError(f"This config.json is not honoured in full, so the model is refused: {reasons}.")
     return config
 

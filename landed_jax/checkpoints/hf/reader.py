@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from landed_jax.checkpoints.hf.dtypes import FLOATS, require_64_bit
 from landed_jax.checkpoints.hf.files import Stored, find_tensors
 from landed_jax.checkpoints.hf.table import EMBEDDING, SKIPPED, UNEMBEDDING, Index, Place, tensor_places
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, listed
 from landed_jax.memory.host import default_device, device_memory
 from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
@@ -70,7 +70,7 @@ def read_params(
         leaves = [(path, reader.place(group, [sound[p.name] for p in group], mesh, stacked)) for path, group in groups]
         if not problems:
             return build_tree(iter(leaves))
-    raise LandedError(f"The checkpoint in {folder} cannot be read: {'; '.join(problems)}.")
+    raise LandedError(f"The checkpoint in {folder} cannot be read: {listed(problems)}.")
 
 
 def _match(
