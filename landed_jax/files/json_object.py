@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from landed_jax.errors import LandedError
+from landed_jax.files.wrong_content import wrong_content
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -20,6 +21,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise LandedError(f"{path.parent} has no {path.name}.") from None
     except (OSError, ValueError, RecursionError) as error:
+        if (instead := wrong_content(path)) is not None:
+            raise LandedError(f"{path} is {instead}.") from error
         raise LandedError(f"{path} cannot be read as JSON: {error}.") from error
     if not isinstance(values, dict):
         raise LandedError(f"{path} holds a JSON {type(values).__name__}, not an object of fields.")
