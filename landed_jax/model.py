@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,16 +23,18 @@ from landed_jax.analysis.streaming._attribute_streaming import (
 from landed_jax.checkpoints.bundle import BUNDLED
 from landed_jax.checkpoints.hf.dtypes import FLOATS
 from landed_jax.checkpoints.hf.files import check_inside
-from landed_jax.checkpoints.hf.gate import config_from_hf
 from landed_jax.checkpoints.hf.hub import resolve
-from landed_jax.checkpoints.hf.reader import Progress, read_params
-from landed_jax.checkpoints.hf.tokenizer import load_vocabulary
-from landed_jax.checkpoints.native import is_native, load_native, read_manifest, save_native
+from landed_jax.checkpoints.hf.reader import Progress
+from landed_jax.checkpoints.hf.tokenizer import open_vocabulary
+from landed_jax.checkpoints.native import is_native, read_manifest, save_native
+from landed_jax.checkpoints.notes import Notes
+from landed_jax.checkpoints.opening import Reading, check_folder, open_folder, read_config_of
 from landed_jax.errors import LandedError
-from landed_jax.files.atomic_folder import check_destination, is_unfinished
+from landed_jax.files.atomic_folder import check_destination
 from landed_jax.files.json_object import read_json_object
 from landed_jax.files.kinds import expanded
 from landed_jax.forward_pass import forward
+from landed_jax.memory.host import cpu_device, default_platform
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import WRITES, HookPoint
 from landed_jax.nn.layer_programs import by_layers
@@ -56,6 +58,8 @@ class Model:
         vocabulary: the tokenizer; None where the checkpoint has none.
         source: the argument of `load`.
         folder: the folder it was read from.
+        notes: how it was read where that is not simply what its files say; results record them.
+        no_vocabulary: why there is no tokenizer; "" where there is one.
 
     >>> from landed_jax.nn.parameters import init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
@@ -69,6 +73,8 @@ class Model:
     vocabulary: Vocabulary | None = None
     source: str = ""
     folder: Path | None = None
+    notes: tuple[str, ...] = ()
+    no_vocabulary: str = ""
 
     def __repr__(self) -> str:
         config = self.config
@@ -83,8 +89,7 @@ class Model:
         """
         if self.vocabulary is None:
             raise LandedError(
-                f"The model {self.source!r} came without a tokenizer: pass token ids, or put its tokenizer.json "
-                "beside the weights."
+                f"{self.no_vocabulary or 'This model has no tokenizer.'} Pass token ids in place of text."
             )
         texts = [text] if isinstance(text, str) else list(text)
         return Tokens.from_lists([self.vocabulary.encode(t) for t in texts])
@@ -123,7 +128,7 @@ class Model:
             plan=as_plan(record, edits, observers),
             dtype=compute_dtype(dtype),
         )
-        return dataclasses.replace(trace, logits=logits).bind(self.params, self.vocabulary, self.source)
+        return dataclasses.replace(trace, logits=logits).bind(self.params, self.vocabulary, self.source, self.notes)
 
     def attribute_streaming(
         self,
@@ -172,7 +177,7 @@ class Model:
             dtype=compute_dtype(dtype),
             passes=passes,
         )
-        known = dataclasses.replace(found.known, vocabulary=self.vocabulary, model=self.source)
+        known = dataclasses.replace(found.known, vocabulary=self.vocabulary, model=self.source, notes=self.notes)
         return dataclasses.replace(found, provenance=known)
 
     def save(self, dst: str | os.PathLike[str]) -> None:
@@ -181,7 +186,7 @@ class Model:
         Raises:
             LandedError: if `dst` exists or cannot be written.
         """
-        save_native(expanded(dst), self.config, self.params, self.folder)
+        save_native(expanded(dst), self.config, self.params, self.folder, self.notes)
 
     def _as_tokens(self, tokens: Any) -> Tokens:
         if isinstance(tokens, str) or (_is_list(tokens) and tokens and all(isinstance(t, str) for t in tokens)):
@@ -243,8 +248,13 @@ def load(
     mesh: Mesh | None = None,
     stacked: bool | None = None,
     progress: Progress | None = None,
+    ignore_fields: Collection[str] = (),
+    adapter: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Open a model.
+
+    Where a checkpoint is read otherwise than its files say, a `LandedWarning` says so, and ``model.notes`` and all
+    results record it.
 
     Args:
         source: a Hugging Face id, a folder in Hugging Face layout, or a native folder; by default the small model
@@ -253,40 +263,82 @@ def load(
         stacked: hold the layers under one leading axis (the time to compile then does not grow with depth), or one
             subtree a layer (faster to run on CPU); by default whichever suits the device.
         progress: ``progress(done, total)`` in bytes, called as a Hugging Face checkpoint is read.
+        ignore_fields: names of fields of config.json that the package does not know, to be read as if they were absent.
+        adapter: a LoRA adapter to merge into the weights as they are read: a folder or a Hugging Face id. "none" leaves
+            out one that lies beside the weights, which otherwise is refused.
 
     Raises:
-        LandedError: if it cannot be opened; the message lists every reason.
+        LandedError: if it cannot be opened; the message lists the reasons.
 
     >>> model = load()
     >>> trace = model.trace("The Colosseum is in the city of", at=-1)
     >>> model.vocabulary.text(trace.logits[0, -1].argmax())
     ' Rome'
     """
-    folder = resolve(source)
-    platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()
-    config, params = _open(folder, mesh, platform != "cpu" if stacked is None else stacked, progress)
-    return Model(config, params, load_vocabulary(folder), str(source), folder)
+    folder, notes = resolve(source), Notes()
+    platform = mesh.devices.flat[0].platform if mesh is not None else default_platform()
+    layout = platform != "cpu" if stacked is None else stacked
+    reading = Reading(ignore_fields, adapter)
+    config, params = open_folder(folder, reading, notes, mesh=mesh, stacked=layout, progress=progress)
+    vocabulary, no_vocabulary = open_vocabulary(folder, notes)
+    notes.give_warnings()
+    return Model(config, params, vocabulary, str(source), folder, tuple(notes.texts), no_vocabulary)
 
 
-def read_config(source: str | os.PathLike[str]) -> tuple[ModelConfig, str | None]:
+def read_config(
+    source: str | os.PathLike[str], *, ignore_fields: Collection[str] = ()
+) -> tuple[ModelConfig, str | None]:
     """A model's config, read without its weights, and the float type of the weights where its files state it.
 
     Raises:
         LandedError: if there is no such model, or its config is not supported.
     """
-    folder = resolve(source, config_only=True)
+    folder, notes = resolve(source, config_only=True), Notes()
     if is_native(folder):
         return read_manifest(folder)
+    config = read_config_of(folder, Reading(ignore_fields), notes)
+    notes.give_warnings()
     values = read_json_object(folder / "config.json")
     dtype = values.get("dtype") or values.get("torch_dtype")
-    return config_from_hf(values), dtype if isinstance(dtype, str) and dtype in map(str, FLOATS.values()) else None
+    return config, dtype if isinstance(dtype, str) and dtype in map(str, FLOATS.values()) else None
 
 
-def convert(src: str | os.PathLike[str], dst: str | os.PathLike[str], progress: Progress | None = None) -> None:
+def check(
+    source: str | os.PathLike[str],
+    *,
+    ignore_fields: Collection[str] = (),
+    adapter: str | os.PathLike[str] | None = None,
+) -> str:
+    """Read a model as `load` does, every value too, and keep nothing. Needs no device.
+
+    Returns:
+        Why the model has no tokenizer, so that it takes ids only; "" where it has one.
+
+    Raises:
+        LandedError: for what keeps it from being opened; `error.problems` of a `Refusal` has all reasons.
+    """
+    folder, notes = resolve(source), Notes()
+    check_folder(folder, Reading(ignore_fields, adapter), notes)
+    _, without_text = open_vocabulary(folder, notes)
+    notes.give_warnings()
+    return without_text
+
+
+def convert(
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    progress: Progress | None = None,
+    *,
+    ignore_fields: Collection[str] = (),
+    adapter: str | os.PathLike[str] | None = None,
+) -> None:
     """Write the model `src` as the native folder `dst`, atomically.
 
     Memory use is at most the parameters and about one layer. Under `jax.distributed` all processes call it, and the
     first writes.
+
+    Args:
+        progress, ignore_fields, adapter: as for `load`; the new folder records what was ignored and merged.
 
     Raises:
         LandedError: if `src` cannot be opened or contains links to files elsewhere, or `dst` exists, is being written
@@ -300,17 +352,10 @@ def convert(src: str | os.PathLike[str], dst: str | os.PathLike[str], progress: 
     """
     dst = expanded(dst)
     check_destination(dst)
-    folder = resolve(src)
+    folder, notes = resolve(src), Notes()
     check_inside(folder)
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        config, params = _open(folder, None, False, progress)
-        save_native(dst, config, params, folder)
-
-
-def _open(folder: Path, mesh: Mesh | None, stacked: bool, progress: Progress | None) -> tuple[ModelConfig, Params]:
-    if is_unfinished(folder.absolute()):
-        raise LandedError(f"{folder} is what an interrupted conversion left: delete it and convert again.")
-    if is_native(folder):
-        return load_native(folder, mesh, stacked)
-    config = config_from_hf(read_json_object(folder / "config.json"))
-    return config, read_params(folder, config, mesh=mesh, stacked=stacked, progress=progress)
+    with jax.default_device(cpu_device()):
+        reading = Reading(ignore_fields, adapter)
+        config, params = open_folder(folder, reading, notes, mesh=None, stacked=False, progress=progress)
+        notes.give_warnings()
+        save_native(dst, config, params, folder, notes.texts)

@@ -27,6 +27,7 @@ class Provenance(ShapeRepr):
         config: the model's architecture.
         vocabulary: the tokenizer's view of ids; None where there is none.
         model: what the model was opened by; "" where that is not known.
+        notes: how its weights were read where that is not simply what its files say.
     """
 
     tokens: Tokens
@@ -34,6 +35,7 @@ class Provenance(ShapeRepr):
     config: ModelConfig = dataclasses.field(metadata={"static": True})
     vocabulary: Vocabulary | None = dataclasses.field(default=None, metadata={"static": True})
     model: str = dataclasses.field(default="", metadata={"static": True})
+    notes: tuple[str, ...] = dataclasses.field(default=(), metadata={"static": True})
 
     @property
     def order(self) -> StreamOrder:

@@ -29,7 +29,8 @@ class Vocabulary:
     def unknown(self, text: str) -> list[str]:
         """The parts of a text that have no token, in their order."""
         token = self.tokenizer.unk_token_id
-        if token is None or not self.tokenizer.is_fast:
+        # mistral-common's class has no `is_fast`, and no offsets either.
+        if token is None or not getattr(self.tokenizer, "is_fast", False):
             return []
         found = self.tokenizer(text, return_offsets_mapping=True, verbose=False)
         places = zip(found["input_ids"], found["offset_mapping"], strict=True)

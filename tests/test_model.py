@@ -127,7 +127,7 @@ def test_ids_of_the_wrong_shape(plain, tokens):
 
 def test_text_needs_a_tokenizer(plain):
     for text in ("hello", ["hello", "you"]):
-        with pytest.raises(LandedError, match="'plain' came without a tokenizer"):
+        with pytest.raises(LandedError, match="no tokenizer"):
             plain.trace(text)
 
 
@@ -192,13 +192,6 @@ def test_a_failed_conversion_leaves_nothing(tmp_path):
     with pytest.raises(LandedError, match=r"model\.norm\.weight \[16\] is missing"):
         convert(src, tmp_path / "dst")
     assert [f.name for f in tmp_path.iterdir()] == ["src"]
-
-
-def test_a_tokenizer_that_cannot_be_read(tmp_path):
-    _, tensors = make_tensors()
-    (write_checkpoint(tmp_path, tensors) / "tokenizer.json").write_text("{")
-    with pytest.raises(LandedError, match=r"tokenizer in .* cannot be read"):
-        load(tmp_path)
 
 
 @pytest.mark.quick

@@ -9,6 +9,7 @@ import click
 from landed_jax.cli.cache import use_cache
 from landed_jax.cli.convert import convert
 from landed_jax.cli.info import info
+from landed_jax.cli.reading import warnings_as_lines
 from landed_jax.cli.run import run
 from landed_jax.cli.streams import forgiving_stderr, give_up_stdout
 from landed_jax.cli.testbed import testbed
@@ -48,7 +49,8 @@ def status_of(arguments: list[str] | None) -> int:
 
 def _run(arguments: list[str] | None) -> int:
     try:
-        result = commands.main(arguments, prog_name="landed", standalone_mode=False)
+        with warnings_as_lines():
+            result = commands.main(arguments, prog_name="landed", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
         return result if isinstance(result, int) else 0

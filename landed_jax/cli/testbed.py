@@ -80,9 +80,11 @@ def train(dst: str, steps: int | None, seed: int) -> None:
     import dataclasses
 
     from landed_jax.cli.progress import training_bar
+    from landed_jax.memory.host import default_platform
     from landed_jax.testbed.training import Recipe
     from landed_jax.testbed.training import train as train_model
 
+    default_platform()  # said before anything is made
     recipe = Recipe(seed=seed) if steps is None else dataclasses.replace(Recipe(seed=seed), steps=steps)
     with training_bar(recipe.steps) as watch:
         train_model(Path(dst), recipe, watch=watch)

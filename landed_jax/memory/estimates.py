@@ -81,17 +81,18 @@ def attribution_bytes(
     return {1: factors + (4 if effects else 1) * one_layer, 2: (6 if effects else 4) * one_layer}
 
 
-def choose_passes(needed: Mapping[int, int], weights: int = 0) -> Literal[1, 2]:
+def choose_passes(needed: Mapping[int, int], weights: int = 0, memory: int | None = None) -> Literal[1, 2]:
     """One pass if its memory fits into a quarter of what the weights leave of the device's memory, otherwise two.
 
     Args:
         needed: `attribution_bytes`, by the number of passes.
         weights: `weight_bytes` of the parameters.
+        memory: bytes of the device; by default asked of the first one.
 
     >>> choose_passes({1: 4096, 2: 1024}), choose_passes({1: 2**60, 2: 1024}), choose_passes({1: 1, 2: 1}, 2**60)
     (1, 2, 2)
     """
-    return 1 if needed[1] <= (device_memory() - weights) // 4 else 2
+    return 1 if needed[1] <= ((device_memory() if memory is None else memory) - weights) // 4 else 2
 
 
 def weight_bytes(params: Params) -> int:

@@ -46,6 +46,7 @@ class Account:
         coordinate_counts: for each of `PERCENTS`, the fewest coordinates that reach that part of the value.
         sections: for each section that was asked for, its results by their names.
         warnings: sentences for stderr.
+        notes: how the model's weights were read where that is not simply what its files say.
     """
 
     model: str
@@ -60,6 +61,7 @@ class Account:
     coordinate_counts: dict[int, int]
     sections: dict[Section, dict[str, Any]]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
 
     @property
     def provenance(self) -> Provenance:
@@ -100,7 +102,7 @@ def account_for(
         LandedError: for a text that is not one token, a position outside the prompt, or a model without a tokenizer.
     """
     if model.vocabulary is None:
-        raise LandedError(f"{model.source} has no tokenizer files, so it cannot read a prompt.")
+        raise LandedError(model.no_vocabulary or f"{model.source} has no tokenizer files, so it cannot read a prompt.")
     # Everything the user wrote is checked before anything is computed.
     for text in (prompt, target, against):
         _check_text(text)
@@ -147,6 +149,7 @@ def account_for(
         coordinate_counts=dict(zip(PERCENTS, (int(n[0, 0]) for n in found[2]), strict=True)),
         sections=section_results(Asked(trace, *asked), tuple(sections), padding),
         warnings=tuple(warnings),
+        notes=model.notes,
     )
 
 
