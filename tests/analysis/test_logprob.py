@@ -53,7 +53,7 @@ def test_equals_brute_force(name: str, chunk: int | None, x64: None) -> None:
         heads = np.array([kind == "head" for kind, _, _ in written.names])
         effect = column(found.direct_effect, b, p)[heads]
         nmae = np.abs(expected[heads] - effect).sum() / np.abs(effect).sum()
-        np.testing.assert_allclose(found.faithfulness.heads.nmae[b, p], nmae, rtol=1e-8)
+        np.testing.assert_allclose(found.frozen_sigma_agreement.heads.nmae[b, p], nmae, rtol=1e-8)
     assert float(found.closure_error.max()) < 1e-11
 
 

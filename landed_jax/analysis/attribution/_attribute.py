@@ -9,13 +9,12 @@ import jax.numpy as jnp
 from landed_jax.analysis.attribution._effects import rescaling
 from landed_jax.analysis.attribution._result import Attribution
 from landed_jax.analysis.attribution._shares import folded_vectors, shares_of
-from landed_jax.analysis.reads._questions import Logit, Question, QuestionLike, resolve
+from landed_jax.analysis.reads._questions import QuestionLike, as_question, resolve
 from landed_jax.analysis.reads._read import Read, folded
 from landed_jax.analysis.reads._targets import Target
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.scale._amplification import amplification
 from landed_jax.analysis.writes._projections import check_norms, from_layers, inner_products_with, only_before
-from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_norms import OutputNorms
@@ -66,11 +65,7 @@ def attribute(
     >>> bool(jnp.allclose(shares.total, logits[..., 3], atol=1e-5))
     True
     """
-    if against is not None:
-        if isinstance(question, Question):
-            raise LandedError("against= goes with a bare token: give Logit(token, against=...) instead.")
-        question = Logit(question, against=against)
-    read = resolve(trace, question)
+    read = resolve(trace, as_question(question, against))
     check_norms(norms, trace)
     return _attribute(bare(trace), read, norms, effects)
 
