@@ -17,7 +17,7 @@ from landed_jax.numerics import left_broadcast
 from landed_jax.trace import Trace
 
 # σ′²/σ² under which the closed form has lost so many digits that σ′ is better taken from the stream without the write.
-NEARLY_NOTHING_LEFT = 1 / 32
+NEARLY_NOTHING_LEFT = 1 / 4
 
 
 def mediated_effect(

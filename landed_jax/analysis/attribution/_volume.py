@@ -112,11 +112,11 @@ class WeakDirections(Result):
     def count(self) -> Int[Array, ""]:
         """How many directions, from the first, are weak: `asked`, or more, to the end of equal singular values.
 
-        Squares of singular values are equal that differ by at most ``4 √d ε`` of the largest, ε being the float type's
-        resolution at 1: as far as the products and the eigendecomposition move them.
+        Neighbours whose squares differ by at most ``8 ε`` of the largest are equal, ε being the float type's resolution
+        at 1: so far may the products and the eigendecomposition move them.
         """
         squares = jnp.square(self.singular_values)
-        bar = 4 * len(squares) ** 0.5 * jnp.finfo(squares.dtype).eps * jnp.max(squares)
+        bar = 8 * jnp.finfo(squares.dtype).eps * jnp.max(squares)
         equal = jnp.diff(squares[self.asked - 1 :]) <= bar
         return self.asked + jnp.sum(jnp.cumprod(equal, dtype=jnp.int32))
 

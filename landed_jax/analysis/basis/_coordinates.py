@@ -13,7 +13,7 @@ from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
 
 # Sizes, and sums, that differ by so many times the float type's resolution at 1 are equal: rounding moves them as far.
-_ROUNDING = 8
+_ROUNDING = 4
 
 
 @result
@@ -26,9 +26,10 @@ class Coordinates(Result):
     whatever the sign, so another choice of coordinates may reach it with fewer; and a count is low or high only beside
     those in random bases (`rotated_counts`).
 
-    Ties count as ties, so that rounding moves no count. With ε the float type's resolution at 1, contributions whose
-    sizes differ by at most 8 ε of the larger are of one size, and those that pull towards the value come first among
-    them; sums that differ from a part of the value by at most 8 ε of the sum of all sizes are equal to it.
+    Ties count as ties, so that which side rounding falls on moves no count. With ε the float type's resolution at 1,
+    contributions whose sizes differ by at most 4 ε of the larger are of one size, and those that pull towards the value
+    come first among them; sums that differ from what they are compared with by at most 4 ε of the root of the sum of
+    the squares that made them are equal to it.
 
     Attributes:
         contributions: ``x_k γ_k u_k / σ``, in units of the value.
@@ -102,29 +103,29 @@ def _order(found: Coordinates) -> jax.Array:
     by_size = jnp.argsort(-jnp.abs(found.contributions), axis=-1)
     ordered = jnp.take_along_axis(found.contributions, by_size, axis=-1)
     size = jnp.abs(ordered)
-    smaller = size[..., 1:] < size[..., :-1] * (1 - _ROUNDING * jnp.finfo(size.dtype).eps)
-    group = jnp.cumsum(jnp.concatenate([jnp.zeros_like(smaller[..., :1]), smaller], axis=-1), axis=-1, dtype=jnp.int32)
+    smaller = size[..., 1:] < size[..., :-1] - _rounding(size[..., :-1])
+    first = jnp.zeros_like(size[..., :1], dtype=bool)
+    group = jnp.cumsum(jnp.concatenate([first, smaller], axis=-1), axis=-1, dtype=jnp.int32)
     back = ordered * jnp.sign(found.value)[..., None] < 0
-    return jnp.take_along_axis(by_size, jnp.argsort(2 * group + back, axis=-1), axis=-1)
+    return jnp.take_along_axis(by_size, jnp.argsort(2 * group + back.astype(group.dtype), axis=-1), axis=-1)
 
 
 def _largest_first(found: Coordinates) -> jax.Array:
     return jnp.take_along_axis(found.contributions, _order(found), axis=-1)
 
 
-def _rounding(found: Coordinates) -> jax.Array:
-    """How far rounding may move a sum of the contributions."""
-    eps = jnp.finfo(found.contributions.dtype).eps
-    return _ROUNDING * eps * jnp.sum(jnp.abs(found.contributions), axis=-1, keepdims=True)
+def _rounding(size: jax.Array) -> jax.Array:
+    """How far rounding may move a number of this size; or a sum, given the root of the sum of its parts' squares."""
+    return _ROUNDING * jnp.finfo(size.dtype).eps * size
 
 
 @jax.jit
 def _count(found: Coordinates, fraction: float | jax.Array) -> jax.Array:
-    sums = jnp.cumsum(_largest_first(found), axis=-1)
-    value = found.value[..., None]
-    sums = jnp.concatenate([jnp.zeros_like(value), sums], axis=-1)
-    reached = sums * jnp.sign(value) >= fraction * jnp.abs(value) - _rounding(found)
-    # Rounding can leave the whole sum a hair under the whole value: all coordinates always reach it.
+    ordered, value = _largest_first(found), found.value[..., None]
+    sums = jnp.concatenate([jnp.zeros_like(value), jnp.cumsum(ordered, axis=-1)], axis=-1)
+    length = jnp.linalg.norm(ordered, axis=-1, keepdims=True)
+    reached = sums * jnp.sign(value) >= fraction * jnp.abs(value) - _rounding(length)
+    # An edited pass may leave even the sum of all short of the value: all coordinates always reach it.
     whole = sums.shape[-1] - 1
     return jnp.where(reached.any(axis=-1), jnp.argmax(reached, axis=-1), whole)
 
@@ -132,8 +133,11 @@ def _count(found: Coordinates, fraction: float | jax.Array) -> jax.Array:
 @jax.jit
 def _settled_count(found: Coordinates, left_out: float | jax.Array) -> jax.Array:
     # Summed from the smallest up: the rest is exactly 0 after the last, and small rests keep their digits.
-    rest = jax.lax.cumsum(_largest_first(found), axis=found.contributions.ndim - 1, reverse=True)
-    outstanding = jnp.abs(rest) > left_out * jnp.abs(found.value)[..., None] + _rounding(found)
+    ordered, value = _largest_first(found), found.value[..., None]
+    axis = ordered.ndim - 1
+    rest = jax.lax.cumsum(ordered, axis=axis, reverse=True)
+    length = jnp.sqrt(jax.lax.cumsum(jnp.square(ordered), axis=axis, reverse=True))
+    outstanding = jnp.abs(rest) > left_out * jnp.abs(value) + _rounding(length + left_out * length[..., :1])
     after = jnp.arange(1, rest.shape[-1] + 1).reshape((1,) * (rest.ndim - 1) + (-1,))
     return jnp.max(jnp.where(outstanding, after, 0), axis=-1)
 
