@@ -1,4 +1,4 @@
-"""Each layer's whole writes removed, against brute force in float64; in float32 also a layer that is nearly the stream."""
+"""Each layer's whole writes removed, against brute force in float64; a layer that is nearly the stream, in float32."""
 
 import dataclasses
 
