@@ -34,7 +34,8 @@ def attribute(
     """Split a logit, or anything else that reads the stream, exactly over the writes before it.
 
     The landed contribution of a write is ``⟨w ⊙ γ/σ, W_U[t]⟩`` at the final norm; all of them sum to the logit. It
-    holds σ fixed, so for a bare logit look at it beside the direct effect, or attribute a difference instead.
+    holds σ fixed, so look at it beside the direct effect: the gap is ``(landed − value) (σ/σ′ − 1)``. A difference of
+    logits escapes it only while it is small (`frozen_sigma_agreement` measures it).
 
     Works under ``jit``, ``vmap`` (over prompts, over questions) and ``grad``; tokens given as text are resolved
     outside.
