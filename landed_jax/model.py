@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from landed_jax.analysis.reads._questions import Logit, Question, QuestionLike, as_question
+from landed_jax.analysis.reads._targets import Target
 from landed_jax.analysis.reduce._reductions import Reduction
 from landed_jax.analysis.streaming._attribute_streaming import (
     StreamedAttribution,
@@ -42,6 +43,7 @@ from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.parameters import Params, count_parameters
 from landed_jax.nn.tap import Edit, Observer, Plan, as_plan
 from landed_jax.numerics import compute_dtype
+from landed_jax.provenance import Provenance
 from landed_jax.tokens import Tokens, as_tokens, check_ids, columns
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
@@ -135,6 +137,7 @@ class Model:
         tokens: Prompts,
         reduction: Reduction,
         question: QuestionLike = None,
+        against: Target | None = None,
         *,
         effects: bool = False,
         at: int | Sequence[int] | jax.Array | None = None,
@@ -158,7 +161,7 @@ class Model:
         ((3,), (1, 8))
         """
         check_reduction(reduction)
-        asked = as_question(question)
+        asked = as_question(question, against)
         asked = asked.in_ids(self.vocabulary, self.config) if isinstance(asked, Logit) else asked
         tokens = self._as_tokens(tokens)
         at = None if at is None else columns(at, tokens.ids.shape[1])
@@ -178,7 +181,11 @@ class Model:
             passes=passes,
         )
         known = dataclasses.replace(found.known, vocabulary=self.vocabulary, model=self.source, notes=self.notes)
-        return dataclasses.replace(found, provenance=known)
+
+        def named(part: Any) -> Any:
+            return known if isinstance(part, Provenance) else part
+
+        return jax.tree.map(named, found, is_leaf=lambda part: isinstance(part, Provenance))
 
     def save(self, dst: str | os.PathLike[str]) -> None:
         """Write the model as a native folder.
