@@ -1,13 +1,14 @@
 # One virtual environment; a stamp says which extras it holds, so that the second run starts at once.
 PYTHON ?= python3
 NEWEST ?= python3.13
+SEED ?= 0
 VENV := .venv
 BIN := $(VENV)/bin
 CORE := $(VENV)/.core-installed
 TEST := $(VENV)/.test-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: demo test quick test-newest lint clean
+.PHONY: demo test quick fuzz test-newest lint clean
 
 demo: $(CORE)
 	$(BIN)/landed run "The Colosseum is in the city of"
@@ -18,6 +19,10 @@ test: lint
 # A minute: one configuration of a property in every package, and no other process.
 quick: $(TEST)
 	$(BIN)/python -m pytest -n 2 --quick tests
+
+# Five minutes of damaged model folders: `make fuzz SEED=7` for others.
+fuzz: $(TEST)
+	$(BIN)/python -m tests.fuzz --seconds 300 --seed $(SEED)
 
 # The newest Python and JAX, in an environment of their own, without torch: `make test-newest NEWEST=python3.12` for another.
 test-newest: .venv-newest/.installed

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 from benchmarks import memory, scaling, timing
 from benchmarks.contestants import CONTESTANTS
@@ -17,12 +17,13 @@ from benchmarks.results import Measured, Run, Section, as_json, read, write_whol
 from benchmarks.shapes import SIZES, shape
 from landed_jax.memory import keep_freed_memory
 
-HERE = Path(__file__).parent
+RECORDED = Path(__file__).resolve().with_name("RESULTS.md")
 
 
 def run(arguments: Sequence[str]) -> int:
     """Measure what the arguments ask for; 0, or 2 for arguments that cannot be."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     _use_all_cores()
     stacked = {"stacked": True, "subtrees": False}.get(options.layout)
     if options.peak:
@@ -31,8 +32,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     # As a process that attributes many prompts would do; the setting speeds up every contestant.
     kept = not (options.hand_back or options.memory) and keep_freed_memory()
-    out: Path = options.out
-    store: Path = options.json or out.with_suffix(".json")
+    out, store = _targets(options.out, options.json, options.record, parser.error)
     sections = read(store)
     command = shlex.join(["python", "-m", "benchmarks", *arguments])
     for name in [name for name in ("memory", "scaling") if getattr(options, name)] or ["timing"]:
@@ -47,6 +47,18 @@ def run(arguments: Sequence[str]) -> int:
             _draw(section, out.parent / "scaling.svg")
     print(f"Written: {out}, {store}", file=sys.stderr)
     return 0
+
+
+def _targets(out: Path | None, store: Path | None, record: bool, refuse: Callable[[str], Never]) -> tuple[Path, Path]:
+    """The page and its numbers: those of the repository only for a run that is to be recorded."""
+    page = out or (RECORDED if record else Path("benchmark_results.md"))
+    numbers = store or page.with_suffix(".json")
+    if not record and RECORDED.parent in (page.resolve().parent, numbers.resolve().parent):
+        refuse(f"{RECORDED.parent} holds the repository's own page: name another folder, or --record")
+    for file in (page, numbers):  # before the long work
+        if not file.parent.is_dir() or file.is_dir():
+            refuse(f"{file} cannot be written: it is a folder, or stands in none")
+    return page, numbers
 
 
 def _rows(name: str, options: argparse.Namespace, stacked: bool | None) -> Iterable[list[Measured]]:
@@ -98,7 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--add", action="store_true", help="keep the page's rows of other sizes and lengths, from other runs"
     )
-    parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md", help="the page; other passes' parts are kept")
+    parser.add_argument("--out", type=Path, help="the page; by default benchmark_results.md; other passes' parts stay")
+    parser.add_argument("--record", action="store_true", help=f"write the repository's own page, {RECORDED.name}")
     parser.add_argument("--json", type=Path, help="the numbers; by default beside the page")
     parser.add_argument("--peak", action="store_true", help=argparse.SUPPRESS)  # one process of --memory
     return parser

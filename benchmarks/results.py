@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
-import os
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from landed_jax.files.atomic_file import write_file
 
 
 @dataclass
@@ -136,6 +137,4 @@ def as_json(sections: Sections) -> str:
 def write_whole(texts: Iterable[tuple[Path, str]]) -> None:
     """Write each file atomically: a killed run leaves the old file or the new one."""
     for path, text in texts:
-        part = path.with_name(path.name + ".part")
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        write_file(path, text.encode())

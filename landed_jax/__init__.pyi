@@ -26,6 +26,7 @@ from .analysis.scale._amplification import amplification as amplification
 from .analysis.streaming._attribute_streaming import attribute_streaming as attribute_streaming
 from .analysis.writes._write import Write as Write
 from .errors import LandedError as LandedError
+from .errors import LandedWarning as LandedWarning
 from .forward_pass import forward as forward
 from .model import Model as Model
 from .model import convert as convert

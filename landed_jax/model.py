@@ -3,8 +3,7 @@
 import dataclasses
 import functools
 import os
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from landed_jax.analysis.reads._questions import Logit, Question, QuestionLike, as_question
+from landed_jax.analysis.reads._targets import Target
 from landed_jax.analysis.reduce._reductions import Reduction
 from landed_jax.analysis.streaming._attribute_streaming import (
     StreamedAttribution,
@@ -24,28 +24,31 @@ from landed_jax.analysis.streaming._attribute_streaming import (
 from landed_jax.checkpoints.bundle import BUNDLED
 from landed_jax.checkpoints.hf.dtypes import FLOATS
 from landed_jax.checkpoints.hf.files import check_inside
-from landed_jax.checkpoints.hf.gate import config_from_hf
 from landed_jax.checkpoints.hf.hub import resolve
-from landed_jax.checkpoints.hf.reader import Progress, read_params
-from landed_jax.checkpoints.hf.tokenizer import load_vocabulary
-from landed_jax.checkpoints.native import is_native, load_native, read_manifest, save_native
-from landed_jax.errors import LandedError
-from landed_jax.files.atomic_folder import check_destination, is_unfinished
+from landed_jax.checkpoints.hf.reader import Progress
+from landed_jax.checkpoints.hf.tokenizer import open_vocabulary
+from landed_jax.checkpoints.native import is_native, read_manifest, save_native
+from landed_jax.checkpoints.notes import Notes
+from landed_jax.checkpoints.opening import Reading, check_folder, open_folder, read_config_of
+from landed_jax.files.atomic_folder import check_destination
 from landed_jax.files.json_object import read_json_object
+from landed_jax.files.kinds import expanded
 from landed_jax.forward_pass import forward
 from landed_jax.memory.estimates import trace_bytes, weight_bytes
-from landed_jax.memory.host import device_memory
+from landed_jax.memory.host import cpu_device, default_platform, device_memory
 from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import WRITES, HookPoint
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.parameters import Params, count_parameters
 from landed_jax.nn.tap import Edit, Observer, Plan, as_plan
-from landed_jax.numerics import compute_dtype, is_concrete
-from landed_jax.prompts import PromptWarning, is_list, read_text, tokens_from_ids, too_long
+from landed_jax.numerics import compute_dtype
+from landed_jax.prompts import read_prompts, warn_of
+from landed_jax.provenance import Provenance
 from landed_jax.tokens import Tokens, columns
 from landed_jax.trace import Trace
-from landed_jax.trace_padding import shifted, without_padding
+from landed_jax.trace_padding import is_on_one_device, shifted, without_padding
 from landed_jax.vocabulary import Vocabulary
 
 Prompts = (
@@ -54,7 +57,6 @@ Prompts = (
 """One prompt or several: text, token ids, `Tokens`, or what a tokenizer of `transformers` returns."""
 
 
-_WARNINGS = 12  # of one call, in one message
 _LARGE = 1 << 27  # bytes: a smaller trace is cut out of a padded one, and is far from filling a memory
 
 
@@ -67,6 +69,8 @@ class Model:
         vocabulary: the tokenizer; None where the checkpoint has none.
         source: the argument of `load`.
         folder: the folder it was read from.
+        notes: how it was read where that is not simply what its files say; results record them.
+        no_vocabulary: why there is no tokenizer; "" where there is one.
 
     >>> from landed_jax.nn.parameters import init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
@@ -80,6 +84,8 @@ class Model:
     vocabulary: Vocabulary | None = None
     source: str = ""
     folder: Path | None = None
+    notes: tuple[str, ...] = ()
+    no_vocabulary: str = ""
 
     def __repr__(self) -> str:
         config = self.config
@@ -98,25 +104,10 @@ class Model:
         Warns:
             PromptWarning: for a prompt that is empty, has unknown words, or is longer than the model was made for.
         """
-        tokens, said = self._encoded(text)
-        _warn(said)
-        return tokens
-
-    def _encoded(self, text: str | Sequence[str]) -> tuple[Tokens, list[str]]:
-        """The prompts, and what to warn of."""
-        if self.vocabulary is None:
-            raise LandedError(
-                f"The model {self.source!r} came without a tokenizer: pass token ids, or put its tokenizer.json "
-                "beside the weights."
-            )
         texts = [text] if isinstance(text, str) else list(text)
-        read = [read_text(each, self.vocabulary, self.config) for each in texts]
-        said = [
-            sentence if len(read) == 1 else f"prompt {i}: {sentence}"
-            for i, prompt in enumerate(read)
-            for sentence in prompt.warnings
-        ]
-        return Tokens.from_lists([prompt.ids for prompt in read]), said
+        tokens, said = self._read(texts)
+        warn_of(said)
+        return tokens
 
     def trace(
         self,
@@ -154,11 +145,16 @@ class Model:
             PromptWarning: as `encode`; of ids, where they are more than the model was made for. Not of `Tokens`.
         """
         prompts, said = self._read(tokens)
-        _warn(said)
+        warn_of(said)
         at = None if at is None else columns(at, prompts.ids.shape[1])
         plan, dtype = as_plan(record, edits, observers), compute_dtype(dtype)
-        size = _recorded_bytes(prompts, at, self.config, plan, dtype)
-        if size > _LARGE and _on_one_device(self.params):
+        batch, length = prompts.ids.shape
+        positions = length if at is None else min(at.size, length)
+        kept = trace_bytes(
+            self.config, batch=batch, length=length, positions=positions, record=plan.record, dtype=dtype
+        )
+        size = sum(kept.values())
+        if size > _LARGE and is_on_one_device(self.params):
             least = size + weight_bytes(self.params)
             require_memory(least, device_memory(), f"This model and a trace of {prompts.ids.size:,} tokens")
         # Whoever gives tokens or an array has chosen the shape; edits and observers see the columns.
@@ -169,13 +165,14 @@ class Model:
         logits, trace = _jitted_forward(self.params, computed, recorded, config=self.config, plan=plan, dtype=dtype)
         trace = dataclasses.replace(trace, logits=logits)
         trace = without_padding(trace, prompts, at) if padding else trace
-        return trace.bind(self.params, self.vocabulary, self.source)
+        return trace.bind(self.params, self.vocabulary, self.source, self.notes)
 
     def attribute_streaming(
         self,
         tokens: Prompts,
         reduction: Reduction,
         question: QuestionLike = None,
+        against: Target | None = None,
         *,
         effects: bool = False,
         at: int | Sequence[int] | jax.Array | None = None,
@@ -199,10 +196,10 @@ class Model:
         ((3,), (1, 8))
         """
         check_reduction(reduction)
-        asked = as_question(question)
+        asked = as_question(question, against)
         asked = asked.in_ids(self.vocabulary, self.config) if isinstance(asked, Logit) else asked
         tokens, said = self._read(tokens)
-        _warn(said)
+        warn_of(said)
         at = None if at is None else columns(at, tokens.ids.shape[1])
         # Outside of jit, where the sharding of the weights is known.
         passes = number_of_passes(self.params, tokens, self.config, passes, at=at, effects=effects, dtype=dtype)
@@ -219,8 +216,12 @@ class Model:
             dtype=compute_dtype(dtype),
             passes=passes,
         )
-        known = dataclasses.replace(found.known, vocabulary=self.vocabulary, model=self.source)
-        return dataclasses.replace(found, provenance=known)
+        known = dataclasses.replace(found.known, vocabulary=self.vocabulary, model=self.source, notes=self.notes)
+
+        def named(part: Any) -> Any:
+            return known if isinstance(part, Provenance) else part
+
+        return jax.tree.map(named, found, is_leaf=lambda part: isinstance(part, Provenance))
 
     def save(self, dst: str | os.PathLike[str]) -> None:
         """Write the model as a native folder.
@@ -228,19 +229,13 @@ class Model:
         Raises:
             LandedError: if `dst` exists or cannot be written.
         """
-        save_native(Path(dst).expanduser(), self.config, self.params, self.folder)
+        save_native(expanded(dst), self.config, self.params, self.folder, self.notes)
 
     def _read(self, prompts: Any) -> tuple[Tokens, list[str]]:
-        """Prompts in any form as tokens, and what to warn of. `Tokens` are taken as they are."""
-        if isinstance(prompts, str) or (is_list(prompts) and prompts and all(isinstance(p, str) for p in prompts)):
-            return self._encoded(prompts)
-        tokens = tokens_from_ids(prompts, self.config.vocab_size)
-        if isinstance(prompts, Tokens) or not is_concrete(tokens.mask):
-            return tokens, []
-        return tokens, too_long(np.asarray(tokens.mask).sum(axis=-1).tolist(), self.config)
+        return read_prompts(prompts, self.vocabulary, self.config, self.no_vocabulary)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "plan", "dtype"))
+@functools.partial(by_layers, static=("config", "plan", "dtype"))
 def _jitted_forward(
     params: Params,
     tokens: Tokens,
@@ -254,7 +249,7 @@ def _jitted_forward(
     return forward(params, tokens, config, record=plan.record, at=at, edits=edits, observers=observers, dtype=dtype)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "reduction", "effects", "plan", "dtype", "passes"))
+@functools.partial(by_layers, static=("config", "reduction", "effects", "plan", "dtype", "passes"))
 def _jitted_streaming(
     params: Params,
     tokens: Tokens,
@@ -272,33 +267,19 @@ def _jitted_streaming(
     )
 
 
-def _recorded_bytes(tokens: Tokens, at: jax.Array | None, config: ModelConfig, plan: Plan, dtype: Any) -> int:
-    batch, length = tokens.ids.shape
-    positions = length if at is None else min(at.size, length)
-    kept = trace_bytes(config, batch=batch, length=length, positions=positions, record=plan.record, dtype=dtype)
-    return sum(kept.values())
-
-
-def _on_one_device(params: Params) -> bool:
-    leaf = jax.tree.leaves(params)[0]
-    return is_concrete(leaf) and (not isinstance(leaf, jax.Array) or len(leaf.devices()) == 1)
-
-
-def _warn(said: list[str]) -> None:
-    """Warn of prompts, at the line that called the model's method."""
-    more = [f"and {len(said) - _WARNINGS:,} more"] if len(said) > _WARNINGS else []
-    if said:
-        warnings.warn("; ".join(said[:_WARNINGS] + more), PromptWarning, stacklevel=3)
-
-
 def load(
     source: str | os.PathLike[str] = BUNDLED,
     *,
     mesh: Mesh | None = None,
     stacked: bool | None = None,
     progress: Progress | None = None,
+    ignore_fields: Collection[str] = (),
+    adapter: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Open a model.
+
+    Where a checkpoint is read otherwise than its files say, a `LandedWarning` says so, and ``model.notes`` and all
+    results record it.
 
     Args:
         source: a Hugging Face id, a folder in Hugging Face layout, or a native folder; by default the small model
@@ -307,40 +288,82 @@ def load(
         stacked: hold the layers under one leading axis (the time to compile then does not grow with depth), or one
             subtree a layer (faster to run on CPU); by default whichever suits the device.
         progress: ``progress(done, total)`` in bytes, called as a Hugging Face checkpoint is read.
+        ignore_fields: names of fields of config.json that the package does not know, to be read as if they were absent.
+        adapter: a LoRA adapter to merge into the weights as they are read: a folder or a Hugging Face id. "none" leaves
+            out one that lies beside the weights, which otherwise is refused.
 
     Raises:
-        LandedError: if it cannot be opened; the message lists every reason.
+        LandedError: if it cannot be opened; the message lists the reasons.
 
     >>> model = load()
     >>> trace = model.trace("The Colosseum is in the city of", at=-1)
     >>> model.vocabulary.text(trace.logits[0, -1].argmax())
     ' Rome'
     """
-    folder = resolve(source)
-    platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()
-    config, params = _open(folder, mesh, platform != "cpu" if stacked is None else stacked, progress)
-    return Model(config, params, load_vocabulary(folder), str(source), folder)
+    folder, notes = resolve(source), Notes()
+    platform = mesh.devices.flat[0].platform if mesh is not None else default_platform()
+    layout = platform != "cpu" if stacked is None else stacked
+    reading = Reading(ignore_fields, adapter)
+    config, params = open_folder(folder, reading, notes, mesh=mesh, stacked=layout, progress=progress)
+    vocabulary, no_vocabulary = open_vocabulary(folder, notes)
+    notes.give_warnings()
+    return Model(config, params, vocabulary, str(source), folder, tuple(notes.texts), no_vocabulary)
 
 
-def read_config(source: str | os.PathLike[str]) -> tuple[ModelConfig, str | None]:
+def read_config(
+    source: str | os.PathLike[str], *, ignore_fields: Collection[str] = ()
+) -> tuple[ModelConfig, str | None]:
     """A model's config, read without its weights, and the float type of the weights where its files state it.
 
     Raises:
         LandedError: if there is no such model, or its config is not supported.
     """
-    folder = resolve(source, config_only=True)
+    folder, notes = resolve(source, config_only=True), Notes()
     if is_native(folder):
         return read_manifest(folder)
+    config = read_config_of(folder, Reading(ignore_fields), notes)
+    notes.give_warnings()
     values = read_json_object(folder / "config.json")
     dtype = values.get("dtype") or values.get("torch_dtype")
-    return config_from_hf(values), dtype if isinstance(dtype, str) and dtype in map(str, FLOATS.values()) else None
+    return config, dtype if isinstance(dtype, str) and dtype in map(str, FLOATS.values()) else None
 
 
-def convert(src: str | os.PathLike[str], dst: str | os.PathLike[str], progress: Progress | None = None) -> None:
+def check(
+    source: str | os.PathLike[str],
+    *,
+    ignore_fields: Collection[str] = (),
+    adapter: str | os.PathLike[str] | None = None,
+) -> str:
+    """Read a model as `load` does, every value too, and keep nothing. Needs no device.
+
+    Returns:
+        Why the model has no tokenizer, so that it takes ids only; "" where it has one.
+
+    Raises:
+        LandedError: for what keeps it from being opened; `error.problems` of a `Refusal` has all reasons.
+    """
+    folder, notes = resolve(source), Notes()
+    check_folder(folder, Reading(ignore_fields, adapter), notes)
+    _, without_text = open_vocabulary(folder, notes)
+    notes.give_warnings()
+    return without_text
+
+
+def convert(
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    progress: Progress | None = None,
+    *,
+    ignore_fields: Collection[str] = (),
+    adapter: str | os.PathLike[str] | None = None,
+) -> None:
     """Write the model `src` as the native folder `dst`, atomically.
 
     Memory use is at most the parameters and about one layer. Under `jax.distributed` all processes call it, and the
     first writes.
+
+    Args:
+        progress, ignore_fields, adapter: as for `load`; the new folder records what was ignored and merged.
 
     Raises:
         LandedError: if `src` cannot be opened or contains links to files elsewhere, or `dst` exists, is being written
@@ -352,19 +375,12 @@ def convert(src: str | os.PathLike[str], dst: str | os.PathLike[str], progress: 
     ...     load(f"{folder}/native").config.n_layers
     4
     """
-    dst = Path(dst).expanduser()
+    dst = expanded(dst)
     check_destination(dst)
-    folder = resolve(src)
+    folder, notes = resolve(src), Notes()
     check_inside(folder)
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        config, params = _open(folder, None, False, progress)
-        save_native(dst, config, params, folder)
-
-
-def _open(folder: Path, mesh: Mesh | None, stacked: bool, progress: Progress | None) -> tuple[ModelConfig, Params]:
-    if is_unfinished(folder.absolute()):
-        raise LandedError(f"{folder} is what an interrupted conversion left: delete it and convert again.")
-    if is_native(folder):
-        return load_native(folder, mesh, stacked)
-    config = config_from_hf(read_json_object(folder / "config.json"))
-    return config, read_params(folder, config, mesh=mesh, stacked=stacked, progress=progress)
+    with jax.default_device(cpu_device()):
+        reading = Reading(ignore_fields, adapter)
+        config, params = open_folder(folder, reading, notes, mesh=None, stacked=False, progress=progress)
+        notes.give_warnings()
+        save_native(dst, config, params, folder, notes.texts)

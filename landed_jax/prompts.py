@@ -1,5 +1,6 @@
 """Prompts as users have them: text, ids in any form, a tokenizer's `BatchEncoding`; and what is worth a warning."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from landed_jax.numerics import is_concrete
 from landed_jax.tokens import Tokens, as_tokens, check_id, check_ids
 from landed_jax.vocabulary import Vocabulary, quoted
 
+_MOST = 12  # sentences in one warning
 LONGEST = 4 << 20
 """Characters of a prompt: about a million tokens, for which a tokenizer takes half a gigabyte and half a minute."""
 
@@ -77,6 +79,42 @@ def read_ids(ids: Sequence[int], vocabulary: Vocabulary, config: ModelConfig) ->
     for token in ids:
         check_id(token, config.vocab_size)
     return Prompt(vocabulary.decode(ids), list(map(int, ids)), tuple(too_long([len(ids)], config)))
+
+
+def read_prompts(
+    prompts: Any, vocabulary: Vocabulary | None, config: ModelConfig, no_vocabulary: str = ""
+) -> tuple[Tokens, list[str]]:
+    """Prompts in any form as tokens, and sentences to warn of. `Tokens` are taken as they are.
+
+    Args:
+        prompts: text, several texts, or what `tokens_from_ids` takes.
+        no_vocabulary: why there is no tokenizer.
+
+    Raises:
+        LandedError: for text without a tokenizer, and what `read_text` and `tokens_from_ids` refuse.
+    """
+    texts = [prompts] if isinstance(prompts, str) else prompts
+    if is_list(texts) and texts and all(isinstance(text, str) for text in texts):
+        if vocabulary is None:
+            raise LandedError(f"{no_vocabulary or 'This model has no tokenizer.'} Pass token ids in place of text.")
+        read = [read_text(text, vocabulary, config) for text in texts]
+        said = [
+            sentence if len(read) == 1 else f"prompt {i}: {sentence}"
+            for i, prompt in enumerate(read)
+            for sentence in prompt.warnings
+        ]
+        return Tokens.from_lists([prompt.ids for prompt in read]), said
+    tokens = tokens_from_ids(prompts, config.vocab_size)
+    if isinstance(prompts, Tokens) or not is_concrete(tokens.mask):
+        return tokens, []
+    return tokens, too_long(np.asarray(tokens.mask).sum(axis=-1).tolist(), config)
+
+
+def warn_of(said: Sequence[str]) -> None:
+    """One warning of all sentences, at the line where a user called the method that calls this."""
+    more = [f"and {len(said) - _MOST:,} more"] if len(said) > _MOST else []
+    if said:
+        warnings.warn("; ".join([*said[:_MOST], *more]), PromptWarning, stacklevel=3)
 
 
 def too_long(lengths: Sequence[int], config: ModelConfig) -> list[str]:

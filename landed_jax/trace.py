@@ -67,14 +67,19 @@ class Trace(ShapeRepr):
         """The tokenizer's view of ids; targets given as text need it."""
         return self.provenance.vocabulary
 
-    def bind(self, params: Params, vocabulary: Vocabulary | None = None, model: str = "") -> "Trace":
+    def bind(
+        self, params: Params, vocabulary: Vocabulary | None = None, model: str = "", notes: tuple[str, ...] = ()
+    ) -> "Trace":
         """The same trace with the weights that made it (held, not copied), ready for analysis.
 
         Args:
             model: what the results are to call the model.
+            notes: what they are to say of how its weights were read.
         """
         old = self.provenance
-        known = dataclasses.replace(old, vocabulary=vocabulary or old.vocabulary, model=model or old.model)
+        known = dataclasses.replace(
+            old, vocabulary=vocabulary or old.vocabulary, model=model or old.model, notes=notes or old.notes
+        )
         return dataclasses.replace(self, params=params, provenance=known)
 
     def weights(self) -> Params:
@@ -176,5 +181,5 @@ def bare(trace: Trace) -> Trace:
     Programs are kept by all their arguments: another tokenizer, another model of the same shape, or what observers kept
     is no reason to compile again.
     """
-    known = dataclasses.replace(trace.provenance, vocabulary=None, model="")
+    known = dataclasses.replace(trace.provenance, vocabulary=None, model="", notes=())
     return dataclasses.replace(trace, provenance=known, logits=None, observed={}, bucketed=False)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from landed_jax.nn.hook_points import HookPoint, axes_of
+from landed_jax.nn.parameters import Params
 from landed_jax.numerics import is_concrete
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
@@ -56,6 +57,12 @@ def with_padding(trace: Trace) -> tuple[Trace, int, frozenset[str]]:
 def is_known(trace: Trace) -> bool:
     """Whether a trace's numbers are known now: inside a transformation its shapes are those of the user's program."""
     return all(map(is_concrete, jax.tree.leaves((trace.provenance, trace.sown, trace.logits))))
+
+
+def is_on_one_device(params: Params) -> bool:
+    """Whether all weights are known to be on one device: only then are a trace's bytes those of that device."""
+    leaf = jax.tree.leaves(params)[0]
+    return is_concrete(leaf) and (not isinstance(leaf, jax.Array) or len(leaf.devices()) == 1)
 
 
 _LOGITS = "logits"

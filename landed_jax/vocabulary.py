@@ -2,19 +2,26 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from landed_jax.errors import LandedError, cut, first_line
+from landed_jax.tokenizer_errors import raises_landed_errors
 
 _PIECES = 12  # of a text that is not one token, in a message
 _ANCHOR = "a"  # a word before the text, which is then tokenised as a continuation and not as the start of a prompt
 
 
+@raises_landed_errors
 class Vocabulary:
-    """The part of a `transformers` tokenizer that the analyses need. Compared by identity: a static argument."""
+    """The part of a `transformers` tokenizer that the analyses need. Compared by identity: a static argument.
 
-    def __init__(self, tokenizer: Any) -> None:
+    Every method raises `LandedError` where the tokenizer fails, by whatever exception.
+    """
+
+    def __init__(self, tokenizer: Any, folder: Path | None = None) -> None:
         self.tokenizer = tokenizer
+        self.name = "The tokenizer" if folder is None else f"The tokenizer in {folder}"
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Ids of a prompt, with the special tokens that the tokenizer adds in `transformers` (in most models a BOS).
@@ -64,7 +71,8 @@ class Vocabulary:
     def unknown(self, text: str) -> list[str]:
         """The parts of a text that have no token, in their order. A token for such that the text names is none."""
         token = self.tokenizer.unk_token_id
-        if token is None or not self.tokenizer.is_fast:
+        # mistral-common's class has no `is_fast`, and no offsets either.
+        if token is None or not getattr(self.tokenizer, "is_fast", False):
             return []
         found = self.tokenizer(text, return_offsets_mapping=True, verbose=False)
         places = zip(found["input_ids"], found["offset_mapping"], strict=True)

@@ -13,7 +13,7 @@ LAYERS = (
     "errors printable processes shapes files",
     "numerics",
     "nn",
-    "tokens vocabulary",
+    "tokenizer_errors tokens vocabulary",
     "prompts",
     "provenance",
     "results.axes",

@@ -89,7 +89,7 @@ def analysis(
             padded, padding, axes = with_padding(trace)
             rest = {name: value for name, value in kwargs.items() if name != "trace"}
             found: Any = precise(padded, *args[1:], **rest)  # pyright: ignore[reportCallIssue]
-            return dataclasses.replace(by_shape(without_padding, found, padding, axes), provenance=trace.provenance)
+            return with_provenance(by_shape(without_padding, found, padding, axes), trace.provenance)
 
         _FOUND[function.__name__] = Analysis(wrapped, record, example, final_only, bucketed)
         return wrapped

@@ -7,8 +7,10 @@ config.json, …    the original config and the tokenizer's files, unchanged
 
 import errno
 import json
+import math
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,14 @@ import numpy as np
 from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
 from landed_jax.checkpoints.hf.dtypes import FLOATS, require_64_bit
-from landed_jax.checkpoints.hf.fields import shown
 from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
+from landed_jax.checkpoints.hf.tokenizer_sizes import LARGEST_TOKENIZER_FILE
 from landed_jax.checkpoints.orbax import StorageError, attempt, quiet
-from landed_jax.errors import LandedError
-from landed_jax.files.checksums import folder_checksums, sealed, unsealed
+from landed_jax.errors import LandedError, first_line, shown
+from landed_jax.files.checksums import crc32, files_of, folder_checksums, sealed, unsealed
 from landed_jax.files.inside import copy_inside, keep_private
 from landed_jax.files.json_object import read_json_object
+from landed_jax.files.kinds import is_ordinary
 from landed_jax.memory.host import default_device, device_memory
 from landed_jax.memory.shortage import human_bytes, require_memory
 from landed_jax.nn.config import ModelConfig
@@ -36,15 +39,23 @@ from landed_jax.processes import new_folder_of_all
 FORMAT = 3
 MANIFEST = "landed.json"
 _PARAMS = "params"
+_FLOATS = {str(dtype): dtype for dtype in FLOATS.values()}
 _IN_FLIGHT = 32 << 20  # bytes read or written concurrently, unless one leaf is larger
+_OVERHEAD = 64 << 20  # bytes of Orbax's own files, and more
 
 
 def is_native(folder: Path) -> bool:
-    """Whether `folder` was written by `save_native`."""
-    return (folder / MANIFEST).is_file()
+    """Whether `folder` has a manifest, as `save_native` writes it: a pipe in its place is refused when it is read."""
+    return os.path.lexists(folder / MANIFEST)
 
 
-def save_native(dst: Path, config: ModelConfig, params: Params, tokenizer_folder: Path | None = None) -> None:
+def save_native(
+    dst: Path,
+    config: ModelConfig,
+    params: Params,
+    tokenizer_folder: Path | None = None,
+    notes: Sequence[str] = (),
+) -> None:
     """Write a native checkpoint, atomically.
 
     Under `jax.distributed` all processes call it. Leaves that are sharded over processes are written by all of them,
@@ -53,6 +64,7 @@ def save_native(dst: Path, config: ModelConfig, params: Params, tokenizer_folder
     Args:
         params: in either layout; stored with one subtree a layer, in their own float types.
         tokenizer_folder: where the original config.json and tokenizer files are copied from.
+        notes: how the weights were read, for the results of the new folder.
 
     Raises:
         LandedError: if `dst` exists, is being written by another process or thread, or cannot be written.
@@ -65,6 +77,7 @@ def save_native(dst: Path, config: ModelConfig, params: Params, tokenizer_folder
                 for name in ("config.json", *TOKENIZER_FILES):
                     copy_inside(tokenizer_folder, name, folder)
             manifest = {"format": FORMAT, "config": config.to_dict(), "dtypes": _dtypes(config, params)}
+            manifest["notes"] = list(notes)
             manifest["files"] = folder_checksums(folder)
             (folder / MANIFEST).write_text(json.dumps(sealed(manifest), indent=1), encoding="utf-8")
             if tokenizer_folder is not None:
@@ -89,13 +102,17 @@ def load_native(folder: Path, mesh: Mesh | None = None, stacked: bool = False) -
         (path, jax.ShapeDtypeStruct(leaf.shape(config), dtypes[path], sharding=shardings(leaf)))
         for path, leaf in leaf_places(config)
     )
+    stored = _stored_bytes(config, dtypes)
     if mesh is None:
-        stored = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract))
         require_memory(stored, device_memory(default_device()), f"The weights in {folder}")
-    _check_files(folder, files)
+    _check_files(folder, files, stored)
     _check_arrays(folder / _PARAMS, abstract)
     params = _read_arrays(folder / _PARAMS, abstract)
     return config, _stack_in_place(params) if stacked else params
+
+
+def _stored_bytes(config: ModelConfig, dtypes: dict[ParamPath, np.dtype]) -> int:
+    return sum(math.prod(leaf.shape(config)) * dtypes[path].itemsize for path, leaf in leaf_places(config))
 
 
 def read_manifest(folder: Path) -> tuple[ModelConfig, str | None]:
@@ -107,6 +124,29 @@ def read_manifest(folder: Path) -> tuple[ModelConfig, str | None]:
     config, dtypes, _ = _manifest(folder)
     kinds = {str(dtype) for dtype in dtypes.values()}
     return config, kinds.pop() if len(kinds) == 1 else None
+
+
+def read_notes(folder: Path) -> list[str]:
+    """How the weights of a native checkpoint were read when it was written.
+
+    Raises:
+        LandedError: as `load_native` does.
+    """
+    _manifest(folder)
+    notes = read_json_object(folder / MANIFEST).get("notes", [])
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise LandedError(f"{folder / MANIFEST} is damaged: convert again. (Its notes are not sentences.)")
+    return notes
+
+
+def check_native(folder: Path) -> None:
+    """Compare all files with their checksums.
+
+    Raises:
+        LandedError: as `load_native` does.
+    """
+    config, dtypes, files = _manifest(folder)
+    _check_files(folder, files, _stored_bytes(config, dtypes))
 
 
 def _manifest(folder: Path) -> tuple[ModelConfig, dict[ParamPath, np.dtype], Any]:
@@ -121,11 +161,10 @@ def _manifest(folder: Path) -> tuple[ModelConfig, dict[ParamPath, np.dtype], Any
         raise LandedError(f"{folder / MANIFEST} is damaged: convert again. (Its checksum is another.)")
     try:
         config = ModelConfig.from_dict(manifest["config"])
-        dtypes = {path: np.dtype(jnp.dtype(manifest["dtypes"]["/".join(path)])) for path, _ in leaf_places(config)}
+        named = {path: manifest["dtypes"]["/".join(path)] for path, _ in leaf_places(config)}
+        dtypes = {path: _FLOATS[name] for path, name in named.items()}
     except (KeyError, TypeError, LandedError) as error:
-        raise LandedError(f"{folder / MANIFEST} is damaged: convert again. ({error})") from error
-    if not set(dtypes.values()) <= set(FLOATS.values()):
-        raise LandedError(f"{folder / MANIFEST} names types that weights cannot have: convert again.")
+        raise LandedError(f"{folder / MANIFEST} is damaged: convert again. ({first_line(error)})") from error
     return config, dtypes, manifest.get("files")
 
 
@@ -161,19 +200,32 @@ def _dtypes(config: ModelConfig, params: Params) -> dict[str, str]:
     return dtypes
 
 
-def _check_files(folder: Path, expected: Any) -> None:
-    """Compare checksums before any array is read: Orbax loads an array with changed bits without an error."""
-    found = folder_checksums(folder, besides=MANIFEST)
+def _check_files(folder: Path, expected: Any, weights: int) -> None:
+    """Compare checksums before any array is read: Orbax loads an array with changed bits without an error.
+
+    Kinds and sizes come first, as a pipe would never end, and a damaged file system may show files of any size.
+    """
     if not isinstance(expected, dict) or not expected:
         raise LandedError(f"{folder / MANIFEST} lists no files: convert again.")
+    found = [name for name in files_of(folder) if name in expected or _belongs(name)]
+    for name in sorted(set(expected) - set(found)):
+        raise LandedError(f"{folder} is damaged, convert again: {name} is missing.")
     for name in found:
-        if name not in expected and (name.startswith(f"{_PARAMS}/") or name in ("config.json", *TOKENIZER_FILES)):
+        if name not in expected:
             raise LandedError(f"{folder} is damaged, convert again: {name} was not written with it.")
-    for name, crc in expected.items():
-        if name not in found:
-            raise LandedError(f"{folder} is damaged, convert again: {name} is missing.")
-        if found[name] != crc:
+        is_ordinary(folder / name, None if name.startswith(f"{_PARAMS}/") else LARGEST_TOKENIZER_FILE)
+    held = sum(os.path.getsize(folder / name) for name in found if name.startswith(f"{_PARAMS}/"))
+    if held > 2 * weights + _OVERHEAD:
+        sizes = f"{human_bytes(held)} for weights of {human_bytes(weights)}"
+        raise LandedError(f"{folder} is damaged, convert again: {_PARAMS} has {sizes}.")
+    for name in found:
+        if crc32(folder / name) != expected[name]:
             raise LandedError(f"{folder} is damaged, convert again: {name} is not what was written.")
+
+
+def _belongs(name: str) -> bool:
+    """Whether a file of a native folder would be read."""
+    return name.startswith(f"{_PARAMS}/") or name in ("config.json", *TOKENIZER_FILES)
 
 
 def _check_arrays(folder: Path, abstract: Params) -> None:

@@ -11,17 +11,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from landed_jax.errors import first_line
 from landed_jax.memory.shortage import is_out_of_memory
 
 R = TypeVar("R")
 
+# The folder that Orbax writes into, and what is in every message of TensorStore.
+_OF_ORBAX = ("orbax-checkpoint-tmp", "tensorstore_spec")
 _OF_THE_SYSTEM = re.compile(r"os_error_code='(\d+)'")
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an exception's message, cut to 300 characters."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
 
 
 def reason(error: Exception) -> str:
@@ -56,9 +53,9 @@ def attempt(work: Callable[[], R]) -> R:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """False for asyncio's messages about the remaining writes of a failed save, logged when they are collected."""
+    """False for asyncio's messages about what remains of a failed read or write, logged when it is collected."""
     message = record.getMessage()
-    return "never retrieved" not in message or "orbax-checkpoint-tmp" not in message
+    return "never retrieved" not in message or not any(word in message for word in _OF_ORBAX)
 
 
 @contextlib.contextmanager

@@ -9,12 +9,16 @@ import click
 from landed_jax.cli.cache import use_cache
 from landed_jax.cli.convert import convert
 from landed_jax.cli.info import info
+from landed_jax.cli.reading import warnings_as_lines
 from landed_jax.cli.run import run
+from landed_jax.cli.streams import forgiving_stderr, give_up_stdout
 from landed_jax.cli.testbed import testbed
 from landed_jax.cli.verify import verify
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, cut
 from landed_jax.memory.shortage import is_out_of_memory, out_of_memory
 from landed_jax.printable import printable
+
+_LONGEST = 6000  # characters of a message: click quotes an option's value whole
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,8 +43,14 @@ def status_of(arguments: list[str] | None) -> int:
     """Run the command line and give its exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot encode σ shows a replacement
+    with forgiving_stderr():
+        return _run(arguments)
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
-        result = commands.main(arguments, prog_name="landed", standalone_mode=False)
+        with warnings_as_lines():
+            result = commands.main(arguments, prog_name="landed", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
         return result if isinstance(result, int) else 0
@@ -51,12 +61,11 @@ def status_of(arguments: list[str] | None) -> int:
         return _complain(error.format_message())
     except LandedError as error:
         return _complain(str(error))
-    except BrokenPipeError:
-        # The reader of the output has closed the pipe (`| head`). Python would flush into it again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except (BrokenPipeError, SystemExit):  # click and Rich exit where the reader has closed the pipe (`| head`)
+        give_up_stdout()
         return 0
     except OSError as error:
-        return _complain(str(error))
+        return _complain(f"{error.filename or 'Standard output'} cannot be used: {error.strerror or error}.")
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -67,5 +76,5 @@ def status_of(arguments: list[str] | None) -> int:
 
 
 def _complain(message: str) -> int:
-    click.echo(f"landed: {printable(message)}", err=True)
+    click.echo(f"landed: {cut(printable(message), _LONGEST)}", err=True)
     return 2

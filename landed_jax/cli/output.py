@@ -9,6 +9,7 @@ import click
 
 from landed_jax.errors import LandedError
 from landed_jax.files.atomic_file import write_file
+from landed_jax.files.kinds import is_folder
 
 
 def check_json_target(target: str | None) -> None:
@@ -20,9 +21,9 @@ def check_json_target(target: str | None) -> None:
     if target in (None, "-"):
         return
     path = Path(target)
-    if path.is_dir():
+    if is_folder(path):
         raise LandedError(f"--json {target} is a folder: name a file in it, or - for standard output.")
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         raise LandedError(f"--json {target}: the folder {path.parent} does not exist.")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise LandedError(f"--json {target}: it cannot be written there.")

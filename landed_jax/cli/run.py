@@ -9,6 +9,7 @@ from landed_jax.checkpoints.bundle import BUNDLED
 from landed_jax.cli.output import check_json_target, json_text, write_text
 from landed_jax.cli.progress import progress_bar
 from landed_jax.cli.prompts import Asked, several, single
+from landed_jax.cli.reading import adapter_option, ignore_field_option
 from landed_jax.errors import LandedError
 from landed_jax.printable import printable
 from landed_jax.report.sections import sections
@@ -48,6 +49,8 @@ def _section_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--position", metavar="N", type=int, default=-1, help="The position to read. Default: the last.")
 @click.option("--top", metavar="K", type=click.IntRange(min=0), default=20, show_default=True, help="How many writes.")
 @_section_options
+@adapter_option
+@ignore_field_option
 @click.option("--out", metavar="FILE", help="Write the labelled results (xarray) to a NetCDF file, FILE.nc.")
 @click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
 def run(
@@ -61,6 +64,8 @@ def run(
     against: str | None,
     position: int,
     top: int,
+    adapter: str | None,
+    ignore_fields: tuple[str, ...],
     out: str | None,
     json_target: str | None,
     **chosen: bool,
@@ -103,7 +108,7 @@ def run(
     from landed_jax.report.section_report import section_report
 
     with progress_bar("Reading weights") as report:
-        opened = load(model, progress=report)
+        opened = load(model, progress=report, adapter=adapter, ignore_fields=ignore_fields)
     wanted = [section for section in sections() if chosen[section.name]]
 
     def question(asked: Asked) -> RunQuestion:

@@ -8,6 +8,8 @@ from landed_jax.checkpoints.bundle import BUNDLED
 from landed_jax.cli.output import check_json_target, write_json
 from landed_jax.printable import printable
 
+_MOST = 1_000_000  # draws
+
 EXAMPLES = """\b
 Examples:
   landed testbed score
@@ -25,7 +27,9 @@ def testbed() -> None:
 @click.option(
     "--model", metavar="M", default=BUNDLED, help="A model trained by `landed testbed train`. Default: the bundled one."
 )
-@click.option("--count", metavar="N", type=click.IntRange(min=1), default=200, show_default=True, help="Draws a row.")
+@click.option(
+    "--count", metavar="N", type=click.IntRange(1, _MOST), default=200, show_default=True, help="Draws a row."
+)
 @click.option("--learnt", is_flag=True, help="Combinations that occur in training instead of held-out ones.")
 @click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
 def score(model: str, count: int, learnt: bool, json_target: str | None) -> None:
@@ -47,7 +51,7 @@ def score(model: str, count: int, learnt: bool, json_target: str | None) -> None
 
 @testbed.command()
 @click.argument("task", required=False)
-@click.option("--count", metavar="N", type=click.IntRange(min=1), default=2, show_default=True, help="Pairs a row.")
+@click.option("--count", metavar="N", type=click.IntRange(1, _MOST), default=2, show_default=True, help="Pairs a row.")
 @click.option("--learnt", is_flag=True, help="Combinations that occur in training instead of held-out ones.")
 def show(task: str | None, count: int, learnt: bool) -> None:
     """Print prompts of TASK, or of all, with answer, foil and matched corrupted prompt."""
@@ -76,9 +80,11 @@ def train(dst: str, steps: int | None, seed: int) -> None:
     import dataclasses
 
     from landed_jax.cli.progress import training_bar
+    from landed_jax.memory.host import default_platform
     from landed_jax.testbed.training import Recipe
     from landed_jax.testbed.training import train as train_model
 
+    default_platform()  # said before anything is made
     recipe = Recipe(seed=seed) if steps is None else dataclasses.replace(Recipe(seed=seed), steps=steps)
     with training_bar(recipe.steps) as watch:
         train_model(Path(dst), recipe, watch=watch)

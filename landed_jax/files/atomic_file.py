@@ -2,12 +2,16 @@
 
 import contextlib
 import os
+import re
 import secrets
 import stat
 from pathlib import Path
 
 from landed_jax.errors import LandedError
+from landed_jax.files.kinds import status_of
 from landed_jax.files.unfinished import publishing, unfinished
+
+_UNFINISHED = re.compile(r"\.landed-[0-9a-f]{16}\.unfinished")
 
 
 def write_file(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
@@ -25,11 +29,9 @@ def write_file(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     ...     Path(folder, "a").read_bytes(), os.listdir(folder)
     (b'whole', ['a'])
     """
+    before = status_of(Path(path))
     target = Path(path).resolve()
     try:
-        before = None
-        with contextlib.suppress(FileNotFoundError):
-            before = target.stat()
         if before is not None and not stat.S_ISREG(before.st_mode):  # a pipe or a device cannot be replaced
             target.write_bytes(data)
             return
@@ -39,12 +41,11 @@ def write_file(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
 
 
 def _replace(target: Path, data: bytes | memoryview, mode: int | None) -> None:
-    temporary = target.with_name(f".landed-{secrets.token_hex(8)}.unfinished")
-    with unfinished(temporary):
-        # The kernel applies the umask. A mode that is kept is set before the file has any content.
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode & 0o600)
+    remove_abandoned(target.parent)
+    with contextlib.ExitStack() as stack:
+        temporary, handle = _create(target.parent, 0o666 if mode is None else mode & 0o600, stack)
         with os.fdopen(handle, "wb") as file:
-            if mode is not None:
+            if mode is not None:  # set before the file has any content
                 os.chmod(temporary, mode)
             file.write(data)
             file.flush()
@@ -52,6 +53,52 @@ def _replace(target: Path, data: bytes | memoryview, mode: int | None) -> None:
         with publishing:
             os.replace(temporary, target)
     sync_folder(target.parent)
+
+
+def _create(folder: Path, mode: int, stack: contextlib.ExitStack) -> tuple[Path, int]:
+    """A new unfinished file, open for writing; until the end of `stack` it is locked, and is then removed."""
+    while True:
+        path = stack.enter_context(unfinished(folder / f".landed-{secrets.token_hex(8)}.unfinished"))
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)  # the kernel applies the umask
+        if _lock(handle, wait=True):  # until the last descriptor is closed
+            stack.callback(os.close, os.dup(handle))
+        if path.exists():  # before it was locked, another process may have taken it for abandoned
+            return path, handle
+        os.close(handle)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the unfinished files that killed processes left in a folder.
+
+    A living writer holds a lock on its file, which the system releases when the process ends, by whatever cause. Where
+    files cannot be locked (Windows, some network disks), nothing is removed.
+    """
+    with contextlib.suppress(OSError):  # a folder that may be written but not listed
+        for name in filter(_UNFINISHED.fullmatch, os.listdir(folder)):
+            _remove_if_abandoned(folder / name)
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    with contextlib.suppress(OSError):  # a file of another user, or one that has just gone
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        try:
+            if _lock(handle, wait=False) and stat.S_ISREG(os.fstat(handle).st_mode):
+                os.unlink(path)
+        finally:
+            os.close(handle)
+
+
+def _lock(handle: int, *, wait: bool) -> bool:
+    """Lock an open file; False where it is locked already, or cannot be."""
+    try:
+        import fcntl
+    except ImportError:  # on Windows
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
 
 
 def sync_folder(folder: Path) -> None:

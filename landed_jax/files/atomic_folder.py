@@ -13,18 +13,23 @@ from filelock import FileLock, Timeout
 
 from landed_jax.errors import LandedError
 from landed_jax.files.atomic_file import sync_folder
+from landed_jax.files.kinds import status_of
 from landed_jax.files.unfinished import publishing, remove, unfinished
 
 _UNFINISHED = re.compile(r"\..+\.unfinished-[0-9a-f]+", re.DOTALL)
 
 
 def check_destination(dst: Path) -> None:
-    """Refuse an existing destination, before any work is done.
+    """Refuse an existing destination, and a name that no folder can have, before any work is done.
 
     Raises:
-        LandedError: if `dst` exists.
+        LandedError: if `dst` exists, its name is too long or not UTF-8, which the libraries that write weights need.
     """
-    if os.path.lexists(dst):
+    try:
+        str(dst).encode()
+    except UnicodeEncodeError:
+        raise LandedError(f"The path {dst} is not UTF-8, which the libraries that write models need.") from None
+    if status_of(dst) is not None or os.path.lexists(dst):
         raise LandedError(f"{dst} is already there, and nothing is overwritten: name a new folder or move it away.")
 
 
@@ -44,6 +49,7 @@ def claimed(dst: Path) -> Iterator[None]:
     """
     dst = Path(dst).absolute()
     check_destination(dst)
+    status_of(dst.parent)
     lock = _beside(dst, "lock")
     with _parents(dst):
         if lock.is_symlink() or (lock.exists() and lock.stat().st_size):
@@ -116,8 +122,8 @@ def _parents(dst: Path) -> Iterator[None]:
             raise LandedError(f"{dst} cannot be written: {error.strerror or error}.") from error
         yield
     finally:
-        with contextlib.suppress(OSError):  # another process may have written to the folder
-            for parent in missing:
+        for parent in missing:
+            with contextlib.suppress(OSError):  # another process may have written to the folder
                 parent.rmdir()
 
 

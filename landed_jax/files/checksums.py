@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +11,19 @@ from typing import Any
 _SEAL = "checksum"
 
 
-def folder_checksums(folder: Path, besides: str = "") -> dict[str, str]:
-    """CRC-32 of every file of a folder, by its path in the folder, except for the file `besides`."""
-    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    named = ((path.relative_to(folder).as_posix(), path) for path in paths)
-    return {name: _crc32(path) for name, path in named if name != besides}
+def folder_checksums(folder: Path) -> dict[str, str]:
+    """CRC-32 of every file of a folder, by its path in the folder."""
+    return {name: crc32(folder / name) for name in files_of(folder)}
 
 
-def _crc32(path: Path) -> str:
+def files_of(folder: Path) -> list[str]:
+    """The paths in the folder of all that is no folder: files, links, pipes and devices."""
+    inside = ((Path(place), names) for place, _, names in os.walk(folder))
+    return sorted((place / name).relative_to(folder).as_posix() for place, names in inside for name in names)
+
+
+def crc32(path: Path) -> str:
+    """CRC-32 of a file."""
     crc = 0
     with path.open("rb") as file:
         while block := file.read(1 << 22):

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from landed_jax.errors import LandedError
+from landed_jax.files.kinds import is_ordinary
 
 _HUB_REPOSITORY = re.compile(r"(models|datasets|spaces)--.+")
 
@@ -19,16 +20,9 @@ def file_inside(folder: Path, name: str) -> Path | None:
         LandedError: if it is not an ordinary file, or is a link to another place.
     """
     path = folder / name
-    try:
-        real, root = path.resolve(strict=True), folder.resolve(strict=True)
-    except FileNotFoundError:
-        if path.is_symlink():
-            raise LandedError(f"{path} is a link to nothing.") from None
+    if not is_ordinary(path):
         return None
-    except (OSError, RuntimeError) as error:  # a loop of links
-        raise LandedError(f"{path} cannot be read: {error}.") from error
-    if not real.is_file():
-        raise LandedError(f"{path} is not an ordinary file.")
+    real, root = path.resolve(strict=True), folder.resolve(strict=True)
     if not real.is_relative_to(root) and real.parent not in (p / "blobs" for p in root.parents if _is_repository(p)):
         raise LandedError(f"{path} is a link out of its folder, to {real}: put the file itself there.")
     return real

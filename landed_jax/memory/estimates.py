@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import jax
 
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, shown
 from landed_jax.memory.host import device_memory
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import WRITES, HookPoint, as_sites, axes_of
@@ -30,15 +30,15 @@ def trace_bytes(
         positions: how many of them are recorded; by default all.
 
     Raises:
-        LandedError: for sizes below 1, or more positions than tokens.
+        LandedError: for sizes below 1 or of more than 31 bits, or more positions than tokens.
 
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> trace_bytes(config, length=3, dtype="float32")["neuron"]
     288
     """
     for name, size in (("batch", batch), ("length", length), ("positions", positions)):
-        if size is not None and size < 1:
-            raise LandedError(f"{name}={size} is no number of them: give at least 1.")
+        if size is not None and not 1 <= size < 2**31:
+            raise LandedError(f"{name}={shown(size)} is no number of them: give at least 1, and less than 2**31.")
     if positions is not None and positions > length:
         raise LandedError(f"There are {length} positions to look at, not {positions}.")
     size = compute_dtype(dtype).itemsize
@@ -87,17 +87,18 @@ def attribution_bytes(
     return {1: factors + (4 if effects else 1) * one_layer, 2: (6 if effects else 4) * one_layer}
 
 
-def choose_passes(needed: Mapping[int, int], weights: int = 0) -> Literal[1, 2]:
+def choose_passes(needed: Mapping[int, int], weights: int = 0, memory: int | None = None) -> Literal[1, 2]:
     """One pass if its memory fits into a quarter of what the weights leave of the device's memory, otherwise two.
 
     Args:
         needed: `attribution_bytes`, by the number of passes.
         weights: `weight_bytes` of the parameters.
+        memory: bytes of the device; by default asked of the first one.
 
     >>> choose_passes({1: 4096, 2: 1024}), choose_passes({1: 2**60, 2: 1024}), choose_passes({1: 1, 2: 1}, 2**60)
     (1, 2, 2)
     """
-    return 1 if needed[1] <= (device_memory() - weights) // 4 else 2
+    return 1 if needed[1] <= ((device_memory() if memory is None else memory) - weights) // 4 else 2
 
 
 def weight_bytes(params: Params) -> int:

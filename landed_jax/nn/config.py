@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from landed_jax.errors import LandedError, listed
+from landed_jax.errors import LandedError, first_line, listed, shown
 
 Family = Literal["llama", "mistral"]
 RopeKind = Literal["default", "linear", "dynamic", "llama3", "yarn"]
@@ -12,6 +12,19 @@ Activation = Literal["silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2"]
 
 LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 _SMALLEST_FLOAT32 = 2.0**-149
+# Larger sizes come from damaged or hostile files, and nothing may be made or looped over in such a size. Each is at
+# least 16 times the largest of any published model.
+_LARGEST = {
+    "vocab_size": 2**24,
+    "d_model": 2**19,
+    "n_layers": 2**12,
+    "n_heads": 2**13,
+    "n_kv_heads": 2**13,
+    "head_dim": 2**14,
+    "d_ff": 2**21,
+    "max_positions": 2**31 - 1,  # positions are 32-bit
+}
+_MOST_PARAMETERS = 2**45
 # Within these no frequency, angle or score overflows in float32, whatever the head's size and the prompt's length.
 _ROPE_BOUNDS = {
     "theta": (1e-9, 1e30),
@@ -37,6 +50,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)  # NumPy's float64 is a float
 
 
+def _is_size(value: Any, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most
+
+
 @dataclass(frozen=True)
 class RopeConfig:
     """Rotary position embedding: the base and how the frequencies are scaled.
@@ -55,6 +72,36 @@ class RopeConfig:
     beta_slow: float = 1.0
     truncate: bool = True
     attention_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in _ROPE_BOUNDS.items():
+            value = getattr(self, name)
+            if _is_number(value) and least <= value <= most:
+                object.__setattr__(self, name, float(value))  # JAX takes no whole number beyond 63 bits
+
+    def problems(self) -> list[str]:
+        """Every reason why these settings cannot be."""
+        wrong = []
+        for name, (least, most) in _ROPE_BOUNDS.items():
+            value = getattr(self, name)
+            if not _is_number(value) or not least <= value <= most:
+                wrong.append(f"the rotary {name} is {shown(value)}, not a number from {least:g} to {most:g}")
+        if self.kind not in get_args(RopeKind):
+            wrong.append(f"rope kind {shown(self.kind)} is not one of {', '.join(get_args(RopeKind))}")
+        if type(self.truncate) is not bool:
+            wrong.append(f"the rotary truncate is {shown(self.truncate)}, not true or false")
+        if not _is_size(self.original_max_positions, 0, 2**31 - 1):
+            original = shown(self.original_max_positions)
+            wrong.append(f"original_max_positions is {original}, not a whole number from 0 to {2**31 - 1}")
+        elif self.kind in ("llama3", "yarn") and self.original_max_positions < 1:
+            wrong.append(f"rope kind {self.kind} needs original_max_positions")
+        if not wrong and self.kind == "llama3" and self.high_freq_factor <= self.low_freq_factor:
+            wrong.append(
+                f"high_freq_factor {self.high_freq_factor} is not above low_freq_factor {self.low_freq_factor}"
+            )
+        if not wrong and self.kind == "yarn" and self.theta == 1:
+            wrong.append("yarn divides by the logarithm of theta, which is 0 where theta is 1")
+        return wrong
 
 
 @dataclass(frozen=True)
@@ -90,36 +137,47 @@ class ModelConfig:
     tie_embeddings: bool = False
 
     def __post_init__(self) -> None:
-        sizes = ("vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff", "max_positions")
         wrong = [
-            f"{name} is {getattr(self, name)!r}, not a positive whole number below 2**31"
-            for name in sizes
-            if type(getattr(self, name)) is not int or not 0 < getattr(self, name) < 2**31
+            f"{name} is {shown(getattr(self, name))}, not a whole number from 1 to {most}"
+            for name, most in _LARGEST.items()
+            if not _is_size(getattr(self, name), 1, most)
         ]
-        if not is_positive_float32(self.norm_eps):
-            wrong.append(f"norm_eps is {self.norm_eps!r}, not a number above 0 that float32 holds")
-        for name, (least, most) in _ROPE_BOUNDS.items():
-            value = getattr(self.rope, name)
-            if not _is_number(value) or not least <= value <= most:
-                wrong.append(f"the rotary {name} is {value!r}, not a number from {least:g} to {most:g}")
-        if self.family not in get_args(Family):
-            wrong.append(f"family {self.family!r} is not one of {', '.join(get_args(Family))}")
-        if not wrong and self.n_heads % self.n_kv_heads:
-            wrong.append(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}")
-        if not wrong and self.head_dim % 2:
-            wrong.append(f"head_dim {self.head_dim} is odd, and rotary embedding turns pairs of coordinates")
-        if not wrong and self.rope.kind == "dynamic" and self.head_dim == 2:
-            wrong.append("dynamic rotary scaling divides by head_dim - 2, which is 0")
-        if self.activation not in get_args(Activation):
-            wrong.append(f"activation {self.activation!r} is not one of {', '.join(get_args(Activation))}")
-        if self.rope.kind not in get_args(RopeKind):
-            wrong.append(f"rope kind {self.rope.kind!r} is not one of {', '.join(get_args(RopeKind))}")
-        if self.rope.kind in ("llama3", "yarn") and self.rope.original_max_positions < 1:
-            wrong.append(f"rope kind {self.rope.kind} needs original_max_positions")
-        if self.sliding_window is not None and (type(self.sliding_window) is not int or self.sliding_window < 1):
-            wrong.append(f"sliding_window {self.sliding_window!r} is not a positive whole number or None")
+        if not wrong:
+            wrong += self._misfits()
+        if is_positive_float32(self.norm_eps):
+            object.__setattr__(self, "norm_eps", float(self.norm_eps))
+        else:
+            wrong.append(f"norm_eps is {shown(self.norm_eps)}, not a number above 0 that float32 holds")
+        if not isinstance(self.rope, RopeConfig):
+            wrong.append(f"rope is {shown(self.rope)}, not a RopeConfig")
+        else:
+            wrong += self.rope.problems()
+        for name, kinds in (("family", get_args(Family)), ("activation", get_args(Activation))):
+            if getattr(self, name) not in kinds:
+                wrong.append(f"{name} {shown(getattr(self, name))} is not one of {', '.join(kinds)}")
+        if self.sliding_window is not None and not _is_size(self.sliding_window, 1, 2**31 - 1):
+            wrong.append(
+                f"sliding_window {shown(self.sliding_window)} is not a whole number from 1 to {2**31 - 1} or None"
+            )
+        for name in ("attention_bias", "mlp_bias", "tie_embeddings"):
+            if type(getattr(self, name)) is not bool:
+                wrong.append(f"{name} is {shown(getattr(self, name))}, not true or false")
         if wrong:
             raise LandedError(f"This model configuration cannot be: {listed(wrong)}.")
+
+    def _misfits(self) -> list[str]:
+        """Sizes that are sound by themselves and do not fit each other."""
+        wrong = []
+        if self.n_heads % self.n_kv_heads:
+            wrong.append(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}")
+        if self.head_dim % 2:
+            wrong.append(f"head_dim {self.head_dim} is odd, and rotary embedding turns pairs of coordinates")
+        if self.head_dim == 2 and getattr(self.rope, "kind", None) == "dynamic":
+            wrong.append("dynamic rotary scaling divides by head_dim - 2, which is 0")
+        heads = 2 * (self.n_heads + self.n_kv_heads) * self.head_dim
+        if self.d_model * (self.vocab_size + self.n_layers * (heads + 3 * self.d_ff)) > _MOST_PARAMETERS:
+            wrong.append(f"these sizes make a model of more than 2**{_MOST_PARAMETERS.bit_length() - 1} parameters")
+        return wrong
 
     @property
     def group_size(self) -> int:
@@ -138,6 +196,8 @@ class ModelConfig:
             LandedError: for a field that is missing or unknown.
         """
         try:
-            return cls(**{**values, "rope": RopeConfig(**values["rope"])})
+            rope = RopeConfig(**values["rope"])
+            config = cls(**{**values, "rope": rope})
         except (TypeError, KeyError) as error:
-            raise LandedError(f"These are not the fields of a model configuration: {error}.") from error
+            raise LandedError(f"These are not the fields of a model configuration: {first_line(error)}.") from error
+        return config

@@ -7,6 +7,8 @@ The layers are held in one of two ways, which no caller needs to know: one subtr
 subtree whose leaves carry a leading layer axis.
 """
 
+import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -118,18 +120,23 @@ def count_parameters(config: ModelConfig) -> int:
     ...                              d_ff=172, tie_embeddings=True))
     260032
     """
-    total = 0
-    for _, leaf in leaf_places(config):
-        size = 1
-        for n in leaf.shape(config):
-            size *= n
-        total += size
-    return total
+    counts = ((TOP_LEAVES, 1), (LAYER_LEAVES, config.n_layers))
+    return sum(
+        times * math.prod(leaf.shape(config)) for leaves, times in counts for leaf in leaves if leaf.present(config)
+    )
 
 
-def abstract_params(config: ModelConfig, dtype: Any = jnp.float32) -> Params:
-    """The tree of shapes, one subtree a layer."""
-    return build_tree((path, jax.ShapeDtypeStruct(leaf.shape(config), dtype)) for path, leaf in leaf_places(config))
+def abstract_params(config: ModelConfig, dtype: Any = jnp.float32, stacked: bool = False) -> Params:
+    """The tree of shapes, in either layout."""
+    if not stacked:
+        return build_tree((path, jax.ShapeDtypeStruct(leaf.shape(config), dtype)) for path, leaf in leaf_places(config))
+    one = build_tree(leaf_places(dataclasses.replace(config, n_layers=1)))
+    outside = {name: node for name, node in one.items() if name != "layers"}
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape(config), dtype), outside)
+    layers = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((config.n_layers, *leaf.shape(config)), dtype), one["layers"]["0"]
+    )
+    return {**shapes, "layers": layers}
 
 
 def init_params(config: ModelConfig, key: jax.Array, dtype: Any = jnp.float32, scale: float | None = None) -> Params:

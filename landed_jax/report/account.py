@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from landed_jax.analysis.attribution._attribute import attribute
-from landed_jax.analysis.attribution._effects import direct_effect
+from landed_jax.analysis.attribution._layer_effects import layer_effects
 from landed_jax.analysis.attribution._result import Attribution
 from landed_jax.analysis.basis._coordinates import coordinates
 from landed_jax.analysis.reads._questions import Logit, resolve
@@ -20,6 +20,7 @@ from landed_jax.memory.host import device_memory
 from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.provenance import Provenance
 from landed_jax.report.percents import PERCENTS
 from landed_jax.report.question import RunQuestion, ask
@@ -44,9 +45,10 @@ class Account:
         difference: the attribution of the logit difference to the runner-up; None where `attribution` is one already,
             or where there is no other token.
         layer_effects: ``[layer, 2]``, the direct effects of the whole attention write and of the whole MLP write.
-        coordinate_counts: for each of `PERCENTS`, the fewest coordinates that reach that part of the value.
+        coordinate_counts: for each of `PERCENTS`, how many coordinates, by size, reach that part of the value.
         sections: for each section that was asked for, its results by their names.
         warnings: sentences for stderr.
+        notes: how the model's weights were read where that is not simply what its files say.
     """
 
     model: str
@@ -61,6 +63,7 @@ class Account:
     coordinate_counts: dict[int, int]
     sections: dict[Section, dict[str, Any]]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
 
     @property
     def provenance(self) -> Provenance:
@@ -146,10 +149,11 @@ def answer(
         coordinate_counts=dict(zip(PERCENTS, (int(n[0, 0]) for n in found[2]), strict=True)),
         sections=section_results(Asked(trace, *asked), tuple(sections), padding),
         warnings=question.prompt.warnings,
+        notes=model.notes,
     )
 
 
-@jax.jit
+@by_layers
 def _find_out(
     trace: Trace, target: int | None, against: int | None
 ) -> tuple[tuple[Read, Read | None], tuple[Any, ...]]:
@@ -165,16 +169,6 @@ def _find_out(
     beside = None if difference is None or against is not None else attribute(trace, difference)
     carried = coordinates(trace, question)
     counts = [carried.count(percent / 100) for percent in PERCENTS]
-    return (question, difference), (attribution, beside, counts, _layer_effects(trace, attribution))
-
-
-def _layer_effects(trace: Trace, attribution: Attribution) -> jax.Array:
-    """``[layer, 2]``: the direct effect of a layer's whole attention write, and of its whole MLP write."""
-    landed, config = attribution.landed, trace.config
-    groups = jnp.stack([landed.attn, landed.mlp])
-    writes = jnp.stack([trace[HookPoint.ATTN_WRITE], trace[HookPoint.MLP_WRITE]])
-    with_stream = jnp.sum(writes * trace[HookPoint.FINAL_RESIDUAL][None, None], axis=-1)
-    value, sigma = attribution.value[None, None], trace[HookPoint.FINAL_SIGMA][None, None]
-    norms = jnp.sum(jnp.square(writes), axis=-1)
-    effect = direct_effect(groups, value, with_stream, norms, sigma, config.d_model, config.norm_eps)
-    return effect[:, :, 0, 0].T
+    by_layer = layer_effects(trace, question)
+    effects = jnp.stack([by_layer.attn_effect[:, 0, 0], by_layer.mlp_effect[:, 0, 0]], axis=1)
+    return (question, difference), (attribution, beside, counts, effects)

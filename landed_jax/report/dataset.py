@@ -21,6 +21,8 @@ def run_dataset(account: Account) -> "xarray.Dataset":
         parts += [_section_part(account, section, name, result) for name, result in found.items()]
     whole = xr.merge(parts, compat="equals", join="exact")
     described: dict[str, Any] = {"model": account.model, "prompt": account.prompt}
+    if account.notes:
+        described["notes"] = json.dumps(account.notes, ensure_ascii=False)
     for which in ("target", "against"):
         if (token := account.token(account.attribution, which)) is not None:
             described |= {which: token["text"], f"{which}_id": token["id"]}

@@ -32,6 +32,7 @@ def run_document(account: Account, top: int) -> dict[str, Any]:
         "top_writes": [_row(row) for row in shares.top(top)] if top else [],
         "scale": scale_rows(account),
         "coordinates": {f"for_{percent}": count for percent, count in account.coordinate_counts.items()},
+        "notes": list(account.notes),
     }
     return document | {
         section.json_field: section.document(account, found) for section, found in account.sections.items()

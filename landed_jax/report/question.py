@@ -52,7 +52,7 @@ def ask(
             have, or text where it has no tokenizer.
     """
     if model.vocabulary is None and isinstance(prompt, str):
-        raise LandedError(f"{model.source} has no tokenizer files, so it cannot read a prompt: give token ids (--ids).")
+        raise LandedError(f"{model.no_vocabulary or 'This model has no tokenizer.'} Give token ids (--ids).")
     vocabulary, config = model.vocabulary or NumberedTokens(), model.config
     asked, other = (None if text is None else vocabulary.token_id(text) for text in (target, against))
     for token in (asked, other):

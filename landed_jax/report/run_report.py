@@ -85,10 +85,11 @@ def writes_table(account: Account, top: int) -> Table:
         table.add_row(*cells, share, f"{row.amplification:.3g}×")
     table.caption = (
         "landed: σ held fixed; all writes sum to the value\n"
-        "direct effect: what removing the write takes away, σ recomputed\n"
+        "direct effect: what the final norm loses without the write: σ recomputed,\n"
+        "later layers as they ran (the direct path; an ablation's total effect can be anything)\n"
         "from token: the source with the largest part\n"
         "σ share: the write's part of σ²\n"
-        "|γ|/σ: the median amplification at the next landing"
+        "|γ|/σ: the median over coordinates at the first norm that reads the write"
     )
     return table
 
@@ -111,7 +112,10 @@ def groups_table(account: Account) -> Table:
         numbers = (attention[layer], attention_effect, mlp[layer], mlp_effect)
         table.add_row(str(layer), *(f"{v:+.4f}" for v in numbers))
     total = float(account.attribution.total[0, 0])
-    table.caption = f"The landed columns sum to {total:+.4f}; direct effects are of each part removed alone."
+    table.caption = (
+        f"The landed columns sum to {total:+.4f}; "
+        "direct effects are of each part removed alone, later layers as they ran."
+    )
     return table
 
 
@@ -128,9 +132,10 @@ def scale_table(account: Account) -> Table:
 
 
 def coordinates_line(account: Account) -> Text:
-    """How few coordinates carry the value."""
+    """How many coordinates reach parts of the value."""
     d_model = account.config.d_model
     counts = list(account.coordinate_counts.values())
     return Text(
-        f"Coordinates that reach 50 / 90 / 99 % of the value: {counts[0]} / {counts[1]} / {counts[2]} of {d_model}"
+        "Coordinates, by size, that reach 50 / 90 / 99 % of the value: "
+        f"{counts[0]} / {counts[1]} / {counts[2]} of {d_model}"
     )

@@ -92,6 +92,8 @@ def to_xarray(
         attrs["config"] = json.dumps(context.config.to_dict(), ensure_ascii=False)
     if context.model:
         attrs["model"] = context.model
+    if context.notes:
+        attrs["notes"] = json.dumps(context.notes, ensure_ascii=False)
     sizes = _sizes(leaves, context)
     variables = {}
     for leaf in leaves:
@@ -113,6 +115,7 @@ class _Context(NamedTuple):
     config: ModelConfig | None
     vocabulary: Vocabulary | None
     model: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def _context(result: Any, trace: Trace | Provenance | None) -> _Context:
@@ -132,6 +135,7 @@ def _context(result: Any, trace: Trace | Provenance | None) -> _Context:
         known.config,
         known.vocabulary,
         known.model,
+        known.notes,
     )
 
 

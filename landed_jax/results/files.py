@@ -8,12 +8,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from landed_jax.errors import LandedError
 from landed_jax.files.atomic_file import write_file
+from landed_jax.files.kinds import is_folder, status_of
 
-if TYPE_CHECKING:  # slow to import, and only these functions need it
+if TYPE_CHECKING:  # slow to import, as NumPy is, and the check of a path needs neither
     import xarray
 
 SUFFIXES = (".nc", ".nc4")
@@ -77,6 +76,7 @@ def load_result(path: str | os.PathLike[str]) -> "xarray.Dataset":
     Traceback (most recent call last):
     landed_jax.errors.LandedError: results.csv: a result's file ends in .nc or .nc4.
     """
+    import numpy as np
     import xarray as xr
 
     source = _checked(path)
@@ -111,9 +111,9 @@ def check_result_path(path: str | os.PathLike[str]) -> Path:
         LandedError: if it has another suffix, is a folder, or stands where nothing can be written.
     """
     target = _checked(path)
-    if target.is_dir():
+    if is_folder(target):
         raise LandedError(f"{path} is a folder: name a file in it.")
-    if not target.parent.is_dir():
+    if not is_folder(target.parent):
         raise LandedError(f"{path}: the folder {target.parent} does not exist.")
     if target.exists() and not target.is_file():
         raise LandedError(f"{path} is not an ordinary file, so it cannot be replaced.")
@@ -126,11 +126,14 @@ def _checked(path: str | os.PathLike[str]) -> Path:
     source = Path(path)
     if source.suffix not in SUFFIXES:
         raise LandedError(f"{path}: a result's file ends in {' or '.join(SUFFIXES)}.")
+    status_of(source)  # or it says why not
     return source.resolve()  # through a link, to what it names
 
 
 def _check_types(dataset: "xarray.Dataset") -> None:
     """What a file would change in writing is refused."""
+    import numpy as np
+
     for name, value in dataset.variables.items():
         kind, size = value.dtype.kind, value.dtype.itemsize
         if kind not in "biufU" or (kind == "f" and size not in (4, 8)):

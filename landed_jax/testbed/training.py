@@ -20,10 +20,11 @@ from jaxtyping import Array, Float, Int
 
 from landed_jax.checkpoints.hf.writer import write_checkpoint
 from landed_jax.checkpoints.orbax import StorageError, attempt, quiet
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, listed, shown
 from landed_jax.files.atomic_file import write_file
 from landed_jax.files.atomic_folder import claimed, fill_folder
 from landed_jax.files.json_object import read_json_object
+from landed_jax.files.kinds import expanded, status_of
 from landed_jax.files.unfinished import remove
 from landed_jax.forward_pass import forward
 from landed_jax.nn.config import ModelConfig
@@ -77,7 +78,7 @@ class Recipe:
         if self.seed not in range(2**32):
             wrong.append("the seed is not below 2**32")
         if wrong:
-            raise LandedError(f"This training cannot be: {'; '.join(wrong)}.")
+            raise LandedError(f"This training cannot be: {listed(wrong)}.")
 
     def optimizer(self) -> optax.GradientTransformation:
         schedule = optax.warmup_cosine_decay_schedule(0.0, self.peak, self.warmup, max(self.steps, self.warmup + 1))
@@ -152,7 +153,7 @@ def train(
         LandedError: if `dst` exists, is being written by another process or thread or cannot be written, or was begun
             with another recipe.
     """
-    dst = Path(dst).expanduser().absolute()
+    dst = expanded(dst).absolute()
     kept = dst.with_name(f"{dst.name}.training")
     with claimed(dst):
         _agree(kept, recipe)
@@ -262,7 +263,7 @@ def _agree(kept: Path, recipe: Recipe) -> None:
     """Save the recipe, or refuse to resume with another."""
     written = json.loads(json.dumps(dataclasses.asdict(recipe)))
     file = kept / "recipe.json"
-    if not file.exists():
+    if status_of(file) is None:
         if (kept / "steps").exists():
             raise LandedError(f"{kept} does not say which training it is the state of: delete it and begin again.")
         try:
@@ -277,9 +278,11 @@ def _agree(kept: Path, recipe: Recipe) -> None:
         return
     before = read_json_object(file)
     different = [
-        f"{name} {before.get(name)!r}, now {value!r}" for name, value in written.items() if before.get(name) != value
+        f"{name} {shown(before.get(name))}, now {shown(value)}"
+        for name, value in written.items()
+        if before.get(name) != value
     ]
     if different:
         raise LandedError(
-            f"The training in {kept} was begun otherwise ({'; '.join(different)}): give the same settings or delete it."
+            f"The training in {kept} was begun otherwise ({listed(different)}): give the same settings or delete it."
         )

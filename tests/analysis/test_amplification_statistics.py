@@ -169,6 +169,21 @@ def test_grad_matches_finite_differences(x64: None) -> None:
     np.testing.assert_allclose(slope, (ahead - behind) / 2e-7, rtol=1e-5)
 
 
+@pytest.mark.parametrize("prompt", [[1], [1, 5, 3]])
+def test_the_slope_by_coordinate_is_finite_where_classes_are_empty(prompt: list[int]) -> None:
+    # Of one token: no delimiter and no other; of the last of three alone: no first and no delimiter.
+    params = random_params(SMALL)
+
+    @jax.jit
+    def value(size: jax.Array) -> jax.Array:
+        grown = params | {"embed": {"W_E": params["embed"]["W_E"] * size}}
+        _, trace = landed.forward(grown, jnp.array([prompt]), SMALL, at=jnp.array([-1]))
+        found = amplification_by_coordinate(trace, delimiters=[])
+        return sum(jnp.nansum(part) for part in (found.minimum, found.quantiles, found.maximum))
+
+    assert jnp.isfinite(jax.grad(value)(1.0)) and jax.grad(value)(1.0) < 0
+
+
 def test_what_is_missing_is_named() -> None:
     _, unbound = run(random_params(SMALL), random_tokens(SMALL), SMALL)
     for call in (

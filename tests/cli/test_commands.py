@@ -51,7 +51,7 @@ def document() -> dict:
 
 def test_json_is_the_contract(document: dict) -> None:
     keys = "model prompt tokens token_ids position target against logit sum_of_landed closure_error embedding bias"
-    assert list(document) == [*keys.split(), "heads", "mlp", "top_writes", "scale", "coordinates"]
+    assert list(document) == [*keys.split(), "heads", "mlp", "top_writes", "scale", "coordinates", "notes"]
     row = "kind layer index landed direct_effect sigma_share amplification"
     assert all(list(write) == row.split() for write in document["top_writes"])
     assert [s["site"] for s in document["scale"]][:3] == ["0.attn", "0.mlp", "1.attn"]
@@ -154,7 +154,7 @@ def plain(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["walk"], "walk"),
         (["convert", "MODEL"], "DST"),
         (["convert", "MODEL", "MODEL"], "already there"),
-        pytest.param(["verify", "MODEL", "--against", "/no/such/folder"], "not a folder", marks=needs_torch),
+        (["verify", "MODEL", "--against", "/no/such/folder"], "not a folder"),
         (["info", "/no/such/folder"], "no folder"),
         (["info", "m[/b]x"], "m[/b]x"),
     ],
@@ -309,7 +309,7 @@ def test_verify_runs_each_prompt_alone_and_refuses_other_models(
     pickled.mkdir()
     (pickled / "config.json").write_bytes((biased / "config.json").read_bytes())
     (pickled / "pytorch_model.bin").write_bytes(b"never opened")
-    assert "cannot open" in plain(capfd, "verify", str(biased), "--against", str(pickled))
+    assert "executes whatever code" in plain(capfd, "verify", str(biased), "--against", str(pickled))
 
 
 def test_a_model_that_overflows_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

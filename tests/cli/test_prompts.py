@@ -275,7 +275,7 @@ def windowed(folder: Path, tokenizer: bool) -> Path:
 def test_a_model_without_a_tokenizer_is_asked_by_ids(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = windowed(tmp_path / "model", tokenizer=False)
     assert status_of(["run", "Rome", "--model", str(folder)]) == 2
-    assert "give token ids (--ids)" in capfd.readouterr().err
+    assert "Give token ids (--ids)" in capfd.readouterr().err
     assert status_of(["run", "1 5 7", "--ids", "--target", "#9", "--model", str(folder), "--json", "-"]) == 0
     found = json.loads(capfd.readouterr().out)
     assert found["tokens"] == ["#1", "#5", "#7"] and found["prompt"] == "#1 #5 #7"

@@ -93,12 +93,12 @@ MADE: dict[str, tuple[Callable[[Trace], Any], dict[str, tuple[str, ...]]]] = {
         lambda trace: landed.basis.check_coordinates(trace, 3, fraction=0.5),
         {"whole.rank": BP, "chosen": (*BP, "d_model"), "kept.value": BP},
     ),
-    "Faithfulness": (
-        lambda trace: landed.attribution.faithfulness(trace, landed.Logit(3, against=5)),
+    "FrozenSigmaAgreement": (
+        lambda trace: landed.attribution.frozen_sigma_agreement(trace, landed.Logit(3, against=5)),
         {"heads.count": BP, "real": BP},
     ),
-    "Faithfulness.pooled": (
-        lambda trace: landed.attribution.faithfulness(trace, landed.Logit(3, against=5)).pooled(),
+    "FrozenSigmaAgreement.pooled": (
+        lambda trace: landed.attribution.frozen_sigma_agreement(trace, landed.Logit(3, against=5)).pooled(),
         {"heads.count": (), "real": BP},
     ),
     "GroupEffect": (
@@ -106,6 +106,10 @@ MADE: dict[str, tuple[Callable[[Trace], Any], dict[str, tuple[str, ...]]]] = {
             trace, landed.Logit(3, against=5), group=landed.attribution.layer_group(SMALL, 1)
         ),
         {"effect": BP, "closure_error": BP},
+    ),
+    "LayerEffects": (
+        lambda trace: landed.attribution.layer_effects(trace, landed.Logit(3, against=5)),
+        {"attn_landed": LBP, "mlp_effect": LBP, "value": BP},
     ),
     "ResidualGrowth": (landed.scale.residual_growth, {"rms": SBP, "along": ("write", "batch", "position")}),
     "LandingMatrix": (
@@ -220,11 +224,11 @@ def test_the_text_of_every_token() -> None:
 
 
 def test_derived_values_are_added_when_asked_for() -> None:
-    plain, more = to_xarray(made("Faithfulness")), to_xarray(made("Faithfulness"), derived=True)
+    plain, more = to_xarray(made("FrozenSigmaAgreement")), to_xarray(made("FrozenSigmaAgreement"), derived=True)
     assert set(more) - set(plain) == {
         f"{k}.{p}" for k in ("heads", "neurons", "together") for p in ("nmae", "correlation")
     }
-    np.testing.assert_array_equal(more["heads.nmae"], made("Faithfulness").heads.nmae)
+    np.testing.assert_array_equal(more["heads.nmae"], made("FrozenSigmaAgreement").heads.nmae)
     shares = to_xarray(made("PerWrite"), derived=True)
     assert shares["mlp"].dims == LBP
 

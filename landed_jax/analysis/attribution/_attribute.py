@@ -9,14 +9,14 @@ import jax.numpy as jnp
 from landed_jax.analysis.attribution._effects import rescaling
 from landed_jax.analysis.attribution._result import Attribution
 from landed_jax.analysis.attribution._shares import folded_vectors, shares_of
-from landed_jax.analysis.reads._questions import Logit, Question, QuestionLike, resolve
+from landed_jax.analysis.reads._questions import QuestionLike, as_question, resolve
 from landed_jax.analysis.reads._read import Read, folded
 from landed_jax.analysis.reads._targets import Target
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.scale._amplification import amplification
 from landed_jax.analysis.writes._projections import check_norms, from_layers, inner_products_with, only_before
-from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.per_write import PerWrite
@@ -35,7 +35,8 @@ def attribute(
     """Split a logit, or anything else that reads the stream, exactly over the writes before it.
 
     The landed contribution of a write is ``⟨w ⊙ γ/σ, W_U[t]⟩`` at the final norm; all of them sum to the logit. It
-    holds σ fixed, so for a bare logit look at it beside the direct effect, or attribute a difference instead.
+    holds σ fixed, so look at it beside the direct effect: the gap is ``(landed − value) (σ/σ′ − 1)``. A difference of
+    logits escapes it only while it is small (`frozen_sigma_agreement` measures it).
 
     Works under ``jit``, ``vmap`` (over prompts, over questions) and ``grad``; tokens given as text are resolved
     outside.
@@ -66,17 +67,13 @@ def attribute(
     >>> bool(jnp.allclose(shares.total, logits[..., 3], atol=1e-5))
     True
     """
-    if against is not None:
-        if isinstance(question, Question):
-            raise LandedError("against= goes with a bare token: give Logit(token, against=...) instead.")
-        question = Logit(question, against=against)
-    read = resolve(trace, question)
+    read = resolve(trace, as_question(question, against))
     check_norms(norms, trace)
-    return _attribute(bare(trace), read, norms, effects)
+    return _attribute(bare(trace), read, norms, effects=effects)
 
 
-@partial(jax.jit, static_argnums=3)
-def _attribute(trace: Trace, read: Read, norms: OutputNorms | None, effects: bool) -> Attribution:
+@partial(by_layers, static=("effects",))
+def _attribute(trace: Trace, read: Read, norms: OutputNorms | None, *, effects: bool) -> Attribution:
     def heard(products: PerWrite) -> PerWrite:
         return only_before(products, trace.config, read.site)
 

@@ -1,4 +1,4 @@
-"""What removing one write does to a logit, σ recomputed and the rest of the network left as it ran."""
+"""What a value loses at its own norm without one write: σ recomputed, all other writes as they ran."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,31 +17,7 @@ from landed_jax.numerics import left_broadcast
 from landed_jax.trace import Trace
 
 # σ′²/σ² under which the closed form has lost so many digits that σ′ is better taken from the stream without the write.
-NEARLY_NOTHING_LEFT = 1 / 32
-
-
-def direct_effect(
-    landed: Float[Array, "*#shape"],
-    value: Float[Array, "*#shape"],
-    write_dot_stream: Float[Array, "*#shape"],
-    write_dot_write: Float[Array, "*#shape"],
-    sigma: Float[Array, "*#shape"],
-    d_model: int,
-    eps: float,
-) -> Float[Array, "*#shape"]:
-    """Logit minus the logit without the write, in closed form.
-
-    Without w the stream's scale is σ′² = σ² − 2⟨w,x⟩/d + ⟨w,w⟩/d, and the logit is (value − landed) σ/σ′. With
-    δ = σ′²/σ² − 1 the effect is landed (1+δ)^−½ + value (1 − (1+δ)^−½), written so that no digits are lost where δ is
-    tiny, as for most writes. σ′² is never below ε, as for a stream that the write makes up alone.
-
-    Where little is left of the stream, δ is near −1 and the error of σ′² is that of σ²: relative to what is left it
-    grows as σ²/σ′². `rescaling` mends that where the write can be made as a vector.
-
-    >>> float(direct_effect(jnp.array(1.0), jnp.array(2.0), jnp.array(0.0), jnp.array(0.0), jnp.array(3.0), 4, 0.0))
-    1.0
-    """
-    return landed + mediated_effect(landed, value, write_dot_stream, write_dot_write, sigma, d_model, eps)
+NEARLY_NOTHING_LEFT = 1 / 4
 
 
 def mediated_effect(
@@ -54,6 +30,13 @@ def mediated_effect(
     eps: float,
 ) -> Float[Array, "*#shape"]:
     """Direct effect less landed contribution: ``(landed − value) (σ/σ′ − 1)``, what a write does through the scale.
+
+    Without w the stream's scale is σ′² = σ² − 2⟨w,x⟩/d + ⟨w,w⟩/d, and the value is (value − landed) σ/σ′. With
+    δ = σ′²/σ² − 1 the second factor is (1+δ)^−½ − 1, written so that no digits are lost where δ is tiny, as for most
+    writes. σ′² is never below ε, as for a stream that the write makes up alone.
+
+    Where little is left of the stream, δ is near −1 and the error of σ′² is that of σ²: relative to what is left it
+    grows as σ²/σ′². `removal` and `rescaling` do without the closed form there.
 
     >>> round(float(mediated_effect(*map(jnp.array, (0.0, 2.0, 6.0, 4.0, 2.0)), 4, 0.0)), 6)  # σ′² = 4 − 3 + 1
     -0.828427

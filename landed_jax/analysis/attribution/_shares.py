@@ -21,7 +21,8 @@ class Shares(Result):
 
     Attributes:
         landed: landed contributions, in units of the value.
-        direct_effect: the value less the value without the write, σ recomputed; None unless asked for.
+        direct_effect: the value less the value without the write at the read's norm, σ recomputed and everything else
+            as it ran; None unless asked for.
         sigma_share: the write's part of σ² at the read's site; None unless asked for.
     """
 

@@ -15,10 +15,11 @@ if TYPE_CHECKING:  # slow to import, and only one method needs it
 
 @dataclass(frozen=True)
 class WriteRow(Write):
-    """A write with its numbers: the landed contribution, and beside it what removing the write would do.
+    """A write with its numbers: the landed contribution, and beside it the direct effect, σ recomputed.
 
     `attended` is the column of the source token with the largest part in a head's landed contribution.
-    `amplification` is the median of |γ|/σ at the write's next landing. None where it was not computed.
+    `amplification` is the median over coordinates of |γ|/σ at the write's next landing, the first norm that reads it
+    (not the norm of the question). None where it was not computed.
     """
 
     landed: float = 0.0

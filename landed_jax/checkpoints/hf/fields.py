@@ -3,15 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from landed_jax.errors import shown
 from landed_jax.nn.config import LARGEST_FLOAT32, is_positive_float32
 
 _MISSING: Any = object()
-
-
-def shown(value: Any) -> str:
-    """A value as error messages show it, at most 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 class Fields:

@@ -1,4 +1,4 @@
-"""`--coordinates`: counts of coordinates in the model's basis and in random ones, outliers, and a causal check."""
+"""`--coordinates`: counts of coordinates in the model's basis and in random ones, outliers, and an ablation of them."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,9 @@ def _table(account: "Account", found: dict[str, Any], document: dict[str, Any]) 
     from landed_jax.report.plain_table import table_of
 
     table = table_of(
-        f"Coordinates of {account.config.d_model} that carry the value", "counted", *(f"{p} %" for p in PERCENTS)
+        f"Coordinates of {account.config.d_model}, by size, that reach the value",
+        "counted",
+        *(f"{p} %" for p in PERCENTS),
     )
     table.add_row("first reached", *map(str, account.coordinate_counts.values()))
     table.add_row("reached for good", *map(str, document["settled"].values()))
@@ -86,11 +88,12 @@ def _table(account: "Account", found: dict[str, Any], document: dict[str, Any]) 
     table.add_row("for good, outliers left out", *map(str, outlying["settled_without"].values()))
     number = len(outlying["coordinates"])
     table.caption = (
+        "for good: from there on the rest stays within the other part; random bases are the control\n"
         f"outliers: {number} coordinates above {outlying['multiple']:g} × the median, {outlying['contribution']:+.4f}"
     )
     check = document["causal_check"]
     causal = table_of(
-        f"The {check['coordinates']} coordinates that carry {100 * CHECKED:.0f} %",
+        f"The {check['coordinates']} coordinates that reach {100 * CHECKED:.0f} %",
         "landed stream",
         "value",
         "rank of the target",

@@ -17,7 +17,7 @@ _ROWS = 5  # writes in the table
 
 def _compute(asked: Asked) -> dict[str, Any]:
     """The agreement of each measure, and the volume: of the centred logit, or of the difference that the run reads."""
-    from landed_jax.analysis.attribution._faithfulness import faithfulness
+    from landed_jax.analysis.attribution._frozen_sigma_agreement import frozen_sigma_agreement
     from landed_jax.analysis.attribution._log_probability import attribute_log_probability
     from landed_jax.analysis.attribution._volume import volume
     from landed_jax.analysis.reads._questions import Logit
@@ -25,12 +25,12 @@ def _compute(asked: Asked) -> dict[str, Any]:
     trace, question, target = asked.trace, asked.question, asked.question.target
     logit = Logit(target) if question.against is not None else question
     found: dict[str, Any] = {
-        "logit": faithfulness(trace, logit),
-        "centred logit": faithfulness(trace, Logit(target, centred=True)),
-        "log-probability": attribute_log_probability(trace, target).faithfulness,
+        "logit": frozen_sigma_agreement(trace, logit),
+        "centred logit": frozen_sigma_agreement(trace, Logit(target, centred=True)),
+        "log-probability": attribute_log_probability(trace, target).frozen_sigma_agreement,
     }
     if asked.difference is not None:
-        found["logit difference"] = faithfulness(trace, asked.difference)
+        found["logit difference"] = frozen_sigma_agreement(trace, asked.difference)
     return found | {"volume": volume(trace, target if question.against is None else question)}
 
 
@@ -77,7 +77,7 @@ def _table(account: "Account", found: dict[str, Any], document: dict[str, Any]) 
             agreement.add_row(name, part, *cells)
     other = document["against"]
     named = "" if other is None else f"; the difference is to {escape(repr(other['text']))}"
-    agreement.caption = f"NMAE: Σ|landed − effect| / Σ|effect|{named}"
+    agreement.caption = f"NMAE: Σ|landed − effect| / Σ|effect|, over all layers' components at this position{named}"
     loud = table_of(
         f"Writes that act on the {document['volume_of']} through σ",
         "write",

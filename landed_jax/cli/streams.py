@@ -1,0 +1,44 @@
+"""Standard output and standard error that may be closed, or on a full disk."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+
+class _Forgiving:
+    """A text stream that drops what cannot be written."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            return self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def forgiving_stderr() -> Iterator[None]:
+    """Messages that nobody can read end no run: what is written to a closed or full standard error is dropped."""
+    if sys.stderr is None:
+        yield
+        return
+    with contextlib.redirect_stderr(_Forgiving(sys.stderr)):  # type: ignore[type-var]  # all that is used of a stream
+        yield
+
+
+def give_up_stdout() -> None:
+    """Write to nowhere from now on: Python would flush into the closed pipe again at exit, and report an error."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
