@@ -33,9 +33,7 @@ def check_sizes(path: Path) -> None:
         growth = 1
         for node in _objects(steps):
             if not _is_whole(node.get("precompiled_charsmap")):
-                raise LandedError(
-                    f"{path} is damaged: its character map (precompiled_charsmap) is shorter than it says."
-                )
+                raise LandedError(f"{path} is damaged: its character map (precompiled_charsmap) is too short.")
             if node.get("type") == "Replace" and isinstance(node.get("content"), str):
                 growth *= max(len(node["content"]), 1)
         if growth > _MOST_GROWTH:
