@@ -6,7 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from landed_jax.analysis.attribution._effects import rescaling
+from landed_jax.analysis.attribution._effects import mediated
 from landed_jax.analysis.attribution._result import Attribution
 from landed_jax.analysis.attribution._shares import folded_vectors, shares_of
 from landed_jax.analysis.reads._questions import QuestionLike, as_question, resolve
@@ -78,7 +78,7 @@ def _attribute(trace: Trace, read: Read, norms: OutputNorms | None, *, effects: 
         return only_before(products, trace.config, read.site)
 
     products = [heard(product) for product in inner_products_with(trace, folded_vectors(trace, read, effects))]
-    shares = shares_of(trace, read, products, lambda with_stream: rescaling(trace, read.site, with_stream, norms))
+    shares = shares_of(trace, read, products, lambda *parts: mediated(trace, read, *parts, norms))
     total = shares.landed.total() + read.offset
     return Attribution(
         landed=shares.landed,

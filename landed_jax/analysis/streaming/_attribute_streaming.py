@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from landed_jax.analysis.attribution._effects import embedding_rescaling, layer_rescaling
+from landed_jax.analysis.attribution._effects import embedding_mediated, layer_mediated, reader_of
 from landed_jax.analysis.attribution._shares import Shares, folded_vectors, shares_of
 from landed_jax.analysis.reads._questions import QuestionLike, as_question, resolve, site_of
 from landed_jax.analysis.reads._read import Read
@@ -232,27 +232,22 @@ def _sharing(
     trace: Trace, read: Read, effects: bool, norms: OutputNorms | None
 ) -> Callable[[LayerWrites], LayerShares]:
     """From one layer's writes to their shares in the read's value."""
-    vectors, config = folded_vectors(trace, read, effects), trace.config
-    stream, sigma = trace[HookPoint.FINAL_RESIDUAL], trace[HookPoint.FINAL_SIGMA]
+    vectors, reader = folded_vectors(trace, read, effects), reader_of(trace, read)
 
     def share(writes: LayerWrites) -> LayerShares:
         writes = dataclasses.replace(writes, norms=jax.tree.map(lambda leaf: leaf[writes.layer], norms))
         products = writes.inner_products_with(vectors)
-
-        def rescaling(with_stream: PerWrite) -> PerWrite:
-            return layer_rescaling(writes, with_stream, stream, sigma, config.norm_eps)
-
-        found = shares_of(trace, read, products, rescaling)
+        found = shares_of(trace, read, products, lambda *parts: layer_mediated(writes, *parts, reader))
         return LayerShares(found.landed, found.direct_effect, found.sigma_share, writes.layer, writes)
 
     return share
 
 
 def _embedding_shares(trace: Trace, read: Read, effects: bool) -> Shares:
-    embedding, x, sigma = trace[HookPoint.EMBEDDING], trace[HookPoint.FINAL_RESIDUAL], trace[HookPoint.FINAL_SIGMA]
+    embedding = trace[HookPoint.EMBEDDING]
     products = [PerWrite.of_embedding(jnp.vecdot(embedding, v)) for v in folded_vectors(trace, read, effects)]
 
-    def rescaling(with_stream: PerWrite) -> PerWrite:
-        return PerWrite.of_embedding(embedding_rescaling(embedding, x, sigma, trace.config.norm_eps))
+    def mediated(landed: PerWrite, with_stream: PerWrite) -> PerWrite:
+        return PerWrite.of_embedding(embedding_mediated(embedding, landed.embedding, reader_of(trace, read)))
 
-    return shares_of(trace, read, products, rescaling)
+    return shares_of(trace, read, products, mediated)
