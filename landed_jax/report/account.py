@@ -1,6 +1,7 @@
 """Everything one run says about one position of one prompt, found out in one pass."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +24,23 @@ from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.provenance import Provenance
 from landed_jax.report.padding import without_padding
 from landed_jax.report.percents import PERCENTS
+from landed_jax.report.prediction import LISTED, Prediction, predict
 from landed_jax.report.section_results import section_results
 from landed_jax.report.sections.section import Asked, Section
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    import os
+
+    import xarray
+
     from landed_jax.model import Model
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Account:
-    """What one run found out: everything that is printed comes from here.
+    """What one run found out: everything that is printed comes from here. It shows itself as the tables of `landed run`.
 
     Attributes:
         position: the column that was read, counted from 0.
@@ -43,8 +49,10 @@ class Account:
             or where there is no other token.
         layer_effects: ``[layer, 2]``, the direct effects of the whole attention write and of the whole MLP write.
         coordinate_counts: for each of `PERCENTS`, the fewest coordinates that reach that part of the value.
+        prediction: probabilities and rank of the two tokens, and the likeliest tokens.
         sections: for each section that was asked for, its results by their names.
         warnings: sentences for stderr.
+        top: how many writes are shown.
     """
 
     model: str
@@ -57,8 +65,10 @@ class Account:
     difference: Attribution | None
     layer_effects: np.ndarray
     coordinate_counts: dict[int, int]
+    prediction: Prediction
     sections: dict[Section, dict[str, Any]]
     warnings: tuple[str, ...]
+    top: int = 20
 
     @property
     def provenance(self) -> Provenance:
@@ -75,6 +85,45 @@ class Account:
             return None
         return {"id": int(ids[0, 0]), "text": self.vocabulary.text(int(ids[0, 0]))}
 
+    def to_dict(self) -> dict[str, Any]:
+        """The object of ``landed run --json``, as plain values."""
+        from landed_jax.report.document import run_document
+
+        return run_document(self, self.top)
+
+    def to_json(self) -> str:
+        """The text of ``landed run --json``."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+
+    def to_xarray(self) -> "xarray.Dataset":
+        """The data set of ``landed run --out``: every result, labelled."""
+        from landed_jax.report.dataset import run_dataset
+
+        return run_dataset(self)
+
+    def save(self, path: "str | os.PathLike[str]") -> None:
+        """Write `to_xarray` to one NetCDF file, ``.nc``.
+
+        Raises:
+            LandedError: for a path that cannot be written.
+        """
+        from landed_jax.results.files import save_result
+
+        save_result(self.to_xarray(), path)
+
+    def __repr__(self) -> str:
+        from landed_jax.report.run_report import whole_report
+        from landed_jax.tables.draw import text_of
+        from landed_jax.tables.screen import standard_output
+
+        return text_of(whole_report(self), standard_output())
+
+    def _repr_html_(self) -> str:
+        from landed_jax.report.run_report import whole_report
+        from landed_jax.tables.html import html_of
+
+        return html_of(whole_report(self))
+
 
 def account_for(
     model: "Model",
@@ -85,6 +134,8 @@ def account_for(
     position: int = -1,
     sections: Sequence[Section] = (),
     bucketed: bool = False,
+    top: int = 20,
+    stage: Callable[[str], None] = lambda _: None,
 ) -> Account:
     """Trace a prompt at one position and attribute the target's logit, or its difference to `against`.
 
@@ -94,6 +145,8 @@ def account_for(
         sections: what else to find out, in the order in which it is shown.
         bucketed: compute with the prompt padded (`Tokens.bucketed`), so that prompts of about the same length share
             their compiled programs. The account shows nothing of the padding.
+        top: how many writes the account shows.
+        stage: called with a few words before each of the long steps.
 
     Raises:
         LandedError: for a text that is not one token, a position outside the prompt, or a model without a tokenizer.
@@ -118,14 +171,18 @@ def account_for(
     weights = weight_bytes(model.params)
     least = least_bytes(model.config, weights, computed.ids.shape[1])
     require_memory(least, device_memory(), f"This model and a prompt of {length} tokens")
+    stage(f"Compiling the forward pass of {model.config.n_layers} layers, or reading it from the cache")
     record = WRITES | SOURCES | {HookPoint.ATTN_WRITE, HookPoint.MLP_WRITE}
     record = record.union(*(section.record for section in sections))
     trace = model.trace(computed, record=record, at=[position % length + padding])
+    stage("Compiling the attribution, or reading it from the cache")
     # Out of JAX in one go: indexing device arrays one by one would compile a program for each.
     asked, made = _find_out(trace, *ids)
     found = without_padding(jax.device_get(made), padding)
     if not np.isfinite(found[0].value).all():
         raise LandedError(f"The logit is {float(found[0].value[0, 0])}: somewhere in this model float32 overflows.")
+    if sections:
+        stage(f"Compiling {', '.join(section.option for section in sections)}, or reading it from the cache")
     limit = trace.config.max_positions
     warnings = []
     if length > limit:
@@ -144,8 +201,10 @@ def account_for(
         difference=found[1],
         layer_effects=found[3],
         coordinate_counts=dict(zip(PERCENTS, (int(n[0, 0]) for n in found[2]), strict=True)),
+        prediction=found[4],
         sections=section_results(Asked(trace, *asked), tuple(sections), padding),
         warnings=tuple(warnings),
+        top=top,
     )
 
 
@@ -165,7 +224,10 @@ def _find_out(
     beside = None if difference is None or against is not None else attribute(trace, difference)
     carried = coordinates(trace, question)
     counts = [carried.count(percent / 100) for percent in PERCENTS]
-    return (question, difference), (attribution, beside, counts, _layer_effects(trace, attribution))
+    assert trace.logits is not None and question.target is not None  # of a logit, in a pass with logits
+    asked = [question.target] if question.against is None else [question.target, question.against]
+    prediction = predict(trace.logits[0, 0], [ids[0, 0] for ids in asked], min(LISTED, trace.config.vocab_size))
+    return (question, difference), (attribution, beside, counts, _layer_effects(trace, attribution), prediction)
 
 
 def _layer_effects(trace: Trace, attribution: Attribution) -> jax.Array:
