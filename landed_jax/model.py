@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
@@ -38,9 +38,13 @@ from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.parameters import Params, count_parameters
 from landed_jax.nn.tap import Edit, Observer, Plan, as_plan
 from landed_jax.numerics import compute_dtype
+from landed_jax.printable import printable
 from landed_jax.tokens import Tokens, as_tokens, check_ids, columns
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
+
+if TYPE_CHECKING:  # stands above this module
+    from landed_jax.report.account import Account
 
 Prompts = Tokens | str | Sequence[str] | Sequence[Sequence[int]] | jax.Array | np.ndarray
 
@@ -71,7 +75,9 @@ class Model:
     def __repr__(self) -> str:
         config = self.config
         size = f"{config.n_layers} layers, d_model {config.d_model}, {config.n_heads} heads, d_ff {config.d_ff}"
-        return f"Model({', '.join(filter(None, [self.source, size]))}, {count_parameters(config):,} parameters)"
+        return (
+            f"Model({', '.join(filter(None, [printable(self.source), size]))}, {count_parameters(config):,} parameters)"
+        )
 
     def encode(self, text: str | Sequence[str]) -> Tokens:
         """One prompt, or several: shorter ones are padded on the left, so that each ends at the last column.
@@ -172,6 +178,44 @@ class Model:
         )
         known = dataclasses.replace(found.known, vocabulary=self.vocabulary, model=self.source)
         return dataclasses.replace(found, provenance=known)
+
+    def run(
+        self,
+        prompt: str,
+        *,
+        target: str | None = None,
+        against: str | None = None,
+        position: int = -1,
+        top: int = 20,
+        sections: Sequence[str] = (),
+    ) -> "Account":
+        """One position's account, as ``landed run`` gives it: a value that shows itself as tables.
+
+        Args:
+            target, against, position, top: as the options of ``landed run``.
+            sections: the names of what else to find out, such as ``"by_source"`` for ``--by-source``.
+
+        Raises:
+            LandedError: for a text that is not one token, a position outside the prompt, a section that there is not,
+                or a model without a tokenizer.
+
+        >>> account = load().run("The Colosseum is in the city of", top=3)
+        >>> account.to_dict()["runner_up"]["text"]
+        ' Athens'
+        """
+        from landed_jax.report.account import account_for
+        from landed_jax.report.sections import sections_named
+
+        return account_for(
+            self,
+            prompt,
+            target=target,
+            against=against,
+            position=position,
+            top=top,
+            sections=sections_named(sections),
+            bucketed=True,
+        )
 
     def save(self, dst: str | os.PathLike[str]) -> None:
         """Write the model as a native folder.

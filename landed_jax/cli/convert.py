@@ -2,7 +2,7 @@
 
 import click
 
-from landed_jax.cli.progress import progress_bar
+from landed_jax.cli.progress import status_line
 from landed_jax.printable import printable
 
 EXAMPLES = """\b
@@ -22,6 +22,6 @@ def convert(src: str, dst: str) -> None:
     """
     from landed_jax.model import convert as convert_model
 
-    with progress_bar("Converting") as report:
-        convert_model(src, dst, progress=report)
+    with status_line("Converting") as status:
+        convert_model(src, dst, progress=status.report)
     click.echo(f"Wrote {printable(dst)}")

@@ -25,11 +25,15 @@ def info(model: str, length: int, batch: int, positions: int | None) -> None:
     from landed_jax.report.console import print_report
     from landed_jax.report.facts import attribution_facts, model_facts, trace_facts
     from landed_jax.report.facts_table import facts_table
+    from landed_jax.tables.quoted import Name
 
     config, weight_dtype = read_config(model)
-    print_report(facts_table(model, model_facts(config, weight_dtype)))
-    title = f"A trace of {batch} × {length} tokens, in memory"
-    print_report(facts_table(title, trace_facts(config, batch=batch, length=length)))
-    title = "Its streamed attribution, beside the forward pass"
-    rows = attribution_facts(config, weight_dtype, batch=batch, length=length, positions=positions)
-    print_report(facts_table(title, rows))
+    traced = trace_facts(config, batch=batch, length=length)
+    streamed = attribution_facts(config, weight_dtype, batch=batch, length=length, positions=positions)
+    print_report(
+        [
+            facts_table(Name(model), model_facts(config, weight_dtype)),
+            facts_table(f"A trace of {batch} × {length} tokens, in memory", traced),
+            facts_table("Its streamed attribution, beside the forward pass", streamed),
+        ]
+    )

@@ -1,7 +1,7 @@
 """Atomic output of a JSON document."""
 
-import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import click
 
 from landed_jax.errors import LandedError
 from landed_jax.files.atomic_file import write_file
+from landed_jax.files.json_text import json_text
 
 
 def check_json_target(target: str | None) -> None:
@@ -30,13 +31,7 @@ def check_json_target(target: str | None) -> None:
 
 def write_json(document: dict[str, Any], target: str) -> None:
     """Write to a file, atomically, or to standard output for ``-``."""
-    try:
-        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    except ValueError as error:
-        raise LandedError("The model's values are not all finite, so they cannot be written as JSON.") from error
-    # JSON escapes only C0 controls. Other controls and bidirectional overrides would act on a terminal.
-    text = "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
     if target == "-":
-        click.echo(text, nl=False)
+        click.echo(json_text(document, getattr(sys.stdout, "encoding", None) or "utf-8"), nl=False)
     else:
-        write_file(target, text.encode("utf-8"))
+        write_file(target, json_text(document).encode("utf-8"))

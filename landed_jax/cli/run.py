@@ -8,7 +8,7 @@ import click
 
 from landed_jax.checkpoints.bundle import BUNDLED
 from landed_jax.cli.output import check_json_target, write_json
-from landed_jax.cli.progress import progress_bar
+from landed_jax.cli.progress import status_line
 from landed_jax.errors import LandedError
 from landed_jax.printable import printable
 from landed_jax.report.sections import sections
@@ -69,33 +69,35 @@ def run(
         if json_target is not None and Path(json_target).resolve() == Path(out).resolve():
             raise LandedError("--json and --out name the same file: give each its own.")
 
-    from landed_jax.model import load
-    from landed_jax.report.account import account_for
-    from landed_jax.report.console import print_report
-    from landed_jax.report.document import run_document
-    from landed_jax.report.run_report import run_report
-    from landed_jax.report.section_report import section_report
-
-    with progress_bar("Reading weights") as report:
-        opened = load(model, progress=report)
     wanted = [section for section in sections() if chosen[section.name]]
-    # Programs are compiled for a few lengths only, and kept: the next prompt of about this length finds them.
-    account = account_for(
-        opened, text, target=target, against=against, position=position, sections=wanted, bucketed=True
-    )
+    with status_line("Starting JAX") as status:
+        from landed_jax.model import load
+        from landed_jax.report.account import account_for
+        from landed_jax.report.console import print_report
+        from landed_jax.report.run_report import whole_report
+
+        status("Reading weights")
+        opened = load(model, progress=status.report)
+        # Programs are compiled for a few lengths only, and kept: the next prompt of about this length finds them.
+        account = account_for(
+            opened,
+            text,
+            target=target,
+            against=against,
+            position=position,
+            top=top,
+            sections=wanted,
+            bucketed=True,
+            stage=status,
+        )
     for warning in account.warnings:
         click.echo(f"landed: {printable(warning)}", err=True)
     if out is not None:
-        from landed_jax.report.dataset import run_dataset
-        from landed_jax.results.files import save_result
-
-        save_result(run_dataset(account), out)
+        account.save(out)
     if json_target is not None:
-        write_json(run_document(account, top), json_target)
+        write_json(account.to_dict(), json_target)
     if json_target != "-":
-        print_report(run_report(account, top))
-        if wanted:
-            print_report(section_report(account))
+        print_report(whole_report(account))
 
 
 def _piped_prompt() -> str:

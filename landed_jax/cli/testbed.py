@@ -32,17 +32,22 @@ def score(model: str, count: int, learnt: bool, json_target: str | None) -> None
     """Measure how often a model gives the right word in held-out sentences."""
     check_json_target(json_target)
 
-    from landed_jax.model import load
-    from landed_jax.report.console import print_report
-    from landed_jax.report.scores import score_document, score_report
-    from landed_jax.testbed.scoring import score_model
+    from landed_jax.cli.progress import status_line
 
-    opened = load(model)
-    scores = score_model(opened, count, held_out=not learnt)
+    with status_line("Starting JAX") as status:
+        from landed_jax.model import load
+        from landed_jax.report.console import print_report
+        from landed_jax.report.scores import score_document, score_report
+        from landed_jax.testbed.scoring import score_model
+
+        status("Reading weights")
+        opened = load(model, progress=status.report)
+        status("Compiling and running the prompts")
+        scores = score_model(opened, count, held_out=not learnt)
     if json_target is not None:
         write_json(score_document(opened.source, scores), json_target)
     if json_target != "-":
-        print_report(score_report(scores, held_out=not learnt))
+        print_report([score_report(scores, held_out=not learnt)])
 
 
 @testbed.command()

@@ -2,7 +2,7 @@
 
 import click
 
-from landed_jax.cli.progress import progress_bar
+from landed_jax.cli.progress import status_line
 from landed_jax.errors import LandedError
 
 EXAMPLES = """\b
@@ -40,20 +40,22 @@ def verify(model: str, hf_folder: str, length: int, seed: int) -> int:
     if not Path(hf_folder).is_dir():
         raise LandedError(f"--against {hf_folder} is not a folder.")
     cpu = jax.local_devices(backend="cpu")[0]
-    with progress_bar("Reading weights") as report, jax.default_device(cpu):
-        opened = load(model, progress=report)
-    check_same_model(opened.config, Path(hf_folder))
-    random = np.random.default_rng(seed)
-    vocab = opened.config.vocab_size
-    prompts = [random.integers(0, vocab, n).tolist() for n in (length, max(length // 2, 1))]
-    with jax.default_device(cpu):
+    with status_line("Reading weights") as status, jax.default_device(cpu):
+        opened = load(model, progress=status.report)
+        check_same_model(opened.config, Path(hf_folder))
+        random = np.random.default_rng(seed)
+        vocab = opened.config.vocab_size
+        prompts = [random.integers(0, vocab, n).tolist() for n in (length, max(length // 2, 1))]
         tokens = Tokens.from_lists(prompts)
+        status(f"Compiling {opened.config.n_layers} layers in float32")
         single = np.asarray(opened.trace(tokens, record=(), dtype="float32").logits)
+        status(f"Compiling {opened.config.n_layers} layers in float64")
         with jax.enable_x64(True):
             trace = opened.trace(tokens, record=LADDER_SITES, dtype="float64")
-    with progress_bar("Running the reference"):
+        status("Running the reference")
         reference = reference_rungs(Path(hf_folder), np.asarray(tokens.ids), np.asarray(tokens.mask))
-    ladder = climb(trace, reference)
+        status("Comparing")
+        ladder = climb(trace, reference)
     print_report(ladder_table(ladder))
     failing = ladder.first_failing
     if failing is None:

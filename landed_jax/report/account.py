@@ -1,6 +1,5 @@
 """Everything one run says about one position of one prompt, found out in one pass."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from landed_jax.analysis.basis._coordinates import coordinates
 from landed_jax.analysis.reads._questions import Logit, resolve
 from landed_jax.analysis.reads._read import Read
 from landed_jax.errors import LandedError
+from landed_jax.files.json_text import json_text
 from landed_jax.memory.estimates import least_bytes, weight_bytes
 from landed_jax.memory.host import device_memory
 from landed_jax.memory.shortage import require_memory
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Account:
-    """What one run found out: everything that is printed comes from here. It shows itself as the tables of `landed run`.
+    """What one run found out: everything that is printed comes from here.
+
+    It shows itself as the tables of `landed run`.
 
     Attributes:
         position: the column that was read, counted from 0.
@@ -93,7 +95,7 @@ class Account:
 
     def to_json(self) -> str:
         """The text of ``landed run --json``."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        return json_text(self.to_dict())
 
     def to_xarray(self) -> "xarray.Dataset":
         """The data set of ``landed run --out``: every result, labelled."""

@@ -93,8 +93,8 @@ class WriteTable(Sequence[WriteRow]):
 
 LANDED = "landed: with σ held fixed; the sum over all writes is the value"
 DIRECT_EFFECT = (
-    "direct effect: what the value loses without the write on its direct path to the norm that is read (the final norm, "
-    "for a logit), σ recomputed and later layers as they ran; not the total effect, for which they would run again"
+    "direct effect: what the value loses without the write on its direct path to the norm that is read (for a logit "
+    "the final norm), σ recomputed and later layers as they ran; not the total effect, for which they would run again"
 )
 FROM_TOKEN = (
     "from token: the source token with the largest part in the head's contribution; with a sign where that part's sign "
