@@ -3,7 +3,7 @@
 from typing import Any
 
 from landed_jax.report.account import Account
-from landed_jax.report.prediction import Chances, chance
+from landed_jax.report.numbers import chance, within
 from landed_jax.tables.flow import Item
 from landed_jax.tables.quoted import Name, Passage, Quoted
 from landed_jax.tables.table import Paragraph
@@ -19,34 +19,30 @@ def headline(account: Account) -> list[Paragraph]:
     value, error = float(shares.value[0, 0]), float(shares.closure_error[0, 0])
     name = "logit" if against is None else "logit difference"
     asked: list[Item] = [_quoted(target, ":")] if against is None else [_quoted(target), "over", _quoted(against, ":")]
-    parts.append(Paragraph([*asked, f"{name} {value:.4f}, the writes sum to it within {error:.1e}"], "bold"))
+    parts.append(Paragraph([*asked, f"{name} {value:.4f}, the writes sum to it {within(error)}"], "bold"))
     if account.difference is not None and (other := account.token(account.difference, "against")):
         gap, gap_error = float(account.difference.value[0, 0]), float(account.difference.closure_error[0, 0])
         side = "ahead of" if gap >= 0 else "behind"
-        parts.append(Paragraph([side, _quoted(other), f"by {abs(gap):.4f}, within {gap_error:.1e}"]))
-    return [*parts, *_predicted(account, [token for token in (target, against) if token is not None])]
+        parts.append(Paragraph([side, _quoted(other), f"by {abs(gap):.4f}, {within(gap_error)}"]))
+    return [*parts, *_predicted(account)]
 
 
 def _quoted(token: dict[str, Any] | None, after: str = "") -> Item:
     return Quoted("" if token is None else token["text"], after=after)
 
 
-def _predicted(account: Account, asked: list[dict[str, Any]]) -> list[Paragraph]:
-    """The probability and rank of each token that was asked for, and the likeliest tokens."""
-    found, likeliest = account.prediction.asked, account.prediction.likeliest
-    size = account.config.vocab_size
-    lines: list[Paragraph] = []
-    for i, token in enumerate(asked):
-        rank = int(found.ranks[i])
-        place = "the likeliest" if rank == 0 else f"number {rank + 1:,}"
-        shown = f"probability {chance(float(found.log_probabilities[i]))}, {place} of {size:,} tokens"
-        lines.append(Paragraph([Quoted(token["text"], after=":"), shown]))
-    return [*lines, Paragraph(["likeliest:", *_listed(account, likeliest)])]
-
-
-def _listed(account: Account, chances: Chances) -> list[Item]:
-    items: list[Item] = []
-    for i, token in enumerate(chances.ids.tolist()):
-        comma = "," if i < len(chances.ids) - 1 else ""
-        items += [Quoted(account.vocabulary.text(token)), f"{chance(float(chances.log_probabilities[i]))}{comma}"]
-    return items
+def _predicted(account: Account) -> list[Paragraph]:
+    """The likeliest tokens; and the probability and rank of those that were asked for and are not among them."""
+    size, asked, likeliest = account.config.vocab_size, account.prediction.asked, account.prediction.likeliest
+    items: list[Item] = ["likeliest:"]
+    for i, token in enumerate(likeliest.ids.tolist()):
+        comma = "," if i < len(likeliest.ids) - 1 else ""
+        shown = chance(float(likeliest.log_probabilities[i]))
+        items.append(Quoted(account.vocabulary.text(token), after=f" {shown}{comma}"))
+    lines = [Paragraph(items)]
+    for i, token in enumerate(asked.ids.tolist()):
+        if token not in likeliest.ids.tolist():
+            place = f"number {int(asked.ranks[i]) + 1:,} of {size:,} tokens"
+            shown = f"probability {chance(float(asked.log_probabilities[i]))}, {place}"
+            lines.append(Paragraph([Quoted(account.vocabulary.text(token), after=":"), shown]))
+    return lines

@@ -57,7 +57,7 @@ def writes_table(account: Account, top: int) -> Table:
     for i, row in enumerate(rows):
         numbers = [f"{row.landed:+.4f}", signed(row.direct_effect)]
         numbers += [f"{number:+.4f}" for number in (beside[i] if beside else ())]
-        numbers += [signed(row.sigma_share, "+.2%"), f"{row.amplification:.3g}"]
+        numbers += [signed(row.sigma_share, "+.2%"), f"{row.amplification:#.3g}"]
         cells.append([describe(row), source_cell(row), *numbers])
     return Table("Largest landed contributions", columns, cells, elsewhere="--json")
 

@@ -1,7 +1,7 @@
 """Which columns of a table stand beside each other at a width, and how wide each is.
 
-Tokens are shortened to `COMFORTABLE` cells first. Then columns are left out, in the order of their `drop`. Then tokens
-are shortened further. What still has no room is continued in a second table below, its keys repeated. A name or a
+Tokens are shortened to `COMFORTABLE` cells first. Then columns are left out, in the order of their `drop`; before a
+column of tokens is left out, it is shortened to `SHORT`. Then all tokens are shortened further. What still has no room is continued in a second table below, its keys repeated. A name or a
 number is never shortened: at a width that cannot hold the keys and one column, the table is wider than asked.
 """
 
@@ -17,6 +17,7 @@ from landed_jax.tables.table import Cell, Table
 
 GAP = 2
 COMFORTABLE = 14
+SHORT = 10
 _LEAST = 7
 
 
@@ -40,7 +41,7 @@ def fit(table: Table, screen: Screen) -> tuple[list[Grid], list[int]]:
     droppable = [i for i in kept[table.keys :] if table.columns[i].drop is not None]
     left_out: list[int] = []
     for i in sorted(droppable, key=lambda i: table.columns[i].drop or 0):
-        if room(kept, COMFORTABLE):
+        if room(kept, SHORT if sizes[i].shrinks else COMFORTABLE):
             break
         kept.remove(i)
         left_out.append(i)
@@ -82,6 +83,10 @@ class _Size:
     natural: int
     fixed: int
 
+    @property
+    def shrinks(self) -> bool:
+        return self.fixed < self.natural
+
     def at(self, floor: int) -> int:
         """The least that it takes where tokens and wrapped text keep so many cells."""
         return min(self.natural, max(self.fixed, floor))
@@ -104,8 +109,9 @@ def _size(table: Table, i: int, screen: Screen) -> _Size:
 
 
 def _grid(sizes: Sequence[_Size], columns: Sequence[int], width: int) -> Grid:
-    """What tokens give up is shared: each has the floor, and the first in the row get what is left."""
-    floor = COMFORTABLE if _total([sizes[i].at(COMFORTABLE) for i in columns]) <= width else _LEAST
+    """Each column has the largest floor that there is room for, and the first in the row get what is left."""
+    floors = (floor for floor in (COMFORTABLE, SHORT) if _total([sizes[i].at(floor) for i in columns]) <= width)
+    floor = next(floors, _LEAST)
     widths = [sizes[i].at(floor) for i in columns]
     left = width - _total(widths)
     for place, i in enumerate(columns):

@@ -23,7 +23,7 @@ def flow(items: str | Sequence[Item], screen: Screen, indent: str = "") -> list[
     """The items, a space between each two, in lines that are as full as they can be; all but the first are indented.
 
     >>> flow(["logit of", Quoted(" Constantinople"), "within 1e-6"], Screen(16))
-    ["logit of", "' Constantino'…", 'within 1e-6']
+    ['logit of', "' Constantinop'…", 'within 1e-6']
     """
     inner = Screen(screen.width - len(indent), screen.encoding)
     lines: list[str] = []

@@ -20,8 +20,8 @@ def units(text: str, screen: Screen, quote: str = "'") -> list[str]:
 
     As `repr` escapes; and also what the screen's encoding lacks, and a mark that has nothing before it to stand on.
 
-    >>> units("e\u0301\n\u0301", Screen())
-    ['é', '\\n', '\\u0301']
+    >>> ascii(units("e\u0301\n\u0301", Screen()))
+    "['e\\u0301', '\\\\n', '\\\\u0301']"
     """
     found: list[str] = []
     marks = _MARKS  # as many as there may be: the next has nothing to stand on
@@ -59,7 +59,7 @@ class Quoted:
         before, after: shown beside the quotes, and never shortened.
 
     >>> Quoted(" Colosseum", after="@2").fit(11, Screen()), Quoted("\0").fit(None, Screen())
-    ("' Colo'…@2", "'\\x00'")
+    ("' Colos'…@2", "'\\x00'")
     """
 
     text: str

@@ -36,6 +36,7 @@ def _document(account: "Account", found: dict[str, Any]) -> dict[str, Any]:
 def _table(account: "Account", found: dict[str, Any], document: dict[str, Any]) -> "list[Table]":
     import numpy as np
 
+    from landed_jax.report.numbers import within
     from landed_jax.tables.quoted import Quoted
     from landed_jax.tables.table import Column, Table
 
@@ -56,8 +57,7 @@ def _table(account: "Account", found: dict[str, Any], document: dict[str, Any]) 
         numbers = [together[column], *(heads[layer, head, column] for layer, head in places)]
         rows.append([str(column), Quoted(tokens[column]), *(f"{number:+.3f}" for number in numbers)])
     notes = [
-        f"All heads together: {together.sum():+.4f}, which their own totals equal within "
-        f"{document['closure_error']:.1e}."
+        f"All heads together: {together.sum():+.4f}, which their own totals equal {within(document['closure_error'])}."
     ]
     if len(seen) < len(tokens):
         notes.append(f"The {len(seen)} tokens with the largest contributions of {len(tokens):,}; --json has all.")

@@ -80,10 +80,7 @@ def _table(account: "Account", found: dict[str, Any], document: dict[str, Any]) 
             ["standard deviation", *spreads],
             ["for good, outliers left out", *map(str, outlying["settled_without"].values())],
         ],
-        notes=[
-            f"outliers: {len(outlying['coordinates'])} coordinates above {outlying['multiple']:g} × the median, "
-            f"{outlying['contribution']:+.4f}"
-        ],
+        notes=[_said_of(outlying)],
     )
     ranks = (check[name]["rank"] for name in ("whole", "kept", "ablated"))
     causal = Table(
@@ -101,6 +98,13 @@ def _table(account: "Account", found: dict[str, Any], document: dict[str, Any]) 
         ],
     )
     return [counts, causal]
+
+
+def _said_of(outlying: dict[str, Any]) -> str:
+    size, number = f"above {outlying['multiple']:g} × the median", len(outlying["coordinates"])
+    if not number:
+        return f"outliers: no coordinate is {size}"
+    return f"outliers: {number} {size}, which bring {outlying['contribution']:+.4f}"
 
 
 SECTION = Section(
