@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "landed_jax"
 # From low to high, as docs/architecture.md draws them. A module may import its own layer and those before it.
 LAYERS = (
-    "errors printable processes shapes files",
+    "errors printable processes shapes files tables",
     "numerics",
     "nn",
     "tokens vocabulary",

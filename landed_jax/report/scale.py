@@ -34,7 +34,11 @@ def scale_table(account: Account) -> Table:
         Column("|γ|/σ\nmax", drop=2),
     ]
     rows = [
-        [row["site"], f"{row['sigma']:#.4g}", *(f"{row['amplification'][key]:#.3g}" for key in ("min", "median", "max"))]
+        [
+            row["site"],
+            f"{row['sigma']:#.4g}",
+            *(f"{row['amplification'][key]:#.3g}" for key in ("min", "median", "max")),
+        ]
         for row in scale_rows(account)
     ]
     return Table(f"Scale at position {account.position}, at each norm", columns, rows, elsewhere="--json")

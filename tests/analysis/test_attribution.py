@@ -12,6 +12,7 @@ from landed_jax import RESIDUALS, SOURCES, WRITES, LandedError
 from landed_jax.analysis.attribution import Attribution
 from landed_jax.analysis.attribution import _attribute as attribution
 from landed_jax.analysis.attribution._effects import direct_effect
+from landed_jax.analysis.attribution._table import source_cell
 from landed_jax.nn.parameters import stack_layers
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
 from tests.reference.landed import every_write, landed_contributions, removed_effects, shares_of_sigma
@@ -170,7 +171,11 @@ def test_top_is_every_write_in_order() -> None:
         assert row.landed == float(getattr(part, kind)[row.layer, 1, 4, row.index])
         assert row.direct_effect == float(getattr(effect, kind)[row.layer, 1, 4, row.index])
         if row.kind == "head":
-            assert row.attended == int(jnp.abs(split[row.layer, 1, 4, row.index]).argmax())
+            parts = split[row.layer, 1, 4, row.index]
+            assert row.attended == int(jnp.abs(parts).argmax())
+            assert row.attended_landed == pytest.approx(float(parts[row.attended]), abs=1e-6)
+            sign = str(source_cell(row))[0]  # there is no vocabulary
+            assert sign in ("@" if row.attended_landed * row.landed > 0 else "-" if row.landed > 0 else "+")
     assert shares.top(0) == [] or len(shares.top(0)) == 0
     assert "direct effect" in repr(shares.top(3))
 
