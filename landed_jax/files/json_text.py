@@ -7,19 +7,17 @@ from typing import Any
 from landed_jax.errors import LandedError
 
 
-def json_text(document: Mapping[str, Any], encoding: str = "utf-8") -> str:
-    r"""Indented JSON. What does not print, and what the encoding lacks, is written as JSON's own escape.
+def json_text(document: Mapping[str, Any], encoding: str = "utf-8", *, indent: int | None = 2) -> str:
+    r"""JSON, and a line break. What does not print, and what the encoding lacks, is written as JSON's own escape.
 
     Raises:
         LandedError: for a number that is not finite.
 
-    >>> print(json_text({"token": "σ\u202e\0"}, "ascii"), end="")
-    {
-      "token": "\u03c3\u202e\u0000"
-    }
+    >>> print(json_text({"token": "σ\u202e\0"}, "ascii", indent=None), end="")
+    {"token": "\u03c3\u202e\u0000"}
     """
     try:
-        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
     except ValueError as error:
         raise LandedError("The model's values are not all finite, so they cannot be written as JSON.") from error
     # JSON itself escapes only C0 controls. Other controls and bidirectional overrides would act on a terminal.

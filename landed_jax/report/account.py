@@ -93,9 +93,9 @@ class Account:
 
         return run_document(self, self.top)
 
-    def to_json(self) -> str:
-        """The text of ``landed run --json``."""
-        return json_text(self.to_dict())
+    def to_json(self, indent: int | None = 2) -> str:
+        """The text of ``landed run --json``; without an indent on one line."""
+        return json_text(self.to_dict(), indent=indent)
 
     def to_xarray(self) -> "xarray.Dataset":
         """The data set of ``landed run --out``: every result, labelled."""

@@ -44,5 +44,7 @@ def layers_table(account: Account) -> Table:
         numbers = (part[name] for part in parts.values() for name in ("landed", "direct_effect"))
         rows.append([str(layer), *(f"{number:+.4f}" for number in numbers)])
     total = float(account.attribution.total[0, 0])
-    note = f"The landed columns sum to {total:+.4f}; a direct effect is of a part removed alone."
+    note = (
+        f"The landed columns sum to {total:+.4f}; a direct effect is of a part removed alone, later layers as they ran."
+    )
     return Table("By layer, biases included", columns, rows, notes=[note], elsewhere="--json")

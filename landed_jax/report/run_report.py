@@ -30,8 +30,8 @@ def whole_report(account: Account) -> Sequence[Block]:
 
 
 def coordinates_line(account: Account) -> Paragraph:
-    """How few coordinates carry the value."""
+    """How many coordinates reach parts of the value."""
     percents = " / ".join(map(str, account.coordinate_counts))
     counts = " / ".join(map(str, account.coordinate_counts.values()))
     d_model = account.config.d_model
-    return Paragraph(f"Coordinates, largest first, that reach {percents} % of the value: {counts} of {d_model}")
+    return Paragraph(f"Coordinates, by size, that reach {percents} % of the value: {counts} of {d_model}")

@@ -1,9 +1,9 @@
 """Which columns of a table stand beside each other at a width, and how wide each is.
 
 Tokens are shortened to `COMFORTABLE` cells first. Then columns are left out, in the order of their `drop`; before a
-column of tokens is left out, it is shortened to `SHORT`. Then all tokens are shortened further. What still has no room is
-continued in a second table below, its keys repeated. A name or a number is never shortened: at a width that cannot hold
-the keys and one column, the table is wider than asked.
+column of tokens is left out, it is shortened to `SHORT`. Then all tokens are shortened further. What still has no room
+is continued in a second table below, its keys repeated. A name or a number is never shortened: at a width that cannot
+hold the keys and one column, the table is wider than asked.
 """
 
 from collections.abc import Callable, Iterable, Sequence

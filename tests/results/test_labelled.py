@@ -66,7 +66,6 @@ MADE: dict[str, tuple[Callable[[Trace], Any], dict[str, tuple[str, ...]]]] = {
             "offset": (),
             "target": BP,
             "attended": (*LBP, "head"),
-            "attended_landed": (*LBP, "head"),
             "scale.gamma": ("site", "d_model"),
             "scale.median": SBP,
         },

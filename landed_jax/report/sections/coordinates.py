@@ -71,7 +71,7 @@ def _table(account: "Account", found: dict[str, Any], document: dict[str, Any]) 
     rotated, outlying, check = document["rotated"], document["outliers"], document["causal_check"]
     means, spreads = ([f"{n:.1f}" for n in rotated[f"settled_{name}"].values()] for name in ("mean", "spread"))
     counts = Table(
-        f"Coordinates of {account.config.d_model} that carry the value",
+        f"Coordinates of {account.config.d_model}, by size, that reach the value",
         [Column("counted", left=True, wrap=True), *(Column(f"{percent} %") for percent in PERCENTS)],
         [
             ["first reached", *map(str, account.coordinate_counts.values())],
@@ -80,11 +80,14 @@ def _table(account: "Account", found: dict[str, Any], document: dict[str, Any]) 
             ["standard deviation", *spreads],
             ["for good, outliers left out", *map(str, outlying["settled_without"].values())],
         ],
-        notes=[_said_of(outlying)],
+        notes=[
+            "for good: from there on the rest stays within the other part; random bases are the control",
+            _said_of(outlying),
+        ],
     )
     ranks = (check[name]["rank"] for name in ("whole", "kept", "ablated"))
     causal = Table(
-        f"The {check['coordinates']} coordinates that carry {100 * CHECKED:.0f} %",
+        f"The {check['coordinates']} coordinates that reach {100 * CHECKED:.0f} %",
         [
             Column("landed stream", left=True),
             Column("value"),

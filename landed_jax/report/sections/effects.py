@@ -69,7 +69,7 @@ def _agreement(document: dict[str, Any]) -> "Table":
     columns = [
         Column("of the", left=True, wrap=True),
         Column("over", left=True),
-        Column("NMAE", legend="NMAE: Σ|landed − direct effect| / Σ|direct effect|, over one position's writes"),
+        Column("NMAE", legend="NMAE: Σ|landed − direct effect| / Σ|direct effect|, over all layers' components here"),
         Column("r", legend="r: Pearson's correlation"),
     ]
     rows = []
