@@ -24,7 +24,7 @@ from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.provenance import Provenance
 from landed_jax.report.padding import without_padding
 from landed_jax.report.percents import PERCENTS
-from landed_jax.report.prediction import LISTED, Prediction, predict
+from landed_jax.report.prediction import Prediction, predict
 from landed_jax.report.section_results import section_results
 from landed_jax.report.sections.section import Asked, Section
 from landed_jax.trace import Trace
@@ -203,7 +203,7 @@ def account_for(
         difference=found[1],
         layer_effects=found[3],
         coordinate_counts=dict(zip(PERCENTS, (int(n[0, 0]) for n in found[2]), strict=True)),
-        prediction=found[4],
+        prediction=_prediction(trace, found[0]),
         sections=section_results(Asked(trace, *asked), tuple(sections), padding),
         warnings=tuple(warnings),
         top=top,
@@ -226,10 +226,7 @@ def _find_out(
     beside = None if difference is None or against is not None else attribute(trace, difference)
     carried = coordinates(trace, question)
     counts = [carried.count(percent / 100) for percent in PERCENTS]
-    assert trace.logits is not None and question.target is not None  # of a logit, in a pass with logits
-    asked = [question.target] if question.against is None else [question.target, question.against]
-    prediction = predict(trace.logits[0, 0], [ids[0, 0] for ids in asked], min(LISTED, trace.config.vocab_size))
-    return (question, difference), (attribution, beside, counts, _layer_effects(trace, attribution), prediction)
+    return (question, difference), (attribution, beside, counts, _layer_effects(trace, attribution))
 
 
 def _layer_effects(trace: Trace, attribution: Attribution) -> jax.Array:
@@ -242,6 +239,11 @@ def _layer_effects(trace: Trace, attribution: Attribution) -> jax.Array:
     norms = jnp.sum(jnp.square(writes), axis=-1)
     effect = direct_effect(groups, value, with_stream, norms, sigma, config.d_model, config.norm_eps)
     return effect[:, :, 0, 0].T
+
+
+def _prediction(trace: Trace, attribution: Attribution) -> Prediction:
+    asked = [int(ids[0, 0]) for ids in (attribution.target, attribution.against) if ids is not None]
+    return predict(np.asarray(trace.logits)[0, 0], asked)
 
 
 def _check_text(text: str | None) -> None:

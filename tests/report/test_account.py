@@ -4,7 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -12,6 +11,7 @@ import landed_jax as landed
 from landed_jax.errors import LandedError
 from landed_jax.printable import printable
 from landed_jax.report.account import Account
+from landed_jax.report.prediction import predict
 from landed_jax.report.run_report import whole_report
 from landed_jax.results.files import load_result
 from landed_jax.tables.draw import text_of
@@ -172,13 +172,14 @@ def test_the_json_says_all_that_the_tables_say(model: landed.Model, account: Acc
 
 
 def test_probabilities_of_a_model_that_is_sure() -> None:
-    from landed_jax.report.prediction import predict
-
-    logits = np.full(50, -30.0)
-    logits[7] = 0.0
-    found = jax.jit(predict, static_argnums=2)(logits.astype(np.float32), [np.int32(7), np.int32(8)], 3)
-    np.testing.assert_allclose(found.asked.log_probabilities, [-np.log1p(49 * np.exp(-30.0)), -30.0], rtol=1e-6)
-    assert found.asked.ranks.tolist() == [0, 1] and found.likeliest.ids[0] == 7
+    logits = np.full(50, -30.0, np.float32)
+    logits[7], logits[9] = 0.0, -2000.0
+    found = predict(logits, [7, 8, 9]).asked
+    sure = np.log1p(48 * np.exp(-30.0))
+    np.testing.assert_allclose(found.log_probabilities, [-sure, -30.0 - sure, -2000.0 - sure], rtol=1e-12)
+    assert found.ranks.tolist() == [0, 1, 49] and predict(logits, [7]).likeliest.ids.tolist() == [7, 0, 1, 2, 3]
+    alone = predict(np.zeros(1), [0])
+    assert alone.asked.log_probabilities.tolist() == [0.0] and alone.likeliest.ids.tolist() == [0]
 
 
 def test_a_section_that_there_is_not(model: landed.Model) -> None:

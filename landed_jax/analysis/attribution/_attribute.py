@@ -109,8 +109,8 @@ def _attended(trace: Trace, read: Read) -> tuple[jax.Array, jax.Array] | tuple[N
 
     def layer(writes: LayerWrites, pattern: jax.Array, value: jax.Array) -> tuple[jax.Array, jax.Array]:
         split = writes.by_source(vector, pattern, value)
-        column = jnp.argmax(jnp.abs(split), axis=-1)
-        return column, jnp.take_along_axis(split, column[..., None], axis=-1)[..., 0]
+        highest, lowest = jnp.max(split, axis=-1), jnp.min(split, axis=-1)
+        return jnp.argmax(jnp.abs(split), axis=-1), jnp.where(highest >= -lowest, highest, lowest)
 
     columns, parts = from_layers(trace, layer, trace[HookPoint.PATTERN], trace[HookPoint.VALUE])
     heard = (jnp.arange(len(columns)) < trace.order.layers_before(read.site)[0])[:, None, None, None]
