@@ -8,5 +8,5 @@ from landed_jax.tables.table import Column, Table
 
 def facts_table(title: Item, rows: list[tuple[str, Any]]) -> Table:
     """Two columns: what, and how much."""
-    columns = [Column("fact", left=True, wrap=True), Column("value", wrap=True)]
+    columns = [Column("fact", left=True, wrap=True), Column("value", left=True, wrap=True)]
     return Table([title], columns, [[name, str(value)] for name, value in rows], header=False)

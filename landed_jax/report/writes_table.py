@@ -59,6 +59,8 @@ def writes_table(account: Account, top: int) -> Table:
         numbers += [f"{number:+.4f}" for number in (beside[i] if beside else ())]
         numbers += [signed(row.sigma_share, "+.2%"), f"{row.amplification:#.3g}"]
         cells.append([describe(row), source_cell(row), *numbers])
+    if all(row.attended is None for row in rows):  # no head is among them
+        columns, cells = [columns[0], *columns[2:]], [[row[0], *row[2:]] for row in cells]
     return Table("Largest landed contributions", columns, cells, elsewhere="--json")
 
 
