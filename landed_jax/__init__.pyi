@@ -28,9 +28,9 @@ from .analysis.writes._write import Write as Write
 from .errors import LandedError as LandedError
 from .errors import LandedWarning as LandedWarning
 from .forward_pass import forward as forward
+from .loading import convert as convert
+from .loading import load as load
 from .model import Model as Model
-from .model import convert as convert
-from .model import load as load
 from .nn.config import ModelConfig as ModelConfig
 from .nn.config import RopeConfig as RopeConfig
 from .nn.hook_points import NORMED as NORMED

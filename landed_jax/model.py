@@ -1,16 +1,15 @@
-"""`Model`: config, weights and tokenizer, with methods to encode text and trace a forward pass; `load`, `convert`."""
+"""`Model`: config, weights and tokenizer, with methods to encode text, trace a forward pass and account for a logit."""
 
 import dataclasses
 import functools
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from landed_jax.analysis.reads._questions import Logit, Question, QuestionLike, as_question
 from landed_jax.analysis.reads._targets import Target
@@ -21,21 +20,11 @@ from landed_jax.analysis.streaming._attribute_streaming import (
     check_reduction,
     number_of_passes,
 )
-from landed_jax.checkpoints.bundle import BUNDLED
-from landed_jax.checkpoints.hf.dtypes import FLOATS
-from landed_jax.checkpoints.hf.files import check_inside
-from landed_jax.checkpoints.hf.hub import resolve
-from landed_jax.checkpoints.hf.reader import Progress
-from landed_jax.checkpoints.hf.tokenizer import open_vocabulary
-from landed_jax.checkpoints.native import is_native, read_manifest, save_native
-from landed_jax.checkpoints.notes import Notes
-from landed_jax.checkpoints.opening import Reading, check_folder, open_folder, read_config_of
-from landed_jax.files.atomic_folder import check_destination
-from landed_jax.files.json_object import read_json_object
+from landed_jax.checkpoints.native import save_native
 from landed_jax.files.kinds import expanded
 from landed_jax.forward_pass import forward
 from landed_jax.memory.estimates import trace_bytes, weight_bytes
-from landed_jax.memory.host import cpu_device, default_platform, device_memory
+from landed_jax.memory.host import device_memory
 from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import WRITES, HookPoint
@@ -44,12 +33,16 @@ from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.parameters import Params, count_parameters
 from landed_jax.nn.tap import Edit, Observer, Plan, as_plan
 from landed_jax.numerics import compute_dtype
+from landed_jax.printable import printable
 from landed_jax.prompts import read_prompts, warn_of
 from landed_jax.provenance import Provenance
 from landed_jax.tokens import Tokens, columns
 from landed_jax.trace import Trace
 from landed_jax.trace_padding import is_on_one_device, shifted, without_padding
 from landed_jax.vocabulary import Vocabulary
+
+if TYPE_CHECKING:  # stands above this module
+    from landed_jax.report.account import Account
 
 Prompts = (
     Tokens | str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]] | Mapping[str, Any] | jax.Array | np.ndarray
@@ -90,7 +83,9 @@ class Model:
     def __repr__(self) -> str:
         config = self.config
         size = f"{config.n_layers} layers, d_model {config.d_model}, {config.n_heads} heads, d_ff {config.d_ff}"
-        return f"Model({', '.join(filter(None, [self.source, size]))}, {count_parameters(config):,} parameters)"
+        return (
+            f"Model({', '.join(filter(None, [printable(self.source), size]))}, {count_parameters(config):,} parameters)"
+        )
 
     def encode(self, text: str | Sequence[str]) -> Tokens:
         """One prompt, or several: shorter ones are padded on the left, so that each ends at the last column.
@@ -190,6 +185,7 @@ class Model:
             LandedError: as `trace` and `attribute` do.
 
         >>> from landed_jax.analysis.reduce import top_writes
+        >>> from landed_jax import load
         >>> model = load()
         >>> found = model.attribute_streaming("The Colosseum is in the city of", top_writes(3), effects=True)
         >>> found.reduced.landed.shape, found.value.shape
@@ -222,6 +218,46 @@ class Model:
             return known if isinstance(part, Provenance) else part
 
         return jax.tree.map(named, found, is_leaf=lambda part: isinstance(part, Provenance))
+
+    def run(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        target: str | None = None,
+        against: str | None = None,
+        position: int = -1,
+        top: int = 20,
+        sections: Sequence[str] = (),
+    ) -> "Account":
+        """One position's account, as ``landed run`` gives it: a value that shows itself as tables.
+
+        Args:
+            prompt: text, or token ids.
+            target, against, position, top: as the options of ``landed run``.
+            sections: the names of what else to find out, such as ``"by_source"`` for ``--by-source``.
+
+        Raises:
+            LandedError: for a text that is not one token, a position outside the prompt, a section that there is not,
+                or a model without a tokenizer.
+
+        >>> from landed_jax import load
+        >>> account = load().run("The Colosseum is in the city of", top=3)
+        >>> account.to_dict()["runner_up"]["text"]
+        ' Athens'
+        """
+        from landed_jax.report.account import account_for
+        from landed_jax.report.sections import sections_named
+
+        return account_for(
+            self,
+            prompt,
+            target=target,
+            against=against,
+            position=position,
+            top=top,
+            sections=sections_named(sections),
+            bucketed=True,
+        )
 
     def save(self, dst: str | os.PathLike[str]) -> None:
         """Write the model as a native folder.
@@ -265,122 +301,3 @@ def _jitted_streaming(
     return attribute_streaming(
         params, tokens, config, reduction, question, at=at, edits=dict(plan.edits), norms=norms, **how
     )
-
-
-def load(
-    source: str | os.PathLike[str] = BUNDLED,
-    *,
-    mesh: Mesh | None = None,
-    stacked: bool | None = None,
-    progress: Progress | None = None,
-    ignore_fields: Collection[str] = (),
-    adapter: str | os.PathLike[str] | None = None,
-) -> Model:
-    """Open a model.
-
-    Where a checkpoint is read otherwise than its files say, a `LandedWarning` says so, and ``model.notes`` and all
-    results record it.
-
-    Args:
-        source: a Hugging Face id, a folder in Hugging Face layout, or a native folder; by default the small model
-            that comes with the package.
-        mesh: place the weights on it: heads, neurons and the vocabulary are cut over its axis ``model``.
-        stacked: hold the layers under one leading axis (the time to compile then does not grow with depth), or one
-            subtree a layer (faster to run on CPU); by default whichever suits the device.
-        progress: ``progress(done, total)`` in bytes, called as a Hugging Face checkpoint is read.
-        ignore_fields: names of fields of config.json that the package does not know, to be read as if they were absent.
-        adapter: a LoRA adapter to merge into the weights as they are read: a folder or a Hugging Face id. "none" leaves
-            out one that lies beside the weights, which otherwise is refused.
-
-    Raises:
-        LandedError: if it cannot be opened; the message lists the reasons.
-
-    >>> model = load()
-    >>> trace = model.trace("The Colosseum is in the city of", at=-1)
-    >>> model.vocabulary.text(trace.logits[0, -1].argmax())
-    ' Rome'
-    """
-    folder, notes = resolve(source), Notes()
-    platform = mesh.devices.flat[0].platform if mesh is not None else default_platform()
-    layout = platform != "cpu" if stacked is None else stacked
-    reading = Reading(ignore_fields, adapter)
-    config, params = open_folder(folder, reading, notes, mesh=mesh, stacked=layout, progress=progress)
-    vocabulary, no_vocabulary = open_vocabulary(folder, notes)
-    notes.give_warnings()
-    return Model(config, params, vocabulary, str(source), folder, tuple(notes.texts), no_vocabulary)
-
-
-def read_config(
-    source: str | os.PathLike[str], *, ignore_fields: Collection[str] = ()
-) -> tuple[ModelConfig, str | None]:
-    """A model's config, read without its weights, and the float type of the weights where its files state it.
-
-    Raises:
-        LandedError: if there is no such model, or its config is not supported.
-    """
-    folder, notes = resolve(source, config_only=True), Notes()
-    if is_native(folder):
-        return read_manifest(folder)
-    config = read_config_of(folder, Reading(ignore_fields), notes)
-    notes.give_warnings()
-    values = read_json_object(folder / "config.json")
-    dtype = values.get("dtype") or values.get("torch_dtype")
-    return config, dtype if isinstance(dtype, str) and dtype in map(str, FLOATS.values()) else None
-
-
-def check(
-    source: str | os.PathLike[str],
-    *,
-    ignore_fields: Collection[str] = (),
-    adapter: str | os.PathLike[str] | None = None,
-) -> str:
-    """Read a model as `load` does, every value too, and keep nothing. Needs no device.
-
-    Returns:
-        Why the model has no tokenizer, so that it takes ids only; "" where it has one.
-
-    Raises:
-        LandedError: for what keeps it from being opened; `error.problems` of a `Refusal` has all reasons.
-    """
-    folder, notes = resolve(source), Notes()
-    check_folder(folder, Reading(ignore_fields, adapter), notes)
-    _, without_text = open_vocabulary(folder, notes)
-    notes.give_warnings()
-    return without_text
-
-
-def convert(
-    src: str | os.PathLike[str],
-    dst: str | os.PathLike[str],
-    progress: Progress | None = None,
-    *,
-    ignore_fields: Collection[str] = (),
-    adapter: str | os.PathLike[str] | None = None,
-) -> None:
-    """Write the model `src` as the native folder `dst`, atomically.
-
-    Memory use is at most the parameters and about one layer. Under `jax.distributed` all processes call it, and the
-    first writes.
-
-    Args:
-        progress, ignore_fields, adapter: as for `load`; the new folder records what was ignored and merged.
-
-    Raises:
-        LandedError: if `src` cannot be opened or contains links to files elsewhere, or `dst` exists, is being written
-            by another process or thread, or cannot be written.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     convert("bundled", f"{folder}/native")
-    ...     load(f"{folder}/native").config.n_layers
-    4
-    """
-    dst = expanded(dst)
-    check_destination(dst)
-    folder, notes = resolve(src), Notes()
-    check_inside(folder)
-    with jax.default_device(cpu_device()):
-        reading = Reading(ignore_fields, adapter)
-        config, params = open_folder(folder, reading, notes, mesh=None, stacked=False, progress=progress)
-        notes.give_warnings()
-        save_native(dst, config, params, folder, notes.texts)

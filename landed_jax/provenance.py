@@ -11,6 +11,7 @@ from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import is_concrete
+from landed_jax.printable import printable
 from landed_jax.shapes import ShapeRepr
 from landed_jax.tokens import Tokens
 from landed_jax.vocabulary import Vocabulary
@@ -95,4 +96,4 @@ class Provenance(ShapeRepr):
     def summary(self) -> str:
         """``bundled, 4 layers, 1 × 8 tokens``: the model, and the prompts' number and length."""
         shape = " × ".join(map(str, self.tokens.ids.shape))
-        return ", ".join(filter(None, [self.model, f"{self.config.n_layers} layers", f"{shape} tokens"]))
+        return ", ".join(filter(None, [printable(self.model), f"{self.config.n_layers} layers", f"{shape} tokens"]))

@@ -12,6 +12,40 @@ _PIECES = 12  # of a text that is not one token, in a message
 _ANCHOR = "a"  # a word before the text, which is then tokenised as a continuation and not as the start of a prompt
 
 
+def _byte_letters() -> dict[str, int]:
+    """The letter that byte-level tokenizers (GPT-2's way) write for each byte, and the byte."""
+    printing = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printing]
+    return {chr(byte): byte for byte in printing} | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+_BYTE_OF = _byte_letters()
+_LETTER_OF = {byte: letter for letter, byte in _BYTE_OF.items()}
+
+
+def _bytes_named(piece: str) -> str:
+    """A byte-level tokenizer's piece with the bytes named that are not text; any other piece as it is.
+
+    >>> _bytes_named("Ġé"), _bytes_named("<0xE9>"), _bytes_named("▁")
+    (' <0xE9>', '<0xE9>', '▁')
+    """
+    if not set(piece) <= _BYTE_OF.keys():
+        return piece
+    text = bytes(_BYTE_OF[letter] for letter in piece).decode("utf-8", "surrogateescape")
+    named = "".join(f"<0x{ord(c) - 0xDC00:02X}>" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in text)
+    return piece if named == text else named
+
+
+def _piece_of_bytes(text: str) -> str:
+    """The piece that `_bytes_named` names so.
+
+    >>> _piece_of_bytes(" <0xE9>")
+    'Ġé'
+    """
+    raw = re.sub("<0x([89A-F][0-9A-F])>", lambda found: chr(0xDC00 + int(found[1], 16)), text)
+    return "".join(_LETTER_OF[byte] for byte in raw.encode("utf-8", "surrogateescape"))
+
+
 @raises_landed_errors
 class Vocabulary:
     """The part of a `transformers` tokenizer that the analyses need. Compared by identity: a static argument.
@@ -88,7 +122,9 @@ class Vocabulary:
     def text(self, token: int) -> str:
         """The text that a token adds to the text before it: " Rome" for a word's first piece, "," or "ing" for others.
 
-        For a piece that is not text by itself (part of a character), the tokenizer's own name for it.
+        For a piece that is not text by itself (part of a character), its bytes as ``<0xE9>``, as SentencePiece names
+        them: byte-level tokenizers call that byte "é", which is another token's text. For what has no text at all, the
+        tokenizer's own name.
         """
         anchor = self._plain(_ANCHOR)
         before = self.decode(anchor)
@@ -97,7 +133,7 @@ class Vocabulary:
         if added and "�" not in added:
             return added
         piece = self.tokenizer.convert_ids_to_tokens(int(token))
-        return f"#{int(token)}" if piece is None else piece
+        return f"#{int(token)}" if piece is None else _bytes_named(piece)
 
     def token_id(self, text: str) -> int:
         """The id of a target: a token's exact text, or ``#ID``.
@@ -112,7 +148,7 @@ class Vocabulary:
             if len(ids) == 1 and self.text(ids[0]) == text:
                 return ids[0]
         known = self.tokenizer.get_vocab()
-        for piece in (text, text.replace(" ", "▁")):
+        for piece in (text, text.replace(" ", "▁"), _piece_of_bytes(text)):
             if piece in known and (piece == text or self.text(known[piece]) == text):
                 return known[piece]
         raise LandedError(self._split_message(text))

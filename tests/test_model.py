@@ -11,7 +11,8 @@ import pytest
 from landed_jax.checkpoints.bundle import bundled_folder
 from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
-from landed_jax.model import Model, convert, load, read_config
+from landed_jax.loading import convert, load, read_config
+from landed_jax.model import Model
 from landed_jax.nn.hook_points import RESIDUALS, HookPoint
 from landed_jax.nn.parameters import init_params, is_stacked
 from landed_jax.tokens import Tokens

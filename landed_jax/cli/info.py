@@ -36,25 +36,29 @@ def info(
     """
     if why:
         return _list_reasons(model, adapter, ignore_fields)
-    from landed_jax.model import read_config
+    from landed_jax.loading import read_config
     from landed_jax.report.console import print_report
     from landed_jax.report.facts import attribution_facts, model_facts, trace_facts
     from landed_jax.report.facts_table import facts_table
+    from landed_jax.tables.quoted import Name
 
     config, weight_dtype = read_config(model, ignore_fields=ignore_fields)
-    print_report(facts_table(model, model_facts(config, weight_dtype)))
-    title = f"A trace of {batch} × {length} tokens, in memory"
-    print_report(facts_table(title, trace_facts(config, batch=batch, length=length)))
-    title = "Its streamed attribution, beside the forward pass"
-    rows = attribution_facts(config, weight_dtype, batch=batch, length=length, positions=positions)
-    print_report(facts_table(title, rows))
+    traced = trace_facts(config, batch=batch, length=length)
+    streamed = attribution_facts(config, weight_dtype, batch=batch, length=length, positions=positions)
+    print_report(
+        [
+            facts_table(Name(model), model_facts(config, weight_dtype)),
+            facts_table(f"A trace of {batch} × {length} tokens, in memory", traced),
+            facts_table("Its streamed attribution, beside the forward pass", streamed),
+        ]
+    )
     return 0
 
 
 def _list_reasons(model: str, adapter: str | None, ignore_fields: tuple[str, ...]) -> int:
     """Print every reason for which the model is refused, one a line. The status is 1 where there is one."""
     from landed_jax.errors import LandedError, Refusal
-    from landed_jax.model import check
+    from landed_jax.loading import check
     from landed_jax.printable import printable
 
     try:

@@ -1,9 +1,8 @@
 """Atomic output of a JSON document."""
 
-import json
 import os
+import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -29,19 +28,9 @@ def check_json_target(target: str | None) -> None:
         raise LandedError(f"--json {target}: it cannot be written there.")
 
 
-def json_text(document: dict[str, Any], *, in_one_line: bool = False) -> str:
-    """The document as JSON, with a newline at its end.
-
-    Raises:
-        LandedError: for numbers that are not finite.
-    """
-    try:
-        indent = None if in_one_line else 2
-        text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
-    except ValueError as error:
-        raise LandedError("The model's values are not all finite, so they cannot be written as JSON.") from error
-    # JSON escapes only C0 controls. Other controls and bidirectional overrides would act on a terminal.
-    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+def encoding_of(target: str) -> str:
+    """The encoding of text for a file, or for standard output (``-``)."""
+    return (getattr(sys.stdout, "encoding", None) if target == "-" else None) or "utf-8"
 
 
 def write_text(text: str, target: str) -> None:
@@ -50,8 +39,3 @@ def write_text(text: str, target: str) -> None:
         click.echo(text, nl=False)
     else:
         write_file(target, text.encode("utf-8"))
-
-
-def write_json(document: dict[str, Any], target: str) -> None:
-    """Write a document to a file, atomically, or to standard output for ``-``."""
-    write_text(json_text(document), target)

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from landed_jax.checkpoints.bundle import BUNDLED
-from landed_jax.cli.output import check_json_target, json_text, write_text
-from landed_jax.cli.progress import progress_bar
+from landed_jax.cli.output import check_json_target, encoding_of, write_text
+from landed_jax.cli.progress import status_line
 from landed_jax.cli.prompts import Asked, several, single
 from landed_jax.cli.reading import adapter_option, ignore_field_option
 from landed_jax.errors import LandedError
@@ -99,17 +99,17 @@ def run(
         if json_target is not None and Path(json_target).resolve() == Path(out).resolve():
             raise LandedError("--json and --out name the same file: give each its own.")
 
-    from landed_jax.model import load
-    from landed_jax.report.account import Account, answer
-    from landed_jax.report.console import print_heading, print_report
-    from landed_jax.report.document import run_document
-    from landed_jax.report.question import RunQuestion, ask
-    from landed_jax.report.run_report import run_report
-    from landed_jax.report.section_report import section_report
-
-    with progress_bar("Reading weights") as report:
-        opened = load(model, progress=report, adapter=adapter, ignore_fields=ignore_fields)
     wanted = [section for section in sections() if chosen[section.name]]
+    with status_line("Starting JAX") as status:
+        from landed_jax.files.json_text import json_text
+        from landed_jax.loading import load
+        from landed_jax.report.account import Account, answer
+        from landed_jax.report.console import print_heading, print_report
+        from landed_jax.report.question import RunQuestion, ask
+        from landed_jax.report.run_report import whole_report
+
+        status("Reading weights")
+        opened = load(model, progress=status.report, adapter=adapter, ignore_fields=ignore_fields)
 
     def question(asked: Asked) -> RunQuestion:
         tokens = (target if asked.target is None else asked.target, against if asked.against is None else asked.against)
@@ -119,8 +119,8 @@ def run(
 
     def account(asked: Asked, question: RunQuestion) -> Account:
         # Programs are compiled for a few lengths only, and kept: the next prompt of about this length finds them.
-        with asked.errors_say_where():
-            found = answer(opened, question, sections=wanted, bucketed=True)
+        with asked.errors_say_where(), status_line("Starting the model") as status:
+            found = answer(opened, question, sections=wanted, bucketed=True, top=top, stage=status)
         for warning in found.warnings:
             where = f"{asked.place}: " if asked.place else ""
             click.echo(f"landed: {printable(where + warning)}", err=True)
@@ -131,14 +131,11 @@ def run(
     for number, (asked, about) in enumerate(zip(prompts, questions, strict=True), 1):
         found = account(asked, about)
         if out is not None:
-            from landed_jax.report.dataset import run_dataset
-            from landed_jax.results.files import save_result
-
-            save_result(run_dataset(found), out)
+            found.save(out)
         if json_target is not None:
             with asked.errors_say_where():
-                text = json_text(run_document(found, top), in_one_line=prompt_file is not None)
-            lines.append(text)
+                indent = 2 if prompt_file is None else None
+                lines.append(json_text(found.to_dict(), encoding_of(json_target), indent=indent))
             if json_target == "-" or number == len(prompts):
                 write_text("".join(lines), json_target)
                 lines.clear()
@@ -147,6 +144,4 @@ def run(
                 click.echo()
             if prompt_file is not None:
                 print_heading(f"{number} of {len(prompts)}: {asked.place}")
-            print_report(run_report(found, top))
-            if wanted:
-                print_report(section_report(found))
+            print_report(whole_report(found))

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from landed_jax.checkpoints.bundle import BUNDLED
-from landed_jax.cli.output import check_json_target, write_json
+from landed_jax.cli.output import check_json_target, encoding_of, write_text
 from landed_jax.printable import printable
 
 _MOST = 1_000_000  # draws
@@ -36,17 +36,24 @@ def score(model: str, count: int, learnt: bool, json_target: str | None) -> None
     """Measure how often a model gives the right word in held-out sentences."""
     check_json_target(json_target)
 
-    from landed_jax.model import load
-    from landed_jax.report.console import print_report
-    from landed_jax.report.scores import score_document, score_report
-    from landed_jax.testbed.scoring import score_model
+    from landed_jax.cli.progress import status_line
 
-    opened = load(model)
-    scores = score_model(opened, count, held_out=not learnt)
+    with status_line("Starting JAX") as status:
+        from landed_jax.files.json_text import json_text
+        from landed_jax.loading import load
+        from landed_jax.report.console import print_report
+        from landed_jax.report.scores import score_document, score_report
+        from landed_jax.testbed.scoring import score_model
+
+        status("Reading weights")
+        opened = load(model, progress=status.report)
+        status("Compiling and running the prompts")
+        scores = score_model(opened, count, held_out=not learnt)
     if json_target is not None:
-        write_json(score_document(opened.source, scores), json_target)
+        document = score_document(opened.source, scores)
+        write_text(json_text(document, encoding_of(json_target)), json_target)
     if json_target != "-":
-        print_report(score_report(scores, held_out=not learnt))
+        print_report([score_report(scores, held_out=not learnt)])
 
 
 @testbed.command()

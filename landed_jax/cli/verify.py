@@ -2,7 +2,7 @@
 
 import click
 
-from landed_jax.cli.progress import progress_bar
+from landed_jax.cli.progress import status_line
 from landed_jax.cli.reading import ignore_field_option
 from landed_jax.errors import LandedError
 from landed_jax.files.kinds import is_folder
@@ -35,8 +35,8 @@ def verify(model: str, hf_folder: str, length: int, seed: int, ignore_fields: tu
     import jax
     import numpy as np
 
+    from landed_jax.loading import load
     from landed_jax.memory.host import cpu_device
-    from landed_jax.model import load
     from landed_jax.parity.ladder import LADDER_SITES, TOLERANCE, climb, rounding_of
     from landed_jax.parity.reference import check_same_model, reference_rungs, torch_module
     from landed_jax.report.console import print_report
@@ -45,20 +45,22 @@ def verify(model: str, hf_folder: str, length: int, seed: int, ignore_fields: tu
 
     torch_module()
     cpu = cpu_device()
-    with progress_bar("Reading weights") as report, jax.default_device(cpu):
-        opened = load(model, progress=report, ignore_fields=ignore_fields)
-    check_same_model(opened.config, Path(hf_folder), ignore_fields)
-    random = np.random.default_rng(seed)
-    vocab = opened.config.vocab_size
-    prompts = [random.integers(0, vocab, n).tolist() for n in (length, max(length // 2, 1))]
-    with jax.default_device(cpu):
+    with status_line("Reading weights") as status, jax.default_device(cpu):
+        opened = load(model, progress=status.report, ignore_fields=ignore_fields)
+        check_same_model(opened.config, Path(hf_folder), ignore_fields)
+        random = np.random.default_rng(seed)
+        vocab = opened.config.vocab_size
+        prompts = [random.integers(0, vocab, n).tolist() for n in (length, max(length // 2, 1))]
         tokens = Tokens.from_lists(prompts)
+        status(f"Compiling {opened.config.n_layers} layers in float32")
         single = np.asarray(opened.trace(tokens, record=(), dtype="float32").logits)
+        status(f"Compiling {opened.config.n_layers} layers in float64")
         with jax.enable_x64(True):
             trace = opened.trace(tokens, record=LADDER_SITES, dtype="float64")
-    with progress_bar("Running the reference"):
+        status("Running the reference")
         reference = reference_rungs(Path(hf_folder), np.asarray(tokens.ids), np.asarray(tokens.mask))
-    ladder = climb(trace, reference)
+        status("Comparing")
+        ladder = climb(trace, reference)
     print_report(ladder_table(ladder))
     failing = ladder.first_failing
     if failing is None:

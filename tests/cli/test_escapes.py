@@ -13,7 +13,7 @@ from landed_jax.checkpoints.bundle import bundled_folder
 from landed_jax.checkpoints.native import MANIFEST
 from landed_jax.cli.commands import status_of
 from landed_jax.files.checksums import sealed
-from landed_jax.model import convert
+from landed_jax.loading import convert
 from landed_jax.printable import printable
 from tests.checkpoints import make_tensors, write_shards
 

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 import landed_jax as landed
 from landed_jax.checkpoints.bundle import bundled_folder
 from landed_jax.cli.commands import status_of
-from landed_jax.model import load
+from landed_jax.loading import load
 from tests.checkpoints import make_tensors, write_checkpoint
 from tests.hf.test_adapter import Q, write_adapter
 from tests.needs import needs_torch

@@ -17,7 +17,7 @@ from landed_jax.checkpoints.hf.survey import survey_checkpoint
 from landed_jax.checkpoints.hf.table import to_hf
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.errors import LandedError
-from landed_jax.model import convert, load
+from landed_jax.loading import convert, load
 from tests.checkpoints import CONFIG, assert_same, make_tensors, write_checkpoint
 
 RANK, ALPHA = 3, 5

@@ -16,7 +16,7 @@ from landed_jax.checkpoints.hf import tokenizer
 from landed_jax.checkpoints.hf.tokenizer import open_vocabulary
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.errors import LandedError, LandedWarning
-from landed_jax.model import convert, load
+from landed_jax.loading import convert, load
 from tests.checkpoints import CONFIG, make_tensors, write_checkpoint
 
 # Those without which mistral-common reads no file.

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from landed_jax.errors import LandedWarning
-from landed_jax.model import load
+from landed_jax.loading import load
 from tests.parity.torch_model import hf_config, tiny_model, torch_logits
 
 PROMPT = [3, 14, 15, 9, 2, 6, 5, 3]

@@ -21,6 +21,7 @@ import landed_jax as landed
 from landed_jax import NORMED, RESIDUALS, SOURCES, WRITES, LandedError, ModelConfig, Tokens, Trace, Write
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.stream_order import site_names
+from landed_jax.printable import printable
 from landed_jax.results.dataset import to_xarray
 from landed_jax.results.files import load_result, save_result
 from landed_jax.results.table import to_table
@@ -216,10 +217,10 @@ def test_what_a_result_names_itself() -> None:
 def test_the_text_of_every_token() -> None:
     found, trace = to_xarray(made("Attribution")), traced()
     ids = np.asarray(trace.tokens.ids)
-    wanted = [TEXTS[i].replace("\0", "␀") for i in ids[0]]
+    wanted = [printable(TEXTS[i]) for i in ids[0]]
     assert found["source_token"].values[0].tolist() == wanted
     assert found["source_token"].values[1, :2].tolist() == ["", ""]  # padding
-    assert found["token"].values[:, 1].tolist() == [TEXTS[i].replace("\0", "␀") for i in ids[:, 4]]
+    assert found["token"].values[:, 1].tolist() == [printable(TEXTS[i]) for i in ids[:, 4]]
     assert "token" not in found.indexes
 
 

@@ -10,7 +10,7 @@ from landed_jax.analysis.attribution._effects import mediated
 from landed_jax.analysis.attribution._result import Attribution
 from landed_jax.analysis.attribution._shares import folded_vectors, shares_of
 from landed_jax.analysis.reads._questions import QuestionLike, as_question, resolve
-from landed_jax.analysis.reads._read import Read, folded
+from landed_jax.analysis.reads._read import Read, folded, sigma_at
 from landed_jax.analysis.reads._targets import Target
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.scale._amplification import amplification
@@ -78,8 +78,9 @@ def _attribute(trace: Trace, read: Read, norms: OutputNorms | None, *, effects: 
         return only_before(products, trace.config, read.site)
 
     products = [heard(product) for product in inner_products_with(trace, folded_vectors(trace, read, effects))]
-    shares = shares_of(trace, read, products, lambda *parts: mediated(trace, read, *parts, norms))
+    shares = shares_of(trace, read, products, lambda *parts: mediated(trace, read, parts[0], parts[1], norms))
     total = shares.landed.total() + read.offset
+    attended, attended_landed = _attended(trace, read)
     return Attribution(
         landed=shares.landed,
         direct_effect=shares.direct_effect,
@@ -90,21 +91,25 @@ def _attribute(trace: Trace, read: Read, norms: OutputNorms | None, *, effects: 
         offset=read.offset,
         target=read.target,
         against=read.against,
-        attended=_attended(trace, read),
+        attended=attended,
+        attended_landed=attended_landed,
         scale=dataclasses.replace(amplification(trace), provenance=None),
         site=read.site,
     )
 
 
-def _attended(trace: Trace, read: Read) -> jax.Array | None:
-    """The source column with the largest part in each heard head's contribution, where sources were recorded."""
+def _attended(trace: Trace, read: Read) -> tuple[jax.Array, jax.Array] | tuple[None, None]:
+    """The source column with the largest part in each heard head's contribution, and that part, if recorded."""
     if HookPoint.PATTERN.value not in trace.sown or HookPoint.VALUE.value not in trace.sown:
-        return None
+        return None, None
     vector = folded(trace, read)
 
-    def layer(writes: LayerWrites, pattern: jax.Array, value: jax.Array) -> jax.Array:
-        return jnp.argmax(jnp.abs(writes.by_source(vector, pattern, value)), axis=-1)
+    def layer(writes: LayerWrites, pattern: jax.Array, value: jax.Array) -> tuple[jax.Array, jax.Array]:
+        split = writes.by_source(vector, pattern, value)
+        highest, lowest = jnp.max(split, axis=-1), jnp.min(split, axis=-1)
+        return jnp.argmax(jnp.abs(split), axis=-1), jnp.where(highest >= -lowest, highest, lowest)
 
-    columns = from_layers(trace, layer, trace[HookPoint.PATTERN], trace[HookPoint.VALUE])
-    heard = jnp.arange(len(columns)) < trace.order.layers_before(read.site)[0]
-    return jnp.where(heard[:, None, None, None], columns, -1)
+    columns, parts = from_layers(trace, layer, trace[HookPoint.PATTERN], trace[HookPoint.VALUE])
+    heard = (jnp.arange(len(columns)) < trace.order.layers_before(read.site)[0])[:, None, None, None]
+    landed = parts / sigma_at(trace, read.site)[None, :, :, None]
+    return jnp.where(heard, columns, -1), jnp.where(heard, landed, 0)

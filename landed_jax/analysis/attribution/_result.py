@@ -37,6 +37,8 @@ class Attribution(Result):
         target, against: ids ``[batch, position]``; None for a direction of the user's.
         attended: ``[layer, batch, position, head]``, the column of the source token with the largest part in each
             head's contribution, where the trace recorded `SOURCES`; -1 for heads after the site.
+        attended_landed: ``[layer, batch, position, head]``, that part, in units of the value; it can have the other
+            sign than the head's own contribution.
         scale: the amplification at every read site.
         site: the read site; what is written after it contributes 0.
     """
@@ -51,6 +53,7 @@ class Attribution(Result):
     target: Int[Array, "batch position"] | None
     against: Int[Array, "batch position"] | None
     attended: Int[Array, "layer batch position head"] | None
+    attended_landed: Float[Array, "layer batch position head"] | None
     scale: Amplification
     site: str = dataclasses.field(metadata={"static": True})
 
@@ -87,12 +90,15 @@ class Attribution(Result):
         config = self.config
         write = write_at(u, config, batch, column)
         site = StreamOrder.of(config).index(next_site(write, config))
-        attended = text = None
-        if self.attended is not None and write.kind == "head":
-            column_of = int(self.attended[write.layer, batch, p, write.index])
-            attended = column_of if column_of >= 0 else None
-            if attended is not None and self.vocabulary is not None:
-                text = self.vocabulary.text(int(self.tokens.ids[batch, attended]))
+        attended = text = part = None
+        if self.attended is not None and self.attended_landed is not None and write.kind == "head":
+            place = write.layer, batch, p, write.index
+            attended = int(self.attended[place])
+            if attended < 0:
+                attended = None
+            else:
+                part = float(self.attended_landed[place])
+                text = self.vocabulary and self.vocabulary.text(int(self.tokens.ids[batch, attended]))
         landed, effect, share = (float(values[u]) if values.size else None for values in flat)
         return WriteRow(
             **dataclasses.asdict(write),
@@ -102,6 +108,7 @@ class Attribution(Result):
             amplification=float(self.scale.median[site, batch, p]),
             attended=attended,
             attended_text=text,
+            attended_landed=part,
         )
 
 
