@@ -11,7 +11,7 @@ NARROWEST = 40
 
 # What stands for the package's own symbols where an encoding lacks them.
 _SPELT = str.maketrans(
-    {"σ": "sigma", "γ": "gamma", "Σ": "sum", "…": "...", "─": "-", "×": "x", "±": "+-", "−": "-", "→": "->"}
+    {"σ": "sigma", "γ": "gamma", "Σ": "sum", "…": "...", "─": "-", "×": "x", "±": "+-", "−": "-", "→": "->", "²": "^2"}
 )
 
 
