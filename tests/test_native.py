@@ -171,7 +171,7 @@ def test_damage_is_named(saved, tmp_path, kind, capfd):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from landed_jax import model
+from landed_jax import loading
 from landed_jax.checkpoints import native
 
 def killed(function, before):
@@ -191,7 +191,7 @@ if stage == "among the arrays":
     ocp.save = lambda *args: (ocp.save_async(*args), os.kill(os.getpid(), signal.SIGKILL))
 if stage == "before the name":
     Path.rename = killed(Path.rename, before=True)
-model.convert(src, dst)
+loading.convert(src, dst)
 """
 
 
