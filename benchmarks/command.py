@@ -55,6 +55,9 @@ def _targets(out: Path | None, store: Path | None, record: bool, refuse: Callabl
     numbers = store or page.with_suffix(".json")
     if not record and RECORDED.parent in (page.resolve().parent, numbers.resolve().parent):
         refuse(f"{RECORDED.parent} holds the repository's own page: name another folder, or --record")
+    for file in (page, numbers):  # before the long work
+        if not file.parent.is_dir() or file.is_dir():
+            refuse(f"{file} cannot be written: it is a folder, or stands in none")
     return page, numbers
 
 

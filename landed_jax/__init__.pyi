@@ -26,10 +26,11 @@ from .analysis.scale._amplification import amplification as amplification
 from .analysis.streaming._attribute_streaming import attribute_streaming as attribute_streaming
 from .analysis.writes._write import Write as Write
 from .errors import LandedError as LandedError
+from .errors import LandedWarning as LandedWarning
 from .forward_pass import forward as forward
+from .loading import convert as convert
+from .loading import load as load
 from .model import Model as Model
-from .model import convert as convert
-from .model import load as load
 from .nn.config import ModelConfig as ModelConfig
 from .nn.config import RopeConfig as RopeConfig
 from .nn.hook_points import NORMED as NORMED
@@ -38,6 +39,7 @@ from .nn.hook_points import SOURCES as SOURCES
 from .nn.hook_points import WRITES as WRITES
 from .nn.hook_points import HookPoint as HookPoint
 from .nn.parameters import init_params as init_params
+from .prompts import PromptWarning as PromptWarning
 from .results.files import load_result as load_result
 from .tokens import Tokens as Tokens
 from .trace import Trace as Trace

@@ -1,4 +1,4 @@
-"""The exception for bad input, and how values, lists and other exceptions stand in its message."""
+"""The exception for bad input, what stands in its message, and the category of warnings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +20,30 @@ class LandedError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
+
+
+class Refusal(LandedError):
+    """Bad input for several reasons, of which the message shows the first twelve.
+
+    Attributes:
+        problems: all reasons.
+
+    >>> str(Refusal("It cannot be read", [f"{n} is missing" for n in range(14)]))[-61:]
+    '11 is missing; and 2 more: landed info MODEL --why lists all.'
+    """
+
+    def __init__(self, start: str, problems: Sequence[str]) -> None:
+        text = listed(problems)
+        more = "" if text == listed(problems, None) else ": landed info MODEL --why lists all"
+        super().__init__(f"{start}: {text}{more}.")
+        self.problems = tuple(problems)
+
+
+class LandedWarning(UserWarning):
+    """Something was read otherwise than a file says, and the numbers may depend on it.
+
+    The command line prints the message as one line on standard error.
+    """
 
 
 def listed(problems: Sequence[str], limit: int | None = 12) -> str:

@@ -1,4 +1,4 @@
-"""`Model`: config, weights and tokenizer, with methods to encode text and trace a forward pass; `load`, `convert`."""
+"""`Model`: config, weights and tokenizer, with methods to encode text, trace a forward pass and account for a logit."""
 
 import dataclasses
 import functools
@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from landed_jax.analysis.reads._questions import Logit, Question, QuestionLike, as_question
+from landed_jax.analysis.reads._targets import Target
 from landed_jax.analysis.reduce._reductions import Reduction
 from landed_jax.analysis.streaming._attribute_streaming import (
     StreamedAttribution,
@@ -20,19 +20,12 @@ from landed_jax.analysis.streaming._attribute_streaming import (
     check_reduction,
     number_of_passes,
 )
-from landed_jax.checkpoints.bundle import BUNDLED
-from landed_jax.checkpoints.hf.dtypes import FLOATS
-from landed_jax.checkpoints.hf.files import check_inside
-from landed_jax.checkpoints.hf.gate import config_from_hf
-from landed_jax.checkpoints.hf.hub import resolve
-from landed_jax.checkpoints.hf.reader import Progress, read_params
-from landed_jax.checkpoints.hf.tokenizer import load_vocabulary
-from landed_jax.checkpoints.native import is_native, load_native, read_manifest, save_native
-from landed_jax.errors import LandedError
-from landed_jax.files.atomic_folder import check_destination, is_unfinished
-from landed_jax.files.json_object import read_json_object
+from landed_jax.checkpoints.native import save_native
 from landed_jax.files.kinds import expanded
 from landed_jax.forward_pass import forward
+from landed_jax.memory.estimates import trace_bytes, weight_bytes
+from landed_jax.memory.host import device_memory
+from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import WRITES, HookPoint
 from landed_jax.nn.layer_programs import by_layers
@@ -40,11 +33,24 @@ from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.parameters import Params, count_parameters
 from landed_jax.nn.tap import Edit, Observer, Plan, as_plan
 from landed_jax.numerics import compute_dtype
-from landed_jax.tokens import Tokens, as_tokens, check_ids, columns
+from landed_jax.printable import printable
+from landed_jax.prompts import read_prompts, warn_of
+from landed_jax.provenance import Provenance
+from landed_jax.tokens import Tokens, columns
 from landed_jax.trace import Trace
+from landed_jax.trace_padding import is_on_one_device, shifted, without_padding
 from landed_jax.vocabulary import Vocabulary
 
-Prompts = Tokens | str | Sequence[str] | Sequence[Sequence[int]] | jax.Array | np.ndarray
+if TYPE_CHECKING:  # stands above this module
+    from landed_jax.report.account import Account
+
+Prompts = (
+    Tokens | str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]] | Mapping[str, Any] | jax.Array | np.ndarray
+)
+"""One prompt or several: text, token ids, `Tokens`, or what a tokenizer of `transformers` returns."""
+
+
+_LARGE = 1 << 27  # bytes: a smaller trace is cut out of a padded one, and is far from filling a memory
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,6 +62,8 @@ class Model:
         vocabulary: the tokenizer; None where the checkpoint has none.
         source: the argument of `load`.
         folder: the folder it was read from.
+        notes: how it was read where that is not simply what its files say; results record them.
+        no_vocabulary: why there is no tokenizer; "" where there is one.
 
     >>> from landed_jax.nn.parameters import init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
@@ -69,25 +77,32 @@ class Model:
     vocabulary: Vocabulary | None = None
     source: str = ""
     folder: Path | None = None
+    notes: tuple[str, ...] = ()
+    no_vocabulary: str = ""
 
     def __repr__(self) -> str:
         config = self.config
         size = f"{config.n_layers} layers, d_model {config.d_model}, {config.n_heads} heads, d_ff {config.d_ff}"
-        return f"Model({', '.join(filter(None, [self.source, size]))}, {count_parameters(config):,} parameters)"
+        return (
+            f"Model({', '.join(filter(None, [printable(self.source), size]))}, {count_parameters(config):,} parameters)"
+        )
 
     def encode(self, text: str | Sequence[str]) -> Tokens:
         """One prompt, or several: shorter ones are padded on the left, so that each ends at the last column.
 
+        Special tokens are added as in `transformers` (in most models a BOS), and never a second BOS: see
+        `Vocabulary.encode`. For other ways pass `Tokens.from_lists([model.vocabulary.encode(…)])`.
+
         Raises:
             LandedError: if the model has no tokenizer, or a prompt has no token.
+
+        Warns:
+            PromptWarning: for a prompt that is empty, has unknown words, or is longer than the model was made for.
         """
-        if self.vocabulary is None:
-            raise LandedError(
-                f"The model {self.source!r} came without a tokenizer: pass token ids, or put its tokenizer.json "
-                "beside the weights."
-            )
         texts = [text] if isinstance(text, str) else list(text)
-        return Tokens.from_lists([self.vocabulary.encode(t) for t in texts])
+        tokens, said = self._read(texts)
+        warn_of(said)
+        return tokens
 
     def trace(
         self,
@@ -101,8 +116,14 @@ class Model:
     ) -> Trace:
         """One jitted forward pass, recorded, with its logits and bound to the weights.
 
+        Prompts given as text or as lists of ids are computed with padding up to a `bucket_length`, so that prompts of
+        about the same length share one compiled program. Nothing of the padding is left in the trace, and the numbers
+        are those without it to the rounding of float sums. `Tokens` and arrays are computed in the shape they have; so
+        is a pass with `edits` or `observers`, whose functions see the columns, and a trace of more than 128 MiB.
+
         Args:
-            tokens: `Tokens`, ids ``[batch, position]``, lists of ids, a prompt, or several prompts.
+            tokens: a prompt, or several; one prompt's ids, a list of such, or an array ``[batch, position]``; `Tokens`;
+                or what a tokenizer of `transformers` returns (``input_ids`` and ``attention_mask``).
             record: the sites to record; by default what the landed writes need.
             at: the columns to record and to compute logits for, from the left or (negative) from the right; by
                 default all. Another choice of as many columns does not compile again.
@@ -112,24 +133,41 @@ class Model:
             dtype: float32 or float64; by default JAX's default float.
 
         Raises:
-            LandedError: for ids or columns out of range, ids of the wrong shape, or text without a tokenizer.
+            LandedError: for ids or columns out of range, ids of the wrong shape, text without a tokenizer, or a trace
+                that is larger than this machine's memory.
+
+        Warns:
+            PromptWarning: as `encode`; of ids, where they are more than the model was made for. Not of `Tokens`.
         """
-        tokens = self._as_tokens(tokens)
-        logits, trace = _jitted_forward(
-            self.params,
-            tokens,
-            None if at is None else columns(at, tokens.ids.shape[1]),
-            config=self.config,
-            plan=as_plan(record, edits, observers),
-            dtype=compute_dtype(dtype),
+        prompts, said = self._read(tokens)
+        warn_of(said)
+        at = None if at is None else columns(at, prompts.ids.shape[1])
+        plan, dtype = as_plan(record, edits, observers), compute_dtype(dtype)
+        batch, length = prompts.ids.shape
+        positions = length if at is None else min(at.size, length)
+        kept = trace_bytes(
+            self.config, batch=batch, length=length, positions=positions, record=plan.record, dtype=dtype
         )
-        return dataclasses.replace(trace, logits=logits).bind(self.params, self.vocabulary, self.source)
+        size = sum(kept.values())
+        if size > _LARGE and is_on_one_device(self.params):
+            least = size + weight_bytes(self.params)
+            require_memory(least, device_memory(), f"This model and a trace of {prompts.ids.size:,} tokens")
+        # Whoever gives tokens or an array has chosen the shape; edits and observers see the columns.
+        chosen = isinstance(tokens, Tokens | jax.Array | np.ndarray) or plan.edits or plan.observers
+        computed = prompts if chosen or size > _LARGE else prompts.bucketed()
+        padding = computed.ids.shape[1] - prompts.ids.shape[1]
+        recorded = at if at is None or not padding else shifted(at, padding)
+        logits, trace = _jitted_forward(self.params, computed, recorded, config=self.config, plan=plan, dtype=dtype)
+        trace = dataclasses.replace(trace, logits=logits)
+        trace = without_padding(trace, prompts, at) if padding else trace
+        return trace.bind(self.params, self.vocabulary, self.source, self.notes)
 
     def attribute_streaming(
         self,
         tokens: Prompts,
         reduction: Reduction,
         question: QuestionLike = None,
+        against: Target | None = None,
         *,
         effects: bool = False,
         at: int | Sequence[int] | jax.Array | None = None,
@@ -147,15 +185,17 @@ class Model:
             LandedError: as `trace` and `attribute` do.
 
         >>> from landed_jax.analysis.reduce import top_writes
+        >>> from landed_jax import load
         >>> model = load()
         >>> found = model.attribute_streaming("The Colosseum is in the city of", top_writes(3), effects=True)
         >>> found.reduced.landed.shape, found.value.shape
         ((3,), (1, 8))
         """
         check_reduction(reduction)
-        asked = as_question(question)
+        asked = as_question(question, against)
         asked = asked.in_ids(self.vocabulary, self.config) if isinstance(asked, Logit) else asked
-        tokens = self._as_tokens(tokens)
+        tokens, said = self._read(tokens)
+        warn_of(said)
         at = None if at is None else columns(at, tokens.ids.shape[1])
         # Outside of jit, where the sharding of the weights is known.
         passes = number_of_passes(self.params, tokens, self.config, passes, at=at, effects=effects, dtype=dtype)
@@ -172,8 +212,52 @@ class Model:
             dtype=compute_dtype(dtype),
             passes=passes,
         )
-        known = dataclasses.replace(found.known, vocabulary=self.vocabulary, model=self.source)
-        return dataclasses.replace(found, provenance=known)
+        known = dataclasses.replace(found.known, vocabulary=self.vocabulary, model=self.source, notes=self.notes)
+
+        def named(part: Any) -> Any:
+            return known if isinstance(part, Provenance) else part
+
+        return jax.tree.map(named, found, is_leaf=lambda part: isinstance(part, Provenance))
+
+    def run(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        target: str | None = None,
+        against: str | None = None,
+        position: int = -1,
+        top: int = 20,
+        sections: Sequence[str] = (),
+    ) -> "Account":
+        """One position's account, as ``landed run`` gives it: a value that shows itself as tables.
+
+        Args:
+            prompt: text, or token ids.
+            target, against, position, top: as the options of ``landed run``.
+            sections: the names of what else to find out, such as ``"by_source"`` for ``--by-source``.
+
+        Raises:
+            LandedError: for a text that is not one token, a position outside the prompt, a section that there is not,
+                or a model without a tokenizer.
+
+        >>> from landed_jax import load
+        >>> account = load().run("The Colosseum is in the city of", top=3)
+        >>> account.to_dict()["runner_up"]["text"]
+        ' Athens'
+        """
+        from landed_jax.report.account import account_for
+        from landed_jax.report.sections import sections_named
+
+        return account_for(
+            self,
+            prompt,
+            target=target,
+            against=against,
+            position=position,
+            top=top,
+            sections=sections_named(sections),
+            bucketed=True,
+        )
 
     def save(self, dst: str | os.PathLike[str]) -> None:
         """Write the model as a native folder.
@@ -181,24 +265,10 @@ class Model:
         Raises:
             LandedError: if `dst` exists or cannot be written.
         """
-        save_native(expanded(dst), self.config, self.params, self.folder)
+        save_native(expanded(dst), self.config, self.params, self.folder, self.notes)
 
-    def _as_tokens(self, tokens: Any) -> Tokens:
-        if isinstance(tokens, str) or (_is_list(tokens) and tokens and all(isinstance(t, str) for t in tokens)):
-            tokens = self.encode(tokens)
-        elif _is_list(tokens) and all(_is_list(prompt) for prompt in tokens):
-            tokens = Tokens.from_lists([self._checked(prompt) for prompt in tokens])
-        tokens = as_tokens(tokens)
-        check_ids(tokens, self.config.vocab_size)
-        return tokens
-
-    def _checked(self, ids: Sequence[int]) -> Sequence[int]:
-        """The same ids. An id out of range is refused, as JAX would silently read another token."""
-        for token in ids:
-            if not isinstance(token, int | np.integer) or not 0 <= token < self.config.vocab_size:
-                last = self.config.vocab_size - 1
-                raise LandedError(f"There is no token {token!r}: this model's ids run from 0 to {last}.")
-        return ids
+    def _read(self, prompts: Any) -> tuple[Tokens, list[str]]:
+        return read_prompts(prompts, self.vocabulary, self.config, self.no_vocabulary)
 
 
 @functools.partial(by_layers, static=("config", "plan", "dtype"))
@@ -231,86 +301,3 @@ def _jitted_streaming(
     return attribute_streaming(
         params, tokens, config, reduction, question, at=at, edits=dict(plan.edits), norms=norms, **how
     )
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
-
-
-def load(
-    source: str | os.PathLike[str] = BUNDLED,
-    *,
-    mesh: Mesh | None = None,
-    stacked: bool | None = None,
-    progress: Progress | None = None,
-) -> Model:
-    """Open a model.
-
-    Args:
-        source: a Hugging Face id, a folder in Hugging Face layout, or a native folder; by default the small model
-            that comes with the package.
-        mesh: place the weights on it: heads, neurons and the vocabulary are cut over its axis ``model``.
-        stacked: hold the layers under one leading axis (the time to compile then does not grow with depth), or one
-            subtree a layer (faster to run on CPU); by default whichever suits the device.
-        progress: ``progress(done, total)`` in bytes, called as a Hugging Face checkpoint is read.
-
-    Raises:
-        LandedError: if it cannot be opened; the message lists every reason.
-
-    >>> model = load()
-    >>> trace = model.trace("The Colosseum is in the city of", at=-1)
-    >>> model.vocabulary.text(trace.logits[0, -1].argmax())
-    ' Rome'
-    """
-    folder = resolve(source)
-    platform = mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()
-    config, params = _open(folder, mesh, platform != "cpu" if stacked is None else stacked, progress)
-    return Model(config, params, load_vocabulary(folder), str(source), folder)
-
-
-def read_config(source: str | os.PathLike[str]) -> tuple[ModelConfig, str | None]:
-    """A model's config, read without its weights, and the float type of the weights where its files state it.
-
-    Raises:
-        LandedError: if there is no such model, or its config is not supported.
-    """
-    folder = resolve(source, config_only=True)
-    if is_native(folder):
-        return read_manifest(folder)
-    values = read_json_object(folder / "config.json")
-    dtype = values.get("dtype") or values.get("torch_dtype")
-    return config_from_hf(values), dtype if isinstance(dtype, str) and dtype in map(str, FLOATS.values()) else None
-
-
-def convert(src: str | os.PathLike[str], dst: str | os.PathLike[str], progress: Progress | None = None) -> None:
-    """Write the model `src` as the native folder `dst`, atomically.
-
-    Memory use is at most the parameters and about one layer. Under `jax.distributed` all processes call it, and the
-    first writes.
-
-    Raises:
-        LandedError: if `src` cannot be opened or contains links to files elsewhere, or `dst` exists, is being written
-            by another process or thread, or cannot be written.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     convert("bundled", f"{folder}/native")
-    ...     load(f"{folder}/native").config.n_layers
-    4
-    """
-    dst = expanded(dst)
-    check_destination(dst)
-    folder = resolve(src)
-    check_inside(folder)
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        config, params = _open(folder, None, False, progress)
-        save_native(dst, config, params, folder)
-
-
-def _open(folder: Path, mesh: Mesh | None, stacked: bool, progress: Progress | None) -> tuple[ModelConfig, Params]:
-    if is_unfinished(folder.absolute()):
-        raise LandedError(f"{folder} is what an interrupted conversion left: delete it and convert again.")
-    if is_native(folder):
-        return load_native(folder, mesh, stacked)
-    config = config_from_hf(read_json_object(folder / "config.json"))
-    return config, read_params(folder, config, mesh=mesh, stacked=stacked, progress=progress)

@@ -11,6 +11,7 @@ from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import is_concrete
+from landed_jax.printable import printable
 from landed_jax.shapes import ShapeRepr
 from landed_jax.tokens import Tokens
 from landed_jax.vocabulary import Vocabulary
@@ -27,6 +28,7 @@ class Provenance(ShapeRepr):
         config: the model's architecture.
         vocabulary: the tokenizer's view of ids; None where there is none.
         model: what the model was opened by; "" where that is not known.
+        notes: how its weights were read where that is not simply what its files say.
     """
 
     tokens: Tokens
@@ -34,6 +36,7 @@ class Provenance(ShapeRepr):
     config: ModelConfig = dataclasses.field(metadata={"static": True})
     vocabulary: Vocabulary | None = dataclasses.field(default=None, metadata={"static": True})
     model: str = dataclasses.field(default="", metadata={"static": True})
+    notes: tuple[str, ...] = dataclasses.field(default=(), metadata={"static": True})
 
     @property
     def order(self) -> StreamOrder:
@@ -45,22 +48,41 @@ class Provenance(ShapeRepr):
         """False where a recorded position is padding."""
         return self.tokens.mask[:, self.at]
 
-    def recorded(self, position: int) -> jax.Array:
+    def recorded(self, position: int, batch: int | None = None) -> jax.Array:
         """Where a column of the tokens (negative: from the end) stands among the recorded positions: a scalar.
 
+        Args:
+            batch: the prompt, for a number of that prompt alone: padding, where it would mean nothing, is then refused.
+
         Raises:
-            LandedError: if the column is not there or was not recorded (under ``jit`` the latter cannot be seen).
+            LandedError: if the prompt or the column is not there, or the column was not recorded or is padding of that
+                prompt (under ``jit`` and ``vmap`` the last two cannot be seen).
         """
         length = self.tokens.ids.shape[-1]
         column = position + length if position < 0 else position
+        if batch is not None:
+            self.check_prompt(batch)
         if not 0 <= column < length:
             raise LandedError(f"Position {position} is outside the prompt, whose positions run from 0 to {length - 1}.")
+        mask = self.tokens.mask
+        if batch is not None and is_concrete(mask) and mask.ndim == 2 and not np.asarray(mask)[batch, column]:
+            raise LandedError(f"Position {position} of prompt {batch} is padding.")
         if not is_concrete(self.at):
             return jax.numpy.argmax(self.at == column)
         found = np.asarray(self.at) == column
         if not found.any():
             raise LandedError(f"Position {position} was not recorded; the trace has {self.at.tolist()}.")
         return jax.numpy.asarray(np.argmax(found))
+
+    def check_prompt(self, batch: int) -> None:
+        """Refuse a prompt that the batch does not hold.
+
+        Raises:
+            LandedError: naming it.
+        """
+        prompts = self.tokens.ids.shape[-2]
+        if not 0 <= batch < prompts:
+            raise LandedError(f"There is no prompt {batch}: the batch holds {prompts}.")
 
     def same(self, other: "Provenance") -> bool:
         """Whether both are of the same prompts, positions and architecture, as far as their numbers are known now."""
@@ -74,4 +96,4 @@ class Provenance(ShapeRepr):
     def summary(self) -> str:
         """``bundled, 4 layers, 1 × 8 tokens``: the model, and the prompts' number and length."""
         shape = " × ".join(map(str, self.tokens.ids.shape))
-        return ", ".join(filter(None, [self.model, f"{self.config.n_layers} layers", f"{shape} tokens"]))
+        return ", ".join(filter(None, [printable(self.model), f"{self.config.n_layers} layers", f"{shape} tokens"]))

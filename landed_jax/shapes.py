@@ -33,7 +33,7 @@ def array_texts(value: Any, prefix: str = "") -> Iterator[str]:
         for name, part in value.items():
             yield from array_texts(part, f"{prefix}.{name}".lstrip("."))
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
+        for field in (field for field in dataclasses.fields(value) if field.repr):
             yield from array_texts(getattr(value, field.name), f"{prefix}.{field.name}".lstrip("."))
 
 

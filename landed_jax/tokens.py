@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, shown
 from landed_jax.numerics import is_concrete
 from landed_jax.shapes import ShapeRepr
 
@@ -102,11 +102,16 @@ def as_tokens(tokens: "Tokens | Int[Array, 'batch position']") -> Tokens:
         ids = jnp.asarray(tokens)
     except (TypeError, ValueError, OverflowError):
         raise LandedError(
-            f"Token ids are an array of whole numbers [batch, position], not {tokens!r}; prompts of unequal lengths "
-            "need padding and a mask: see Tokens.from_lists."
+            f"Token ids are an array of whole numbers [batch, position], not {shown(tokens)}; prompts of unequal "
+            "lengths need padding and a mask: see Tokens.from_lists."
         ) from None
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise LandedError(f"Token ids are whole numbers, not {ids.dtype}.")
+    if isinstance(tokens, np.ndarray) and tokens.size and tokens.dtype.itemsize > ids.dtype.itemsize:
+        known = np.iinfo(ids.dtype)
+        for token in (int(tokens.min()), int(tokens.max())):
+            if not known.min <= token <= known.max:  # JAX would cut the upper bits off, and read another token
+                raise LandedError(f"There is no token {token}: ids are numbers of {known.bits} bits.")
     if ids.ndim != 2 or 0 in ids.shape:
         hint = " (one prompt alone: [ids])" if ids.ndim == 1 and ids.size else ""
         raise LandedError(f"Token ids have the shape [batch, position]{hint}, not {list(ids.shape)}.")
@@ -123,8 +128,18 @@ def check_ids(tokens: Tokens, vocab_size: int) -> None:
         return
     ids = np.asarray(tokens.ids)
     for token in (int(ids.min()), int(ids.max())):
-        if not 0 <= token < vocab_size:
-            raise LandedError(f"There is no token {token}: this model's ids run from 0 to {vocab_size - 1}.")
+        check_id(token, vocab_size)
+
+
+def check_id(token: object, vocab_size: int) -> None:
+    """Refuse what is no id of a vocabulary.
+
+    Raises:
+        LandedError: for what is no whole number (True is none), or out of range.
+    """
+    if isinstance(token, bool) or not isinstance(token, int | np.integer) or not 0 <= token < vocab_size:
+        token = int(token) if isinstance(token, np.integer) else token
+        raise LandedError(f"There is no token {shown(token)}: this model's ids run from 0 to {vocab_size - 1}.")
 
 
 def columns(at: int | Sequence[int] | Int[Array, " n"], length: int) -> Int[Array, " n"]:

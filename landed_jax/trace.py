@@ -31,6 +31,8 @@ class Trace(ShapeRepr):
         logits: ``[batch, position, vocab]``, where the trace was asked to keep them.
         params: the weights, once the trace is bound to them; the analyses need them.
         observed: what each observer of the pass kept, by its name, with a leading layer axis.
+        bucketed: whether analyses compute with padding (which their results do not show), so that prompts of about the
+            same length share compiled programs.
 
     >>> from landed_jax import ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
@@ -43,6 +45,7 @@ class Trace(ShapeRepr):
     logits: jax.Array | None = None
     params: Params | None = None
     observed: dict[str, Any] = dataclasses.field(default_factory=dict, kw_only=True)
+    bucketed: bool = dataclasses.field(default=False, kw_only=True, metadata={"static": True})
 
     @property
     def tokens(self) -> Tokens:
@@ -64,14 +67,19 @@ class Trace(ShapeRepr):
         """The tokenizer's view of ids; targets given as text need it."""
         return self.provenance.vocabulary
 
-    def bind(self, params: Params, vocabulary: Vocabulary | None = None, model: str = "") -> "Trace":
+    def bind(
+        self, params: Params, vocabulary: Vocabulary | None = None, model: str = "", notes: tuple[str, ...] = ()
+    ) -> "Trace":
         """The same trace with the weights that made it (held, not copied), ready for analysis.
 
         Args:
             model: what the results are to call the model.
+            notes: what they are to say of how its weights were read.
         """
         old = self.provenance
-        known = dataclasses.replace(old, vocabulary=vocabulary or old.vocabulary, model=model or old.model)
+        known = dataclasses.replace(
+            old, vocabulary=vocabulary or old.vocabulary, model=model or old.model, notes=notes or old.notes
+        )
         return dataclasses.replace(self, params=params, provenance=known)
 
     def weights(self) -> Params:
@@ -173,5 +181,5 @@ def bare(trace: Trace) -> Trace:
     Programs are kept by all their arguments: another tokenizer, another model of the same shape, or what observers kept
     is no reason to compile again.
     """
-    known = dataclasses.replace(trace.provenance, vocabulary=None, model="")
-    return dataclasses.replace(trace, provenance=known, logits=None, observed={})
+    known = dataclasses.replace(trace.provenance, vocabulary=None, model="", notes=())
+    return dataclasses.replace(trace, provenance=known, logits=None, observed={}, bucketed=False)

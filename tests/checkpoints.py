@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 
+from landed_jax.checkpoints.hf.reader import read_params
+from landed_jax.checkpoints.hf.survey import survey_checkpoint
 from landed_jax.checkpoints.hf.table import to_hf
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import Params
@@ -65,6 +68,11 @@ def write_shards(
 
 def write_index(folder: Path, weight_map: dict) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+
+
+def read_folder(folder: Path, config: ModelConfig = CONFIG, **how: Any) -> Params:
+    """The parameters of a folder whose architecture is known."""
+    return read_params(survey_checkpoint(folder, config), **how)
 
 
 def assert_same(left: Params, right: Params) -> None:

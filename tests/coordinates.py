@@ -14,9 +14,14 @@ from tests.models import CONFIGS, random_params, random_tokens
 from tests.reference.numpy_model import numpy_forward
 
 
+def in_order(contributions: list[int], value: float) -> list[int]:
+    """Largest first; of one size, those that pull towards the value first."""
+    return sorted(contributions, key=lambda c: (-abs(c), c * value < 0))
+
+
 def settled(contributions: list[int], value: float, fraction: float) -> int:
     """The definition, word for word: the smallest n such that all rests from n on are within the bound."""
-    ordered = sorted(contributions, key=abs, reverse=True)
+    ordered = in_order(contributions, value)
     within = [abs(sum(ordered[m:])) <= (1 - fraction) * abs(value) for m in range(len(ordered) + 1)]
     return next(n for n in range(len(ordered) + 1) if all(within[n:]))
 

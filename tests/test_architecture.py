@@ -10,14 +10,15 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "landed_jax"
 # From low to high, as docs/architecture.md draws them. A module may import its own layer and those before it.
 LAYERS = (
-    "errors printable processes shapes files",
+    "errors printable processes shapes files tables",
     "numerics",
     "nn",
     "tokenizer_errors tokens vocabulary",
+    "prompts",
     "provenance",
     "results.axes",
     "results.result",
-    "trace forward_pass",
+    "trace forward_pass trace_padding",
     "results",
     "memory",
     "checkpoints",
@@ -32,6 +33,7 @@ LAYERS = (
     "analysis.streaming",
     "analysis",
     "model",
+    "loading",
     "testbed parity",
     "report",
     "cli",

@@ -17,8 +17,8 @@ from landed_jax.checkpoints.native import MANIFEST, read_manifest
 from landed_jax.errors import LandedError
 from landed_jax.files.checksums import sealed
 from landed_jax.files.json_object import LARGEST, read_json_object
+from landed_jax.loading import convert, load, read_config
 from landed_jax.memory.estimates import trace_bytes
-from landed_jax.model import convert, load, read_config
 from landed_jax.nn.config import ModelConfig, RopeConfig
 from landed_jax.nn.parameters import abstract_params, count_parameters, stack_layers
 from tests.checkpoints import CONFIG, hf_config, make_tensors, write_checkpoint, write_index, write_shards

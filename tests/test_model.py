@@ -11,7 +11,8 @@ import pytest
 from landed_jax.checkpoints.bundle import bundled_folder
 from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
-from landed_jax.model import Model, convert, load, read_config
+from landed_jax.loading import convert, load, read_config
+from landed_jax.model import Model
 from landed_jax.nn.hook_points import RESIDUALS, HookPoint
 from landed_jax.nn.parameters import init_params, is_stacked
 from landed_jax.tokens import Tokens
@@ -109,7 +110,6 @@ def test_ids_out_of_the_vocabulary(plain, tokens):
 @pytest.mark.parametrize(
     "tokens",
     [
-        [1, 2],
         [],
         [[]],
         jnp.zeros((1, 2, 3), int),
@@ -127,7 +127,7 @@ def test_ids_of_the_wrong_shape(plain, tokens):
 
 def test_text_needs_a_tokenizer(plain):
     for text in ("hello", ["hello", "you"]):
-        with pytest.raises(LandedError, match="'plain' came without a tokenizer"):
+        with pytest.raises(LandedError, match="no tokenizer"):
             plain.trace(text)
 
 
@@ -192,13 +192,6 @@ def test_a_failed_conversion_leaves_nothing(tmp_path):
     with pytest.raises(LandedError, match=r"model\.norm\.weight \[16\] is missing"):
         convert(src, tmp_path / "dst")
     assert [f.name for f in tmp_path.iterdir()] == ["src"]
-
-
-def test_a_tokenizer_that_cannot_be_read(tmp_path):
-    _, tensors = make_tensors()
-    (write_checkpoint(tmp_path, tensors) / "tokenizer.json").write_text("{")
-    with pytest.raises(LandedError, match=r"tokenizer in .* cannot be read"):
-        load(tmp_path)
 
 
 @pytest.mark.quick

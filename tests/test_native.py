@@ -21,7 +21,7 @@ from landed_jax.checkpoints.native import MANIFEST, load_native, read_manifest, 
 from landed_jax.errors import LandedError
 from landed_jax.files.checksums import sealed
 from landed_jax.files.json_object import read_json_object
-from landed_jax.model import convert, load
+from landed_jax.loading import convert, load
 from landed_jax.nn.config import ModelConfig, RopeConfig
 from landed_jax.nn.parameters import count_parameters, init_params, stack_layers, unstack_layers
 from tests.checkpoints import CONFIG, assert_same, make_tensors, write_checkpoint
@@ -171,7 +171,7 @@ def test_damage_is_named(saved, tmp_path, kind, capfd):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from landed_jax import model
+from landed_jax import loading
 from landed_jax.checkpoints import native
 
 def killed(function, before):
@@ -191,7 +191,7 @@ if stage == "among the arrays":
     ocp.save = lambda *args: (ocp.save_async(*args), os.kill(os.getpid(), signal.SIGKILL))
 if stage == "before the name":
     Path.rename = killed(Path.rename, before=True)
-model.convert(src, dst)
+loading.convert(src, dst)
 """
 
 
@@ -214,7 +214,7 @@ def test_a_killed_conversion_leaves_nothing_that_loads(tmp_path, stage):
 MEASURED = """
 import re, sys
 from pathlib import Path
-from landed_jax.model import convert
+from landed_jax.loading import convert
 convert(*sys.argv[1:])
 print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 """
@@ -333,7 +333,7 @@ number, port, dst = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 jax.distributed.initialize(f"localhost:{port}", 2, number)
 import landed_jax as landed
 from landed_jax.checkpoints.bundle import bundled_folder
-from landed_jax.model import convert
+from landed_jax.loading import convert
 mesh = Mesh(np.array(jax.devices()), ("model",))
 model = landed.load(mesh=mesh, stacked=False)
 assert not model.params["layers"]["0"]["mlp"]["W_up"].is_fully_addressable

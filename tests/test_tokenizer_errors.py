@@ -1,5 +1,6 @@
 """A tokenizer that fails as it is read or used is one sentence, whatever it raises."""
 
+import base64
 import json
 import os
 import subprocess
@@ -102,6 +103,46 @@ def test_a_damaged_tokenizer_is_one_sentence(
     with pytest.raises(LandedError, match=f"The tokenizer in {tmp_path} cannot be read: ") as caught:
         load_vocabulary(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def _charsmap(size: int) -> Callable[[dict[str, Any]], None]:
+    text = base64.b64encode(size.to_bytes(4, "little") + bytes(12)).decode()
+
+    def put(values: dict[str, Any]) -> None:
+        normalizers = [{"type": "Precompiled", "precompiled_charsmap": text}]
+        values["normalizer"] = {"type": "Sequence", "normalizers": normalizers}
+
+    return put
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+@pytest.mark.parametrize("size", [13, 2**31, 2**32 - 16])
+def test_a_character_map_is_no_larger_than_its_file(tmp_path: Path, size: int, escaped: bool) -> None:
+    sentencepiece_like().save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "tokenizer.json").read_text())
+    _charsmap(size)(values)
+    text = json.dumps(values)
+    text = text.replace("precompiled", "pr\\u0065compil\\u0065d").replace("Precompiled", "\\u0050r\\u0065compiled")
+    (tmp_path / "tokenizer.json").write_text(text if escaped else json.dumps(values))
+    with pytest.raises(LandedError, match="is too short"):
+        load_vocabulary(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["normalizer", "decoder"])
+def test_replacements_do_not_multiply_a_text(tmp_path: Path, part: str) -> None:
+    byte_level().save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "tokenizer.json").read_text())
+    steps = [{"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 65}] * 2
+    values[part] = {"type": "Sequence", f"{part}s": steps}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(values))
+    with pytest.raises(LandedError, match="more than 4,096 characters of one"):
+        load_vocabulary(tmp_path)
+
+
+def test_lists_by_the_million_are_no_tokenizer(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("[" + "[]," * 4_000_000 + "[]]")
+    with pytest.raises(LandedError, match="lists and objects, which no tokenizer has"):
+        load_vocabulary(tmp_path)
 
 
 @pytest.mark.parametrize("length", ["long", [5], {}, "10"])

@@ -10,6 +10,7 @@ import landed_jax as landed
 from landed_jax import WRITES, Trace
 from landed_jax.nn import PerWrite
 from landed_jax.nn.config import ModelConfig
+from landed_jax.provenance import Provenance
 from tests.models import random_params, random_tokens
 
 run = jax.jit(landed.forward, static_argnames=("config", "record", "dtype"))
@@ -44,5 +45,6 @@ def asked_by(target: Any = None, against: Any = None, centred: bool = False, rea
 
 
 def numbers(found: Any) -> list[jax.Array]:
-    """A result's arrays, without those of its provenance."""
-    return jax.tree.leaves(dataclasses.replace(found, provenance=None))
+    """A result's arrays, without those of its provenance and its parts'."""
+    leaves = jax.tree.leaves(found, is_leaf=lambda part: isinstance(part, Provenance))
+    return [leaf for leaf in leaves if not isinstance(leaf, Provenance)]

@@ -23,6 +23,24 @@ def byte_level() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|begin|>")
 
 
+def with_bos(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """The same tokenizer, which adds its BOS to every text, as Llama 3's does."""
+    bos = tokenizer.bos_token
+    places = [(bos, tokenizer.bos_token_id)]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{bos} $A", special_tokens=places
+    )
+    return tokenizer
+
+
+def words() -> PreTrainedTokenizerFast:
+    """A token a word, and one for all others."""
+    known = {word: i for i, word in enumerate(["<unk>", "<s>", "The", "city", "of", "Rome"])}
+    tokenizer = Tokenizer(models.WordLevel(known, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return with_bos(PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", unk_token="<unk>"))
+
+
 def sentencepiece_like() -> PreTrainedTokenizerFast:
     """BPE with ▁ for a space and a piece for each byte, as Llama 2 has: its 256 bytes are ordinary pieces."""
     special, bytes_ = ["<unk>", "<s>", "</s>"], [f"<0x{byte:02X}>" for byte in range(256)]

@@ -4,6 +4,7 @@ The tests of transforms (``jit``, ``vmap``, ``grad``, ``shard_map``, lowering fo
 the analyses from here, so a new analysis is tested as soon as its file exists.
 """
 
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -12,11 +13,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
+
 import landed_jax.analysis
 from landed_jax.nn.hook_points import WRITES, HookPoint
 from landed_jax.numerics import highest_precision
+from landed_jax.results.padding import without_padding
 from landed_jax.results.result import with_provenance
 from landed_jax.trace import Trace
+from landed_jax.trace_padding import by_shape, is_known, with_padding
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,12 +36,14 @@ class Analysis:
         record: the hook points that the trace must hold.
         example: from a trace to the arguments without which it cannot be called.
         final_only: whether it refuses questions that are read before the final norm.
+        bucketed: whether it computes with padding where the trace says so (`Trace.bucketed`).
     """
 
     function: Callable[..., Any]
     record: frozenset[HookPoint]
     example: Callable[[Trace], Mapping[str, Any]]
     final_only: bool
+    bucketed: bool
 
     @property
     def asks(self) -> bool:
@@ -56,11 +63,16 @@ def analysis(
     record: frozenset[HookPoint] = WRITES,
     example: Callable[[Trace], Mapping[str, Any]] = _nothing,
     final_only: bool = False,
+    bucketed: bool = False,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A decorator for an analysis: its first argument is the trace, its second the question where it takes one.
 
     The function runs under the highest matmul precision unless the user chose another, its result gets the trace's
     provenance, and the registry lists it.
+
+    Args:
+        bucketed: it may be computed with padding (`Trace.bucketed`): its result's positions and sources are axes of
+            these names, it takes no column as an argument, and no array with an axis of positions but in the question.
     """
 
     def register(function: Callable[P, R]) -> Callable[P, R]:
@@ -69,13 +81,27 @@ def analysis(
         @functools.wraps(function)
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
             trace: Any = args[0] if args else kwargs["trace"]
-            found = precise(*args, **kwargs)
-            return with_provenance(found, trace.provenance) if isinstance(trace, Trace) else found
+            if not isinstance(trace, Trace):
+                return precise(*args, **kwargs)
+            more = [*args[1:], *(value for name, value in kwargs.items() if name not in ("trace", "norms"))]
+            if not (bucketed and trace.bucketed and is_known(trace)) or any(map(_is_of_positions, more)):
+                return with_provenance(precise(*args, **kwargs), trace.provenance)
+            padded, padding, axes = with_padding(trace)
+            rest = {name: value for name, value in kwargs.items() if name != "trace"}
+            found: Any = precise(padded, *args[1:], **rest)  # pyright: ignore[reportCallIssue]
+            return with_provenance(by_shape(without_padding, found, padding, axes), trace.provenance)
 
-        _FOUND[function.__name__] = Analysis(wrapped, record, example, final_only)
+        _FOUND[function.__name__] = Analysis(wrapped, record, example, final_only, bucketed)
         return wrapped
 
     return register
+
+
+def _is_of_positions(value: Any) -> bool:
+    """Whether an argument, or a question's part, is an array that may have an axis of positions."""
+    names = [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
+    parts: list[Any] = [value, *(getattr(value, name) for name in names)]
+    return any(np.ndim(part) > 1 for part in parts)
 
 
 def analyses() -> dict[str, Analysis]:

@@ -7,9 +7,10 @@ config.json, …    the original config and the tokenizer's files, unchanged
 
 import errno
 import json
+import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ import numpy as np
 from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
 from landed_jax.checkpoints.hf.dtypes import FLOATS, require_64_bit
-from landed_jax.checkpoints.hf.tokenizer import LARGEST_TOKENIZER_FILE, TOKENIZER_FILES
+from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
+from landed_jax.checkpoints.hf.tokenizer_sizes import LARGEST_TOKENIZER_FILE
 from landed_jax.checkpoints.orbax import StorageError, attempt, quiet
 from landed_jax.errors import LandedError, first_line, shown
 from landed_jax.files.checksums import crc32, files_of, folder_checksums, sealed, unsealed
@@ -47,7 +49,13 @@ def is_native(folder: Path) -> bool:
     return os.path.lexists(folder / MANIFEST)
 
 
-def save_native(dst: Path, config: ModelConfig, params: Params, tokenizer_folder: Path | None = None) -> None:
+def save_native(
+    dst: Path,
+    config: ModelConfig,
+    params: Params,
+    tokenizer_folder: Path | None = None,
+    notes: Sequence[str] = (),
+) -> None:
     """Write a native checkpoint, atomically.
 
     Under `jax.distributed` all processes call it. Leaves that are sharded over processes are written by all of them,
@@ -56,6 +64,7 @@ def save_native(dst: Path, config: ModelConfig, params: Params, tokenizer_folder
     Args:
         params: in either layout; stored with one subtree a layer, in their own float types.
         tokenizer_folder: where the original config.json and tokenizer files are copied from.
+        notes: how the weights were read, for the results of the new folder.
 
     Raises:
         LandedError: if `dst` exists, is being written by another process or thread, or cannot be written.
@@ -68,6 +77,7 @@ def save_native(dst: Path, config: ModelConfig, params: Params, tokenizer_folder
                 for name in ("config.json", *TOKENIZER_FILES):
                     copy_inside(tokenizer_folder, name, folder)
             manifest = {"format": FORMAT, "config": config.to_dict(), "dtypes": _dtypes(config, params)}
+            manifest["notes"] = list(notes)
             manifest["files"] = folder_checksums(folder)
             (folder / MANIFEST).write_text(json.dumps(sealed(manifest), indent=1), encoding="utf-8")
             if tokenizer_folder is not None:
@@ -92,13 +102,17 @@ def load_native(folder: Path, mesh: Mesh | None = None, stacked: bool = False) -
         (path, jax.ShapeDtypeStruct(leaf.shape(config), dtypes[path], sharding=shardings(leaf)))
         for path, leaf in leaf_places(config)
     )
-    stored = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract))
+    stored = _stored_bytes(config, dtypes)
     if mesh is None:
         require_memory(stored, device_memory(default_device()), f"The weights in {folder}")
     _check_files(folder, files, stored)
     _check_arrays(folder / _PARAMS, abstract)
     params = _read_arrays(folder / _PARAMS, abstract)
     return config, _stack_in_place(params) if stacked else params
+
+
+def _stored_bytes(config: ModelConfig, dtypes: dict[ParamPath, np.dtype]) -> int:
+    return sum(math.prod(leaf.shape(config)) * dtypes[path].itemsize for path, leaf in leaf_places(config))
 
 
 def read_manifest(folder: Path) -> tuple[ModelConfig, str | None]:
@@ -110,6 +124,29 @@ def read_manifest(folder: Path) -> tuple[ModelConfig, str | None]:
     config, dtypes, _ = _manifest(folder)
     kinds = {str(dtype) for dtype in dtypes.values()}
     return config, kinds.pop() if len(kinds) == 1 else None
+
+
+def read_notes(folder: Path) -> list[str]:
+    """How the weights of a native checkpoint were read when it was written.
+
+    Raises:
+        LandedError: as `load_native` does.
+    """
+    _manifest(folder)
+    notes = read_json_object(folder / MANIFEST).get("notes", [])
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise LandedError(f"{folder / MANIFEST} is damaged: convert again. (Its notes are not sentences.)")
+    return notes
+
+
+def check_native(folder: Path) -> None:
+    """Compare all files with their checksums.
+
+    Raises:
+        LandedError: as `load_native` does.
+    """
+    config, dtypes, files = _manifest(folder)
+    _check_files(folder, files, _stored_bytes(config, dtypes))
 
 
 def _manifest(folder: Path) -> tuple[ModelConfig, dict[ParamPath, np.dtype], Any]:

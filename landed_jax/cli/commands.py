@@ -9,13 +9,16 @@ import click
 from landed_jax.cli.cache import use_cache
 from landed_jax.cli.convert import convert
 from landed_jax.cli.info import info
+from landed_jax.cli.reading import warnings_as_lines
 from landed_jax.cli.run import run
 from landed_jax.cli.streams import forgiving_stderr, give_up_stdout
 from landed_jax.cli.testbed import testbed
 from landed_jax.cli.verify import verify
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, cut
 from landed_jax.memory.shortage import is_out_of_memory, out_of_memory
 from landed_jax.printable import printable
+
+_LONGEST = 6000  # characters of a message: click quotes an option's value whole
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,7 +49,8 @@ def status_of(arguments: list[str] | None) -> int:
 
 def _run(arguments: list[str] | None) -> int:
     try:
-        result = commands.main(arguments, prog_name="landed", standalone_mode=False)
+        with warnings_as_lines():
+            result = commands.main(arguments, prog_name="landed", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
         return result if isinstance(result, int) else 0
@@ -72,5 +76,5 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _complain(message: str) -> int:
-    click.echo(f"landed: {printable(message)}", err=True)
+    click.echo(f"landed: {cut(printable(message), _LONGEST)}", err=True)
     return 2

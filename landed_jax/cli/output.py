@@ -1,9 +1,8 @@
 """Atomic output of a JSON document."""
 
-import json
 import os
+import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -29,14 +28,13 @@ def check_json_target(target: str | None) -> None:
         raise LandedError(f"--json {target}: it cannot be written there.")
 
 
-def write_json(document: dict[str, Any], target: str) -> None:
+def encoding_of(target: str) -> str:
+    """The encoding of text for a file, or for standard output (``-``)."""
+    return (getattr(sys.stdout, "encoding", None) if target == "-" else None) or "utf-8"
+
+
+def write_text(text: str, target: str) -> None:
     """Write to a file, atomically, or to standard output for ``-``."""
-    try:
-        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    except ValueError as error:
-        raise LandedError("The model's values are not all finite, so they cannot be written as JSON.") from error
-    # JSON escapes only C0 controls. Other controls and bidirectional overrides would act on a terminal.
-    text = "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
     if target == "-":
         click.echo(text, nl=False)
     else:

@@ -1,14 +1,15 @@
-"""`landed run`: one prompt's account."""
+"""`landed run`: the account of a prompt, or of each prompt of a file."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from landed_jax.checkpoints.bundle import BUNDLED
-from landed_jax.cli.output import check_json_target, write_json
-from landed_jax.cli.progress import progress_bar
+from landed_jax.cli.output import check_json_target, encoding_of, write_text
+from landed_jax.cli.progress import status_line
+from landed_jax.cli.prompts import Asked, several, single
+from landed_jax.cli.reading import adapter_option, ignore_field_option
 from landed_jax.errors import LandedError
 from landed_jax.printable import printable
 from landed_jax.report.sections import sections
@@ -19,6 +20,8 @@ Examples:
   landed run "The keys near the bottle" --target " are" --against " is" --by-source --lens
   landed run "The Colosseum is in the city of" --effects --coordinates --out rome.nc
   landed run "Tom and Ann went home. Tom gave it to" --model MODEL --json - | jq .closure_error
+  landed run "What is the capital of Italy?" --model MODEL --chat
+  landed run --prompts prompts.txt --target " Rome" --json accounts.jsonl
 """
 
 
@@ -37,68 +40,108 @@ def _section_options(command: Callable[..., None]) -> Callable[..., None]:
     default=BUNDLED,
     help="An HF folder, an HF id, or a folder made by `landed convert`. Default: the small model of this package.",
 )
+@click.option("--no-bos", is_flag=True, help="Add no special tokens (by default as transformers; never a second BOS).")
+@click.option("--chat", is_flag=True, help="PROMPT is the user's message in the tokenizer's chat template.")
+@click.option("--ids", is_flag=True, help="PROMPT is token ids: 1 5 7, or 1,5,7, or [1, 5, 7].")
+@click.option("--prompts", "prompt_file", metavar="FILE|-", help="A prompt a line, or JSON lines; see above.")
 @click.option("--target", metavar="T", help="The token to account for: exact text, or #ID. Default: the likeliest.")
 @click.option("--against", metavar="T2", help="Account for the logit difference target − T2 instead.")
 @click.option("--position", metavar="N", type=int, default=-1, help="The position to read. Default: the last.")
 @click.option("--top", metavar="K", type=click.IntRange(min=0), default=20, show_default=True, help="How many writes.")
 @_section_options
+@adapter_option
+@ignore_field_option
 @click.option("--out", metavar="FILE", help="Write the labelled results (xarray) to a NetCDF file, FILE.nc.")
 @click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
 def run(
     prompt: str | None,
     model: str,
+    no_bos: bool,
+    chat: bool,
+    ids: bool,
+    prompt_file: str | None,
     target: str | None,
     against: str | None,
     position: int,
     top: int,
+    adapter: str | None,
+    ignore_fields: tuple[str, ...],
     out: str | None,
     json_target: str | None,
     **chosen: bool,
 ) -> None:
     """Account for one logit: how much of it each head and neuron wrote, as the model hears it.
 
-    PROMPT is read from standard input where it is not given and something is piped in.
+    PROMPT is read from standard input where it is -, or not given and something is piped in.
+
+    A file of --prompts holds one a line; or JSON lines: strings, or objects with "prompt" and, where they differ from
+    the options, "target" and "against". With --json each account is one line of JSON.
     """
     check_json_target(json_target)
-    text = _piped_prompt() if prompt is None else prompt
-
+    if no_bos + chat + ids > 1:
+        raise LandedError("--no-bos, --chat and --ids are three ways to read a prompt: give one of them.")
+    if prompt_file is None:
+        prompts = [single(prompt, ids=ids)]
+    elif prompt is not None:
+        raise LandedError("Give a prompt or --prompts, not both.")
+    elif json_target not in (None, "-") and Path(json_target).resolve() == Path(prompt_file).resolve():
+        raise LandedError("--json and --prompts name the same file: give each its own.")
+    else:
+        prompts = several(prompt_file, ids=ids)
     if out is not None:
         from landed_jax.results.files import check_result_path
 
+        if prompt_file is not None:
+            raise LandedError(
+                "--out holds the results of one prompt: with --prompts give --json, or run each by itself."
+            )
         check_result_path(out)
         if json_target is not None and Path(json_target).resolve() == Path(out).resolve():
             raise LandedError("--json and --out name the same file: give each its own.")
 
-    from landed_jax.model import load
-    from landed_jax.report.account import account_for
-    from landed_jax.report.console import print_report
-    from landed_jax.report.document import run_document
-    from landed_jax.report.run_report import run_report
-    from landed_jax.report.section_report import section_report
-
-    with progress_bar("Reading weights") as report:
-        opened = load(model, progress=report)
     wanted = [section for section in sections() if chosen[section.name]]
-    # Programs are compiled for a few lengths only, and kept: the next prompt of about this length finds them.
-    account = account_for(
-        opened, text, target=target, against=against, position=position, sections=wanted, bucketed=True
-    )
-    for warning in account.warnings:
-        click.echo(f"landed: {printable(warning)}", err=True)
-    if out is not None:
-        from landed_jax.report.dataset import run_dataset
-        from landed_jax.results.files import save_result
+    with status_line("Starting JAX") as status:
+        from landed_jax.files.json_text import json_text
+        from landed_jax.loading import load
+        from landed_jax.report.account import Account, answer
+        from landed_jax.report.console import print_heading, print_report
+        from landed_jax.report.question import RunQuestion, ask
+        from landed_jax.report.run_report import whole_report
 
-        save_result(run_dataset(account), out)
-    if json_target is not None:
-        write_json(run_document(account, top), json_target)
-    if json_target != "-":
-        print_report(run_report(account, top))
-        if wanted:
-            print_report(section_report(account))
+        status("Reading weights")
+        opened = load(model, progress=status.report, adapter=adapter, ignore_fields=ignore_fields)
 
+    def question(asked: Asked) -> RunQuestion:
+        tokens = (target if asked.target is None else asked.target, against if asked.against is None else asked.against)
+        how = {"position": position, "add_special_tokens": not no_bos, "chat": chat}
+        with asked.errors_say_where():
+            return ask(opened, asked.prompt, target=tokens[0], against=tokens[1], **how)
 
-def _piped_prompt() -> str:
-    if sys.stdin is None or sys.stdin.isatty():
-        raise LandedError('Give a prompt: landed run "The Colosseum is in the city of".')
-    return sys.stdin.read().rstrip("\n")
+    def account(asked: Asked, question: RunQuestion) -> Account:
+        # Programs are compiled for a few lengths only, and kept: the next prompt of about this length finds them.
+        with asked.errors_say_where(), status_line("Starting the model") as status:
+            found = answer(opened, question, sections=wanted, bucketed=True, top=top, stage=status)
+        for warning in found.warnings:
+            where = f"{asked.place}: " if asked.place else ""
+            click.echo(f"landed: {printable(where + warning)}", err=True)
+        return found
+
+    questions = [question(asked) for asked in prompts]  # all are checked before the first is computed
+    lines: list[str] = []
+    for number, (asked, about) in enumerate(zip(prompts, questions, strict=True), 1):
+        found = account(asked, about)
+        if out is not None:
+            found.save(out)
+        if json_target is not None:
+            with asked.errors_say_where():
+                indent = 2 if prompt_file is None else None
+                lines.append(json_text(found.to_dict(), encoding_of(json_target), indent=indent))
+            if json_target == "-" or number == len(prompts):
+                write_text("".join(lines), json_target)
+                lines.clear()
+        if json_target != "-":
+            if number > 1:
+                click.echo()
+            if prompt_file is not None:
+                print_heading(f"{number} of {len(prompts)}: {asked.place}")
+            print_report(whole_report(found))

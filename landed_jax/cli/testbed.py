@@ -5,8 +5,10 @@ from pathlib import Path
 import click
 
 from landed_jax.checkpoints.bundle import BUNDLED
-from landed_jax.cli.output import check_json_target, write_json
+from landed_jax.cli.output import check_json_target, encoding_of, write_text
 from landed_jax.printable import printable
+
+_MOST = 1_000_000  # draws
 
 EXAMPLES = """\b
 Examples:
@@ -25,29 +27,38 @@ def testbed() -> None:
 @click.option(
     "--model", metavar="M", default=BUNDLED, help="A model trained by `landed testbed train`. Default: the bundled one."
 )
-@click.option("--count", metavar="N", type=click.IntRange(min=1), default=200, show_default=True, help="Draws a row.")
+@click.option(
+    "--count", metavar="N", type=click.IntRange(1, _MOST), default=200, show_default=True, help="Draws a row."
+)
 @click.option("--learnt", is_flag=True, help="Combinations that occur in training instead of held-out ones.")
 @click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
 def score(model: str, count: int, learnt: bool, json_target: str | None) -> None:
     """Measure how often a model gives the right word in held-out sentences."""
     check_json_target(json_target)
 
-    from landed_jax.model import load
-    from landed_jax.report.console import print_report
-    from landed_jax.report.scores import score_document, score_report
-    from landed_jax.testbed.scoring import score_model
+    from landed_jax.cli.progress import status_line
 
-    opened = load(model)
-    scores = score_model(opened, count, held_out=not learnt)
+    with status_line("Starting JAX") as status:
+        from landed_jax.files.json_text import json_text
+        from landed_jax.loading import load
+        from landed_jax.report.console import print_report
+        from landed_jax.report.scores import score_document, score_report
+        from landed_jax.testbed.scoring import score_model
+
+        status("Reading weights")
+        opened = load(model, progress=status.report)
+        status("Compiling and running the prompts")
+        scores = score_model(opened, count, held_out=not learnt)
     if json_target is not None:
-        write_json(score_document(opened.source, scores), json_target)
+        document = score_document(opened.source, scores)
+        write_text(json_text(document, encoding_of(json_target)), json_target)
     if json_target != "-":
-        print_report(score_report(scores, held_out=not learnt))
+        print_report([score_report(scores, held_out=not learnt)])
 
 
 @testbed.command()
 @click.argument("task", required=False)
-@click.option("--count", metavar="N", type=click.IntRange(min=1), default=2, show_default=True, help="Pairs a row.")
+@click.option("--count", metavar="N", type=click.IntRange(1, _MOST), default=2, show_default=True, help="Pairs a row.")
 @click.option("--learnt", is_flag=True, help="Combinations that occur in training instead of held-out ones.")
 def show(task: str | None, count: int, learnt: bool) -> None:
     """Print prompts of TASK, or of all, with answer, foil and matched corrupted prompt."""
@@ -76,9 +87,11 @@ def train(dst: str, steps: int | None, seed: int) -> None:
     import dataclasses
 
     from landed_jax.cli.progress import training_bar
+    from landed_jax.memory.host import default_platform
     from landed_jax.testbed.training import Recipe
     from landed_jax.testbed.training import train as train_model
 
+    default_platform()  # said before anything is made
     recipe = Recipe(seed=seed) if steps is None else dataclasses.replace(Recipe(seed=seed), steps=steps)
     with training_bar(recipe.steps) as watch:
         train_model(Path(dst), recipe, watch=watch)

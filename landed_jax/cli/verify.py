@@ -2,7 +2,8 @@
 
 import click
 
-from landed_jax.cli.progress import progress_bar
+from landed_jax.cli.progress import status_line
+from landed_jax.cli.reading import ignore_field_option
 from landed_jax.errors import LandedError
 from landed_jax.files.kinds import is_folder
 
@@ -18,7 +19,8 @@ Examples:
 @click.option("--against", "hf_folder", metavar="HF_FOLDER", required=True, help="The checkpoint to compare with.")
 @click.option("--length", type=click.IntRange(min=1), default=32, show_default=True, help="Tokens a prompt.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random token ids.")
-def verify(model: str, hf_folder: str, length: int, seed: int) -> int:
+@ignore_field_option
+def verify(model: str, hf_folder: str, length: int, seed: int, ignore_fields: tuple[str, ...]) -> int:
     """Compare MODEL with what transformers computes from HF_FOLDER, in float64, module by module.
 
     Two prompts of random tokens run on the CPU, one of them half as long and padded on the left. Prints the largest
@@ -27,10 +29,14 @@ def verify(model: str, hf_folder: str, length: int, seed: int) -> int:
     """
     from pathlib import Path
 
+    if not is_folder(Path(hf_folder)):
+        raise LandedError(f"--against {hf_folder} is not a folder.")
+
     import jax
     import numpy as np
 
-    from landed_jax.model import load
+    from landed_jax.loading import load
+    from landed_jax.memory.host import cpu_device
     from landed_jax.parity.ladder import LADDER_SITES, TOLERANCE, climb, rounding_of
     from landed_jax.parity.reference import check_same_model, reference_rungs, torch_module
     from landed_jax.report.console import print_report
@@ -38,23 +44,23 @@ def verify(model: str, hf_folder: str, length: int, seed: int) -> int:
     from landed_jax.tokens import Tokens
 
     torch_module()
-    if not is_folder(Path(hf_folder)):
-        raise LandedError(f"--against {hf_folder} is not a folder.")
-    cpu = jax.local_devices(backend="cpu")[0]
-    with progress_bar("Reading weights") as report, jax.default_device(cpu):
-        opened = load(model, progress=report)
-    check_same_model(opened.config, Path(hf_folder))
-    random = np.random.default_rng(seed)
-    vocab = opened.config.vocab_size
-    prompts = [random.integers(0, vocab, n).tolist() for n in (length, max(length // 2, 1))]
-    with jax.default_device(cpu):
+    cpu = cpu_device()
+    with status_line("Reading weights") as status, jax.default_device(cpu):
+        opened = load(model, progress=status.report, ignore_fields=ignore_fields)
+        check_same_model(opened.config, Path(hf_folder), ignore_fields)
+        random = np.random.default_rng(seed)
+        vocab = opened.config.vocab_size
+        prompts = [random.integers(0, vocab, n).tolist() for n in (length, max(length // 2, 1))]
         tokens = Tokens.from_lists(prompts)
+        status(f"Compiling {opened.config.n_layers} layers in float32")
         single = np.asarray(opened.trace(tokens, record=(), dtype="float32").logits)
+        status(f"Compiling {opened.config.n_layers} layers in float64")
         with jax.enable_x64(True):
             trace = opened.trace(tokens, record=LADDER_SITES, dtype="float64")
-    with progress_bar("Running the reference"):
+        status("Running the reference")
         reference = reference_rungs(Path(hf_folder), np.asarray(tokens.ids), np.asarray(tokens.mask))
-    ladder = climb(trace, reference)
+        status("Comparing")
+        ladder = climb(trace, reference)
     print_report(ladder_table(ladder))
     failing = ladder.first_failing
     if failing is None:

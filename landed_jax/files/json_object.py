@@ -7,6 +7,7 @@ from typing import Any
 
 from landed_jax.errors import LandedError, first_line
 from landed_jax.files.kinds import is_ordinary
+from landed_jax.files.wrong_content import wrong_content
 
 LARGEST = 16 << 20
 """Bytes of the largest file that is read: parsed, one of brackets alone takes 20 times as much."""
@@ -30,6 +31,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise LandedError(f"{path} cannot be read as JSON: it is nested too deeply.") from None
     except (OSError, ValueError) as error:
+        if (instead := wrong_content(path)) is not None:
+            raise LandedError(f"{path} is {instead}.") from error
         raise LandedError(f"{path} cannot be read as JSON: {first_line(error)}.") from error
     if not isinstance(values, dict):
         raise LandedError(f"{path} holds a JSON {type(values).__name__}, not an object of fields.")

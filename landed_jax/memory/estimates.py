@@ -5,15 +5,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 
-from landed_jax.errors import LandedError
-from landed_jax.forward_pass import forward
+from landed_jax.errors import LandedError, shown
 from landed_jax.memory.host import device_memory
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import WRITES, HookPoint
-from landed_jax.nn.parameters import Params, abstract_params
-from landed_jax.numerics import is_concrete
+from landed_jax.nn.hook_points import WRITES, HookPoint, as_sites, axes_of
+from landed_jax.nn.parameters import Params
+from landed_jax.numerics import compute_dtype, is_concrete
 
 
 def trace_bytes(
@@ -32,26 +30,34 @@ def trace_bytes(
         positions: how many of them are recorded; by default all.
 
     Raises:
-        LandedError: for sizes below 1, or more positions than tokens.
+        LandedError: for sizes below 1 or of more than 31 bits, or more positions than tokens.
 
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> trace_bytes(config, length=3, dtype="float32")["neuron"]
     288
     """
     for name, size in (("batch", batch), ("length", length), ("positions", positions)):
-        if size is not None and size < 1:
-            raise LandedError(f"{name}={size} is no number of them: give at least 1.")
+        if size is not None and not 1 <= size < 2**31:
+            raise LandedError(f"{name}={shown(size)} is no number of them: give at least 1, and less than 2**31.")
     if positions is not None and positions > length:
         raise LandedError(f"There are {length} positions to look at, not {positions}.")
-    ids = jax.ShapeDtypeStruct((batch, length), jnp.int32)
-    at = jax.ShapeDtypeStruct((length if positions is None else positions,), jnp.int32)
-
-    def run(params: Any, ids: jax.Array, at: jax.Array) -> Any:
-        return forward(params, ids, config, record=frozenset(record), at=at, dtype=dtype)
-
-    # Stacked, so that one layer is traced however many there are.
-    logits, trace = jax.eval_shape(run, abstract_params(config, stacked=True), ids, at)
-    return {name: leaf.size * leaf.dtype.itemsize for name, leaf in {**trace.sown, "logits": logits}.items()}
+    size = compute_dtype(dtype).itemsize
+    positions = length if positions is None else positions
+    axes = {
+        "layer": config.n_layers,
+        "batch": batch,
+        "position": positions,
+        "source": length,
+        "d_model": config.d_model,
+        "head": config.n_heads,
+        "kv_head": config.n_kv_heads,
+        "head_dim": config.head_dim,
+        "neuron": config.d_ff,
+        "vocab": config.vocab_size,
+    }
+    values = {site.value: axes_of(site) for site in sorted(as_sites(record))}
+    values["logits"] = ("batch", "position", "vocab")
+    return {name: size * math.prod(axes[axis] for axis in kinds) for name, kinds in values.items()}
 
 
 def attribution_bytes(
@@ -81,23 +87,24 @@ def attribution_bytes(
     return {1: factors + (4 if effects else 1) * one_layer, 2: (6 if effects else 4) * one_layer}
 
 
-def choose_passes(needed: Mapping[int, int], weights: int = 0) -> Literal[1, 2]:
+def choose_passes(needed: Mapping[int, int], weights: int = 0, memory: int | None = None) -> Literal[1, 2]:
     """One pass if its memory fits into a quarter of what the weights leave of the device's memory, otherwise two.
 
     Args:
         needed: `attribution_bytes`, by the number of passes.
         weights: `weight_bytes` of the parameters.
+        memory: bytes of the device; by default asked of the first one.
 
     >>> choose_passes({1: 4096, 2: 1024}), choose_passes({1: 2**60, 2: 1024}), choose_passes({1: 1, 2: 1}, 2**60)
     (1, 2, 2)
     """
-    return 1 if needed[1] <= (device_memory() - weights) // 4 else 2
+    return 1 if needed[1] <= ((device_memory() if memory is None else memory) - weights) // 4 else 2
 
 
 def weight_bytes(params: Params) -> int:
     """Bytes of the parameters on one device; under ``jit``, where their sharding is unknown, of all of them.
 
-    >>> weight_bytes({"embed": {"W_E": jnp.zeros((11, 8), "float32")}})
+    >>> weight_bytes({"embed": {"W_E": jax.numpy.zeros((11, 8), "float32")}})
     352
     """
 

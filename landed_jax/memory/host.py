@@ -1,11 +1,15 @@
 """The memory that this process may use, on the machine and on its devices."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from landed_jax.errors import LandedError
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
@@ -37,6 +41,40 @@ def device_memory(device: Any = None) -> int:
 def default_device() -> Any:
     """The device on which JAX puts new arrays."""
     return next(iter(jnp.zeros(()).devices()))
+
+
+def default_platform() -> str:
+    """The platform on which JAX puts new arrays: cpu, gpu or tpu.
+
+    Raises:
+        LandedError: if it cannot be used.
+    """
+    with backend_errors():
+        return jax.default_backend()
+
+
+def cpu_device() -> Any:
+    """This process's first CPU device.
+
+    Raises:
+        LandedError: if JAX was told not to use the CPU.
+    """
+    with backend_errors():
+        return jax.local_devices(backend="cpu")[0]
+
+
+@contextlib.contextmanager
+def backend_errors() -> Iterator[None]:
+    """Turn JAX's error for a platform that is not there into a LandedError."""
+    try:
+        yield
+    except (RuntimeError, AssertionError) as error:  # JAX asserts that one of the platforms could be started
+        reason = (str(error).splitlines() or ["no such device"])[0].split(" (")[0].rstrip(".")
+        if not (asked := os.environ.get("JAX_PLATFORMS")):
+            raise LandedError(f"JAX finds no device that it can use: {reason}.") from error
+        raise LandedError(
+            f"JAX_PLATFORMS is {asked!r}, which JAX cannot use here: unset it, or set it to cpu. ({reason}.)"
+        ) from error
 
 
 def cgroup_limits(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> list[int]:

@@ -1,13 +1,15 @@
 """The reference values: a `transformers` model, run with hooks on every module. Needs torch."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from landed_jax.checkpoints.hf.gate import config_from_hf
+from landed_jax.checkpoints.hf.adapter import NONE
+from landed_jax.checkpoints.notes import Notes
+from landed_jax.checkpoints.opening import Reading, survey_folder
 from landed_jax.errors import LandedError
-from landed_jax.files.json_object import read_json_object
 from landed_jax.nn.config import ModelConfig
 from landed_jax.parity.float64 import float64_throughout, widen_as_it_runs
 
@@ -27,13 +29,14 @@ def torch_module() -> Any:
     return torch
 
 
-def check_same_model(config: ModelConfig, folder: Path) -> None:
+def check_same_model(config: ModelConfig, folder: Path, ignore_fields: Collection[str] = ()) -> None:
     """Refuse to compare models of different shapes.
 
     Raises:
         LandedError: if the folder is not a Llama or Mistral checkpoint, or its config differs.
     """
-    other = config_from_hf(read_json_object(folder / "config.json")).to_dict()
+    reading = Reading(ignore_fields, NONE)  # an adapter beside the weights changes no shape
+    other = survey_folder(folder, reading, Notes()).config.to_dict()
     mine = config.to_dict()
     different = [f"{name} {mine[name]!r} against {other[name]!r}" for name in mine if mine[name] != other[name]]
     if different:

@@ -1,6 +1,6 @@
 """Everything one run says about one position of one prompt, found out in one pass."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from landed_jax.analysis.attribution._attribute import attribute
-from landed_jax.analysis.attribution._effects import direct_effect
+from landed_jax.analysis.attribution._layer_effects import layer_effects
 from landed_jax.analysis.attribution._result import Attribution
 from landed_jax.analysis.basis._coordinates import coordinates
 from landed_jax.analysis.reads._questions import Logit, resolve
 from landed_jax.analysis.reads._read import Read
 from landed_jax.errors import LandedError
+from landed_jax.files.json_text import json_text
 from landed_jax.memory.estimates import least_bytes, weight_bytes
 from landed_jax.memory.host import device_memory
 from landed_jax.memory.shortage import require_memory
@@ -22,20 +23,29 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.provenance import Provenance
-from landed_jax.report.padding import without_padding
 from landed_jax.report.percents import PERCENTS
+from landed_jax.report.prediction import Prediction, predict
+from landed_jax.report.question import RunQuestion, ask
 from landed_jax.report.section_results import section_results
 from landed_jax.report.sections.section import Asked, Section
+from landed_jax.results.padding import without_padding
+from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
 from landed_jax.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    import os
+
+    import xarray
+
     from landed_jax.model import Model
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Account:
     """What one run found out: everything that is printed comes from here.
+
+    It shows itself as the tables of `landed run`.
 
     Attributes:
         position: the column that was read, counted from 0.
@@ -43,9 +53,12 @@ class Account:
         difference: the attribution of the logit difference to the runner-up; None where `attribution` is one already,
             or where there is no other token.
         layer_effects: ``[layer, 2]``, the direct effects of the whole attention write and of the whole MLP write.
-        coordinate_counts: for each of `PERCENTS`, the fewest coordinates that reach that part of the value.
+        coordinate_counts: for each of `PERCENTS`, how many coordinates, by size, reach that part of the value.
+        prediction: probabilities and rank of the two tokens, and the likeliest tokens.
         sections: for each section that was asked for, its results by their names.
         warnings: sentences for stderr.
+        notes: how the model's weights were read where that is not simply what its files say.
+        top: how many writes are shown.
     """
 
     model: str
@@ -58,8 +71,11 @@ class Account:
     difference: Attribution | None
     layer_effects: np.ndarray
     coordinate_counts: dict[int, int]
+    prediction: Prediction
     sections: dict[Section, dict[str, Any]]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    top: int = 20
 
     @property
     def provenance(self) -> Provenance:
@@ -67,7 +83,8 @@ class Account:
         return self.attribution.known
 
     def tokens(self) -> list[str]:
-        return [self.vocabulary.text(i) for i in self.token_ids]
+        texts = {token: self.vocabulary.text(token) for token in set(self.token_ids)}
+        return [texts[token] for token in self.token_ids]
 
     def token(self, attribution: Attribution, which: str) -> dict[str, Any] | None:
         """``{"id", "text"}`` of an attribution's target or against."""
@@ -76,77 +93,129 @@ class Account:
             return None
         return {"id": int(ids[0, 0]), "text": self.vocabulary.text(int(ids[0, 0]))}
 
+    def to_dict(self) -> dict[str, Any]:
+        """The object of ``landed run --json``, as plain values."""
+        from landed_jax.report.document import run_document
+
+        return run_document(self, self.top)
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """The text of ``landed run --json``; without an indent on one line."""
+        return json_text(self.to_dict(), indent=indent)
+
+    def to_xarray(self) -> "xarray.Dataset":
+        """The data set of ``landed run --out``: every result, labelled."""
+        from landed_jax.report.dataset import run_dataset
+
+        return run_dataset(self)
+
+    def save(self, path: "str | os.PathLike[str]") -> None:
+        """Write `to_xarray` to one NetCDF file, ``.nc``.
+
+        Raises:
+            LandedError: for a path that cannot be written.
+        """
+        from landed_jax.results.files import save_result
+
+        save_result(self.to_xarray(), path)
+
+    def __repr__(self) -> str:
+        from landed_jax.report.run_report import whole_report
+        from landed_jax.tables.draw import text_of
+        from landed_jax.tables.screen import standard_output
+
+        return text_of(whole_report(self), standard_output())
+
+    def _repr_html_(self) -> str:
+        from landed_jax.report.run_report import whole_report
+        from landed_jax.tables.html import html_of
+
+        return html_of(whole_report(self))
+
 
 def account_for(
     model: "Model",
-    prompt: str,
+    prompt: str | Sequence[int],
     *,
     target: str | None = None,
     against: str | None = None,
     position: int = -1,
     sections: Sequence[Section] = (),
     bucketed: bool = False,
+    top: int = 20,
 ) -> Account:
     """Trace a prompt at one position and attribute the target's logit, or its difference to `against`.
 
     Args:
+        prompt: text, or token ids.
         target, against: a token's text, or ``#ID``; the default target is the most likely next token.
         position: a column of the tokens; negative from the end.
         sections: what else to find out, in the order in which it is shown.
-        bucketed: compute with the prompt padded (`Tokens.bucketed`), so that prompts of about the same length share
-            their compiled programs. The account shows nothing of the padding.
+        bucketed, top: as for `answer`.
 
     Raises:
-        LandedError: for a text that is not one token, a position outside the prompt, or a model without a tokenizer.
+        LandedError: as `ask` and `answer` do.
     """
-    if model.vocabulary is None:
-        raise LandedError(f"{model.source} has no tokenizer files, so it cannot read a prompt.")
-    # Everything the user wrote is checked before anything is computed.
-    for text in (prompt, target, against):
-        _check_text(text)
-    ids = [None if text is None else model.vocabulary.token_id(text) for text in (target, against)]
-    for token in ids:
-        if token is not None and token >= model.config.vocab_size:
-            raise LandedError(f"There is no token #{token}: this model's ids run to {model.config.vocab_size - 1}.")
-    if ids[0] is not None and ids[0] == ids[1]:
-        raise LandedError("--target and --against are the same token: their difference is 0.")
-    tokens = model.encode(prompt)
+    question = ask(model, prompt, target=target, against=against, position=position)
+    return answer(model, question, sections=sections, bucketed=bucketed, top=top)
+
+
+def answer(
+    model: "Model",
+    question: RunQuestion,
+    *,
+    sections: Sequence[Section] = (),
+    bucketed: bool = False,
+    top: int = 20,
+    stage: Callable[[str], None] = lambda _: None,
+) -> Account:
+    """The account of a question: one pass, and one program that finds out everything.
+
+    Args:
+        sections: what else to find out, in the order in which it is shown.
+        bucketed: compute with the prompt padded (`Tokens.bucketed`), so that prompts of about the same length share
+            their compiled programs. The account shows nothing of the padding.
+        top: how many writes the account shows.
+        stage: called with a few words before each of the long steps.
+
+    Raises:
+        LandedError: for a prompt that does not fit into memory, or numbers that overflow.
+    """
+    tokens = Tokens.from_lists([question.prompt.ids])
     length = tokens.ids.shape[1]
-    if not -length <= position < length:
-        raise LandedError(f"Position {position} is outside the prompt, which has {length} tokens.")
     computed = tokens.bucketed() if bucketed else tokens
     padding = computed.ids.shape[1] - length
     weights = weight_bytes(model.params)
     least = least_bytes(model.config, weights, computed.ids.shape[1])
     require_memory(least, device_memory(), f"This model and a prompt of {length} tokens")
+    stage(f"Compiling the forward pass of {model.config.n_layers} layers, or reading it from the cache")
     record = WRITES | SOURCES | {HookPoint.ATTN_WRITE, HookPoint.MLP_WRITE}
     record = record.union(*(section.record for section in sections))
-    trace = model.trace(computed, record=record, at=[position % length + padding])
+    trace = model.trace(computed, record=record, at=[question.position + padding])
+    stage("Compiling the attribution, or reading it from the cache")
     # Out of JAX in one go: indexing device arrays one by one would compile a program for each.
-    asked, made = _find_out(trace, *ids)
+    asked, made = _find_out(trace, question.target, question.against)
     found = without_padding(jax.device_get(made), padding)
     if not np.isfinite(found[0].value).all():
         raise LandedError(f"The logit is {float(found[0].value[0, 0])}: somewhere in this model float32 overflows.")
-    limit = trace.config.max_positions
-    warnings = []
-    if length > limit:
-        warnings.append(f"the prompt has {length} tokens, more than the {limit} this model was made for")
-    if unknown := model.vocabulary.unknown(prompt):
-        named = ", ".join(repr(word) for word in unknown)
-        warnings.append(f"not in this model's vocabulary, and read as an unknown word: {named}")
+    if sections:
+        stage(f"Compiling {', '.join(section.option for section in sections)}, or reading it from the cache")
     return Account(
         model=model.source,
-        prompt=prompt,
-        position=position % length,
-        token_ids=np.asarray(tokens.ids)[0].tolist(),
+        prompt=question.prompt.text,
+        position=question.position,
+        token_ids=question.prompt.ids,
         config=trace.config,
-        vocabulary=model.vocabulary,
+        vocabulary=question.vocabulary,
         attribution=found[0],
         difference=found[1],
         layer_effects=found[3],
         coordinate_counts=dict(zip(PERCENTS, (int(n[0, 0]) for n in found[2]), strict=True)),
+        prediction=_prediction(trace, found[0]),
         sections=section_results(Asked(trace, *asked), tuple(sections), padding),
-        warnings=tuple(warnings),
+        warnings=question.prompt.warnings,
+        notes=model.notes,
+        top=top,
     )
 
 
@@ -166,23 +235,11 @@ def _find_out(
     beside = None if difference is None or against is not None else attribute(trace, difference)
     carried = coordinates(trace, question)
     counts = [carried.count(percent / 100) for percent in PERCENTS]
-    return (question, difference), (attribution, beside, counts, _layer_effects(trace, attribution))
+    by_layer = layer_effects(trace, question)
+    effects = jnp.stack([by_layer.attn_effect[:, 0, 0], by_layer.mlp_effect[:, 0, 0]], axis=1)
+    return (question, difference), (attribution, beside, counts, effects)
 
 
-def _layer_effects(trace: Trace, attribution: Attribution) -> jax.Array:
-    """``[layer, 2]``: the direct effect of a layer's whole attention write, and of its whole MLP write."""
-    landed, config = attribution.landed, trace.config
-    groups = jnp.stack([landed.attn, landed.mlp])
-    writes = jnp.stack([trace[HookPoint.ATTN_WRITE], trace[HookPoint.MLP_WRITE]])
-    with_stream = jnp.sum(writes * trace[HookPoint.FINAL_RESIDUAL][None, None], axis=-1)
-    value, sigma = attribution.value[None, None], trace[HookPoint.FINAL_SIGMA][None, None]
-    norms = jnp.sum(jnp.square(writes), axis=-1)
-    effect = direct_effect(groups, value, with_stream, norms, sigma, config.d_model, config.norm_eps)
-    return effect[:, :, 0, 0].T
-
-
-def _check_text(text: str | None) -> None:
-    try:
-        (text or "").encode("utf-8")
-    except UnicodeEncodeError:
-        raise LandedError(f"{text!r} is not text in UTF-8.") from None
+def _prediction(trace: Trace, attribution: Attribution) -> Prediction:
+    asked = [int(ids[0, 0]) for ids in (attribution.target, attribution.against) if ids is not None]
+    return predict(np.asarray(trace.logits)[0, 0], asked)

@@ -3,6 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
+from landed_jax.printable import printable
 from landed_jax.report.account import Account
 from landed_jax.report.sections.section import Section
 from landed_jax.results.dataset import to_xarray
@@ -17,13 +18,18 @@ def run_dataset(account: Account) -> "xarray.Dataset":
 
     results = {"attribution": account.attribution, "difference": account.difference}
     parts = [_under(name, to_xarray(result)).drop_attrs() for name, result in results.items() if result is not None]
+    layers = to_xarray(account.layer_effects, account.provenance, axes=("layer", "part")).rename(value="layer_effects")
+    parts.append(layers.assign_coords(part=["attention", "mlp"]).drop_attrs())
     for section, found in account.sections.items():
         parts += [_section_part(account, section, name, result) for name, result in found.items()]
     whole = xr.merge(parts, compat="equals", join="exact")
-    described: dict[str, Any] = {"model": account.model, "prompt": account.prompt}
+    # NetCDF's text holds no NUL, and no lone surrogate. The ids are in the data set as they are.
+    described: dict[str, Any] = {"model": printable(account.model), "prompt": printable(account.prompt)}
+    if account.notes:
+        described["notes"] = json.dumps(account.notes)
     for which in ("target", "against"):
         if (token := account.token(account.attribution, which)) is not None:
-            described |= {which: token["text"], f"{which}_id": token["id"]}
+            described |= {which: printable(token["text"]), f"{which}_id": token["id"]}
     config = json.dumps(account.config.to_dict(), ensure_ascii=False)
     return whole.assign_attrs(described, config=config)
 

@@ -7,7 +7,10 @@ import numpy as np
 
 from landed_jax.analysis.attribution._table import WriteRow
 from landed_jax.report.account import Account
+from landed_jax.report.layers_table import embedding_effect, layer_rows
+from landed_jax.report.prediction import Chances
 from landed_jax.report.scale import scale_rows
+from landed_jax.report.writes_table import in_difference
 
 
 def run_document(account: Account, top: int) -> dict[str, Any]:
@@ -29,15 +32,65 @@ def run_document(account: Account, top: int) -> dict[str, Any]:
         "bias": float(landed.bias[0, 0]),
         "heads": np.asarray(landed.heads[:, 0, 0], float).tolist(),
         "mlp": np.asarray(jnp.sum(landed.neurons, -1)[:, 0, 0], float).tolist(),
-        "top_writes": [_row(row) for row in shares.top(top)] if top else [],
+        "top_writes": _top_writes(account, top),
         "scale": scale_rows(account),
         "coordinates": {f"for_{percent}": count for percent, count in account.coordinate_counts.items()},
+        "embedding_direct_effect": embedding_effect(account),
+        "layers": layer_rows(account),
+        "runner_up": _runner_up(account),
+        "prediction": _prediction(account),
+        "notes": list(account.notes),
     }
     return document | {
         section.json_field: section.document(account, found) for section, found in account.sections.items()
     }
 
 
-def _row(row: WriteRow) -> dict[str, Any]:
+def _top_writes(account: Account, top: int) -> list[dict[str, Any]]:
+    rows = account.attribution.top(top)
+    beside = in_difference(rows, account.difference) or [None] * len(rows)
+    return [
+        _row(account, row) | {"difference": pair and {"landed": pair[0], "direct_effect": pair[1]}}
+        for row, pair in zip(rows, beside, strict=True)
+    ]
+
+
+def _row(account: Account, row: WriteRow) -> dict[str, Any]:
     fields = ("kind", "layer", "index", "landed", "direct_effect", "sigma_share", "amplification")
-    return {field: getattr(row, field) for field in fields}
+    source = None
+    if row.attended is not None:
+        token = account.token_ids[row.attended]
+        source = {"position": row.attended, "id": token, "text": row.attended_text, "landed": row.attended_landed}
+    return {field: getattr(row, field) for field in fields} | {"source": source}
+
+
+def _runner_up(account: Account) -> dict[str, Any] | None:
+    """The likeliest other token, and the logit difference to it."""
+    difference = account.difference
+    if difference is None or (token := account.token(difference, "against")) is None:
+        return None
+    return token | {
+        "difference": float(difference.value[0, 0]),
+        "sum_of_landed": float(difference.total[0, 0]),
+        "closure_error": float(difference.closure_error[0, 0]),
+    }
+
+
+def _prediction(account: Account) -> dict[str, Any]:
+    asked, likeliest = _chances(account, account.prediction.asked), _chances(account, account.prediction.likeliest)
+    return {"target": asked[0], "against": asked[1] if len(asked) > 1 else None, "likeliest": likeliest}
+
+
+def _chances(account: Account, chances: Chances) -> list[dict[str, Any]]:
+    log_probabilities = np.asarray(chances.log_probabilities, float)
+    return [
+        {
+            "id": token,
+            "text": account.vocabulary.text(token),
+            "logit": float(chances.logits[i]),
+            "probability": float(np.exp(log_probabilities[i])),
+            "log_probability": float(log_probabilities[i]),
+            "rank": int(chances.ranks[i]),
+        }
+        for i, token in enumerate(chances.ids.tolist())
+    ]

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from landed_jax.memory.estimates import attribution_bytes, choose_passes, trace_bytes
-from landed_jax.memory.host import device_memory
+from landed_jax.memory.host import host_memory
 from landed_jax.memory.shortage import human_bytes
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SOURCES, WRITES
@@ -72,13 +72,16 @@ def trace_facts(config: ModelConfig, *, batch: int, length: int) -> list[tuple[s
 def attribution_facts(
     config: ModelConfig, weight_dtype: str | None, *, batch: int, length: int, positions: int | None
 ) -> list[tuple[str, str]]:
-    """What `attribute_streaming` needs in each way, and which it would take on this machine."""
+    """What `attribute_streaming` needs in each way, and which it would take in this machine's own memory.
+
+    No device is asked: to start one takes seconds, and there may be none.
+    """
     weights = count_parameters(config) * jnp.dtype(weight_dtype or "float32").itemsize
-    memory = device_memory()
-    rows = [("this device", human_bytes(memory)), ("less the weights", human_bytes(max(memory - weights, 0)))]
+    memory = host_memory()
+    rows = [("this machine", human_bytes(memory)), ("less the weights", human_bytes(max(memory - weights, 0)))]
     for effects, asked in ((False, ""), (True, ", with effects")):
         needed = attribution_bytes(config, batch=batch, length=length, positions=positions, effects=effects)
-        chosen = choose_passes(needed, weights)
+        chosen = choose_passes(needed, weights, memory)
         for passes, name in ((1, "one pass"), (2, "two passes")):
             rows.append((name + asked, human_bytes(needed[passes]) + (" (chosen here)" if passes == chosen else "")))
     return rows

@@ -1,23 +1,23 @@
 """A ladder of differences from the reference as tables."""
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
 from landed_jax.parity.ladder import Ladder
-from landed_jax.report.plain_table import plain_table
+from landed_jax.tables.table import Column, Table
 
 
-def ladder_table(ladder: Ladder) -> RenderableType:
+def ladder_table(ladder: Ladder) -> list[Table]:
     """Every rung's difference, and the logits' by position."""
-    rungs = plain_table("Difference from the reference, by module")
-    for name in ("rung", "largest difference", "of its largest value", ""):
-        rungs.add_column(name, justify="left" if name in ("rung", "") else "right")
-    for rung in ladder.rungs:
-        mark = "" if rung.passes else "[bold red]differs[/]"
-        rungs.add_row(rung.name, f"{rung.difference:.2e}", f"{rung.relative:.1e}", mark)
-    positions = plain_table("Largest logit difference, by position")
-    positions.add_column("position", justify="right")
-    positions.add_column("difference", justify="right")
-    for position, difference in enumerate(ladder.by_position):
-        positions.add_row(str(position), f"{difference:.2e}")
-    return Group(rungs, Text(), positions)
+    columns = [
+        Column("rung", left=True),
+        Column("largest\ndifference", drop=1),
+        Column("of its\nlargest value"),
+        Column("", left=True),
+    ]
+    rows = [
+        [rung.name, f"{rung.difference:.2e}", f"{rung.relative:.1e}", "" if rung.passes else "differs"]
+        for rung in ladder.rungs
+    ]
+    by_position = [[str(position), f"{difference:.2e}"] for position, difference in enumerate(ladder.by_position)]
+    return [
+        Table("Difference from the reference, by module", columns, rows),
+        Table("Largest logit difference, by position", [Column("position"), Column("difference")], by_position),
+    ]

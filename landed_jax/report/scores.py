@@ -2,27 +2,28 @@
 
 from typing import Any
 
-from rich.console import RenderableType
-
-from landed_jax.report.plain_table import plain_table
+from landed_jax.tables.table import Column, Table
 from landed_jax.testbed.scoring import Score
 
 
-def score_report(scores: list[Score], *, held_out: bool) -> RenderableType:
-    """A row for each condition; the figure that counts for the task is in bold."""
-    table = plain_table("Combinations that were held out of training" if held_out else "Combinations of the training")
-    table.add_column("task")
-    table.add_column("condition")
-    for name in ("prompts", "right word first", "above the foil"):
-        table.add_column(name, justify="right")
-    task = ""
+def score_report(scores: list[Score], *, held_out: bool) -> Table:
+    """A row for each condition; the figure that counts for the task has a star."""
+    columns = [
+        Column("task and condition", left=True, wrap=True),
+        Column("prompts", drop=1),
+        Column("right word\nfirst"),
+        Column("above\nthe foil"),
+    ]
+    rows: list[list[str]] = []
     for score in scores:
-        figures = [f"{score.first:.1%}", f"{score.above_foil:.1%}"]
-        figures[score.by_foil] = f"[bold]{figures[score.by_foil]}[/]"
-        table.add_row("" if score.task == task else score.task, score.condition, str(score.count), *figures)
-        task = score.task
-    table.caption = "Agreement is judged against the foil, as many verbs may follow; the others by the likeliest word."
-    return table
+        figures = [f"{score.first:.1%} ", f"{score.above_foil:.1%} "]
+        figures[score.by_foil] = f"{figures[score.by_foil][:-1]}*"
+        rows.append([f"{score.task}: {score.condition}", str(score.count), *figures])
+    title = "Combinations that were held out of training" if held_out else "Combinations of the training"
+    note = (
+        "*: what counts. Agreement is judged against the foil, as many verbs may follow; others by the likeliest word."
+    )
+    return Table(title, columns, rows, notes=[note], elsewhere="--json")
 
 
 def score_document(model: str, scores: list[Score]) -> dict[str, Any]:

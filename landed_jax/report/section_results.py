@@ -7,8 +7,8 @@ from typing import Any
 import jax
 
 from landed_jax.nn.layer_programs import by_layers
-from landed_jax.report.padding import array_without_padding, without_padding
 from landed_jax.report.sections.section import Asked, Section
+from landed_jax.results.padding import array_without_padding, without_padding
 
 
 def section_results(asked: Asked, wanted: tuple[Section, ...], padding: int) -> dict[Section, dict[str, Any]]:

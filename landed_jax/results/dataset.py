@@ -16,6 +16,7 @@ from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.stream_order import site_names
 from landed_jax.numerics import is_concrete
+from landed_jax.printable import printable
 from landed_jax.provenance import Provenance
 from landed_jax.results.axes import ANNOTATED_OTHERWISE, PERCENTILES, POSITION_CLASSES, Leaf, named_leaf, shape_of
 from landed_jax.results.result import Result
@@ -43,9 +44,9 @@ def to_xarray(
 
     Coordinates, where they are known: ``site`` by name; ``position`` as the column of the tokens; ``class``,
     ``quantile``, ``fraction`` and whatever else the result names; all others count from 0. With the tokens come
-    ``token_id``, ``mask`` (False on padding) and, with a vocabulary, ``token`` (its text, "" on padding, ␀ for the
-    character NUL) along ``[batch, position]``, and the whole prompts' likewise along ``[batch, source]`` as
-    ``source_token_id``, ….
+    ``token_id``, ``mask`` (False on padding) and, with a vocabulary, ``token`` (its text, "" on padding; what does not
+    print, such as NUL, as an escape) along ``[batch, position]``, and the whole prompts' likewise along ``[batch,
+    source]`` as ``source_token_id``, ….
 
     Args:
         result: the result, not inside ``jit`` or ``vmap``; or an array, with the names of all its axes: the variable is
@@ -91,7 +92,9 @@ def to_xarray(
     if context.config is not None:
         attrs["config"] = json.dumps(context.config.to_dict(), ensure_ascii=False)
     if context.model:
-        attrs["model"] = context.model
+        attrs["model"] = printable(context.model)
+    if context.notes:
+        attrs["notes"] = json.dumps(context.notes)
     sizes = _sizes(leaves, context)
     variables = {}
     for leaf in leaves:
@@ -113,6 +116,7 @@ class _Context(NamedTuple):
     config: ModelConfig | None
     vocabulary: Vocabulary | None
     model: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def _context(result: Any, trace: Trace | Provenance | None) -> _Context:
@@ -132,6 +136,7 @@ def _context(result: Any, trace: Trace | Provenance | None) -> _Context:
         known.config,
         known.vocabulary,
         known.model,
+        known.notes,
     )
 
 
@@ -227,7 +232,7 @@ def _coordinates(result: Any, used: dict[str, int], context: _Context) -> dict[s
     ids, mask = np.asarray(context.tokens.ids), np.asarray(context.tokens.mask)
     whole = {"token_id": ids, "mask": mask}
     if context.vocabulary is not None:
-        text = {token: context.vocabulary.text(token).replace("\0", "␀") for token in np.unique(ids[mask]).tolist()}
+        text = {token: printable(context.vocabulary.text(token)) for token in np.unique(ids[mask]).tolist()}
         whole["token"] = np.array(
             [
                 [text[i] if real else "" for i, real in zip(*row, strict=True)]

@@ -8,13 +8,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from landed_jax.errors import LandedError
 from landed_jax.files.atomic_file import write_file
 from landed_jax.files.kinds import is_folder, status_of
 
-if TYPE_CHECKING:  # slow to import, and only these functions need it
+if TYPE_CHECKING:  # slow to import, as NumPy is, and the check of a path needs neither
     import xarray
 
 SUFFIXES = (".nc", ".nc4")
@@ -78,6 +76,7 @@ def load_result(path: str | os.PathLike[str]) -> "xarray.Dataset":
     Traceback (most recent call last):
     landed_jax.errors.LandedError: results.csv: a result's file ends in .nc or .nc4.
     """
+    import numpy as np
     import xarray as xr
 
     source = _checked(path)
@@ -133,6 +132,8 @@ def _checked(path: str | os.PathLike[str]) -> Path:
 
 def _check_types(dataset: "xarray.Dataset") -> None:
     """What a file would change in writing is refused."""
+    import numpy as np
+
     for name, value in dataset.variables.items():
         kind, size = value.dtype.kind, value.dtype.itemsize
         if kind not in "biufU" or (kind == "f" and size not in (4, 8)):

@@ -34,7 +34,8 @@ class Result(ShapeRepr):
     """The base of every result.
 
     Attributes:
-        provenance: the prompts, positions and model; None for a part of another result, or one made by hand.
+        provenance: the prompts, positions and model, which a part of another result shares; None for a result made by
+            hand.
 
     >>> import jax.numpy as jnp
     >>> from landed_jax.analysis.basis._coordinates import Coordinates
@@ -42,7 +43,7 @@ class Result(ShapeRepr):
     Coordinates(contributions f32[1,1,2], value f32[1,1])
     """
 
-    provenance: Provenance | None = dataclasses.field(default=None, kw_only=True)
+    provenance: Provenance | None = dataclasses.field(default=None, kw_only=True, repr=False)
 
     @property
     def known(self) -> Provenance:
@@ -103,14 +104,14 @@ class Result(ShapeRepr):
         save_result(self.to_xarray(axes=axes, derived=derived), path)
 
     def __repr__(self) -> str:
-        names = [field.name for field in dataclasses.fields(self) if field.name != "provenance"]
-        own = {name: getattr(self, name) for name in names}
         where = "" if self.provenance is None else f"{self.provenance.summary()}; "
-        return f"{type(self).__name__}({where}{', '.join(array_texts(own))})"
+        return f"{type(self).__name__}({where}{', '.join(array_texts(self))})"
 
 
 def with_provenance(found: Any, provenance: Provenance) -> Any:
-    """A result that knows where it comes from; what is no result, or knows already, stays as it is."""
-    if isinstance(found, Result) and found.provenance is None:
-        return dataclasses.replace(found, provenance=provenance)
-    return found
+    """A result that knows where it comes from, its parts too; what is no result, or knows already, stays as it is."""
+    if not isinstance(found, Result) or found.provenance is not None:
+        return found
+    own = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    parts = {name: with_provenance(part, provenance) for name, part in own.items() if isinstance(part, Result)}
+    return dataclasses.replace(found, **parts, provenance=provenance)

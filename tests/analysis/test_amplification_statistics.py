@@ -90,7 +90,7 @@ def test_classes_never_mix() -> None:
     for definition in ("per_coordinate", *BOTH):
         old, new = getattr(before, definition), getattr(after, definition)
         np.testing.assert_allclose(new.maximum[:, 0], old.maximum[:, 0] / 100, rtol=1e-5)
-        for x, y in zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True):
+        for x, y in zip(numbers(old), numbers(new), strict=True):
             np.testing.assert_array_equal(x[:, 1:], y[:, 1:])
 
 
@@ -167,6 +167,21 @@ def test_grad_matches_finite_differences(x64: None) -> None:
     ahead, behind = (value(jax.tree.map(lambda v, s, h=h: v + h * s, params, step)) for h in (1e-7, -1e-7))
     assert abs(slope) > 1e-3
     np.testing.assert_allclose(slope, (ahead - behind) / 2e-7, rtol=1e-5)
+
+
+@pytest.mark.parametrize("prompt", [[1], [1, 5, 3]])
+def test_the_slope_by_coordinate_is_finite_where_classes_are_empty(prompt: list[int]) -> None:
+    # Of one token: no delimiter and no other; of the last of three alone: no first and no delimiter.
+    params = random_params(SMALL)
+
+    @jax.jit
+    def value(size: jax.Array) -> jax.Array:
+        grown = params | {"embed": {"W_E": params["embed"]["W_E"] * size}}
+        _, trace = landed.forward(grown, jnp.array([prompt]), SMALL, at=jnp.array([-1]))
+        found = amplification_by_coordinate(trace, delimiters=[])
+        return sum(jnp.nansum(part) for part in (found.minimum, found.quantiles, found.maximum))
+
+    assert jnp.isfinite(jax.grad(value)(1.0)) and jax.grad(value)(1.0) < 0
 
 
 def test_what_is_missing_is_named() -> None:

@@ -10,7 +10,8 @@ import pytest
 import landed_jax as landed
 from landed_jax import RESIDUALS, SOURCES, WRITES, LandedError
 from landed_jax.analysis.attribution import Attribution
-from landed_jax.analysis.attribution._effects import direct_effect
+from landed_jax.analysis.attribution._effects import mediated_effect
+from landed_jax.analysis.attribution._table import WriteRow, WriteTable, source_cell
 from landed_jax.nn.parameters import stack_layers
 from tests.compiling import compilations
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
@@ -60,7 +61,7 @@ def test_the_effect_of_the_whole_stream_is_finite_in_float32(size: float) -> Non
     # ε/σ² is below what float32 can tell from 0, yet without the write σ′² is ε and the value 0.
     d_model, x = 8, jnp.full(8, size)
     product, sigma = jnp.sum(x * x), jnp.sqrt(jnp.mean(x * x) + 1e-6)
-    whole = direct_effect(jnp.array(3.0), jnp.array(3.0), product, product, sigma, d_model, 1e-6)
+    whole = 3.0 + mediated_effect(jnp.array(3.0), jnp.array(3.0), product, product, sigma, d_model, 1e-6)
     np.testing.assert_allclose(whole, 3.0, rtol=1e-5)
 
 
@@ -170,9 +171,26 @@ def test_top_is_every_write_in_order() -> None:
         assert row.landed == float(getattr(part, kind)[row.layer, 1, 4, row.index])
         assert row.direct_effect == float(getattr(effect, kind)[row.layer, 1, 4, row.index])
         if row.kind == "head":
-            assert row.attended == int(jnp.abs(split[row.layer, 1, 4, row.index]).argmax())
+            parts = split[row.layer, 1, 4, row.index]
+            assert row.attended == int(jnp.abs(parts).argmax())
+            assert row.attended_landed == pytest.approx(float(parts[row.attended]), abs=1e-6)
+            sign = str(source_cell(row))[0]  # there is no vocabulary
+            assert sign in ("@" if row.attended_landed * row.landed > 0 else "-" if row.landed > 0 else "+")
     assert shares.top(0) == [] or len(shares.top(0)) == 0
     assert "direct effect" in repr(shares.top(3))
+
+
+def test_a_table_shows_the_sign_of_a_source_that_opposes_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = {"attended": 3, "attended_text": " [red]\0 and a long token", "direct_effect": 0.5, "sigma_share": 0.25}
+    for landed_, part, sign in ((1.25, 2.0, ""), (-1.25, -2.0, ""), (1.25, -2.0, "-"), (-1.25, 2.0, "+")):
+        row = WriteRow("head", 11, 10, landed=landed_, attended_landed=part, **numbers)
+        for columns in (40, 60, 200):
+            monkeypatch.setenv("COLUMNS", str(columns))
+            shown = repr(WriteTable([row]))
+            assert f"\n11.head.10  {sign}' [r" in shown and f"{landed_:+.4f}  +0.5000" in shown
+            assert ("' [red]\\x00 and a long token'@3" in shown) == (columns > 60)
+            assert max(map(len, shown.splitlines())) <= columns
+        assert f"{sign}&#x27; [red]\\x00 and a long token&#x27;@3" in WriteTable([row])._repr_html_()
 
 
 def test_heads_after_the_read_attended_to_nothing_it_hears() -> None:

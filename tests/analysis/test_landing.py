@@ -174,6 +174,7 @@ def _scale(trace: landed.Trace, s: jax.Array) -> landed.Trace:
         (Write("neuron", 0, None), "neurons run"),
         (Write("head", 0, 0, position=7), "outside the prompt"),
         (Write("head", 0, 0, batch=2), "no prompt 2"),
+        (Write("head", 0, 0, batch=1, position=0), "Position 0 of prompt 1 is padding"),
         (Write("head", 0, 0, source=99), "no source 99"),
         (Write("neuron", 0, 0, source=1), "only a head"),
     ],
@@ -182,6 +183,16 @@ def test_writes_that_are_not_there(write: Write, message: str) -> None:
     trace = traced(SMALL, random_params(SMALL), random_tokens(SMALL))
     with pytest.raises(LandedError, match=message):
         landed.land(trace, [write], site="next")
+
+
+def test_a_vector_on_padding_is_refused_as_a_row_is() -> None:
+    trace = traced(SMALL, random_params(SMALL), random_tokens(SMALL))
+    with pytest.raises(LandedError, match="Position -4 of prompt 1 is padding"):
+        landed.writes.write_vector(trace, Write("neuron", 0, 2, batch=1, position=-4))
+    right = dataclasses.replace(trace.tokens, mask=trace.tokens.mask[:, ::-1])
+    padded = dataclasses.replace(trace, provenance=dataclasses.replace(trace.provenance, tokens=right))
+    with pytest.raises(LandedError, match="padding"):  # the last column, which a write names by default
+        landed.land(padded, [Write("embedding", batch=1)], site="next")
 
 
 def test_a_site_that_is_not_there() -> None:

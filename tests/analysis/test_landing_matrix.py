@@ -267,6 +267,7 @@ def test_bfloat16_weights_are_cast_not_altered() -> None:
         (Write("neuron", 0, 10), "neurons run from 0 to 9"),
         (Write("head", 0, 0, batch=2), "no prompt 2"),
         (Write("head", 0, 0, position=1), "not recorded"),
+        (Write("head", 0, 0, batch=1, position=0), "is padding"),
         (Write("head", 0, 0, source=1), r"land\(\) gives it"),
     ],
 )

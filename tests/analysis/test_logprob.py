@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from landed_jax import LandedError
+from landed_jax import HookPoint, LandedError
 from landed_jax.analysis.attribution._log_probability import attribute_log_probability
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
@@ -53,7 +53,7 @@ def test_equals_brute_force(name: str, chunk: int | None, x64: None) -> None:
         heads = np.array([kind == "head" for kind, _, _ in written.names])
         effect = column(found.direct_effect, b, p)[heads]
         nmae = np.abs(expected[heads] - effect).sum() / np.abs(effect).sum()
-        np.testing.assert_allclose(found.faithfulness.heads.nmae[b, p], nmae, rtol=1e-8)
+        np.testing.assert_allclose(found.frozen_sigma_agreement.heads.nmae[b, p], nmae, rtol=1e-8)
     assert float(found.closure_error.max()) < 1e-11
 
 
@@ -75,6 +75,48 @@ def test_float32_keeps_small_effects_and_survives_large_ones(size: float) -> Non
         else:
             bar = max(1e-7 * np.abs(trace.sigma[-1, b, p]), 1e-6) * 100
             assert abs(mine - expected) < bar + 1e-5 * abs(expected)
+
+
+@pytest.mark.parametrize("likely", [True, False], ids=["the likeliest", "another"])
+@pytest.mark.parametrize("gap", [3.0, 10.0, 16.0, 40.0])
+def test_float32_keeps_its_digits_where_the_model_is_sure(gap: float, likely: bool) -> None:
+    # One token alone stands ahead of all others by about `gap` nats: 1 − p is from 0.2 down to 1e-17.
+    params = random_params(SMALL)
+    plain = traced(SMALL, params=params)
+    b, p = 0, 4
+    token, other = (int(i) for i in np.argsort(-np.asarray(plain.logits[b, p]))[:2])
+    heard = np.asarray(plain[HookPoint.FINAL_NORMED][b, p], np.float64)
+    W_U = params["unembed"]["W_U"]
+    params["unembed"]["W_U"] = W_U.at[token].add(jnp.asarray(gap * heard / (heard @ heard), W_U.dtype))
+    trace = traced(SMALL, params=params)
+    target = token if likely else other
+    found = attribute_log_probability(trace, target, chunk=5)
+    numbers, W_U = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, SMALL), unembedding(params)
+    log_p = log_softmax(numbers["logits"][b, p])
+    beside = np.delete(np.arange(SMALL.vocab_size), target)
+    rest = np.exp(log_p[beside])
+    value = np.log1p(-rest.sum()) if likely else log_p[target]
+    np.testing.assert_allclose(found.value[b, p], value, rtol=1e-5)
+    gradient = rest @ (W_U[target] - W_U[beside])
+    expected = landed_contributions(every_write(numbers, SMALL, b, p), numbers, gradient, b, p)
+    bar = 1e-5 * np.abs(expected).max()
+    np.testing.assert_allclose(column(found.landed, b, p), expected, atol=bar)
+    assert float(found.closure_error[b, p]) < bar
+    np.testing.assert_allclose(found.gradient_value[b, p], expected.sum(), atol=bar)
+    exact = effects_of_the_others(numbers, W_U, target, b, p)
+    np.testing.assert_allclose(column(found.direct_effect, b, p), exact, atol=1e-5 * np.abs(exact).max())
+
+
+def effects_of_the_others(numbers: dict, W_U: np.ndarray, token: int, b: int, p: int) -> np.ndarray:
+    """`removed`, with log p as −log Σ_v exp(l_v − l_t) on both sides, which float64 holds for 1 − p = 1e-17 too."""
+    stream, beside = numbers["residual"][-1, b, p], np.delete(np.arange(len(W_U)), token)
+
+    def odds(x: np.ndarray) -> float:
+        logits = W_U @ (x / np.sqrt(np.mean(x**2) + SMALL.norm_eps) * numbers["gamma"][-1])
+        return float(np.exp(logits[beside] - logits[token]).sum())
+
+    written = every_write(numbers, SMALL, b, p).vectors
+    return np.array([np.log1p(odds(stream - w)) - np.log1p(odds(stream)) for w in written])
 
 
 def test_jit_vmap_bfloat16_and_one_position() -> None:

@@ -155,6 +155,36 @@ def test_results_know_where_they_come_from(name: str) -> None:
         landed.results.to_xarray(found, other)
 
 
+@pytest.mark.parametrize("name", ANALYSES)
+def test_parts_of_results_know_it_too(name: str) -> None:
+    analysis = ANALYSES[name]
+    trace = traced(random_params(SMALL), PROMPTS[:2], analysis).bind(random_params(SMALL), model="a name")
+
+    def check(part: Any) -> None:
+        if not isinstance(part, Result):
+            return
+        assert part.known.model == "a name" and part.tokens is trace.tokens
+        for field in dataclasses.fields(part):
+            check(getattr(part, field.name))
+
+    check(call(analysis, trace))
+
+
+def test_a_part_is_labelled_like_the_whole() -> None:
+    trace = traced(random_params(SMALL), PROMPTS[:2], ANALYSES["outliers"])
+    without = landed.basis.outliers(trace, 4).without.to_xarray()
+    assert without["token_id"].values.tolist() == PROMPTS[:2].tolist()
+    assert landed.attribute(trace, 4).scale.to_xarray()["site"].values.tolist() == list(trace.order.sites)
+    log_p = landed.attribution.attribute_log_probability(trace, 4)
+    pooled = landed.attribution.frozen_sigma_agreement(trace, 4).pooled()
+    for part in (
+        log_p.frozen_sigma_agreement.heads,
+        pooled.heads,
+        landed.scale.amplification_statistics(trace, delimiters=[3]).of("heads").norm_ratio,
+    ):
+        assert part.known is trace.provenance
+
+
 def test_a_read_of_another_trace_is_refused() -> None:
     params, analysis = random_params(SMALL), ANALYSES["attribute"]
     mine = traced(params, PROMPTS[:1], analysis)

@@ -226,6 +226,21 @@ def test_the_choice_follows_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         assert found.passes == passes
 
 
+def test_against_is_short_for_a_logit_difference_as_in_attribute() -> None:
+    whole, ids = model("small"), random_tokens(SMALL)
+    for found, question in (
+        (whole.attribute_streaming(ids, ALL, 1, 2), landed.Logit(1, against=2)),
+        (whole.attribute_streaming(ids, ALL, against=2), landed.Logit(against=2)),
+        (landed.attribute_streaming(whole.params, ids, SMALL, ALL, 1, against=2), landed.Logit(1, against=2)),
+    ):
+        expected = whole.attribute_streaming(ids, ALL, question)
+        np.testing.assert_allclose(found.value, expected.value, atol=1e-6)
+        np.testing.assert_allclose(found.reduced.landed.neurons, expected.reduced.landed.neurons, atol=1e-6)
+        np.testing.assert_array_equal(found.against, expected.against)
+    with pytest.raises(LandedError, match="against= goes with a bare token"):
+        whole.attribute_streaming(ids, ALL, landed.Logit(1), 2)
+
+
 def test_what_cannot_be_is_refused() -> None:
     whole = model("small")
     for make in (

@@ -7,13 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, Trace
 from landed_jax.analysis.attribution._volume import sigma_shares, volume, weak_directions
+from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
-from tests.models import CONFIGS, SMALL, n_sites, random_params, random_tokens
+from tests.models import CONFIGS, SMALL, WINDOWED, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import numpy_forward
 from tests.traces import column, real_positions, run, traced, unembedding
@@ -109,6 +111,67 @@ def test_a_neuron_in_the_null_space_comes_first(dtype) -> None:
         assert abs(first.landed) < 1e-6 < abs(first.mediated)
         assert first.score > 3 * second.score
     assert len(found.top(1000)) == SMALL.n_layers * (SMALL.n_heads + SMALL.d_ff)
+
+
+def unread(config: ModelConfig, equal: int, seed: int = 0) -> tuple[dict, np.ndarray]:
+    """Parameters whose centred unembedding has its `equal` weakest singular values alike, and the space of these."""
+    random, d, vocab = np.random.default_rng(seed), config.d_model, config.vocab_size
+    left = random.normal(size=(vocab, d))
+    left, right = np.linalg.qr(left - left.mean(0))[0], np.linalg.qr(random.normal(size=(d, d)))[0]
+    values = np.concatenate([np.full(equal, 0.2), np.linspace(1, 2, d - equal)])
+    params = random_params(config, dtype=jnp.zeros(()).dtype)  # JAX's default float
+    params["unembed"]["W_U"] = jnp.asarray(left * values @ right.T, params["unembed"]["W_U"].dtype)
+    return params, right[:, :equal]
+
+
+@pytest.mark.parametrize("wide", [False, True], ids=["float32", "float64"])
+@pytest.mark.parametrize("asked", [1, 3, 4])
+def test_scores_do_not_depend_on_the_basis_among_equal_singular_values(
+    asked: int, wide: bool, request: pytest.FixtureRequest
+) -> None:
+    if wide:
+        request.getfixturevalue("x64")
+    config, equal = dataclasses.replace(SMALL, vocab_size=30), 4
+    params, space = unread(config, equal)
+    trace = traced(config, params=params)
+    weak = weak_directions(trace, fraction=asked / config.d_model)
+    assert weak.asked == asked and int(weak.count) == equal
+    rows, bar = np.asarray(weak.directions[:equal]), 1e-9 if wide else 1e-5
+    np.testing.assert_allclose(rows.T @ rows, space @ space.T, atol=bar)
+    turned = np.linalg.qr(np.random.default_rng(1).normal(size=(equal, equal)))[0] @ rows
+    other = dataclasses.replace(weak, directions=jnp.asarray(weak.directions).at[:equal].set(turned))
+    one, two = (volume(trace, 1, directions=directions) for directions in (weak, other))
+    for part in ("weak", "score"):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=bar), getattr(one, part), getattr(two, part))
+    under_jit = jax.jit(lambda trace: volume(trace, 1, directions=weak_directions(trace, asked / config.d_model)).score)
+    np.testing.assert_allclose(under_jit(trace).neurons, one.score.neurons, atol=bar)
+
+
+@pytest.mark.parametrize("config", [dataclasses.replace(SMALL, vocab_size=7), WINDOWED], ids=["7 of 12", "11 of 8"])
+def test_all_that_a_small_vocabulary_does_not_read_is_weak(config: ModelConfig) -> None:
+    params = random_params(config)
+    trace = traced(config, params=params)
+    weak = weak_directions(trace, fraction=0.01)
+    centred = unembedding(params) - unembedding(params).mean(0)
+    null = scipy.linalg.null_space(centred)
+    assert int(weak.count) == max(null.shape[1], 1) == max(config.d_model - config.vocab_size + 1, 1)
+    if not null.shape[1]:
+        return
+    assert float(weak.mass) < 1e-6
+    numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
+    found = volume(trace, 1, directions=weak)
+    parts = jax.tree.map(lambda part, like: jnp.broadcast_to(part, like.shape), found.weak, found.score)
+    for b, p in real_positions(trace):
+        vectors = every_write(numbers, config, b, p).vectors * numbers["gamma"][-1]
+        inside, whole = ((vectors @ null) ** 2).sum(-1), (vectors**2).sum(-1)
+        np.testing.assert_allclose(column(parts, b, p), inside / np.where(whole > 0, whole, 1), atol=1e-5)
+
+
+def test_where_all_singular_values_are_equal_every_direction_is_weak() -> None:
+    config = dataclasses.replace(SMALL, vocab_size=30)
+    weak = weak_directions(traced(config, params=unread(config, config.d_model)[0]))
+    assert int(weak.count) == config.d_model
+    np.testing.assert_allclose(weak.mass, 1, rtol=1e-6)
 
 
 def test_jit_vmap_and_one_token() -> None:

@@ -1,6 +1,5 @@
 """The commands as a user types them: exit codes, one plain sentence, nothing half-written."""
 
-import io
 import json
 import os
 import re
@@ -12,7 +11,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
 from landed_jax.analysis.writes._write import describe
@@ -22,11 +20,14 @@ from landed_jax.checkpoints.hf.table import to_hf
 from landed_jax.checkpoints.hf.writer import write_checkpoint
 from landed_jax.cli.commands import status_of
 from landed_jax.cli.output import write_json
-from landed_jax.model import load
+from landed_jax.loading import load
 from landed_jax.nn.parameters import unembedding
 from landed_jax.report.account import account_for
 from landed_jax.report.document import run_document
-from landed_jax.report.run_report import headline, run_report
+from landed_jax.report.headline import headline
+from landed_jax.report.run_report import run_report
+from landed_jax.tables.draw import text_of
+from landed_jax.tables.screen import Screen
 from tests.models import random_params
 from tests.needs import needs_torch
 from tests.reference.landed import every_write, landed_contributions, removed_effects, shares_of_sigma
@@ -45,15 +46,17 @@ def run(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProces
 @pytest.fixture(scope="session")
 def document() -> dict:
     done = run("run", PROMPT, "--model", MODEL, "--json", "-")
-    assert (done.returncode, done.stderr) == (0, "")
+    # Where compiling takes long, a line says so.
+    assert (done.returncode, re.sub(r"landed: .*: 10 seconds so far\n", "", done.stderr)) == (0, "")
     return json.loads(done.stdout)
 
 
 def test_json_is_the_contract(document: dict) -> None:
     keys = "model prompt tokens token_ids position target against logit sum_of_landed closure_error embedding bias"
-    assert list(document) == [*keys.split(), "heads", "mlp", "top_writes", "scale", "coordinates"]
-    row = "kind layer index landed direct_effect sigma_share amplification"
-    assert all(list(write) == row.split() for write in document["top_writes"])
+    first = [*keys.split(), "heads", "mlp", "top_writes", "scale", "coordinates"]
+    assert list(document)[: len(first)] == first  # fields may be added behind these
+    row = ["kind", "layer", "index", "landed", "direct_effect", "sigma_share", "amplification"]
+    assert all(list(write)[: len(row)] == row for write in document["top_writes"])
     assert [s["site"] for s in document["scale"]][:3] == ["0.attn", "0.mlp", "1.attn"]
     assert document["scale"][-1]["site"] == "final"
     assert set(document["coordinates"]) == {"for_50", "for_90", "for_99"}
@@ -154,7 +157,7 @@ def plain(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["walk"], "walk"),
         (["convert", "MODEL"], "DST"),
         (["convert", "MODEL", "MODEL"], "already there"),
-        pytest.param(["verify", "MODEL", "--against", "/no/such/folder"], "not a folder", marks=needs_torch),
+        (["verify", "MODEL", "--against", "/no/such/folder"], "not a folder"),
         (["info", "/no/such/folder"], "no folder"),
         (["info", "m[/b]x"], "m[/b]x"),
     ],
@@ -263,13 +266,11 @@ def test_the_table_shows_the_runner_up_and_direct_effects(biased: Path) -> None:
     for u in (first, first - second):
         columns.append(landed_contributions(written, numbers, u, 0, -1))
         columns.append(removed_effects(written, numbers, u, model.config, 0, -1))
-    behind = io.StringIO()
-    Console(width=80, file=behind).print(headline(account_for(model, PROMPT, target=f"#{ranked[-1]}")))
-    assert f"behind {account.token(account.attribution, 'target')['text']!r}" in behind.getvalue()
+    behind = text_of(headline(account_for(model, PROMPT, target=f"#{ranked[-1]}")), Screen(80))
+    assert f"behind {account.token(account.attribution, 'target')['text']!r}" in behind
+    assert f"number {len(ranked):,} of {len(ranked):,} tokens" in behind
     for width in (80, 160):
-        text = io.StringIO()
-        Console(width=width, file=text, emoji=False).print(run_report(account, 6))
-        lines = text.getvalue().splitlines()
+        lines = text_of(run_report(account, 6), Screen(width)).splitlines()
         for row in account.attribution.top(6):
             i = written.names.index((row.kind, row.layer, row.index))
             line = next(line for line in lines if line.split()[:1] == [describe(row)])
@@ -309,7 +310,7 @@ def test_verify_runs_each_prompt_alone_and_refuses_other_models(
     pickled.mkdir()
     (pickled / "config.json").write_bytes((biased / "config.json").read_bytes())
     (pickled / "pytorch_model.bin").write_bytes(b"never opened")
-    assert "cannot open" in plain(capfd, "verify", str(biased), "--against", str(pickled))
+    assert "executes whatever code" in plain(capfd, "verify", str(biased), "--against", str(pickled))
 
 
 def test_a_model_that_overflows_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

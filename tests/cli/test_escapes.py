@@ -13,7 +13,7 @@ from landed_jax.checkpoints.bundle import bundled_folder
 from landed_jax.checkpoints.native import MANIFEST
 from landed_jax.cli.commands import status_of
 from landed_jax.files.checksums import sealed
-from landed_jax.model import convert
+from landed_jax.loading import convert
 from landed_jax.printable import printable
 from tests.checkpoints import make_tensors, write_shards
 
@@ -121,8 +121,8 @@ def test_bad_input_is_one_line_without_controls(kind: str, tmp_path: Path, capfd
     status = status_of(["run", "The Colosseum is in the city of", "--model", str(folder)])
     out, err = capfd.readouterr()
     safe(out + err)
-    if status == 0:  # transformers reads tokenizer.json, whatever its class is called
-        assert kind == "tokenizer: its class"
+    if status == 0:  # transformers reads tokenizer.json, whatever its class is called, and ignores such keys
+        assert kind in ("tokenizer: its class", "config: rope's key")
     else:
         assert status == 2
         assert err.startswith("landed: ") and err.count("\n") == 1

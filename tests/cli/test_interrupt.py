@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from landed_jax.model import load
+from landed_jax.loading import load
 from tests.fulldisk import ROOT
 
 # A shell starts background jobs with SIGINT ignored, and children inherit it: the command is interrupted all the same.

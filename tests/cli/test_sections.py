@@ -1,21 +1,21 @@
 """All sections of `landed run` together, and `--out`. Each section's numbers: `tests/report/sections/`."""
 
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 import landed_jax as landed
 from landed_jax.cli.commands import status_of
 from landed_jax.report.account import Account, account_for
 from landed_jax.report.dataset import run_dataset
 from landed_jax.report.document import run_document
-from landed_jax.report.section_report import section_report
+from landed_jax.report.run_report import section_report
 from landed_jax.report.sections import sections
 from landed_jax.results.files import load_result, save_result
+from landed_jax.tables.draw import text_of
+from landed_jax.tables.screen import Screen
 
 PROMPT = "The keys near the bottle"
 
@@ -43,9 +43,7 @@ def test_the_contract_stays_and_sections_come_behind_it(model: landed.Model, doc
 
 def test_tables_fit_a_narrow_terminal(account: Account) -> None:
     for width in (80, 120):
-        console = Console(width=width, file=io.StringIO())
-        console.print(section_report(account))
-        printed = console.file.getvalue()
+        printed = text_of(section_report(account), Screen(width))
         assert "…" not in printed and max(map(len, printed.splitlines())) <= width
         for shown in (
             "by source token",

@@ -20,8 +20,8 @@ from landed_jax.cli.cache import cache_folder, cache_settings, processor_name, u
 from landed_jax.report.account import account_for
 from landed_jax.report.dataset import run_dataset
 from landed_jax.report.document import run_document
-from landed_jax.report.padding import without_padding
 from landed_jax.report.sections import sections as all_sections
+from landed_jax.results.padding import without_padding
 from landed_jax.tokens import Tokens, bucket_length
 from landed_jax.vocabulary import Vocabulary
 from tests.compiling import compilations
@@ -162,7 +162,7 @@ class Letters(Vocabulary):
     def __init__(self) -> None:
         pass
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         return [ord(letter) - ord("a") for letter in text]
 
     def text(self, token: int) -> str:

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from landed_jax.checkpoints.hf.tokenizer import load_vocabulary
 from landed_jax.errors import LandedError
 from landed_jax.files.inside import file_inside
-from landed_jax.model import convert, load
+from landed_jax.loading import convert, load
 from tests.checkpoints import make_tensors, write_checkpoint
 
 

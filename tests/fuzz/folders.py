@@ -11,7 +11,8 @@ import numpy as np
 
 from landed_jax.checkpoints.hf.table import to_hf
 from landed_jax.checkpoints.hf.writer import config_to_hf
-from landed_jax.model import Model, convert, load
+from landed_jax.loading import convert, load
+from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig, RopeConfig
 from tests.checkpoints import write_checkpoint, write_shards
 from tests.fuzz.mutations import MUTATIONS

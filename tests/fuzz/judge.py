@@ -13,7 +13,8 @@ import numpy as np
 from landed_jax.checkpoints.hf.table import to_hf
 from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
-from landed_jax.model import Model, load, read_config
+from landed_jax.loading import load, read_config
+from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig, RopeConfig
 from landed_jax.nn.parameters import Params
 from tests.fuzz import expected

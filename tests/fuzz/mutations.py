@@ -28,6 +28,36 @@ _READS = {
 }
 _SOUND = {"rms_norm_eps": (1e-3, 1, 1e-6), "rope_theta": (10**5, 2.5, 1e-3), "max_position_embeddings": (2, 5, 10**6)}
 
+_REPLACE = {"type": "Replace", "pattern": {"String": ""}, "content": "aa"}
+_GROWING = {"type": "Replace", "pattern": {"Regex": "."}, "content": "a" * 1000}
+_TEMPLATE = [{"SpecialToken": {"id": "<none>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+# Steps that panic, loop or multiply in some version of the tokenizers.
+_STEPS: dict[str, tuple[Any, ...]] = {
+    "normalizer": (
+        _REPLACE,
+        {"type": "Sequence", "normalizers": [_GROWING] * 4},
+        {"type": "Precompiled", "precompiled_charsmap": "AAAA/////w=="},
+        {"type": "Precompiled", "precompiled_charsmap": "BAAAAP////8AAAAA"},
+        {"type": "Prepend", "prepend": "a" * 10_000},
+        {"type": "Strip", "strip_left": 3, "strip_right": None},
+    ),
+    "pre_tokenizer": (
+        {"type": "Split", "pattern": {"Regex": "(a+a+)+y"}, "behavior": "Isolated", "invert": False},
+        {"type": "Split", "pattern": {"Regex": ""}, "behavior": "Removed", "invert": True},
+        {"type": "FixedLength", "length": 0},
+        {"type": "Metaspace", "replacement": "é", "prepend_scheme": "always", "split": False},
+        None,
+    ),
+    "decoder": (_REPLACE, {"type": "Strip", "content": "a", "start": 2**60, "stop": 2**60}, {"type": "CTC"}, None),
+    "post_processor": (
+        {"type": "TemplateProcessing", "single": _TEMPLATE, "pair": [], "special_tokens": {}},
+        {"type": "BertProcessing", "sep": ["</s>", 2**31], "cls": ["<s>", 2**31]},
+        None,
+    ),
+    "padding": ({"strategy": {"Fixed": 2**40}, "direction": "Right", "pad_id": 0, "pad_type_id": 0, "pad_token": ""},),
+    "truncation": ({"direction": "Right", "max_length": 1, "strategy": "LongestFirst", "stride": 5},),
+}
+
 
 def _json(path: Path) -> Any:
     return json.loads(path.read_text())
@@ -188,6 +218,9 @@ def tokenizer(folder: Path, pick: random.Random) -> str:
         part = pick.choice(("merges", "unk_token", "type", "byte_fallback", "vocab", "dropout", "fuse_unk", "added"))
         odd = ("<none>", [["a", "b"]], ["a b c"], 0.5, "Unigram", "WordLevel", "WordPiece", True, None, {}, [])
         (values if part == "added" else values["model"])[{"added": "added_tokens"}.get(part, part)] = pick.choice(odd)
+    elif way == 3 and name == "tokenizer.json":
+        part = pick.choice([*_STEPS])
+        values[part] = pick.choice(_STEPS[part])
     else:
         file.write_text(damaged_json(values, pick))
         return f"{name} values"

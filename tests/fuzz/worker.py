@@ -3,6 +3,7 @@
 import json
 import resource
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def main(place: str, seed: str, first: int) -> None:
         judge(Path(place, name), model, must_accept=True)
     number = first
     while True:
-        before = _peak()
+        before, begun = _peak(), time.process_time()
         print(json.dumps({"begin": number}), flush=True)
         folder, original, kind, what = folders.changed(seed, number)
         done = {"end": number, "kind": kind, "what": what}
@@ -25,6 +26,7 @@ def main(place: str, seed: str, first: int) -> None:
             done["outcome"] = judge(folder, original, must_accept=kind == "neutral")
         except BaseException as error:  # a panic of Rust code is no Exception
             done |= {"outcome": "other", "error": repr(error)[:300], "trace": traceback.format_exc()[-3000:]}
+        done["worked"] = time.process_time() - begun
         done["peak"] = peak if (peak := _peak()) > before else 0
         print(json.dumps(done), flush=True)
         number += 1

@@ -232,9 +232,7 @@ def test_frequencies_are_the_references(rope, outer):
         ({"rope_type": None, "factor": 2.0}, "rope_scaling.rope_type = None"),
         ({"type": "dynamic", "factor": 1e308}, "rope_scaling.factor = 1e+308 (not finite in float32)"),
         ({"type": "yarn", "factor": 2.0, "attention_factor": 1e39}, "rope_scaling.attention_factor = 1e+39"),
-        ({"type": "linear", "factor": 2, "beta_fast": 3}, "rope_scaling.beta_fast = 3"),
-        ({"type": "default", "mrope_section": [1]}, "rope_scaling.mrope_section = [1]"),
-        ({"type": "default", "partial_rotary_factor": 0.5}, "rope_scaling.partial_rotary_factor = 0.5"),
+        ({"type": "linear", "factor": 2, "partial_rotary_factor": 0.5}, "rope_scaling.partial_rotary_factor = 0.5"),
         ({"type": "default", "rope_theta": None}, "rope_scaling.rope_theta = None"),
         ({**LLAMA3, "high_freq_factor": 1.0}, "rope_scaling.high_freq_factor = 1.0"),
         ({"type": "yarn", "factor": 2.0, "truncate": 1}, "rope_scaling.truncate = 1"),
@@ -247,9 +245,10 @@ def test_ropes_that_are_refused(rope, said):
     assert said in refusal(rope_scaling=rope)
 
 
-def test_partial_rotation_is_refused():
+def test_partial_rotation_is_refused_where_the_reference_heeds_it():
     assert read(partial_rotary_factor=1.0) == read()
-    assert "partial_rotary_factor = 0.5" in refusal(partial_rotary_factor=0.5)
+    linear = {"type": "linear", "factor": 2.0}
+    assert "partial_rotary_factor = 0.5" in refusal(partial_rotary_factor=0.5, rope_scaling=linear)
 
 
 def test_fields_that_cannot_change_the_logits_pass():
@@ -269,6 +268,9 @@ def test_fields_that_cannot_change_the_logits_pass():
         "do_sample": True,
         "_name_or_path": "somewhere",
         "unsloth_fixed": True,
+        "axolotl_version": "0.9",
+        "mergekit_config": {"models": []},
+        "wandb_run_id": "x",
         "some_new_field": None,
         "is_causal": True,
         "is_llama_config": True,
@@ -332,12 +334,12 @@ def test_every_refusal_is_named_at_once():
         quantization_config={"bits": 4},
         logit_scale=2.0,
         vocab_size="many",
-        rope_scaling={"type": "linear", "factor": 2.0, "beta_fast": 1, "rope_theta": "x"},
+        rope_scaling={"type": "linear", "factor": -2.0, "rope_theta": "x"},
         sliding_window=5,
         num_key_value_heads=-1,
     )
     for name in (
-        "hidden_act", "quantization_config", "logit_scale", "vocab_size", "rope_scaling.beta_fast",
+        "hidden_act", "quantization_config", "logit_scale", "vocab_size", "rope_scaling.factor",
         "rope_scaling.rope_theta", "sliding_window", "num_key_value_heads",
     ):  # fmt: skip
         assert message.count(f"{name} =") == 1, name

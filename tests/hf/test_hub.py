@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from landed_jax.checkpoints.hf.hub import resolve
+from landed_jax.checkpoints.hf.hub import resolve, resolve_adapter
 from landed_jax.errors import LandedError
 
 
@@ -39,6 +39,42 @@ def test_only_safetensors_and_no_code_are_asked_for(monkeypatch, tmp_path):
     files += ["tokenizer.json", "tokenizer.model", "tokenizer_config.json"]
     others = ["pytorch_model.bin", "modeling.py", "consolidated.safetensors", "original/model.pth", "README.md"]
     assert list(filter_repo_objects([*files, *others], allow_patterns=asked["owner/name"])) == files
+
+
+@pytest.mark.parametrize("held", [["model.safetensors"], []])
+def test_a_model_that_is_there_only_as_pickles(monkeypatch, tmp_path, held):
+    import huggingface_hub
+
+    for name in held:
+        (tmp_path / name).touch()
+    files = ["config.json", "pytorch_model.bin", "original/x.pth"]
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: tmp_path)
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda *_: files)
+    if held:
+        assert resolve("owner/name") == tmp_path
+        return
+    with pytest.raises(LandedError, match=r"owner/name .* only as pytorch_model\.bin, which is Python's pickle format"):
+        resolve("owner/name")
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda *_: files[:1])
+    assert resolve("owner/name") == tmp_path  # and the reader says that there are no weights
+
+
+def test_adapters_come_without_anything_else(monkeypatch, tmp_path):
+    import huggingface_hub
+    from huggingface_hub.utils import filter_repo_objects
+
+    asked = []
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda _, allow_patterns: asked.append(allow_patterns) or tmp_path
+    )
+    wanted = ["adapter_config.json", "adapter_model.safetensors"]
+    assert resolve_adapter("owner/name") == resolve_adapter(tmp_path) == tmp_path
+    resolve("owner/name")
+    resolve("owner/name", config_only=True)
+    files = [*wanted, "adapter_model.bin", "config.json", "modeling.py", "tokenizer.json"]
+    assert list(filter_repo_objects(files, allow_patterns=asked[0])) == wanted
+    # An adapter beside the weights is seen, so that it is not ignored in silence.
+    assert all("adapter_config.json" in patterns for patterns in asked[1:])
 
 
 RESPONSE = SimpleNamespace(headers={}, request=None)

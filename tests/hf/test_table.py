@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from landed_jax.checkpoints.hf.table import SKIPPED, TABLE, tensor_places, to_hf
+from landed_jax.checkpoints.hf.table import TABLE, tensor_places, to_hf
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import LEAVES, init_params, leaf_places, stack_layers
 from tests.needs import NO_TORCH
@@ -66,8 +66,3 @@ def test_slices_of_leaves_are_slices_of_tensors():
     assert entries["attn/W_O"].index(config, (everything, slice(2, 4), everything)) == (slice(0, 16), slice(12, 24))
     with pytest.raises(ValueError, match="cannot be cut"):
         entries["attn/W_Q"].index(config, (everything, slice(0, 3), everything))
-
-
-def test_old_rotary_buffers_are_known():
-    assert SKIPPED.fullmatch("model.layers.11.self_attn.rotary_emb.inv_freq")
-    assert not SKIPPED.fullmatch("model.layers.11.self_attn.q_proj.weight")

@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landed_jax.checkpoints.hf.gate import config_from_hf
-from landed_jax.checkpoints.hf.reader import read_params
 from landed_jax.checkpoints.hf.writer import config_to_hf, write_checkpoint
 from landed_jax.errors import LandedError
 from landed_jax.files.json_object import read_json_object
 from landed_jax.nn.config import ModelConfig
-from tests.checkpoints import assert_same
+from tests.checkpoints import assert_same, read_folder
 from tests.models import CONFIGS, configs, random_params
 
 
@@ -37,4 +36,4 @@ def test_a_written_model_comes_back_bit_for_bit(name: str, dtype: jnp.dtype, tmp
     fields = read_json_object(tmp_path / "config.json")
     assert fields["bos_token_id"] == 1 and fields["dtype"] == jnp.dtype(dtype).name
     assert config_from_hf(fields) == config
-    assert_same(read_params(tmp_path, config, stacked=False), params)
+    assert_same(read_folder(tmp_path, config), params)

@@ -9,9 +9,9 @@ import pytest
 
 import landed_jax as landed
 from landed_jax.cli.commands import status_of
+from landed_jax.loading import convert
 from landed_jax.memory.estimates import least_bytes
 from landed_jax.memory.shortage import is_out_of_memory
-from landed_jax.model import convert
 from landed_jax.nn.parameters import count_parameters
 from tests.fulldisk import python
 

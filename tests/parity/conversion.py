@@ -1,13 +1,13 @@
 """From a model of `transformers` to the package's configuration and parameters, by the road that a user takes."""
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from transformers import PreTrainedModel
 
-from landed_jax.checkpoints.hf.gate import config_from_hf
 from landed_jax.checkpoints.hf.reader import read_params
+from landed_jax.checkpoints.notes import Notes
+from landed_jax.checkpoints.opening import Reading, survey_folder
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import Params
 
@@ -16,5 +16,5 @@ def convert(model: PreTrainedModel) -> tuple[ModelConfig, Params]:
     """Save the model as a Hugging Face folder, and read that."""
     with TemporaryDirectory() as folder:
         model.save_pretrained(folder)
-        config = config_from_hf(json.loads(Path(folder, "config.json").read_text()))
-        return config, read_params(Path(folder), config)
+        survey = survey_folder(Path(folder), Reading(), Notes())
+        return survey.config, read_params(survey)

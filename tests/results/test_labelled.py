@@ -21,6 +21,7 @@ import landed_jax as landed
 from landed_jax import NORMED, RESIDUALS, SOURCES, WRITES, LandedError, ModelConfig, Tokens, Trace, Write
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.stream_order import site_names
+from landed_jax.printable import printable
 from landed_jax.results.dataset import to_xarray
 from landed_jax.results.files import load_result, save_result
 from landed_jax.results.table import to_table
@@ -93,12 +94,12 @@ MADE: dict[str, tuple[Callable[[Trace], Any], dict[str, tuple[str, ...]]]] = {
         lambda trace: landed.basis.check_coordinates(trace, 3, fraction=0.5),
         {"whole.rank": BP, "chosen": (*BP, "d_model"), "kept.value": BP},
     ),
-    "Faithfulness": (
-        lambda trace: landed.attribution.faithfulness(trace, landed.Logit(3, against=5)),
+    "FrozenSigmaAgreement": (
+        lambda trace: landed.attribution.frozen_sigma_agreement(trace, landed.Logit(3, against=5)),
         {"heads.count": BP, "real": BP},
     ),
-    "Faithfulness.pooled": (
-        lambda trace: landed.attribution.faithfulness(trace, landed.Logit(3, against=5)).pooled(),
+    "FrozenSigmaAgreement.pooled": (
+        lambda trace: landed.attribution.frozen_sigma_agreement(trace, landed.Logit(3, against=5)).pooled(),
         {"heads.count": (), "real": BP},
     ),
     "GroupEffect": (
@@ -106,6 +107,10 @@ MADE: dict[str, tuple[Callable[[Trace], Any], dict[str, tuple[str, ...]]]] = {
             trace, landed.Logit(3, against=5), group=landed.attribution.layer_group(SMALL, 1)
         ),
         {"effect": BP, "closure_error": BP},
+    ),
+    "LayerEffects": (
+        lambda trace: landed.attribution.layer_effects(trace, landed.Logit(3, against=5)),
+        {"attn_landed": LBP, "mlp_effect": LBP, "value": BP},
     ),
     "ResidualGrowth": (landed.scale.residual_growth, {"rms": SBP, "along": ("write", "batch", "position")}),
     "LandingMatrix": (
@@ -212,19 +217,19 @@ def test_what_a_result_names_itself() -> None:
 def test_the_text_of_every_token() -> None:
     found, trace = to_xarray(made("Attribution")), traced()
     ids = np.asarray(trace.tokens.ids)
-    wanted = [TEXTS[i].replace("\0", "␀") for i in ids[0]]
+    wanted = [printable(TEXTS[i]) for i in ids[0]]
     assert found["source_token"].values[0].tolist() == wanted
     assert found["source_token"].values[1, :2].tolist() == ["", ""]  # padding
-    assert found["token"].values[:, 1].tolist() == [TEXTS[i].replace("\0", "␀") for i in ids[:, 4]]
+    assert found["token"].values[:, 1].tolist() == [printable(TEXTS[i]) for i in ids[:, 4]]
     assert "token" not in found.indexes
 
 
 def test_derived_values_are_added_when_asked_for() -> None:
-    plain, more = to_xarray(made("Faithfulness")), to_xarray(made("Faithfulness"), derived=True)
+    plain, more = to_xarray(made("FrozenSigmaAgreement")), to_xarray(made("FrozenSigmaAgreement"), derived=True)
     assert set(more) - set(plain) == {
         f"{k}.{p}" for k in ("heads", "neurons", "together") for p in ("nmae", "correlation")
     }
-    np.testing.assert_array_equal(more["heads.nmae"], made("Faithfulness").heads.nmae)
+    np.testing.assert_array_equal(more["heads.nmae"], made("FrozenSigmaAgreement").heads.nmae)
     shares = to_xarray(made("PerWrite"), derived=True)
     assert shares["mlp"].dims == LBP
 

@@ -1,11 +1,13 @@
 from ._attribute import attribute as attribute
-from ._faithfulness import Agreement as Agreement
-from ._faithfulness import Faithfulness as Faithfulness
-from ._faithfulness import faithfulness as faithfulness
+from ._frozen_sigma_agreement import Agreement as Agreement
+from ._frozen_sigma_agreement import FrozenSigmaAgreement as FrozenSigmaAgreement
+from ._frozen_sigma_agreement import frozen_sigma_agreement as frozen_sigma_agreement
 from ._groups import GroupEffect as GroupEffect
 from ._groups import group_effect as group_effect
 from ._groups import layer_group as layer_group
 from ._groups import write_group as write_group
+from ._layer_effects import LayerEffects as LayerEffects
+from ._layer_effects import layer_effects as layer_effects
 from ._log_probability import LogProbability as LogProbability
 from ._log_probability import attribute_log_probability as attribute_log_probability
 from ._logit_lens import LensTokens as LensTokens

@@ -6,16 +6,15 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from landed_jax.analysis.attribution._effects import rescaling
+from landed_jax.analysis.attribution._effects import mediated
 from landed_jax.analysis.attribution._result import Attribution
 from landed_jax.analysis.attribution._shares import folded_vectors, shares_of
-from landed_jax.analysis.reads._questions import Logit, Question, QuestionLike, resolve
-from landed_jax.analysis.reads._read import Read, folded
+from landed_jax.analysis.reads._questions import QuestionLike, as_question, resolve
+from landed_jax.analysis.reads._read import Read, folded, sigma_at
 from landed_jax.analysis.reads._targets import Target
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.scale._amplification import amplification
 from landed_jax.analysis.writes._projections import check_norms, from_layers, inner_products_with, only_before
-from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
@@ -24,7 +23,7 @@ from landed_jax.nn.per_write import PerWrite
 from landed_jax.trace import Trace, bare
 
 
-@analysis()
+@analysis(bucketed=True)
 def attribute(
     trace: Trace,
     question: QuestionLike = None,
@@ -36,7 +35,8 @@ def attribute(
     """Split a logit, or anything else that reads the stream, exactly over the writes before it.
 
     The landed contribution of a write is ``⟨w ⊙ γ/σ, W_U[t]⟩`` at the final norm; all of them sum to the logit. It
-    holds σ fixed, so for a bare logit look at it beside the direct effect, or attribute a difference instead.
+    holds σ fixed, so look at it beside the direct effect: the gap is ``(landed − value) (σ/σ′ − 1)``. A difference of
+    logits escapes it only while it is small (`frozen_sigma_agreement` measures it).
 
     Works under ``jit``, ``vmap`` (over prompts, over questions) and ``grad``; tokens given as text are resolved
     outside.
@@ -67,11 +67,7 @@ def attribute(
     >>> bool(jnp.allclose(shares.total, logits[..., 3], atol=1e-5))
     True
     """
-    if against is not None:
-        if isinstance(question, Question):
-            raise LandedError("against= goes with a bare token: give Logit(token, against=...) instead.")
-        question = Logit(question, against=against)
-    read = resolve(trace, question)
+    read = resolve(trace, as_question(question, against))
     check_norms(norms, trace)
     return _attribute(bare(trace), read, norms, effects=effects)
 
@@ -82,8 +78,9 @@ def _attribute(trace: Trace, read: Read, norms: OutputNorms | None, *, effects: 
         return only_before(products, trace.config, read.site)
 
     products = [heard(product) for product in inner_products_with(trace, folded_vectors(trace, read, effects))]
-    shares = shares_of(trace, read, products, lambda with_stream: rescaling(trace, read.site, with_stream, norms))
+    shares = shares_of(trace, read, products, lambda *parts: mediated(trace, read, parts[0], parts[1], norms))
     total = shares.landed.total() + read.offset
+    attended, attended_landed = _attended(trace, read)
     return Attribution(
         landed=shares.landed,
         direct_effect=shares.direct_effect,
@@ -94,21 +91,25 @@ def _attribute(trace: Trace, read: Read, norms: OutputNorms | None, *, effects: 
         offset=read.offset,
         target=read.target,
         against=read.against,
-        attended=_attended(trace, read),
+        attended=attended,
+        attended_landed=attended_landed,
         scale=dataclasses.replace(amplification(trace), provenance=None),
         site=read.site,
     )
 
 
-def _attended(trace: Trace, read: Read) -> jax.Array | None:
-    """The source column with the largest part in each heard head's contribution, where sources were recorded."""
+def _attended(trace: Trace, read: Read) -> tuple[jax.Array, jax.Array] | tuple[None, None]:
+    """The source column with the largest part in each heard head's contribution, and that part, if recorded."""
     if HookPoint.PATTERN.value not in trace.sown or HookPoint.VALUE.value not in trace.sown:
-        return None
+        return None, None
     vector = folded(trace, read)
 
-    def layer(writes: LayerWrites, pattern: jax.Array, value: jax.Array) -> jax.Array:
-        return jnp.argmax(jnp.abs(writes.by_source(vector, pattern, value)), axis=-1)
+    def layer(writes: LayerWrites, pattern: jax.Array, value: jax.Array) -> tuple[jax.Array, jax.Array]:
+        split = writes.by_source(vector, pattern, value)
+        highest, lowest = jnp.max(split, axis=-1), jnp.min(split, axis=-1)
+        return jnp.argmax(jnp.abs(split), axis=-1), jnp.where(highest >= -lowest, highest, lowest)
 
-    columns = from_layers(trace, layer, trace[HookPoint.PATTERN], trace[HookPoint.VALUE])
-    heard = jnp.arange(len(columns)) < trace.order.layers_before(read.site)[0]
-    return jnp.where(heard[:, None, None, None], columns, -1)
+    columns, parts = from_layers(trace, layer, trace[HookPoint.PATTERN], trace[HookPoint.VALUE])
+    heard = (jnp.arange(len(columns)) < trace.order.layers_before(read.site)[0])[:, None, None, None]
+    landed = parts / sigma_at(trace, read.site)[None, :, :, None]
+    return jnp.where(heard, columns, -1), jnp.where(heard, landed, 0)

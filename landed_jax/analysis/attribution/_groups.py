@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.attribution._effects import mediated_effect
+from landed_jax.analysis.attribution._removal import removal
 from landed_jax.analysis.reads._questions import QuestionLike, resolve
 from landed_jax.analysis.reads._read import Read, folded, residual_at, sigma_at
 from landed_jax.analysis.registry import analysis
@@ -15,7 +15,6 @@ from landed_jax.analysis.writes._projections import from_layers, only_before
 from landed_jax.analysis.writes._write import Write, describe, next_site
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.functions import rms_sigma
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.per_write import PerWrite
@@ -107,11 +106,12 @@ def group_effect(
     *,
     group: PerWrite,
 ) -> GroupEffect:
-    """What removing a group of writes together takes from a value, σ recomputed from the stream without them.
+    """What a value loses at its own norm without a group of writes, σ recomputed from the stream without them.
 
     With ``w = Σ_u weight_u w_u``, the value without the group is ``⟨RMSNorm_s(x − w), vector⟩ + offset``: exact, for
-    heads that back each other up or cancel as for a single write. The rest of the network stays as it ran. Writes
-    that come after the read's site play no part.
+    heads that back each other up or cancel as for a single write. This is the direct path: later layers stay as they
+    ran, and what the group does through them is not in it (ablate with ``edits=`` for the total effect). Writes that
+    come after the read's site play no part.
 
     In float32 the effect keeps its digits at both ends: of a small group it is computed from the change of σ², and
     of one that leaves less than a quarter of σ² behind from the sum of the writes that stay, not as a difference.
@@ -153,31 +153,19 @@ def group_effect(
 
 @by_layers
 def _group_effect(trace: Trace, group: PerWrite, read: Read) -> GroupEffect:
-    config, sigma = trace.config, sigma_at(trace, read.site)
-    vector = folded(trace, read)
-    value = read.value - read.offset
+    sigma, value = sigma_at(trace, read.site), read.value - read.offset
     removed = summed_writes(trace, group, site=read.site)
     kept = summed_writes(trace, group.map(lambda weight: 1 - weight), site=read.site)
-    x = residual_at(trace, read.site)
-
-    def along(stream: Float[Array, "batch position d_model"]) -> Float[Array, "batch position"]:
-        return jnp.vecdot(stream, vector)
-
-    landed, rest = along(removed) / sigma, along(kept) / sigma
-    products = jnp.vecdot(removed, x), jnp.sum(jnp.square(removed), axis=-1)
-    closed = mediated_effect(landed, value, *products, sigma, config.d_model, config.norm_eps)
-    # x − w has lost its digits where the group is nearly the whole stream; the sum of what stays has not.
-    without, difference = rms_sigma(kept, config.norm_eps), rms_sigma(x - removed, config.norm_eps)
-    little = difference < sigma / 2
-    effect = jnp.where(little, value - along(kept) / without, landed + closed)
+    x, vector = residual_at(trace, read.site), folded(trace, read)
+    found = removal(removed, kept, x, vector, value, sigma, trace.config.norm_eps)
     return GroupEffect(
-        landed=landed,
-        effect=effect,
-        mediated=jnp.where(little, effect - landed, closed),
+        landed=found.landed,
+        effect=found.effect,
+        mediated=found.mediated,
         sigma=sigma,
-        sigma_without=jnp.where(little, without, difference),
+        sigma_without=found.sigma_without,
         value=read.value,
-        closure_error=jnp.abs(landed + rest - value),
+        closure_error=jnp.abs(found.landed + found.rest - value),
     )
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from landed_jax.analysis.attribution._attribute import attribute
 from landed_jax.analysis.attribution._effects import rescaling
-from landed_jax.analysis.attribution._faithfulness import Faithfulness, compare
+from landed_jax.analysis.attribution._frozen_sigma_agreement import FrozenSigmaAgreement, compare
 from landed_jax.analysis.reads._questions import QuestionLike, resolve
 from landed_jax.analysis.reads._read import Read, gamma_at, residual_at, sigma_at
 from landed_jax.analysis.registry import analysis
@@ -23,11 +23,11 @@ from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.parameters import unembedding
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.products import contract_output, linear
-from landed_jax.results.result import Result, result
+from landed_jax.results.result import Result, result, with_provenance
 from landed_jax.trace import Trace, bare
 
-# Changes of a logit, in nats, up to which exp cannot overflow in float32 and expm1 keeps all digits.
-_LARGE = 30.0
+# Changes of a logit, in nats, whose exponentials' sum over any vocabulary is far from float32's largest number.
+_LARGE = 60.0
 # Numbers of one chunk at one position: 64 MiB in float32.
 _CHUNK_NUMBERS = 2**24
 
@@ -39,7 +39,8 @@ class LogProbability(Result):
     """A token's log-probability, and what each write does to it, in nats.
 
     Attributes:
-        direct_effect: log-probability less the log-probability without the write, σ recomputed: exact.
+        direct_effect: log-probability less the log-probability without the write at the final norm, σ recomputed and
+            later layers as they ran: exact, of the direct path.
         landed: the contribution along the gradient of the log-probability with respect to the landed stream,
             ``W_U[t] − Σ_v p_v W_U[v]``, σ and p held fixed: the first order of the same.
         value: ``[batch, position]``, the model's own log-probability.
@@ -58,16 +59,17 @@ class LogProbability(Result):
     real: Bool[Array, "batch position"]
 
     @property
-    def faithfulness(self) -> Faithfulness:
-        """How far `landed` is from `direct_effect`, over heads and over neurons."""
-        return compare(self.landed, self.direct_effect, self.real, config=self.config)
+    def frozen_sigma_agreement(self) -> FrozenSigmaAgreement:
+        """How far `landed`, with σ and p frozen, is from `direct_effect`, over heads and over neurons."""
+        found = compare(self.landed, self.direct_effect, self.real, config=self.config)
+        return with_provenance(found, self.known)
 
 
 @analysis(final_only=True)
 def attribute_log_probability(
     trace: Trace, question: QuestionLike = None, *, chunk: int | None = None
 ) -> LogProbability:
-    """What removing each write takes from a token's log-probability, with the rest of the network as it ran.
+    """What a token's log-probability loses at the final norm without each write, later layers as they ran.
 
     Without w the logits of the whole vocabulary are ``(logits − c_w) σ/σ′`` with ``c_w = W_U (w ⊙ γ) / σ``, so the
     effect is ``log Σ_v p_v exp(Δ_v − Δ_t)``, Δ being the change of the logits. It is exact for every write at every
@@ -78,6 +80,9 @@ def attribute_log_probability(
     without the d_model at every position: record the positions that matter (``at=[-1]``). Memory beyond the result is
     a few arrays ``[chunk, d_ff + heads · head_dim]``, one position and one layer at a time. ``grad`` computes each
     chunk twice.
+
+    A token that is nearly certain keeps its digits in float32: everything is summed over the other tokens,
+    ``Σ_{v≠t} p_v (W_U[t] − W_U[v])``, and the own term, next to which they would be rounding, is never in the sum.
 
     Args:
         trace: bound to its weights.
@@ -128,19 +133,57 @@ def vocabulary_chunk(
     return jax.lax.dynamic_slice_in_dim(rows, first, chunk), first + jnp.arange(chunk) >= start
 
 
+class _Others(NamedTuple):
+    """Every other token than the target, as it stands beside it; the target's own place holds what adds nothing.
+
+    Attributes:
+        gap: the logits less the target's, 0 at the target.
+        log_p: the log-probabilities, −∞ at the target.
+        target: the target's own log-probability.
+        is_target: where the target is.
+    """
+
+    gap: Float[Array, "batch position vocab"]
+    log_p: Float[Array, "batch position vocab"]
+    target: Float[Array, "batch position"]
+    is_target: Bool[Array, "batch position vocab"]
+
+
+def _beside_target(logits: Float[Array, "batch position vocab"], target: Int[Array, "batch position"]) -> _Others:
+    """The logits of the other tokens, against the target's.
+
+    Where the target is nearly certain, all that is said of it is a sum over the other tokens of small probabilities:
+    the target's own term is never in such a sum, for what it would leave after its subtraction is rounding.
+    """
+    is_target = jax.nn.one_hot(target, logits.shape[-1], dtype=bool)
+    gap = jnp.where(is_target, 0, logits - _at(logits, target)[..., None])
+    largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1))
+    shifted = logits - largest[..., None]
+    others = jnp.sum(jnp.where(is_target, 0, jnp.exp(shifted)), axis=-1)
+    mine = _at(shifted, target)
+    own = jnp.exp(mine)
+    likely = others <= own
+    total = jnp.log(own + others)
+    certain = jnp.log1p(jnp.where(likely, others / jnp.where(likely, own, 1), 0))
+    log_p = jnp.where(is_target, -jnp.inf, shifted - total[..., None])
+    return _Others(gap, log_p, jnp.where(likely, -certain, mine - total), is_target)
+
+
 @partial(by_layers, static=("chunk",))
 def _log_probability(trace: Trace, target: Int[Array, "batch position"], *, chunk: int) -> LogProbability:
     W_U = unembedding(trace.weights())
     logits = trace.logits if trace.logits is not None else linear(trace[HookPoint.FINAL_NORMED], W_U)
-    log_p = jax.nn.log_softmax(logits, axis=-1)
-    vector = _rows(trace, target) - contract_output(jnp.exp(log_p), W_U)
-    mean = jnp.sum(jnp.exp(log_p) * logits, axis=-1)
-    read = Read(vector, _at(logits, target) - mean, jnp.zeros((1, 1), logits.dtype))
+    others = _beside_target(logits, target)
+    # Σ_{v≠t} p_v (W_U[t] − W_U[v]), in one product: the target's own weight is the sum of the others'.
+    p = jnp.exp(others.log_p)
+    rest = jnp.sum(p, axis=-1)
+    vector = contract_output(jnp.where(others.is_target, rest[..., None], -p), W_U)
+    read = Read(vector, -jnp.sum(p * others.gap, axis=-1), jnp.zeros((1, 1), logits.dtype))
     first_order = attribute(trace, read, effects=False)
     return LogProbability(
-        direct_effect=_effects(trace, target, logits, log_p, chunk),
+        direct_effect=_effects(trace, target, others, chunk),
         landed=first_order.landed,
-        value=_at(log_p, target),
+        value=others.target,
         gradient_value=first_order.value,
         closure_error=first_order.closure_error,
         target=target,
@@ -148,19 +191,13 @@ def _log_probability(trace: Trace, target: Int[Array, "batch position"], *, chun
     )
 
 
-def _effects(
-    trace: Trace,
-    target: Int[Array, "batch position"],
-    logits: Float[Array, "batch position vocab"],
-    log_p: Float[Array, "batch position vocab"],
-    chunk: int,
-) -> PerWrite:
+def _effects(trace: Trace, target: Int[Array, "batch position"], others: _Others, chunk: int) -> PerWrite:
     """Every write's exact effect, the vocabulary streamed."""
     config = trace.config
     sigma, gamma = sigma_at(trace, "final"), gamma_at(trace, "final")
     lost = rescaling(trace, "final", inner_products(trace, residual_at(trace, "final")))
     at_target = inner_products(trace, _rows(trace, target) * gamma[None, None]).map(jnp.divide, sigma)
-    tokens = (logits - _at(logits, target)[..., None], log_p, _at(log_p, target), sigma)
+    tokens = (others.gap, others.log_p, others.target, sigma)
     streamed = partial(_streamed, unembedding(trace.weights()), gamma, tokens, chunk)
 
     def layer(writes: LayerWrites, at_target: PerWrite, lost: PerWrite) -> PerWrite:
@@ -190,7 +227,8 @@ def _streamed(
     """``log Σ_v p_v exp(Δ_v − Δ_t)`` for every write, a chunk of the vocabulary at a time.
 
     Args:
-        tokens: the logits less the target's, the log-probabilities, the target's own, and σ.
+        tokens: of the other tokens the logits less the target's and the log-probabilities (`_Others`), the target's own
+            log-probability, and σ.
         heard_by: takes rows of ``W_U ⊙ γ`` to a function from one position's factors to ``[chunk, write]``, the
             products of its writes with the rows.
         at_target: each write's landed contribution to the target's logit.
@@ -209,13 +247,16 @@ def _streamed(
             gap, log_p = (vocabulary_chunk(row, start, chunk)[0][:, None] for row in (gap, log_p))
             contribution = heard(*factors) / sigma - at_target[None]
             change = gap * lost[None] - contribution * (1 + lost[None])
-            return sums.add(jnp.where(fresh[:, None], change, 0), jnp.where(fresh[:, None], log_p, -jnp.inf))
+            # Neither a token that an earlier chunk held nor the target itself, whose change is 0 and not its rounding.
+            counted = fresh[:, None] & (log_p > -jnp.inf)
+            return sums.add(jnp.where(counted, change, 0), jnp.where(counted, log_p, -jnp.inf))
 
         return jax.lax.map(position, (carry, flat)), None
 
     nothing = jnp.zeros_like(at_target)
-    # The target's own term is one of the sum's, and its change is 0.
-    start = _Sums(nothing + jax.lax.stop_gradient(log_p_target)[:, None], nothing, nothing, nothing)
+    # The target's own term stands in the sum from the start, under itself as the largest.
+    own = log_p_target[:, None] - jax.lax.stop_gradient(log_p_target)[:, None]
+    start = _Sums(nothing + jax.lax.stop_gradient(log_p_target)[:, None], nothing + jnp.exp(own), nothing, nothing)
     sums, _ = jax.lax.scan(jax.checkpoint(step), start, jnp.arange(0, W_U.shape[0], chunk))
     return sums.logarithm().reshape(shape)
 

@@ -61,7 +61,7 @@ class LogitLens(Result):
         return ("embedding", *StreamOrder.of(self.config).writes)
 
 
-@analysis(record=WRITES | RESIDUALS, final_only=True)
+@analysis(record=WRITES | RESIDUALS, final_only=True, bucketed=True)
 def logit_lens(
     trace: Trace,
     question: QuestionLike = None,
@@ -134,7 +134,7 @@ class LensTokens(Result):
     final_sigma: Float[Array, "site batch position rank"]
 
 
-@analysis(record=WRITES | RESIDUALS)
+@analysis(record=WRITES | RESIDUALS, bucketed=True)
 def lens_top_tokens(trace: Trace, k: int = 5) -> LensTokens:
     """The `k` tokens with the largest logits in the lens at every read site, with their logits in both variants.
 

@@ -28,9 +28,10 @@ class Operations(Result):
         attn_gross, mlp_gross: the sum of their sizes, ``Σ|c|``.
         layer_heads, layer_neurons: the participation ratio ``(Σ|c|)² / Σc²`` within each layer: n for n contributions
             of one size, 1 where one carries all, 0 where there is nothing.
-        heads, neurons, writes: the same over all heads, over all neurons, and over every write.
-        fewest: how many writes, largest ``|c|`` first, until their signed sum first reaches each of `fractions` of the
-            value.
+        heads, neurons, writes: the same over all heads, over all neurons, and over every write. (Of the sizes ``|c|``;
+            elsewhere a participation ratio is often that of squares, ``(Σc²)² / Σc⁴``, and smaller.)
+        fewest: how many writes, largest ``|c|`` of either sign first, until their signed sum first reaches each of
+            `fractions` of the value. Another choice of writes may reach it with fewer.
         value: the model's own number, less a reader's own offset.
         closure_error: ``|embedding + Σ attn_net + Σ mlp_net − value|``, in units of the value.
     """

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -15,8 +14,8 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import is_concrete
+from landed_jax.provenance import Provenance
 from landed_jax.results.result import Result, result
-from landed_jax.tokens import Tokens
 
 
 @result
@@ -25,7 +24,9 @@ class Attribution(Result):
 
     Attributes:
         landed: each write's landed contribution, in units of the value.
-        direct_effect: what removing each write would take from the value, σ recomputed; None if not asked for.
+        direct_effect: the value less the value without the write at the read's norm, σ recomputed and everything else
+            as it ran: the direct path. An ablation, after which later layers run again, can do anything beside it
+            (``edits=``). None if not asked for.
         sigma_share: each write's part of σ² at the read's site; None if not asked for.
         value: ``[batch, position]``, what was read: the model's own logit, a difference, a pre-activation (the
             reader's own bias, `offset`, included).
@@ -36,6 +37,8 @@ class Attribution(Result):
         target, against: ids ``[batch, position]``; None for a direction of the user's.
         attended: ``[layer, batch, position, head]``, the column of the source token with the largest part in each
             head's contribution, where the trace recorded `SOURCES`; -1 for heads after the site.
+        attended_landed: ``[layer, batch, position, head]``, that part, in units of the value; it can have the other
+            sign than the head's own contribution.
         scale: the amplification at every read site.
         site: the read site; what is written after it contributes 0.
     """
@@ -50,6 +53,7 @@ class Attribution(Result):
     target: Int[Array, "batch position"] | None
     against: Int[Array, "batch position"] | None
     attended: Int[Array, "layer batch position head"] | None
+    attended_landed: Float[Array, "layer batch position head"] | None
     scale: Amplification
     site: str = dataclasses.field(metadata={"static": True})
 
@@ -77,7 +81,7 @@ class Attribution(Result):
         Raises:
             LandedError: if the position was not recorded or is padding, or the prompt is not there.
         """
-        p, column = recorded_token(self.tokens, self.at, position, batch)
+        p, column = recorded_token(self.known, position, batch)
         flat = [flat_writes(part, batch, p) for part in (self.landed, self.direct_effect, self.sigma_share)]
         order = np.argsort(-np.abs(flat[0]), kind="stable")[: max(n, 0)]
         return WriteTable([self._row(int(u), flat, batch, p, column) for u in order])
@@ -86,12 +90,15 @@ class Attribution(Result):
         config = self.config
         write = write_at(u, config, batch, column)
         site = StreamOrder.of(config).index(next_site(write, config))
-        attended = text = None
-        if self.attended is not None and write.kind == "head":
-            column_of = int(self.attended[write.layer, batch, p, write.index])
-            attended = column_of if column_of >= 0 else None
-            if attended is not None and self.vocabulary is not None:
-                text = self.vocabulary.text(int(self.tokens.ids[batch, attended]))
+        attended = text = part = None
+        if self.attended is not None and self.attended_landed is not None and write.kind == "head":
+            place = write.layer, batch, p, write.index
+            attended = int(self.attended[place])
+            if attended < 0:
+                attended = None
+            else:
+                part = float(self.attended_landed[place])
+                text = self.vocabulary and self.vocabulary.text(int(self.tokens.ids[batch, attended]))
         landed, effect, share = (float(values[u]) if values.size else None for values in flat)
         return WriteRow(
             **dataclasses.asdict(write),
@@ -101,33 +108,29 @@ class Attribution(Result):
             amplification=float(self.scale.median[site, batch, p]),
             attended=attended,
             attended_text=text,
+            attended_landed=part,
         )
 
 
-def recorded_token(tokens: Tokens, at: jax.Array, position: int | None, batch: int) -> tuple[int, int]:
+def recorded_token(known: Provenance, position: int | None, batch: int) -> tuple[int, int]:
     """Where a column of one prompt stands among the recorded positions, and the column; by default the last token's.
 
     Raises:
         LandedError: if the position was not recorded or is padding, or the prompt is not there.
     """
-    if not is_concrete(at) or np.ndim(at) != 1:
+    if not is_concrete(known.at) or np.ndim(known.at) != 1:
         raise LandedError(
             "Rows are of one trace's known numbers: take them outside of jit, and of one element of vmap's."
         )
-    columns, mask = np.asarray(at), np.asarray(tokens.mask)
-    if not 0 <= batch < len(mask):
-        raise LandedError(f"There is no prompt {batch}: the batch holds {len(mask)}.")
+    columns = np.asarray(known.at)
     if position is None:
-        real = columns[mask[batch, columns]]
+        known.check_prompt(batch)
+        real = columns[np.asarray(known.tokens.mask)[batch, columns]]
         if not real.size:
             raise LandedError(f"No recorded position of prompt {batch} holds a token; all are padding.")
         position = int(real[-1])
-    column = position + tokens.ids.shape[1] if position < 0 else position
-    if column not in columns:
-        raise LandedError(f"Position {position} was not recorded; the trace has {columns.tolist()}.")
-    if not mask[batch, column]:
-        raise LandedError(f"Position {position} of prompt {batch} is padding.")
-    return int(np.argmax(columns == column)), column
+    index = int(known.recorded(position, batch))
+    return index, int(columns[index])
 
 
 def write_at(u: int, config: ModelConfig, batch: int, column: int) -> Write:

@@ -1,4 +1,4 @@
-"""The share of a write in what is read: γ and σ folded into the read's vector, contracted, and rescaled.
+"""The share of a write in what is read: γ and σ folded into the read's vector, contracted, and with σ recomputed.
 
 One computation for all writes of a trace, for one layer's in a streamed pass, and for the embedding's.
 """
@@ -21,7 +21,8 @@ class Shares(Result):
 
     Attributes:
         landed: landed contributions, in units of the value.
-        direct_effect: the value less the value without the write, σ recomputed; None unless asked for.
+        direct_effect: the value less the value without the write at the read's norm, σ recomputed and everything else
+            as it ran; None unless asked for.
         sigma_share: the write's part of σ² at the read's site; None unless asked for.
     """
 
@@ -41,21 +42,20 @@ def folded_vectors(trace: Trace, read: Read, effects: bool) -> tuple[Float[Array
 
 
 def shares_of(
-    trace: Trace, read: Read, products: Sequence[PerWrite], rescaling: Callable[[PerWrite], PerWrite]
+    trace: Trace, read: Read, products: Sequence[PerWrite], mediated: Callable[[PerWrite, PerWrite], PerWrite]
 ) -> Shares:
     """The shares of writes, from their inner products with `folded_vectors`.
 
     Args:
-        rescaling: from the products with the stream to ``σ/σ′ − 1``, σ′ being the scale without the write.
+        mediated: from landed contributions and the products with the stream to direct effects less landed
+            contributions.
     """
     sigma = sigma_at(trace, read.site)
     landed = products[0] if _has_sigma(trace, read) else products[0].map(jnp.divide, sigma)
     if len(products) == 1:
         return Shares(landed, None, None)
     with_stream, d_model = products[1], trace.config.d_model
-    effect = landed.map(
-        lambda mine, value, lost: mine + (mine - value) * lost, read.value - read.offset, rescaling(with_stream)
-    )
+    effect = landed.map(jnp.add, mediated(landed, with_stream))
     return Shares(landed, effect, with_stream.map(lambda wx, s: sigma_share(wx, s, d_model), sigma))
 
 

@@ -26,7 +26,7 @@ class SourceAttribution(Result):
     landed: Float[Array, "layer batch position head source"]
 
 
-@analysis(record=WRITES | SOURCES)
+@analysis(record=WRITES | SOURCES, bucketed=True)
 def attribute_by_source(trace: Trace, question: QuestionLike = None) -> SourceAttribution:
     """Landed contributions of ``A[q,k] · v_k`` through each head's output; over the sources they sum to the head's own.
 

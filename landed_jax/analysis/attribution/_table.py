@@ -1,24 +1,26 @@
 """The largest writes, one a row."""
 
 import dataclasses
-import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
 from landed_jax.analysis.writes._write import Write, describe
-from landed_jax.printable import printable
 
-if TYPE_CHECKING:  # slow to import, and only one method needs it
+if TYPE_CHECKING:  # slow to import, and only what shows a table needs them
     import pandas
+
+    from landed_jax.tables.table import Block, Cell
 
 
 @dataclass(frozen=True)
 class WriteRow(Write):
-    """A write with its numbers: the landed contribution, and beside it what removing the write would do.
+    """A write with its numbers: the landed contribution, and beside it the direct effect, σ recomputed.
 
-    `attended` is the column of the source token with the largest part in a head's landed contribution.
-    `amplification` is the median of |γ|/σ at the write's next landing. None where it was not computed.
+    `attended` is the column of the source token with the largest part in a head's landed contribution, and
+    `attended_landed` that part, which may have the other sign.
+    `amplification` is the median over coordinates of |γ|/σ at the write's next landing, the first norm that reads it
+    (not the norm of the question). None where it was not computed.
     """
 
     landed: float = 0.0
@@ -27,6 +29,7 @@ class WriteRow(Write):
     amplification: float = 0.0
     attended: int | None = None
     attended_text: str | None = None
+    attended_landed: float | None = None
 
 
 class WriteTable(Sequence[WriteRow]):
@@ -55,33 +58,69 @@ class WriteTable(Sequence[WriteRow]):
         names = [field.name for field in dataclasses.fields(WriteRow)]
         return pd.DataFrame([dataclasses.asdict(row) for row in self._rows], columns=pd.Index(names)).convert_dtypes()
 
-    def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in _COLUMNS)
-        rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(printable(cell))}</td>" for cell in _cells(row)) + "</tr>"
-            for row in self._rows
+    def _blocks(self) -> "list[Block]":
+        from landed_jax.tables.table import Column, Table
+
+        columns = (
+            Column("write", left=True),
+            Column("from token", left=True, drop=2, legend=FROM_TOKEN),
+            Column("landed", legend=LANDED),
+            Column("direct\neffect", legend=DIRECT_EFFECT),
+            Column("σ share", drop=1, legend=SIGMA_SHARE),
         )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        rows = [
+            (
+                describe(row),
+                source_cell(row),
+                f"{row.landed:+.4f}",
+                signed(row.direct_effect),
+                signed(row.sigma_share, "+.2%"),
+            )
+            for row in self._rows
+        ]
+        return [Table("Largest landed contributions", columns, rows, elsewhere="to_pandas()")]
+
+    def _repr_html_(self) -> str:
+        from landed_jax.tables.html import html_of
+
+        return html_of(self._blocks())
 
     def __repr__(self) -> str:
-        form = "{:<16} {:<12} {:>10} {:>14} {:>9}"
-        return "\n".join(form.format(*map(printable, cells)) for cells in (_COLUMNS, *map(_cells, self._rows)))
+        from landed_jax.tables.draw import text_of
+        from landed_jax.tables.screen import standard_output
+
+        return text_of(self._blocks(), standard_output())
 
 
-_COLUMNS = ("write", "source", "landed", "direct effect", "σ share")
+LANDED = "landed: with σ held fixed; the sum over all writes is the value"
+DIRECT_EFFECT = (
+    "direct effect: what the value loses without the write on its direct path to the norm that is read (for a logit "
+    "the final norm), σ recomputed and later layers as they ran; not the total effect, for which they would run again"
+)
+FROM_TOKEN = (
+    "from token: the source token with the largest part in the head's contribution; with a sign where that part's sign "
+    "is not the head's"
+)
+SIGMA_SHARE = "σ share: the write's part of σ² at the norm that is read"
 
 
-def _cells(row: WriteRow) -> tuple[str, ...]:
-    numbers = f"{row.landed:+.4f}", _number(row.direct_effect, "+.4f"), _number(row.sigma_share, "+.2%")
-    return describe(row), attended_label(row), *numbers
+def source_cell(row: WriteRow) -> "Cell":
+    """The source token of a head's row with its column, and the sign of its part where it is not the head's own."""
+    from landed_jax.tables.quoted import Quoted
 
-
-def attended_label(row: WriteRow) -> str:
-    """The source token of a head's row, with its column."""
     if row.attended is None:
         return ""
-    return f"{row.attended}" if row.attended_text is None else f"{row.attended_text!r}@{row.attended}"
+    opposite = row.attended_landed is not None and row.attended_landed * row.landed < 0
+    sign = ("+" if (row.attended_landed or 0.0) > 0 else "-") if opposite else ""
+    if row.attended_text is None:
+        return f"{sign}@{row.attended}"
+    return Quoted(row.attended_text, before=sign, after=f"@{row.attended}")
 
 
-def _number(value: float | None, form: str) -> str:
+def signed(value: float | None, form: str = "+.4f") -> str:
+    """A number with its sign; nothing for one that was not computed.
+
+    >>> signed(0.5), signed(None)
+    ('+0.5000', '')
+    """
     return "" if value is None else format(value, form)

@@ -42,7 +42,7 @@ class TokenContributions(Result):
         return jnp.abs(jnp.sum(self.overall, axis=-1) - jnp.sum(self.heads, axis=-3))
 
 
-@analysis(record=WRITES | SOURCES)
+@analysis(record=WRITES | SOURCES, bucketed=True)
 def token_contributions(
     trace: Trace,
     question: QuestionLike = None,

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from landed_jax.analysis.attribution._attribute import attribute
 from landed_jax.analysis.attribution._effects import sigma_share
@@ -43,7 +43,7 @@ class SigmaShares(Result):
     shares: PerWrite
 
 
-@analysis(record=WRITES | RESIDUALS)
+@analysis(record=WRITES | RESIDUALS, bucketed=True)
 def sigma_shares(trace: Trace, *, site: str | None = None) -> SigmaShares:
     """``⟨w, x_s⟩ / (d σ_s²)``: every write's part of σ² as a norm reads it.
 
@@ -95,21 +95,38 @@ class WeakDirections(Result):
 
     What lies in the weakest directions of the landed stream hardly moves any logit against any other.
 
+    Equal singular values share a space in which any basis is as right as another. So a cut between equal ones is
+    widened to the end of them, and the space of the weak directions does not depend on the solver's basis. Where all
+    singular values are equal, all directions are weak and `mass` is 1.
+
     Attributes:
         singular_values: ascending.
         directions: unit vectors, in the space of the norm's output; row k belongs to singular value k.
-        count: how many of them, from the first, count as weak.
+        asked: how many of them, from the first, are weak by the fraction that was asked for.
     """
 
     singular_values: Float[Array, " d_model"]
     directions: Float[Array, "d_model d_model"]
-    count: int = dataclasses.field(metadata={"static": True})
+    asked: int = dataclasses.field(metadata={"static": True})
+
+    @property
+    def count(self) -> Int[Array, ""]:
+        """How many directions, from the first, are weak: `asked`, or more, to the end of equal singular values.
+
+        Neighbours whose squares differ by at most ``8 ε`` of the largest are equal, ε being the float type's resolution
+        at 1: so far may the products and the eigendecomposition move them.
+        """
+        squares = jnp.square(self.singular_values)
+        bar = 8 * jnp.finfo(squares.dtype).eps * jnp.max(squares)
+        equal = jnp.diff(squares[self.asked - 1 :]) <= bar
+        return self.asked + jnp.sum(jnp.cumprod(equal, dtype=jnp.int32))
 
     @property
     def mass(self) -> Float[Array, ""]:
         """The weak directions' part of the sum of squared singular values."""
         squares = jnp.square(self.singular_values)
-        return jnp.sum(squares[: self.count]) / jnp.sum(squares)
+        weak = jnp.arange(len(squares)) < self.count
+        return jnp.sum(jnp.where(weak, squares, 0)) / jnp.sum(squares)
 
 
 @analysis()
@@ -117,15 +134,17 @@ def weak_directions(trace: Trace, fraction: float = 0.02) -> WeakDirections:
     """The directions of the landed stream that the unembedding hardly reads.
 
     From the eigenvectors of the ``d_model × d_model`` Gram matrix of ``W_U`` less its mean row, accumulated in the
-    trace's float type, a chunk of the vocabulary at a time. In float32 singular values below about 3e-4 of the
-    largest are rounding noise: their directions together are right, the order among them is not.
+    trace's float type, a chunk of the vocabulary at a time. In float32 singular values below about 1e-3 of the
+    largest are rounding noise: their directions together are right, the order among them is not, and they count as
+    equal. A vocabulary of V tokens leaves at least d_model − V + 1 directions that it does not read at all.
 
     Depends on the weights alone: make it once a model, and hand it to `volume`. It costs vocab · d_model² products
     and one eigendecomposition.
 
     Args:
         trace: bound to its weights.
-        fraction: the part of the d_model directions that counts as weak, from above 0 to 1; at least one does.
+        fraction: the part of the d_model directions that counts as weak, from above 0 to 1; at least one does, and
+            where it would cut between equal singular values all of them do (`WeakDirections.count`).
 
     Raises:
         LandedError: for a trace without weights, or a fraction out of range.
@@ -139,14 +158,14 @@ def weak_directions(trace: Trace, fraction: float = 0.02) -> WeakDirections:
     >>> params = init_params(config, jax.random.key(0))
     >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
     >>> weak = weak_directions(trace.bind(params), fraction=0.25)
-    >>> weak.count, bool(weak.mass < 0.25)
+    >>> int(weak.count), bool(weak.mass < 0.25)
     (2, True)
     """
     if not 0 < fraction <= 1:
         raise LandedError(f"The fraction of weak directions is above 0 and at most 1, not {fraction}.")
-    count = max(round(fraction * trace.config.d_model), 1)
+    asked = max(round(fraction * trace.config.d_model), 1)
     values, directions = _singular(unembedding(trace.weights()), gamma_at(trace, "final"))
-    return WeakDirections(values, directions, count)
+    return WeakDirections(values, directions, asked)
 
 
 @jax.jit
@@ -187,8 +206,8 @@ class Volume(Result):
         ratio: ``|mediated| / (|mediated| + |landed|)``, from 0 (content alone) to 1 (volume alone); 0 for a write that
             does nothing.
         weak: the part of the landed write's squared length ``|w ⊙ γ|²`` in the weak directions, from 0 to 1; a random
-            direction has ``count / d_model``. A neuron's does not depend on the prompt: its batch and position axes
-            have size 1, and so have the biases'.
+            direction has ``count / d_model`` (`WeakDirections.count`). A neuron's does not depend on the prompt: its
+            batch and position axes have size 1, and so have the biases'.
         score: ``|mediated| · ratio · weak``, in units of the value: large only for what moves the value through σ,
             with little content, from where the unembedding hardly reads.
         sigma_share: the part of the final σ².
@@ -213,7 +232,7 @@ class Volume(Result):
         Raises:
             LandedError: if the position was not recorded or is padding, or the prompt is not there.
         """
-        p, column = recorded_token(self.tokens, self.at, position, batch)
+        p, column = recorded_token(self.known, position, batch)
         weak = jax.tree.map(lambda part, like: jnp.broadcast_to(part, like.shape), self.weak, self.score)
         names = ("score", "mediated", "landed", "ratio", "sigma_share")
         flat = {name: flat_writes(getattr(self, name), batch, p) for name in names}
@@ -300,19 +319,23 @@ def _part(mine: jax.Array, other: jax.Array) -> jax.Array:
 def _weak_parts(trace: Trace, directions: WeakDirections) -> PerWrite:
     """The part of every landed write's squared length that lies in the weak directions."""
     gamma = gamma_at(trace, "final")
-    weak = directions.directions[: directions.count].astype(gamma.dtype)
+    count, asked, rows = directions.count, directions.asked, directions.directions.astype(gamma.dtype)
 
     def part_of(inside: jax.Array, whole: jax.Array) -> jax.Array:
         # Two products that round apart: the part is never above the whole.
         return jnp.clip(inside / jnp.where(whole > 0, whole, 1), 0, 1)
 
-    def vectors(landed: Float[Array, "*shape d_model"]) -> jax.Array:
-        return part_of(jnp.sum(jnp.square(landed @ weak.T), -1), jnp.sum(jnp.square(landed), -1))
-
-    def layer(writes: LayerWrites) -> PerWrite:
+    def along(weak: Float[Array, "direction d_model"]) -> PerWrite:
         # No head's or neuron's write is made as a vector.
-        inside, whole = writes.squares_along(weak * gamma[None]), writes.weighted_squares(jnp.square(gamma)[None])
-        return inside.map(part_of, jax.tree.map(lambda squares: squares[0], whole))
+        layers = from_layers(trace, lambda writes: writes.squares_along(weak * gamma[None]))
+        embedding = jnp.square(trace[HookPoint.EMBEDDING] * gamma[None, None] @ weak.T)
+        return dataclasses.replace(layers, embedding=jnp.sum(embedding, axis=-1))
 
-    embedding = vectors(trace[HookPoint.EMBEDDING] * gamma[None, None])
-    return dataclasses.replace(from_layers(trace, layer), embedding=embedding)
+    def whole(writes: LayerWrites) -> PerWrite:
+        return jax.tree.map(lambda squares: squares[0], writes.weighted_squares(jnp.square(gamma)[None]))
+
+    # Shapes are known before the count is: as many rows as asked for, or all, with those beyond the count set to 0.
+    weak = jnp.where(jnp.arange(len(rows))[:, None] < count, rows, 0)
+    inside = jax.lax.cond(count > asked, lambda: along(weak), lambda: along(rows[:asked]))
+    embedding = jnp.sum(jnp.square(trace[HookPoint.EMBEDDING] * gamma[None, None]), axis=-1)
+    return inside.map(part_of, dataclasses.replace(from_layers(trace, whole), embedding=embedding))

@@ -1,4 +1,4 @@
-"""Do those coordinates carry the value? Keep only them, take only them away, and read again."""
+"""Do the largest coordinates carry the value? Keep only them, take only them away, and read again."""
 
 from typing import Literal
 
@@ -65,7 +65,7 @@ def check_coordinates(
     count: int | Int[Array, "batch position"] | None = None,
     rule: CountRule = "settled",
 ) -> CoordinateCheck:
-    """Keep only the coordinates that carry a value, then ablate only them, and read both remainders.
+    """Keep only the largest coordinates of a value, then ablate only them, and read both remainders.
 
     Coordinates of the *landed* stream are set to 0, after the norm: σ is as the model had it, so the values of the two
     remainders add up to the whole. Their ranks among the whole vocabulary do not, and are what this is for.
@@ -74,7 +74,7 @@ def check_coordinates(
 
     Args:
         question: as for `attribute`.
-        fraction: choose the fewest coordinates for this part of the value, by `rule`; or
+        fraction: choose the largest coordinates, as many as this part of the value takes by `rule`; or
         count: choose this many, one number or one a position ``[batch, position]``.
         rule: ``"settled"`` for `Coordinates.settled_count`, ``"first"`` for `Coordinates.count`.
 

@@ -1,4 +1,4 @@
-"""How few coordinates of the landed stream carry a logit."""
+"""How many coordinates of the landed stream reach parts of a logit."""
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +12,24 @@ from landed_jax.numerics import is_concrete
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
 
+# Sizes, and sums, that differ by so many times the float type's resolution at 1 are equal: rounding moves them as far.
+_ROUNDING = 4
+
 
 @result
 class Coordinates(Result):
     """Each coordinate's signed contribution to a value, and the value.
 
-    There are two counts of the coordinates that carry a part of the value, and they answer different questions.
+    There are two counts of the coordinates that reach a part of the value, and they answer different questions.
     `count` asks when the sum, taken largest first, *first* reaches that part: one large coordinate may do, though the
-    next one takes it back. `settled_count` asks from when on what is left out no longer matters.
+    next one takes it back. `settled_count` asks from when on what is left out no longer matters. Both go by size,
+    whatever the sign, so another choice of coordinates may reach it with fewer; and a count is low or high only beside
+    those in random bases (`rotated_counts`).
+
+    Ties count as ties, so that which side rounding falls on moves no count. With ε the float type's resolution at 1,
+    contributions whose sizes differ by at most 4 ε of the larger are of one size, and those that pull towards the value
+    come first among them; sums that differ from what they are compared with by at most 4 ε of the root of the sum of
+    the squares that made them are equal to it.
 
     Attributes:
         contributions: ``x_k γ_k u_k / σ``, in units of the value.
@@ -35,7 +45,7 @@ class Coordinates(Result):
         return jnp.abs(jnp.sum(self.contributions, axis=-1) - self.value)
 
     def count(self, fraction: float) -> Int[Array, "batch position"]:
-        """The fewest coordinates, largest |contribution| first, whose signed sum first reaches that part of the value.
+        """How many coordinates, largest |contribution| first, until their signed sum first reaches a part of the value.
 
         Args:
             fraction: from 0 to 1.
@@ -51,7 +61,7 @@ class Coordinates(Result):
         return _count(self, fraction)
 
     def settled_count(self, fraction: float) -> Int[Array, "batch position"]:
-        """The fewest coordinates, largest |contribution| first, from which on the rest stays small.
+        """How many coordinates, largest |contribution| first, until the rest stays small from there on.
 
         With R_m the signed sum of all but the m largest, it is the smallest n such that
         ``|R_m| ≤ (1 − fraction) |value|`` for *every* m ≥ n. Nothing is left after the last coordinate, so n always
@@ -74,7 +84,9 @@ class Coordinates(Result):
         return _settled_count(self, 1 - fraction)
 
     def largest(self, count: int | Int[Array, "..."]) -> Bool[Array, "batch position d_model"]:
-        """Which coordinates are the `count` largest by |contribution|; equal ones in their own order.
+        """Which coordinates are the `count` largest by |contribution|, in the order that the counts go by.
+
+        Of equal size those that pull towards the value come first, then each in its own place.
 
         Args:
             count: one number, or one a position ``[batch, position]`` (what `count` and `settled_count` give).
@@ -86,21 +98,34 @@ class Coordinates(Result):
         return _largest(self, jnp.asarray(count))
 
 
-def _order(contributions: jax.Array) -> jax.Array:
-    return jnp.argsort(-jnp.abs(contributions), axis=-1)
+def _order(found: Coordinates) -> jax.Array:
+    """Largest first; of those that are equal to rounding, those towards the value first."""
+    by_size = jnp.argsort(-jnp.abs(found.contributions), axis=-1)
+    ordered = jnp.take_along_axis(found.contributions, by_size, axis=-1)
+    size = jnp.abs(ordered)
+    smaller = size[..., 1:] < size[..., :-1] - _rounding(size[..., :-1])
+    first = jnp.zeros_like(size[..., :1], dtype=bool)
+    group = jnp.cumsum(jnp.concatenate([first, smaller], axis=-1), axis=-1, dtype=jnp.int32)
+    back = ordered * jnp.sign(found.value)[..., None] < 0
+    return jnp.take_along_axis(by_size, jnp.argsort(2 * group + back.astype(group.dtype), axis=-1), axis=-1)
 
 
-def _largest_first(contributions: jax.Array) -> jax.Array:
-    return jnp.take_along_axis(contributions, _order(contributions), axis=-1)
+def _largest_first(found: Coordinates) -> jax.Array:
+    return jnp.take_along_axis(found.contributions, _order(found), axis=-1)
+
+
+def _rounding(size: jax.Array) -> jax.Array:
+    """How far rounding may move a number of this size; or a sum, given the root of the sum of its parts' squares."""
+    return _ROUNDING * jnp.finfo(size.dtype).eps * size
 
 
 @jax.jit
 def _count(found: Coordinates, fraction: float | jax.Array) -> jax.Array:
-    sums = jnp.cumsum(_largest_first(found.contributions), axis=-1)
-    value = found.value[..., None]
-    sums = jnp.concatenate([jnp.zeros_like(value), sums], axis=-1)
-    reached = sums * jnp.sign(value) >= fraction * jnp.abs(value)
-    # Rounding can leave the whole sum a hair under the whole value: all coordinates always reach it.
+    ordered, value = _largest_first(found), found.value[..., None]
+    sums = jnp.concatenate([jnp.zeros_like(value), jnp.cumsum(ordered, axis=-1)], axis=-1)
+    length = jnp.linalg.norm(ordered, axis=-1, keepdims=True)
+    reached = sums * jnp.sign(value) >= fraction * jnp.abs(value) - _rounding(length)
+    # An edited pass may leave even the sum of all short of the value: all coordinates always reach it.
     whole = sums.shape[-1] - 1
     return jnp.where(reached.any(axis=-1), jnp.argmax(reached, axis=-1), whole)
 
@@ -108,15 +133,18 @@ def _count(found: Coordinates, fraction: float | jax.Array) -> jax.Array:
 @jax.jit
 def _settled_count(found: Coordinates, left_out: float | jax.Array) -> jax.Array:
     # Summed from the smallest up: the rest is exactly 0 after the last, and small rests keep their digits.
-    rest = jax.lax.cumsum(_largest_first(found.contributions), axis=found.contributions.ndim - 1, reverse=True)
-    outstanding = jnp.abs(rest) > left_out * jnp.abs(found.value)[..., None]
+    ordered, value = _largest_first(found), found.value[..., None]
+    axis = ordered.ndim - 1
+    rest = jax.lax.cumsum(ordered, axis=axis, reverse=True)
+    length = jnp.sqrt(jax.lax.cumsum(jnp.square(ordered), axis=axis, reverse=True))
+    outstanding = jnp.abs(rest) > left_out * jnp.abs(value) + _rounding(length + left_out * length[..., :1])
     after = jnp.arange(1, rest.shape[-1] + 1).reshape((1,) * (rest.ndim - 1) + (-1,))
     return jnp.max(jnp.where(outstanding, after, 0), axis=-1)
 
 
 @jax.jit
 def _largest(found: Coordinates, count: jax.Array) -> jax.Array:
-    place = jnp.argsort(_order(found.contributions), axis=-1)
+    place = jnp.argsort(_order(found), axis=-1)
     return place < jnp.broadcast_to(count, found.value.shape)[..., None]
 
 
@@ -130,7 +158,7 @@ def check_fraction(fraction: float) -> None:
         raise LandedError(f"A fraction of the value lies between 0 and 1, not at {fraction}.")
 
 
-@analysis()
+@analysis(bucketed=True)
 def coordinates(
     trace: Trace,
     question: QuestionLike = None,

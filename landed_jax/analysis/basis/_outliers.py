@@ -39,7 +39,7 @@ class Outliers(Result):
         return jnp.sum(self.outlying, axis=-1)
 
 
-@analysis()
+@analysis(bucketed=True)
 def outliers(
     trace: Trace,
     question: QuestionLike = None,

@@ -25,7 +25,7 @@ class ClosureError(Result):
     error: Float[Array, "site batch position"]
 
 
-@analysis(record=WRITES | NORMED)
+@analysis(record=WRITES | NORMED, bucketed=True)
 def closure_error(trace: Trace) -> ClosureError:
     """``max_k |Σ_u land(w_u, s) − RMSNorm_s(x)| / max_k |RMSNorm_s(x)|`` at every read site.
 

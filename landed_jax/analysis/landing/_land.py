@@ -26,7 +26,7 @@ def land(trace: Trace, writes: Sequence[Write], *, site: str) -> Float[Array, "w
         ``[write, d_model]``.
 
     Raises:
-        LandedError: for a site before a write, or a write that is not there.
+        LandedError: for a site before a write, or a write that is not there or stands on padding (see `write_vector`).
 
     References:
         Zhang & Sennrich, Root Mean Square Layer Normalization, 2019 (the norm; σ held fixed it is linear in the write).
@@ -42,7 +42,7 @@ def land(trace: Trace, writes: Sequence[Write], *, site: str) -> Float[Array, "w
 
     def landed(write: Write) -> jax.Array:
         index = landing_site(write, trace.config, site)
-        column = trace.provenance.recorded(write.position)
+        column = trace.provenance.recorded(write.position, write.batch)
         return scale_stream(write_vector(trace, write), sigma[index, write.batch, column], gamma[index])
 
     if not writes:

@@ -59,7 +59,8 @@ class Landings(Result):
         return self._at(-1)
 
     def _at(self, i: int) -> Landing:
-        return Landing(self.norm[i], None if self.projection is None else self.projection[i], self.sites[i])
+        projection = None if self.projection is None else self.projection[i]
+        return Landing(self.norm[i], projection, self.sites[i], provenance=self.provenance)
 
 
 @result
@@ -98,15 +99,13 @@ class LandingMatrix(Result):
         """One write's numbers at every read site after it.
 
         Raises:
-            LandedError: for a write that is not there, or one split by source token (`land` gives those).
+            LandedError: for a write that is not there or stands on padding, or one split by source token (`land` gives
+                those).
         """
         first = StreamOrder.of(self.config).index(next_site(write, self.config))
         if write.source is not None:
             raise LandedError(f"{describe(write)} of one source token is not in the landing matrix: land() gives it.")
-        batch = self.tokens.ids.shape[0]
-        if not 0 <= write.batch < batch:
-            raise LandedError(f"{describe(write)}: there is no prompt {write.batch}, the batch holds {batch}.")
-        column = self.known.recorded(write.position)
+        column = self.known.recorded(write.position, write.batch)
 
         def pick(values: PerWrite) -> jax.Array:
             numbers = getattr(values, _KINDS[write.kind])[first:]
@@ -115,7 +114,7 @@ class LandingMatrix(Result):
             return numbers[:, write.index] if write.kind in ("head", "neuron") else numbers
 
         projection = None if self.projection is None else pick(self.projection)
-        return Landings(pick(self.norm), projection, write, self.sites[first:])
+        return Landings(pick(self.norm), projection, write, self.sites[first:], provenance=self.provenance)
 
 
 @analysis()

@@ -235,13 +235,20 @@ def resolve(trace: Trace, question: QuestionLike = None) -> Read:
     return asked
 
 
-def as_question(question: QuestionLike) -> Question:
-    """A bare token as the `Logit` it is short for.
+def as_question(question: QuestionLike, against: Target | None = None) -> Question:
+    """A bare token, or two, as the `Logit` that they are short for.
 
-    >>> as_question(3), as_question(" Rome").token
-    (Logit(token=3, against=None, centred=False), ' Rome')
+    Raises:
+        LandedError: for a second token beside what is no bare token.
+
+    >>> as_question(3), as_question(" Rome", " Paris").against
+    (Logit(token=3, against=None, centred=False), ' Paris')
     """
-    return question if isinstance(question, Question) else Logit(question)
+    if not isinstance(question, Question):
+        return Logit(question, against=against)
+    if against is not None:
+        raise LandedError("against= goes with a bare token: give Logit(token, against=...) instead.")
+    return question
 
 
 def site_of(question: Question) -> str:

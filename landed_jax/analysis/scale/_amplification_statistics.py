@@ -15,7 +15,7 @@ from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
-from landed_jax.results.result import Result, result
+from landed_jax.results.result import Result, result, with_provenance
 from landed_jax.trace import Trace, bare
 
 
@@ -65,7 +65,8 @@ class AmplificationStatistics(Result):
             return Spread(minimum, part.quantiles[..., place, :, :], maximum, above_2, above_10, count)
 
         parts = map(taken, (self.per_coordinate, self.write_weighted, self.norm_ratio))
-        return AmplificationStatistics(*parts, provenance=self.provenance)
+        found = AmplificationStatistics(*parts)
+        return found if self.provenance is None else with_provenance(found, self.provenance)
 
 
 @analysis(example=lambda trace: {"delimiters": [3]})

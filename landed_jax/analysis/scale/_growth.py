@@ -48,7 +48,7 @@ class ResidualGrowth(Result):
         return StreamOrder.of(self.config).writes
 
 
-@analysis(record=WRITES | RESIDUALS)
+@analysis(record=WRITES | RESIDUALS, bucketed=True)
 def residual_growth(trace: Trace) -> ResidualGrowth:
     """The stream's root mean square at every read site, and each layer's writes along and across the stream.
 

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from landed_jax.analysis.attribution._effects import embedding_rescaling, layer_rescaling
+from landed_jax.analysis.attribution._effects import embedding_mediated, layer_mediated, reader_of
 from landed_jax.analysis.attribution._shares import Shares, folded_vectors, shares_of
 from landed_jax.analysis.reads._questions import QuestionLike, as_question, resolve, site_of
 from landed_jax.analysis.reads._read import Read
+from landed_jax.analysis.reads._targets import Target
 from landed_jax.analysis.reduce._reductions import LayerShares, Reduction, TopWrites
 from landed_jax.analysis.writes._projections import check_norms, from_layers
 from landed_jax.analysis.writes._write import Write
@@ -28,7 +29,7 @@ from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.schedule import for_second_pass
 from landed_jax.nn.tap import Edit
 from landed_jax.numerics import highest_precision, is_concrete
-from landed_jax.results.result import Result, result
+from landed_jax.results.result import Result, result, with_provenance
 from landed_jax.tokens import Tokens, as_tokens, columns
 from landed_jax.trace import Trace
 
@@ -98,6 +99,7 @@ def attribute_streaming(
     config: ModelConfig,
     reduction: Reduction,
     question: QuestionLike = None,
+    against: Target | None = None,
     *,
     effects: bool = False,
     at: int | Sequence[int] | Int[Array, " recorded"] | None = None,
@@ -118,7 +120,7 @@ def attribute_streaming(
     Args:
         params, tokens, config, at, edits, dtype: as for `forward`.
         reduction: what to keep: `top_writes`, `top_per_position`, `layer_sums`, `histogram`, `everything`, or yours.
-        question: as for `attribute`, read at the final norm; tokens by their ids.
+        question, against: as for `attribute`, read at the final norm; tokens by their ids.
         effects: also direct effects and σ shares.
         passes: 1 or 2; by default one if `attribution_bytes` says that what it keeps fits into a quarter of what the
             weights leave of the device's memory (`choose_passes`).
@@ -146,7 +148,7 @@ def attribute_streaming(
     record = ENDS | FACTORS if chosen == 1 else ENDS
     trace = forward(params, tokens, config, record=record, at=at, edits=edits, dtype=dtype)[1].bind(params)
     check_norms(norms, trace)
-    question = as_question(question)
+    question = as_question(question, against)
     if isinstance(question, Read):
         raise LandedError(
             "A streamed question is resolved against the pass itself: give a Logit or a Vector, not a Read."
@@ -172,7 +174,7 @@ def attribute_streaming(
     of_embedding = _embedding_shares(trace, asked, effects)
     embedding, effect, part = of_embedding.landed.embedding, of_embedding.direct_effect, of_embedding.sigma_share
     total = embedding + jnp.sum(attn, axis=0) + jnp.sum(mlp, axis=0)
-    return StreamedAttribution(
+    found = StreamedAttribution(
         reduced=reduction.finish(reduced),
         embedding=embedding,
         embedding_effect=None if effect is None else effect.embedding,
@@ -185,8 +187,8 @@ def attribute_streaming(
         target=asked.target,
         against=asked.against,
         passes=chosen,
-        provenance=trace.provenance,
     )
+    return with_provenance(found, trace.provenance)
 
 
 def check_reduction(reduction: object) -> None:
@@ -230,27 +232,22 @@ def _sharing(
     trace: Trace, read: Read, effects: bool, norms: OutputNorms | None
 ) -> Callable[[LayerWrites], LayerShares]:
     """From one layer's writes to their shares in the read's value."""
-    vectors, config = folded_vectors(trace, read, effects), trace.config
-    stream, sigma = trace[HookPoint.FINAL_RESIDUAL], trace[HookPoint.FINAL_SIGMA]
+    vectors, reader = folded_vectors(trace, read, effects), reader_of(trace, read)
 
     def share(writes: LayerWrites) -> LayerShares:
         writes = dataclasses.replace(writes, norms=jax.tree.map(lambda leaf: leaf[writes.layer], norms))
         products = writes.inner_products_with(vectors)
-
-        def rescaling(with_stream: PerWrite) -> PerWrite:
-            return layer_rescaling(writes, with_stream, stream, sigma, config.norm_eps)
-
-        found = shares_of(trace, read, products, rescaling)
+        found = shares_of(trace, read, products, lambda *parts: layer_mediated(writes, parts[0], parts[1], reader))
         return LayerShares(found.landed, found.direct_effect, found.sigma_share, writes.layer, writes)
 
     return share
 
 
 def _embedding_shares(trace: Trace, read: Read, effects: bool) -> Shares:
-    embedding, x, sigma = trace[HookPoint.EMBEDDING], trace[HookPoint.FINAL_RESIDUAL], trace[HookPoint.FINAL_SIGMA]
+    embedding = trace[HookPoint.EMBEDDING]
     products = [PerWrite.of_embedding(jnp.vecdot(embedding, v)) for v in folded_vectors(trace, read, effects)]
 
-    def rescaling(with_stream: PerWrite) -> PerWrite:
-        return PerWrite.of_embedding(embedding_rescaling(embedding, x, sigma, trace.config.norm_eps))
+    def mediated(landed: PerWrite, with_stream: PerWrite) -> PerWrite:
+        return PerWrite.of_embedding(embedding_mediated(embedding, landed.embedding, reader_of(trace, read)))
 
-    return shares_of(trace, read, products, rescaling)
+    return shares_of(trace, read, products, mediated)

@@ -93,7 +93,8 @@ def write_vector(trace: Trace, write: Write) -> Float[Array, " d_model"]:
     """What one write adds to the residual stream.
 
     Raises:
-        LandedError: for a write that this model or trace does not have.
+        LandedError: for a write that this model or trace does not have, or that stands on padding (inside ``jit``
+            padding cannot be seen, and the vector there means nothing).
 
     >>> import jax
     >>> from landed_jax import ModelConfig, forward, init_params
@@ -104,8 +105,8 @@ def write_vector(trace: Trace, write: Write) -> Float[Array, " d_model"]:
     (8,)
     """
     _check(write, trace.config)
-    _check_place(trace, write)
-    batch, column = write.batch, trace.provenance.recorded(write.position)
+    batch, column = write.batch, trace.provenance.recorded(write.position, write.batch)
+    _check_source(write, trace.tokens.ids.shape[-1])
     embedding, layers = trace[HookPoint.EMBEDDING], trace.weights()["layers"]
     if write.kind == "embedding":
         return embedding[batch, column]
@@ -127,10 +128,7 @@ def write_vector(trace: Trace, write: Write) -> Float[Array, " d_model"]:
     return weights.astype(z.dtype) @ z
 
 
-def _check_place(trace: Trace, write: Write) -> None:
-    batch, length = trace.tokens.ids.shape[-2:]
-    if not 0 <= write.batch < batch:
-        raise LandedError(f"{describe(write)}: there is no prompt {write.batch}, the batch holds {batch}.")
+def _check_source(write: Write, length: int) -> None:
     if write.source is None:
         return
     if write.kind != "head":

@@ -1,24 +1,29 @@
 """The safetensors files of a checkpoint: a list of their tensors, from the headers, and slices read on demand."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from landed_jax.checkpoints.hf.dtypes import FLOATS
+from landed_jax.checkpoints.hf.names import some
 from landed_jax.checkpoints.hf.table import Index
 from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
 from landed_jax.errors import LandedError, first_line
 from landed_jax.files.inside import file_inside
 from landed_jax.files.json_object import read_json_object
 from landed_jax.files.kinds import is_ordinary
+from landed_jax.files.wrong_content import wrong_content
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _LARGEST_HEADER = 16 << 20  # bytes; one tensor takes about 100
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+_CHUNK = 16 << 20  # bytes read and checked at a time
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,35 @@ class Stored:
             return opened.get_slice(self.name)[index]
 
 
+@dataclass
+class Found:
+    """What a checkpoint's files hold.
+
+    Attributes:
+        tensors: by the file's names.
+        causes: files that cannot be read, and tensors that are there twice.
+        unread: the tensors of files that cannot be read, as the index lists them; None for every tensor.
+        misplaced: tensors of which the index says what is not so, and what it says.
+    """
+
+    tensors: dict[str, Stored] = field(default_factory=dict)
+    causes: list[str] = field(default_factory=list)
+    unread: set[str] | None = field(default_factory=set)
+    misplaced: list[tuple[str, str]] = field(default_factory=list)
+
+
+def chunks_of(stored: Stored) -> Iterator[Index]:
+    """Slices that cover a tensor, each of about 16 MiB."""
+    return chunks(stored.shape, FLOATS[stored.dtype].itemsize)
+
+
+def chunks(shape: tuple[int, ...], itemsize: int) -> Iterator[Index]:
+    """Slices along the first axis, each of about 16 MiB."""
+    rows = max(1, _CHUNK // max(1, itemsize * math.prod(shape[1:])))
+    for start in range(0, shape[0], rows):
+        yield (slice(start, min(start + rows, shape[0])),)
+
+
 def check_inside(folder: Path) -> None:
     """Refuse a model folder with links to files elsewhere, which must not be copied.
 
@@ -51,33 +85,44 @@ def check_inside(folder: Path) -> None:
         file_inside(folder, name)
 
 
-def find_tensors(folder: Path, problems: list[str]) -> dict[str, Stored]:
-    """Every tensor of the checkpoint in `folder`, by name; faults of its files are appended to `problems`.
+def find_tensors(folder: Path) -> Found:
+    """Every tensor of the checkpoint in `folder`, and the faults of its files.
 
     Raises:
         LandedError: if the folder has no safetensors checkpoint.
     """
+    found = Found()
     if is_ordinary(folder / SINGLE):
-        return {stored.name: stored for stored in _open(folder / SINGLE, problems)}
+        found.tensors = {stored.name: stored for stored in open_tensors(folder / SINGLE, found.causes)}
+        if found.causes:
+            found.unread = None
+        return found
     if not is_ordinary(folder / INDEX):
         raise LandedError(_no_checkpoint(folder))
-    listed = _read_index(folder, problems)
-    found: dict[str, Stored] = {}
-    for shard, names in sorted(listed.items()):
-        held = {stored.name: stored for stored in _open(folder / shard, problems)}
-        if held:
-            problems.extend(f"{name} is not in {shard}, where {INDEX} says it is" for name in sorted(names - set(held)))
-            problems.extend(f"{name} is in {shard}, but not in {INDEX} so" for name in sorted(set(held) - names))
-        for name in sorted(set(held) & set(found)):
-            problems.append(f"{name} is twice there, in {found[name].file.name} and in {shard}")
-        found.update(held)
+    found.unread = unread = set()
+    for shard, names in sorted(_read_index(folder, found).items()):
+        faults = len(found.causes)
+        held = {stored.name: stored for stored in open_tensors(folder / shard, found.causes)}
+        if len(found.causes) > faults:
+            unread |= names
+            continue
+        absent, unlisted = sorted(names - set(held)), sorted(set(held) - names)
+        found.misplaced += [(name, f"{name} is not in {shard}, where {INDEX} says it is") for name in absent]
+        found.misplaced += [(name, f"{name} is in {shard}, but not in {INDEX} so") for name in unlisted]
+        for name in sorted(set(held) & set(found.tensors)):
+            found.causes.append(f"{name} is twice there, in {found.tensors[name].file.name} and in {shard}")
+        found.tensors.update(held)
     return found
 
 
-def _open(file: Path, problems: list[str]) -> Iterator[Stored]:
+def open_tensors(file: Path, problems: list[str]) -> Iterator[Stored]:
+    """The tensors of one safetensors file, from its header; what is wrong with the file is appended to `problems`."""
     try:
         if not is_ordinary(file):
             problems.append(f"the file {file.name} is missing")
+            return
+        if (instead := wrong_content(file)) is not None:
+            problems.append(f"the file {file.name} is {instead}")
             return
         _check_header(file)
         with safe_open(file, framework="numpy") as opened:
@@ -98,7 +143,7 @@ def _check_header(file: Path) -> None:
         raise LandedError(f"the file {file.name} is damaged: its header would have {length:,} bytes")
 
 
-def _read_index(folder: Path, problems: list[str]) -> dict[str, set[str]]:
+def _read_index(folder: Path, found: Found) -> dict[str, set[str]]:
     """For each shard, the names of the tensors that the index lists in it."""
     weight_map = read_json_object(folder / INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
@@ -108,16 +153,31 @@ def _read_index(folder: Path, problems: list[str]) -> dict[str, set[str]]:
         if isinstance(shard, str) and Path(shard).name == shard and shard.endswith(".safetensors"):
             listed[shard].add(name)
         else:
-            problems.append(f"{INDEX} puts {name} in {shard!r}, which is not a safetensors file of this folder")
+            found.causes.append(f"{INDEX} puts {name} in {shard!r}, which is not a safetensors file of this folder")
     return listed
 
 
 def _no_checkpoint(folder: Path) -> str:
-    pickles = sorted(f.name for f in folder.iterdir() if f.suffix in _PICKLES)
-    if pickles:
+    names = sorted(path.name for path in folder.iterdir())
+    if shards := [name for name in names if name.startswith("model-") and name.endswith(".safetensors")]:
         return (
-            f"{folder} holds its weights only as {', '.join(pickles)}, which is Python's pickle format, and opening "
-            "a pickle executes whatever code is in it: take a safetensors checkpoint, or write one where you trust "
-            "the file, with transformers' save_pretrained."
+            f"{folder} holds shards of weights ({some(shards)}) without their index: put {INDEX} of the same "
+            "checkpoint beside them."
         )
+    if others := [name for name in names if name.endswith((".safetensors", ".gguf")) and "adapter" not in name]:
+        return (
+            f"{folder} holds {some(others)}, but no {SINGLE}: weights are read in Hugging Face layout under that "
+            f"name, or in shards with {INDEX}."
+        )
+    if pickles := [name for name in names if name.endswith(PICKLES) and "adapter" not in name]:
+        return no_pickles(str(folder), pickles)
     return f"{folder} holds no weights: neither {SINGLE} nor {INDEX} is there."
+
+
+def no_pickles(where: str, pickles: list[str]) -> str:
+    """The sentence for weights that are there only as pickles."""
+    return (
+        f"{where} holds its weights only as {some(pickles)}, which is Python's pickle format, and "
+        "opening a pickle executes whatever code is in it: take a safetensors checkpoint, or write one where you trust "
+        "the file, with transformers' save_pretrained."
+    )

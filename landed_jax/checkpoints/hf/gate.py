@@ -3,11 +3,14 @@
 Every field is honoured, or is known not to change the logits, or is refused.
 """
 
+from collections.abc import Collection
 from typing import Any
 
-from landed_jax.checkpoints.hf.fields import Fields, shown
+from landed_jax.checkpoints.hf.fields import Fields
+from landed_jax.checkpoints.hf.harmless import IGNORABLE, NO_CHANGE_UNLESS_SET, is_harmless
 from landed_jax.checkpoints.hf.rope_gate import read_rope
-from landed_jax.errors import LandedError, listed
+from landed_jax.checkpoints.notes import Notes
+from landed_jax.errors import LandedError, Refusal, shown
 from landed_jax.nn.config import Activation, ModelConfig
 
 ARCHITECTURES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM"}
@@ -30,44 +33,15 @@ _LENGTH = {"llama": 2048, "mistral": 131072}
 _MISTRAL_KV_HEADS = 8
 _MISTRAL_WINDOW = 4096
 
-_NOT_THE_LOGITS = frozenset(
-    # origin of the checkpoint
-    {"initializer_range", "transformers_version", "dtype", "torch_dtype", "name_or_path", "tokenizer_class"}
-    | {"pretraining_tp", "finetuning_task", "task_specific_params", "unsloth_fixed", "unsloth_version"}
-    # training only
-    | {"attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "classifier_dropout"}
-    | {"gradient_checkpointing", "use_bfloat16", "tf_legacy_loss"}
-    # how a forward pass is run, and what it returns
-    | {"use_cache", "return_dict", "use_return_dict", "output_attentions", "output_hidden_states", "torchscript"}
-    | {"attn_implementation", "chunk_size_feed_forward"}
-    # special tokens, and heads for other tasks
-    | {"bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "unk_token_id", "decoder_start_token_id"}
-    | {"id2label", "label2id", "num_labels", "problem_type", "prefix"}
-    # generation settings, which old versions saved in config.json
-    | {"max_length", "max_new_tokens", "min_length", "min_new_tokens", "do_sample", "early_stopping", "num_beams"}
-    | {"num_beam_groups", "diversity_penalty", "temperature", "top_k", "top_p", "min_p", "typical_p"}
-    | {"epsilon_cutoff", "eta_cutoff", "repetition_penalty", "length_penalty", "no_repeat_ngram_size"}
-    | {"encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences", "output_scores"}
-    | {"return_dict_in_generate", "forced_bos_token_id", "forced_eos_token_id", "remove_invalid_values"}
-    | {"exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens"}
-    # fields of popular checkpoints that the reference does not read
-    | {"is_llama_config", "transformers.js_config", "max_sequence_length", "is_decoder", "loss_type"}
-    | {"use_flash_attn", "use_flash_attn_2", "neftune_noise_alpha"}
-    | {"summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels", "summary_first_dropout"}
-)
 
-_NO_CHANGE_UNLESS_SET = frozenset(
-    {"is_encoder_decoder", "add_cross_attention", "tie_encoder_decoder", "pruned_heads", "rope_interleaved"}
-    | {"cross_attention_hidden_size", "use_sliding_window"}
-)
-
-
-def config_from_hf(values: Any) -> ModelConfig:
+def config_from_hf(values: Any, ignore_fields: Collection[str] = (), notes: Notes | None = None) -> ModelConfig:
     """The architecture that a parsed config.json describes.
 
     Args:
         values: the JSON object of a Llama or Mistral checkpoint. An absent field has the default of `transformers`'
             configuration class.
+        ignore_fields: fields to read as if they were absent. Those that the package honours are refused.
+        notes: where ignored fields are recorded, by the caller's wish or because the reference ignores them.
 
     Raises:
         LandedError: with every field that is not honoured, its value and the reason.
@@ -76,8 +50,8 @@ def config_from_hf(values: Any) -> ModelConfig:
     16
     >>> config_from_hf({"model_type": "llama", "logit_scale": 2.0})
     Traceback (most recent call last):
-    landed_jax.errors.LandedError: This config.json is not honoured in full, so the model is refused: logit_scale = \
-2.0 (an unknown field, which might change the logits).
+    landed_jax.errors.Refusal: This config.json is not honoured in full, so the model is refused: logit_scale = \
+2.0 (an unknown field, which might change the logits: see --ignore-field).
     """
     if not isinstance(values, dict):
         raise LandedError(f"A config.json must hold an object of fields, not {shown(values)}.")
@@ -86,27 +60,39 @@ def config_from_hf(values: Any) -> ModelConfig:
         raise LandedError(
             f"model_type is {shown(model_type)}: only {' and '.join(ARCHITECTURES)} models can be read so far."
         )
-    fields = Fields(values, [])
+    notes = notes or Notes()
+    fields = Fields({name: value for name, value in values.items() if name not in ignore_fields}, [])
     fields.take("model_type")
     _refuse_foreign(fields, model_type)
-    config = _build(fields, model_type)
+    config = _build(fields, model_type, notes)
+    _note_ignored(values, ignore_fields, fields, model_type, notes)
     for name in fields.unread():
         value = values[name]
         # False is not neutral for an unknown switch; for is_causal it would change the logits.
-        if value is None or (name in _NO_CHANGE_UNLESS_SET and not value):
-            continue
-        if not name.startswith(("_", "unsloth_")) and name not in _NOT_THE_LOGITS:
-            fields.refuse(name, "an unknown field, which might change the logits")
+        if value is not None and not (name in NO_CHANGE_UNLESS_SET and not value) and not is_harmless(name):
+            fields.refuse(name, "an unknown field, which might change the logits: see --ignore-field")
     if fields.problems or config is None:
-        reasons = listed(list(dict.fromkeys(fields.problems)))
-        raise LandedError(f"This config.json is not honoured in full, so the model is refused: {reasons}.")
+        reasons = list(dict.fromkeys(fields.problems))
+        raise Refusal("This config.json is not honoured in full, so the model is refused", reasons)
     return config
 
 
+def _note_ignored(
+    values: dict[str, Any], ignore_fields: Collection[str], fields: Fields, model_type: str, notes: Notes
+) -> None:
+    for name in ignore_fields:
+        if name not in values:
+            fields.problems.append(f"{name} is to be ignored, but there is no such field")
+        elif name in fields.read and name not in IGNORABLE[model_type]:
+            fields.problems.append(f"{name} is to be ignored, but the model's numbers depend on it")
+        else:
+            notes.add(f"config.json: {name} = {shown(values[name])} was ignored on request")
+
+
 def _refuse_foreign(fields: Fields, model_type: str) -> None:
-    expected = ARCHITECTURES[model_type]
-    if fields.take("architectures") not in (None, [], [expected]):
-        fields.refuse("architectures", f"a {model_type} model is read as [{expected!r}]")
+    named = fields.take("architectures")
+    if named is not None and not (isinstance(named, list) and all(_is_class(name, model_type) for name in named)):
+        fields.refuse("architectures", f"a {model_type} model is read as [{ARCHITECTURES[model_type]!r}]")
     if fields.take("is_causal", True) is not True:  # the reference takes null as false
         fields.refuse("is_causal", "only causal attention is read")
     if fields.take("auto_map"):
@@ -115,7 +101,16 @@ def _refuse_foreign(fields: Fields, model_type: str) -> None:
         fields.refuse("quantization_config", "quantised weights are not read: take the unquantised checkpoint")
 
 
-def _build(fields: Fields, model_type: str) -> ModelConfig | None:
+def _is_class(name: Any, model_type: str) -> bool:
+    """Whether `name` is the family's model class or its base class, in any spelling: LLaMAForCausalLM, LlamaModel.
+
+    FSDP renames the classes of the models that it wraps; the reference reads none of these names.
+    """
+    plain = name.lower().removeprefix("fsdp") if isinstance(name, str) else ""
+    return plain in (ARCHITECTURES[model_type].lower(), f"{model_type}model")
+
+
+def _build(fields: Fields, model_type: str, notes: Notes) -> ModelConfig | None:
     vocab_size, d_model, n_layers, n_heads = (fields.whole(name, default) for name, default in _SIZES.items())
     max_positions = fields.whole("max_position_embeddings", _LENGTH[model_type])
     window = _sliding_window(fields, model_type)
@@ -133,7 +128,7 @@ def _build(fields: Fields, model_type: str) -> ModelConfig | None:
         activation=_activation(fields),
         norm_eps=fields.positive("rms_norm_eps", 1e-6),
         max_positions=max_positions,
-        rope=read_rope(fields, max_positions),
+        rope=read_rope(fields, max_positions, notes),
         sliding_window=window,
         qkv_bias=attention_bias,
         output_bias=attention_bias,

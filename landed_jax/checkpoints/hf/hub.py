@@ -5,13 +5,16 @@ import re
 from pathlib import Path
 
 from landed_jax.checkpoints.bundle import BUNDLED, bundled_folder
+from landed_jax.checkpoints.hf.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from landed_jax.checkpoints.hf.files import PICKLES, no_pickles
 from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
 from landed_jax.errors import LandedError
 from landed_jax.files.kinds import expanded, is_folder
 
 # Weights in safetensors only, and no Python files.
-_CONFIG = ("config.json",)
-_WANTED = (*_CONFIG, "model*.safetensors", "model.safetensors.index.json", *TOKENIZER_FILES)
+_CONFIG = ("config.json", ADAPTER_CONFIG)
+_ADAPTER = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
+_MODEL = (*_CONFIG, "model*.safetensors", "model.safetensors.index.json", *TOKENIZER_FILES)
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _OFFLINE = "Without a network, a folder in Hugging Face layout, a folder written by `landed convert`, or an id that is \
 already in the cache can be opened."
@@ -29,13 +32,17 @@ def resolve(source: str | os.PathLike[str], *, config_only: bool = False) -> Pat
     """
     if source == BUNDLED:
         return bundled_folder()
+    return _resolve(source, _CONFIG if config_only else _MODEL)
+
+
+def _resolve(source: str | os.PathLike[str], wanted: tuple[str, ...]) -> Path:
     path = expanded(source)
     if is_folder(path):
         return _readable(path)
     if path.exists():
         raise LandedError(f"{path} is a file: give the folder that holds config.json and the weights.")
     if isinstance(source, str) and _ID.fullmatch(source):
-        return _download(source, _CONFIG if config_only else _WANTED)
+        return _download(source, wanted)
     raise LandedError(f"There is no folder {str(source)!r}, and it is not a Hugging Face id (owner/name) either.")
 
 
@@ -48,11 +55,20 @@ def _readable(folder: Path) -> Path:
     return folder
 
 
+def resolve_adapter(source: str | os.PathLike[str]) -> Path:
+    """The folder of an adapter that `source` names: a folder, or a Hugging Face id.
+
+    Raises:
+        LandedError: as `resolve` does.
+    """
+    return _resolve(source, _ADAPTER)
+
+
 def _download(name: str, wanted: tuple[str, ...]) -> Path:
     from huggingface_hub import errors, snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(wanted)))
+        folder = Path(snapshot_download(name, allow_patterns=list(wanted)))
     except errors.HFValidationError as error:
         raise LandedError(f"There is no folder {name!r}, and it is not a Hugging Face id either: {error}") from error
     except errors.GatedRepoError as error:
@@ -64,3 +80,18 @@ def _download(name: str, wanted: tuple[str, ...]) -> Path:
     except Exception as error:  # errors of the HTTP stack have many types; all mean that the Hub was not reached
         why = f"there is no such folder here, and the Hugging Face Hub did not give it ({type(error).__name__})"
         raise LandedError(f"{name} could not be opened: {why}. {_OFFLINE}") from error
+    if wanted == _MODEL and not any(folder.glob("*.safetensors")):
+        _refuse_pickles(name)
+    return folder
+
+
+def _refuse_pickles(name: str) -> None:
+    """Say of a model without safetensors which weights it has, where the Hub can be asked."""
+    from huggingface_hub import HfApi
+
+    try:
+        files = HfApi().list_repo_files(name)
+    except Exception:  # as in `_download`; the model is refused in any case
+        return
+    if pickles := [file for file in files if file.endswith(PICKLES) and "/" not in file]:
+        raise LandedError(no_pickles(f"{name} on the Hugging Face Hub", pickles))

@@ -2,8 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path as FilePath
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,9 +10,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from landed_jax.checkpoints.hf.dtypes import FLOATS, require_64_bit
-from landed_jax.checkpoints.hf.files import Stored, find_tensors
-from landed_jax.checkpoints.hf.table import EMBEDDING, SKIPPED, UNEMBEDDING, Index, Place, tensor_places
-from landed_jax.errors import LandedError, listed
+from landed_jax.checkpoints.hf.files import Stored, chunks, chunks_of
+from landed_jax.checkpoints.hf.survey import Survey
+from landed_jax.checkpoints.hf.table import Index, Place, tensor_places
+from landed_jax.errors import Refusal
 from landed_jax.memory.host import default_device, device_memory
 from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
@@ -23,24 +23,18 @@ from landed_jax.nn.sharding import leaf_sharding
 Progress = Callable[[int, int], None]
 """``progress(done, total)``, in bytes."""
 
-_CHUNK = 16 << 20  # bytes read and checked at a time
 _ALIGNMENT = 64  # bytes; JAX on a CPU uses a NumPy buffer of this alignment without a copy
 
 
 def read_params(
-    folder: FilePath,
-    config: ModelConfig,
-    *,
-    mesh: Mesh | None = None,
-    stacked: bool = False,
-    progress: Progress | None = None,
+    survey: Survey, *, mesh: Mesh | None = None, stacked: bool = False, progress: Progress | None = None
 ) -> Params:
-    """The parameters of a Llama or Mistral checkpoint, unaltered and in its own float types.
+    """The parameters of a surveyed checkpoint, unaltered and in its own float types.
 
     Memory use is at most the parameters, one tensor and one chunk of another.
 
     Args:
-        folder: holds ``model.safetensors``, or shards and their index.
+        survey: what the checkpoint's files hold, from `survey_checkpoint`.
         mesh: place each leaf on it as `leaf_sharding` says, reading only the slices this process needs.
         stacked: give layer leaves a leading layer axis, in place of one subtree a layer.
         progress: called as bytes are read.
@@ -49,66 +43,42 @@ def read_params(
         LandedError: with a list of all faults of the checkpoint: files and tensors that are missing, surplus,
             duplicate, misshapen, of another type, or not finite.
     """
-    problems: list[str] = []
-    found = find_tensors(FilePath(folder), problems)
-    if found and config.n_layers > len(found):  # before a table is made of them
-        problems.insert(0, f"the config has {config.n_layers} layers, and the files hold {len(found)} tensors in all")
-        raise LandedError(f"The checkpoint in {folder} cannot be read: {listed(problems)}.")
-    places = list(tensor_places(config))
-    sound = _match(found, places, config, problems)
-    if config.tie_embeddings and UNEMBEDDING in found and EMBEDDING in sound:
-        _check_tie(found[UNEMBEDDING], sound[EMBEDDING], problems)
-    groups = _group(places, stacked)
+    config, sound, problems = survey.config, survey.sound, list(survey.problems)
+    groups = _group(list(tensor_places(config)), stacked)
     if stacked:
-        _check_layers_agree(groups, found, problems)
-    total = sum(math.prod(s.shape) * FLOATS[s.dtype].itemsize for s in sound.values())
-    reader = _Reader(config, problems, progress, total)
+        _check_layers_agree(groups, sound, problems)
+    reader = _Reader(config, problems, progress, survey.size)
     if problems:  # no leaf is placed, but all values are checked, so that one error lists all faults
-        for stored in sound.values():
-            reader.check(stored)
+        reader.check_all(sound)
     else:
         require_64_bit(FLOATS[s.dtype] for s in sound.values())
         if mesh is None:
-            require_memory(total, device_memory(default_device()), f"The weights in {folder}")
+            require_memory(survey.size, device_memory(default_device()), f"The weights in {survey.folder}")
         leaves = [(path, reader.place(group, [sound[p.name] for p in group], mesh, stacked)) for path, group in groups]
         if not problems:
             return build_tree(iter(leaves))
-    raise LandedError(f"The checkpoint in {folder} cannot be read: {listed(problems)}.")
+    raise _refusal(survey, problems)
 
 
-def _match(
-    found: dict[str, Stored], places: list[Place], config: ModelConfig, problems: list[str]
-) -> dict[str, Stored]:
-    """The tensors that agree with the table; every disagreement is added to `problems`."""
-    sound = {}
-    for place in places:
-        stored, shape = found.get(place.name), place.entry.shape(config)
-        if stored is None:
-            problems.append(f"{place.name} {list(shape)} is missing")
-        elif stored.shape != shape:
-            problems.append(f"{place.name} has shape {list(stored.shape)}, not {list(shape)}")
-        elif stored.dtype not in FLOATS:
-            problems.append(f"{place.name} is of type {stored.dtype}, not one of {', '.join(FLOATS)}")
-        else:
-            sound[place.name] = stored
-    known = {place.name for place in places} | ({UNEMBEDDING} if config.tie_embeddings else set())
-    for name in sorted(set(found) - known):
-        if not SKIPPED.fullmatch(name):
-            problems.append(f"{name} {list(found[name].shape)} is left over: this model has no such tensor")
-    return sound
+def check_values(survey: Survey) -> None:
+    """Read and check every value of a checkpoint without keeping it. Needs no device.
+
+    Raises:
+        LandedError: as `read_params` does.
+    """
+    problems = list(survey.problems)
+    _Reader(survey.config, problems, None, survey.size).check_all(survey.sound)
+    if problems:
+        raise _refusal(survey, problems)
 
 
-def _check_tie(head: Stored, embedding: Stored, problems: list[str]) -> None:
-    same = (head.dtype, head.shape) == (embedding.dtype, embedding.shape) and all(
-        head.read(rows).tobytes() == embedding.read(rows).tobytes() for rows in _chunks(head.shape, 8)
-    )
-    if not same:
-        problems.append(f"{UNEMBEDDING} differs from {EMBEDDING}, though the config ties the two")
+def _refusal(survey: Survey, problems: list[str]) -> Refusal:
+    return Refusal(f"The checkpoint in {survey.folder} cannot be read", problems)
 
 
-def _check_layers_agree(groups: list[tuple[Path, list[Place]]], found: dict[str, Stored], problems: list[str]) -> None:
+def _check_layers_agree(groups: list[tuple[Path, list[Place]]], sound: dict[str, Stored], problems: list[str]) -> None:
     for path, group in groups:
-        dtypes = Counter(found[place.name].dtype for place in group if place.name in found)
+        dtypes = Counter(sound[place.name].dtype for place in group if place.name in sound)
         if len(dtypes) > 1:
             problems.append(f"{'/'.join(path)} is {' and '.join(dtypes)} in different layers, so it cannot be stacked")
 
@@ -154,16 +124,17 @@ class _Reader:
             return jax.device_put(read(tuple(slice(0, size) for size in shape)))
         return jax.make_array_from_callback(shape, leaf_sharding(leaf, self.config, mesh, with_layers), read)
 
-    def check(self, stored: Stored) -> None:
+    def check_all(self, sound: dict[str, Stored]) -> None:
         """Read and check every value without keeping it."""
-        self._report(stored, sum(self._bad(stored.read(rows)) for rows in _chunks(stored.shape, stored_size(stored))))
+        for stored in sound.values():
+            self._report(stored, sum(self._bad(stored.read(rows)) for rows in chunks_of(stored)))
 
     def fill(self, buffer: np.ndarray, stored: Stored, index: Index) -> None:
         """Read a slice of a tensor into `buffer`, which has the same order of elements and may split axes further."""
         shape = tuple(cut.stop - cut.start for cut in index)
         merged = buffer.reshape(shape)
         bad = 0
-        for rows in _chunks(shape, stored_size(stored)):
+        for rows in chunks(shape, FLOATS[stored.dtype].itemsize):
             chunk = stored.read((slice(index[0].start + rows[0].start, index[0].start + rows[0].stop), *index[1:]))
             bad += self._bad(chunk)
             merged[rows] = chunk
@@ -178,17 +149,6 @@ class _Reader:
     def _report(self, stored: Stored, bad: int) -> None:
         if bad:
             self.problems.append(f"{stored.name} holds {bad} values that are not finite")
-
-
-def stored_size(stored: Stored) -> int:
-    return FLOATS[stored.dtype].itemsize
-
-
-def _chunks(shape: tuple[int, ...], itemsize: int) -> Iterator[Index]:
-    """Slices along the first axis, each of about `_CHUNK` bytes."""
-    rows = max(1, _CHUNK // max(1, itemsize * math.prod(shape[1:])))
-    for start in range(0, shape[0], rows):
-        yield (slice(start, min(start + rows, shape[0])),)
 
 
 def _aligned_empty(shape: list[int], dtype: np.dtype) -> np.ndarray:

@@ -4,27 +4,24 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from landed_jax.checkpoints.hf.fields import Fields, shown
+from landed_jax.checkpoints.hf.fields import Fields
+from landed_jax.checkpoints.notes import Notes
+from landed_jax.errors import shown
 from landed_jax.nn.config import RopeConfig
 
 DEFAULT_THETA = 10_000.0
 _SPELLINGS = ("rope_scaling", "rope_parameters")
 
-# Keys that any kind reads. The default kind ignores them, as the reference does.
-_KNOWN = frozenset(
-    {"factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor", "attention_factor"}
-    | {"beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate", "short_factor", "long_factor"}
-)
 
-
-def read_rope(fields: Fields, max_positions: int) -> RopeConfig:
+def read_rope(fields: Fields, max_positions: int, notes: Notes) -> RopeConfig:
     """The rotary embedding of a config; refusals are appended to ``fields.problems``.
 
     Args:
         fields: the config's top level.
         max_positions: the checkpoint's length, the default original length of llama3 and yarn.
+        notes: settings that the kind does not read are ignored with a warning, as the reference ignores them.
     """
-    _refuse_partial(fields)
+    fields.take("partial_rotary_factor")
     fields.take("original_max_position_embeddings")
     fields.take("rope_theta")
     written = [name for name in _SPELLINGS if fields.take(name) not in (None, {})]
@@ -33,26 +30,28 @@ def read_rope(fields: Fields, max_positions: int) -> RopeConfig:
         fields.ill_typed = True
         written.remove(name)
     if not written:
+        _check_partial(fields, "default", notes)
         return RopeConfig(theta=_theta(fields, fields))
-    ropes = [_read_object(fields, name, max_positions) for name in written]
+    ropes = [_read_object(fields, name, max_positions, notes) for name in written]
     if len(ropes) == 2 and ropes[0] != ropes[1]:
         fields.refuse("rope_scaling", "says something else than rope_parameters does")
     return ropes[0]
 
 
-def _read_object(top: Fields, name: str, max_positions: int) -> RopeConfig:
+def _read_object(top: Fields, name: str, max_positions: int, notes: Notes) -> RopeConfig:
     inner = Fields(top.values[name], top.problems, f"{name}.")
     kind = _kind(inner)
     theta = _theta(top, inner)
-    _refuse_partial(inner)
+    _check_partial(inner if inner.values.get("partial_rotary_factor") is not None else top, kind, notes)
+    inner.take("partial_rotary_factor")
     if kind not in _READERS:
         inner.refuse("rope_type" if "rope_type" in inner.values else "type", f"not one of {', '.join(_READERS)}")
         return RopeConfig()
     original = top if top.values.get("original_max_position_embeddings") is not None else inner
     rope = _READERS[kind](inner, theta, original, max_positions)
     for key in inner.unread():
-        if inner.values[key] is not None and not (kind == "default" and key in _KNOWN):
-            inner.refuse(key, f"the rotary kind {kind} does not read it")
+        if inner.values[key] is not None:
+            _ignore(inner, key, kind, notes)
     top.ill_typed |= inner.ill_typed or (original is top and top.ill_typed)
     return rope
 
@@ -70,9 +69,18 @@ def _theta(top: Fields, inner: Fields) -> float:
     return inner.positive("rope_theta") if "rope_theta" in inner.values else top.positive("rope_theta", DEFAULT_THETA)
 
 
-def _refuse_partial(fields: Fields) -> None:
-    if fields.take("partial_rotary_factor") not in (None, 1):
+def _check_partial(fields: Fields, kind: Any, notes: Notes) -> None:
+    if fields.values.get("partial_rotary_factor") in (None, 1):
+        return
+    if kind == "default":
+        _ignore(fields, "partial_rotary_factor", kind, notes)
+    else:
         fields.refuse("partial_rotary_factor", "only whole heads are rotated here")
+
+
+def _ignore(fields: Fields, key: str, kind: str, notes: Notes) -> None:
+    value = shown(fields.values[key])
+    notes.warn(f"config.json: {fields.where}{key} = {value} is ignored, as transformers does: {kind} does not read it")
 
 
 def _default(inner: Fields, theta: float, original: Fields, max_positions: int) -> RopeConfig:

@@ -4,7 +4,6 @@ The only transform is a reshape that splits off the head axis, so the weights eq
 """
 
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -77,8 +76,6 @@ _BY_LEAF = {entry.leaf: entry for entry in TABLE}
 
 EMBEDDING = "model.embed_tokens.weight"
 UNEMBEDDING = "lm_head.weight"
-# Rotary frequencies, stored in old checkpoints; they are computed from the config.
-SKIPPED = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,11 @@ place. A section that gives no place comes after those that do.
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
+
+from landed_jax.errors import LandedError
 
 if TYPE_CHECKING:
     from landed_jax.report.sections.section import Section
@@ -28,3 +31,20 @@ def sections() -> "tuple[Section, ...]":
     names = (module.name for module in pkgutil.iter_modules(__path__) if module.name != "section")
     found = [importlib.import_module(f"{__name__}.{name}").SECTION for name in names]
     return tuple(sorted(found, key=lambda section: (section.place, section.name)))
+
+
+def sections_named(names: Sequence[str]) -> "list[Section]":
+    """The sections of these names, in their own order.
+
+    Raises:
+        LandedError: for a name that no section has.
+
+    >>> [section.json_field for section in sections_named(["lens", "by_source"])]
+    ['by_source', 'lens']
+    """
+    known = [section.name for section in sections()]
+    names = [names] if isinstance(names, str) else list(names)
+    for name in names:
+        if name not in known:
+            raise LandedError(f"There is no section {name!r}: there are {', '.join(known)}.")
+    return [section for section in sections() if section.name in names]

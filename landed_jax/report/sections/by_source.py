@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 from landed_jax.report.sections.section import Asked, Section
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from landed_jax.report.account import Account
+    from landed_jax.tables.table import Table
 
 _HEADS = 5  # columns of heads beside all heads together
+_ROWS = 40  # tokens, those with the largest contributions
 
 
 def _compute(asked: Asked) -> dict[str, Any]:
@@ -33,28 +33,36 @@ def _document(account: "Account", found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _table(account: "Account", found: dict[str, Any], document: dict[str, Any]) -> "Table":
+def _table(account: "Account", found: dict[str, Any], document: dict[str, Any]) -> "list[Table]":
     import numpy as np
-    from rich.markup import escape
 
-    from landed_jax.report.plain_table import table_of
+    from landed_jax.report.numbers import within
+    from landed_jax.tables.quoted import Quoted
+    from landed_jax.tables.table import Column, Table
 
     heads = np.asarray(found["heads"][:, 0, 0])
     totals = np.abs(heads.sum(-1))
     largest = np.argsort(-totals, axis=None, kind="stable")[:_HEADS]
     places = [tuple(int(i) for i in np.unravel_index(u, totals.shape)) for u in largest]
-    names = [f"{layer}.head.{head}" for layer, head in places]
-    table = table_of("Landed contributions by source token", "column", "token", "all heads", *names, left=2)
-    for column, token in enumerate(account.tokens()):
-        if column > account.position:
-            break
-        cells = [f"{heads[layer, head, column]:+.3f}" for layer, head in places]
-        table.add_row(str(column), escape(repr(token)), f"{document['tokens'][column]:+.3f}", *cells)
-    whole = sum(document["tokens"])
-    table.caption = (
-        f"All heads together: {whole:+.4f}, which their own totals equal within {document['closure_error']:.1e}"
-    )
-    return table
+    columns = [
+        Column("at"),
+        Column("token", left=True),
+        Column("all heads"),
+        *(Column(f"{layer}.head.{head}", drop=_HEADS - i) for i, (layer, head) in enumerate(places)),
+    ]
+    tokens, together = account.tokens()[: account.position + 1], np.array(document["tokens"])
+    seen = np.sort(np.argsort(-np.abs(together[: len(tokens)]), kind="stable")[:_ROWS])
+    rows = []
+    for column in map(int, seen):
+        numbers = [together[column], *(heads[layer, head, column] for layer, head in places)]
+        rows.append([str(column), Quoted(tokens[column]), *(f"{number:+.3f}" for number in numbers)])
+    notes = [
+        f"All heads together: {together.sum():+.4f}, which their own totals equal {within(document['closure_error'])}."
+    ]
+    if len(seen) < len(tokens):
+        notes.append(f"The {len(seen)} tokens with the largest contributions of {len(tokens):,}; --json has all.")
+    title = "Landed contributions by source token"
+    return [Table(title, columns, rows, keys=2, notes=notes, elsewhere="--json")]
 
 
 SECTION = Section(

@@ -1,4 +1,4 @@
-"""`--coordinates`: counts of coordinates in the model's basis and in random ones, outliers, and a causal check."""
+"""`--coordinates`: counts of coordinates in the model's basis and in random ones, outliers, and an ablation of them."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,9 +6,8 @@ from landed_jax.report.percents import PERCENTS
 from landed_jax.report.sections.section import Asked, Section
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from landed_jax.report.account import Account
+    from landed_jax.tables.table import Table
 
 ROTATIONS = 8
 OUTLIER_MULTIPLE = 20.0
@@ -66,39 +65,49 @@ def _document(account: "Account", found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _table(account: "Account", found: dict[str, Any], document: dict[str, Any]) -> "RenderableType":
-    from rich.console import Group
-    from rich.text import Text
+def _table(account: "Account", found: dict[str, Any], document: dict[str, Any]) -> "list[Table]":
+    from landed_jax.tables.table import Column, Table
 
-    from landed_jax.report.plain_table import table_of
+    rotated, outlying, check = document["rotated"], document["outliers"], document["causal_check"]
+    means, spreads = ([f"{n:.1f}" for n in rotated[f"settled_{name}"].values()] for name in ("mean", "spread"))
+    counts = Table(
+        f"Coordinates of {account.config.d_model}, by size, that reach the value",
+        [Column("counted", left=True, wrap=True), *(Column(f"{percent} %") for percent in PERCENTS)],
+        [
+            ["first reached", *map(str, account.coordinate_counts.values())],
+            ["reached for good", *map(str, document["settled"].values())],
+            [f"for good, mean of {rotated['rotations']} random bases", *means],
+            ["standard deviation", *spreads],
+            ["for good, outliers left out", *map(str, outlying["settled_without"].values())],
+        ],
+        notes=[
+            "for good: from there on the rest stays within the other part; random bases are the control",
+            _said_of(outlying),
+        ],
+    )
+    ranks = (check[name]["rank"] for name in ("whole", "kept", "ablated"))
+    causal = Table(
+        f"The {check['coordinates']} coordinates that reach {100 * CHECKED:.0f} %",
+        [
+            Column("landed stream", left=True),
+            Column("value"),
+            Column("rank of\nthe target", legend="rank of the target: 0 is the likeliest token"),
+        ],
+        [
+            [title, f"{check[name]['value']:+.4f}", "" if rank is None else str(rank)]
+            for (name, title), rank in zip(
+                (("whole", "whole"), ("kept", "those alone"), ("ablated", "all others")), ranks, strict=True
+            )
+        ],
+    )
+    return [counts, causal]
 
-    table = table_of(
-        f"Coordinates of {account.config.d_model} that carry the value", "counted", *(f"{p} %" for p in PERCENTS)
-    )
-    table.add_row("first reached", *map(str, account.coordinate_counts.values()))
-    table.add_row("reached for good", *map(str, document["settled"].values()))
-    rotated = document["rotated"]
-    pairs = zip(rotated["settled_mean"].values(), rotated["settled_spread"].values(), strict=True)
-    table.add_row(
-        f"for good, {rotated['rotations']} random bases", *(f"{mean:.1f} ± {spread:.1f}" for mean, spread in pairs)
-    )
-    outlying = document["outliers"]
-    table.add_row("for good, outliers left out", *map(str, outlying["settled_without"].values()))
-    number = len(outlying["coordinates"])
-    table.caption = (
-        f"outliers: {number} coordinates above {outlying['multiple']:g} × the median, {outlying['contribution']:+.4f}"
-    )
-    check = document["causal_check"]
-    causal = table_of(
-        f"The {check['coordinates']} coordinates that carry {100 * CHECKED:.0f} %",
-        "landed stream",
-        "value",
-        "rank of the target",
-    )
-    for name, title in (("whole", "whole"), ("kept", "those alone"), ("ablated", "all others")):
-        rank = check[name]["rank"]
-        causal.add_row(title, f"{check[name]['value']:+.4f}", "" if rank is None else str(rank))
-    return Group(table, Text(), causal)
+
+def _said_of(outlying: dict[str, Any]) -> str:
+    size, number = f"above {outlying['multiple']:g} × the median", len(outlying["coordinates"])
+    if not number:
+        return f"outliers: no coordinate is {size}"
+    return f"outliers: {number} {size}, which bring {outlying['contribution']:+.4f}"
 
 
 SECTION = Section(

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 from landed_jax.report.sections.section import Asked, Section
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from landed_jax.report.account import Account
+    from landed_jax.tables.table import Table
 
 MEASURES = ("logit", "centred logit", "logit difference", "log-probability")
 _LISTED = 10  # writes in the JSON
@@ -17,7 +16,7 @@ _ROWS = 5  # writes in the table
 
 def _compute(asked: Asked) -> dict[str, Any]:
     """The agreement of each measure, and the volume: of the centred logit, or of the difference that the run reads."""
-    from landed_jax.analysis.attribution._faithfulness import faithfulness
+    from landed_jax.analysis.attribution._frozen_sigma_agreement import frozen_sigma_agreement
     from landed_jax.analysis.attribution._log_probability import attribute_log_probability
     from landed_jax.analysis.attribution._volume import volume
     from landed_jax.analysis.reads._questions import Logit
@@ -25,12 +24,12 @@ def _compute(asked: Asked) -> dict[str, Any]:
     trace, question, target = asked.trace, asked.question, asked.question.target
     logit = Logit(target) if question.against is not None else question
     found: dict[str, Any] = {
-        "logit": faithfulness(trace, logit),
-        "centred logit": faithfulness(trace, Logit(target, centred=True)),
-        "log-probability": attribute_log_probability(trace, target).faithfulness,
+        "logit": frozen_sigma_agreement(trace, logit),
+        "centred logit": frozen_sigma_agreement(trace, Logit(target, centred=True)),
+        "log-probability": attribute_log_probability(trace, target).frozen_sigma_agreement,
     }
     if asked.difference is not None:
-        found["logit difference"] = faithfulness(trace, asked.difference)
+        found["logit difference"] = frozen_sigma_agreement(trace, asked.difference)
     return found | {"volume": volume(trace, target if question.against is None else question)}
 
 
@@ -59,45 +58,55 @@ def _number(value: Any) -> float | None:
     return plain if math.isfinite(plain) else None
 
 
-def _table(account: "Account", found: dict[str, Any], document: dict[str, Any]) -> "RenderableType":
-    from rich.console import Group
-    from rich.markup import escape
-    from rich.text import Text
+def _table(account: "Account", found: dict[str, Any], document: dict[str, Any]) -> "list[Table]":
+    return [_agreement(document), _acting_through_sigma(found, document)]
 
-    from landed_jax.analysis.writes._write import describe
-    from landed_jax.report.plain_table import table_of
 
-    agreement = table_of(
-        "Landed contribution (σ fixed) against direct effect (σ live)", "of the", "over", "NMAE", "r", left=2
-    )
+def _agreement(document: dict[str, Any]) -> "Table":
+    from landed_jax.tables.quoted import Quoted
+    from landed_jax.tables.table import Column, Table
+
+    columns = [
+        Column("of the", left=True, wrap=True),
+        Column("over", left=True),
+        Column("NMAE", legend="NMAE: Σ|landed − direct effect| / Σ|direct effect|, over all layers' components here"),
+        Column("r", legend="r: Pearson's correlation"),
+    ]
+    rows = []
     for name, parts in document["landed_against_direct"].items():
         for part, numbers in parts.items():
             shown = [numbers["nmae"], numbers["correlation"]]
             cells = ["" if v is None else form.format(v) for v, form in zip(shown, ("{:.1%}", "{:+.3f}"), strict=True)]
-            agreement.add_row(name, part, *cells)
+            rows.append([name, part, *cells])
     other = document["against"]
-    named = "" if other is None else f"; the difference is to {escape(repr(other['text']))}"
-    agreement.caption = f"NMAE: Σ|landed − effect| / Σ|effect|{named}"
-    loud = table_of(
-        f"Writes that act on the {document['volume_of']} through σ",
-        "write",
-        "score",
-        "through σ",
-        "itself",
-        "weak part",
-        "σ share",
-    )
-    for row in found["volume"].top(_ROWS):
-        loud.add_row(
+    notes = [] if other is None else [["The logit difference is to", Quoted(other["text"], after=".")]]
+    return Table("Landed contribution (σ fixed) against direct effect (σ live)", columns, rows, keys=2, notes=notes)
+
+
+def _acting_through_sigma(found: dict[str, Any], document: dict[str, Any]) -> "Table":
+    from landed_jax.analysis.writes._write import describe
+    from landed_jax.tables.table import Column, Table
+
+    columns = [
+        Column("write", left=True),
+        Column("score", drop=3),
+        Column("through σ", legend="through σ: direct effect less landed contribution"),
+        Column("itself", legend="itself: landed contribution"),
+        Column("weak part", drop=2, legend="weak part: of the landed write, where the unembedding hardly reads"),
+        Column("σ share", drop=1),
+    ]
+    rows = [
+        [
             describe(row),
             f"{row.score:.4f}",
             f"{row.mediated:+.4f}",
             f"{row.landed:+.4f}",
             f"{row.weak:.1%}",
             f"{row.sigma_share:+.2%}",
-        )
-    loud.caption = "through σ: direct effect less landed contribution; weak part: where the unembedding hardly reads"
-    return Group(agreement, Text(), loud)
+        ]
+        for row in found["volume"].top(_ROWS)
+    ]
+    return Table(f"Writes that act on the {document['volume_of']} through σ", columns, rows, elsewhere="--json")
 
 
 SECTION = Section(

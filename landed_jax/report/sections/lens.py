@@ -6,9 +6,8 @@ from landed_jax.nn.hook_points import RESIDUALS
 from landed_jax.report.sections.section import Asked, Section
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from landed_jax.report.account import Account
+    from landed_jax.tables.table import Table
 
 
 def _compute(asked: Asked) -> dict[str, Any]:
@@ -38,17 +37,25 @@ def _document(account: "Account", found: dict[str, Any]) -> list[dict[str, Any]]
     return rows
 
 
-def _table(account: "Account", found: dict[str, Any], document: list[dict[str, Any]]) -> "Table":
-    from rich.markup import escape
+def _table(account: "Account", found: dict[str, Any], document: list[dict[str, Any]]) -> "list[Table]":
+    from landed_jax.tables.quoted import Quoted
+    from landed_jax.tables.table import Column, Table
 
-    from landed_jax.report.plain_table import table_of
-
-    table = table_of("Logit lens", "read site", "own σ", "final σ", "landed", "written before", "likeliest")
+    columns = [
+        Column("read\nsite", left=True),
+        Column("own σ", legend="own σ: the value of the stream there, under its own σ and the final norm's γ"),
+        Column(
+            "final σ", legend="final σ: the same under the final norm's σ; from row to row it moves by what was written"
+        ),
+        Column("landed", drop=2, legend="landed: the landed contribution of what was written since the site before"),
+        Column("written\nbefore", left=True, drop=1),
+        Column("likeliest", left=True, legend="likeliest: the token with the largest logit in the lens"),
+    ]
+    rows = []
     for row in document:
         numbers = (f"{row[key]:+.4f}" for key in ("own_sigma", "final_sigma", "landed"))
-        table.add_row(row["site"], *numbers, row["written_before"], escape(repr(row["top"]["text"])))
-    table.caption = "final σ moves by what was written since the site before: that write's landed contribution"
-    return table
+        rows.append([row["site"], *numbers, row["written_before"], Quoted(row["top"]["text"])])
+    return [Table("Logit lens", columns, rows, elsewhere="--json")]
 
 
 SECTION = Section(

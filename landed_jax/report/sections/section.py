@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from landed_jax.nn.hook_points import HookPoint
 
 if TYPE_CHECKING:  # slow to import; the command line's help needs none of them
-    from rich.console import RenderableType
-
     from landed_jax.analysis.reads._read import Read
     from landed_jax.report.account import Account
+    from landed_jax.tables.table import Table
     from landed_jax.trace import Trace
 
 
@@ -43,7 +42,7 @@ class Section:
         json_field: the field of the JSON object.
         document: what that field holds, from the account and the results (as NumPy arrays, of the run's one position,
             without padding): plain values that JSON has.
-        table: for people, at most 80 columns wide; from the account, the results and the document.
+        table: the tables for people, from the account, the results and the document.
         record: the hook points that `compute` needs beside those that every run records.
         axes: for each plain array of the results, the names of its axes as one string, ``"layer batch position"``.
         coordinates: for the data set, the values along axes that the results themselves give no values.
@@ -56,7 +55,7 @@ class Section:
     compute: Callable[[Asked], dict[str, Any]]
     json_field: str
     document: Callable[["Account", dict[str, Any]], Any]
-    table: Callable[["Account", dict[str, Any], Any], "RenderableType"]
+    table: Callable[["Account", dict[str, Any], Any], Sequence["Table"]]
     record: frozenset[HookPoint] = frozenset()
     axes: Mapping[str, str] = field(default_factory=dict)
     coordinates: Mapping[str, Sequence[Any]] = field(default_factory=dict)

@@ -1,21 +1,21 @@
 """What holds for every section, each found by the registry and run alone."""
 
 import dataclasses
-import io
 import json
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 import landed_jax.report.sections as registry
 from landed_jax.cli.commands import status_of
 from landed_jax.report.dataset import run_dataset
 from landed_jax.report.document import run_document
-from landed_jax.report.section_report import section_report
+from landed_jax.report.run_report import section_report
 from landed_jax.report.sections import sections
 from landed_jax.report.sections.section import Section
 from landed_jax.results.files import load_result, save_result
+from landed_jax.tables.draw import text_of
+from landed_jax.tables.screen import Screen
 from tests.report.sections.conftest import AccountWith
 
 every_section = pytest.mark.parametrize("section", sections(), ids=lambda section: section.name)
@@ -39,11 +39,14 @@ def test_its_field_is_json_and_comes_behind_the_account(section: Section, accoun
 
 @every_section
 def test_its_table_fits_a_terminal(section: Section, account_with: AccountWith) -> None:
-    for width in (80, 120):
-        console = Console(width=width, file=io.StringIO())
-        console.print(section_report(account_with(section)))
-        printed = console.file.getvalue()
-        assert printed.strip() and "…" not in printed and max(map(len, printed.splitlines())) <= width
+    tables = section_report(account_with(section))
+    words = set(text_of(tables, Screen(10_000)).split())
+    for width in range(40, 201, 5):
+        printed = text_of(tables, Screen(width))
+        assert printed.strip() and max(map(len, printed.splitlines())) <= width
+        # Whole words: no number is cut, no name is broken.
+        assert {word for word in printed.split("Left out")[0].split() if word[0] in "+-0123456789"} <= words
+        assert width < 80 or ("…" not in printed and "Left out" not in printed)
 
 
 @every_section
@@ -80,7 +83,7 @@ def test_a_file_in_the_folder_is_a_section(monkeypatch: pytest.MonkeyPatch, tmp_
     for name in ("zebra", "ant"):
         (tmp_path / f"{name}_of_a_test.py").write_text(
             "from landed_jax.report.sections.section import Section\n"
-            f"SECTION = Section({name!r}, '', lambda _: {{}}, {name!r}, lambda *_: None, lambda *_: '')\n"
+            f"SECTION = Section({name!r}, '', lambda _: {{}}, {name!r}, lambda *_: None, lambda *_: [])\n"
         )
     monkeypatch.setattr(registry, "__path__", [*registry.__path__, str(tmp_path)])
     found = [section.name for section in sections.__wrapped__()]  # without the cache

@@ -7,7 +7,12 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES
-from landed_jax.analysis.attribution._faithfulness import Agreement, Faithfulness, compare, faithfulness
+from landed_jax.analysis.attribution._frozen_sigma_agreement import (
+    Agreement,
+    FrozenSigmaAgreement,
+    compare,
+    frozen_sigma_agreement,
+)
 from tests.models import CONFIGS, SMALL, random_params
 from tests.reference.landed import every_write, landed_contributions, removed_effects
 from tests.reference.numpy_model import numpy_forward
@@ -36,7 +41,7 @@ def test_equals_numpy_by_position_and_pooled(name: str, x64: None) -> None:
         "biased": ({"target": 1, "centred": True}, W_U[1] - W_U.mean(0)),
         "windowed": ({"target": 1, "against": 2}, W_U[1] - W_U[2]),
     }[name]
-    found = jax.jit(lambda t: faithfulness(t, asked_by(**arguments)))(trace)
+    found = jax.jit(lambda t: frozen_sigma_agreement(t, asked_by(**arguments)))(trace)
     pooled, later = found.pooled(), found.pooled(jnp.asarray(np.broadcast_to(inner, found.real.shape)))
     for kind, members in KINDS.items():
         every: list = []
@@ -53,7 +58,7 @@ def test_equals_numpy_by_position_and_pooled(name: str, x64: None) -> None:
 
 def test_only_what_the_read_hears_is_counted() -> None:
     trace = traced(SMALL, WRITES | RESIDUALS)
-    found = faithfulness(trace, landed.Neuron(0, 3, "gate"))
+    found = frozen_sigma_agreement(trace, landed.Neuron(0, 3, "gate"))
     assert int(found.heads.count[0, 0]) == SMALL.n_heads and int(found.neurons.count[0, 0]) == 0
     assert bool(jnp.isnan(found.neurons.nmae).all())
     np.testing.assert_array_equal(found.together.nmae, found.heads.nmae)
@@ -61,10 +66,10 @@ def test_only_what_the_read_hears_is_counted() -> None:
 
 def test_vmap_over_targets_and_a_perfect_estimate() -> None:
     trace = traced(SMALL)
-    many = jax.jit(jax.vmap(lambda t: faithfulness(trace, t).pooled()))(jnp.arange(3))
-    np.testing.assert_allclose(many.heads.nmae[2], faithfulness(trace, 2).pooled().heads.nmae, rtol=1e-4)
+    many = jax.jit(jax.vmap(lambda t: frozen_sigma_agreement(trace, t).pooled()))(jnp.arange(3))
+    np.testing.assert_allclose(many.heads.nmae[2], frozen_sigma_agreement(trace, 2).pooled().heads.nmae, rtol=1e-4)
     effect = landed.attribute(trace, 2).direct_effect
     assert effect is not None
-    same: Faithfulness = compare(effect, effect, trace.tokens.mask, config=SMALL)
+    same: FrozenSigmaAgreement = compare(effect, effect, trace.tokens.mask, config=SMALL)
     np.testing.assert_array_equal(same.neurons.nmae, 0 * same.neurons.nmae)
     np.testing.assert_allclose(same.together.correlation, 1, rtol=1e-5)

@@ -1,6 +1,5 @@
 """How far landed contributions (σ frozen) are from direct effects (σ live), over heads and over neurons."""
 
-import dataclasses
 from collections.abc import Sequence
 from functools import partial
 
@@ -14,7 +13,7 @@ from landed_jax.analysis.registry import analysis
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.stream_order import StreamOrder
-from landed_jax.results.result import Result, result
+from landed_jax.results.result import Result, result, with_provenance
 from landed_jax.trace import Trace
 
 
@@ -43,7 +42,11 @@ class Agreement(Result):
 
     @property
     def nmae(self) -> Float[Array, "*shape"]:
-        """``Σ |estimate − measured| / Σ |measured|``: 0 is perfect; nan where nothing was measured."""
+        """``Σ |estimate − measured| / Σ |measured|``, the normalised mean absolute error: 0 is perfect.
+
+        Both sums run over the pooled components before the division: large effects weigh more, and it is not the mean
+        of the components' (or the positions') own ratios. nan where nothing was measured.
+        """
         return self.error / self.size
 
     @property
@@ -53,8 +56,10 @@ class Agreement(Result):
 
 
 @result
-class Faithfulness(Result):
+class FrozenSigmaAgreement(Result):
     """Landed contributions against direct effects: over the heads, over the neurons, over both together.
+
+    Each number pools all heads (neurons) of all layers at one position; `pooled` pools positions as well.
 
     Attributes:
         heads, neurons, together: at each position, over all layers that the read hears.
@@ -66,7 +71,7 @@ class Faithfulness(Result):
     together: Agreement
     real: Bool[Array, "batch position"]
 
-    def pooled(self, where: Bool[Array, "batch position"] | None = None) -> "Faithfulness":
+    def pooled(self, where: Bool[Array, "batch position"] | None = None) -> "FrozenSigmaAgreement":
         """The same over the components of all positions at once, padding left out.
 
         σ differs between classes of positions by orders of magnitude, so pool within one class.
@@ -75,26 +80,31 @@ class Faithfulness(Result):
             where: ``[batch, position]``, the positions to pool; by default every token.
         """
         found = _pooled(self, self.real if where is None else self.real & where)
-        return dataclasses.replace(found, provenance=self.provenance)
+        return found if self.provenance is None else with_provenance(found, self.provenance)
 
 
 @jax.jit
-def _pooled(found: Faithfulness, chosen: jax.Array) -> Faithfulness:
+def _pooled(found: FrozenSigmaAgreement, chosen: jax.Array) -> FrozenSigmaAgreement:
     def pool(agreement: Agreement) -> Agreement:
         return _merged(jax.tree.map(jnp.ravel, agreement), chosen.ravel())
 
-    return Faithfulness(pool(found.heads), pool(found.neurons), pool(found.together), chosen)
+    return FrozenSigmaAgreement(pool(found.heads), pool(found.neurons), pool(found.together), chosen)
 
 
 @analysis()
-def faithfulness(
+def frozen_sigma_agreement(
     trace: Trace,
     question: QuestionLike = None,
-) -> Faithfulness:
-    """How far a value's landed contributions are from what removing each component would do, σ recomputed.
+) -> FrozenSigmaAgreement:
+    """How far a value's landed contributions (σ frozen) are from its direct effects (σ recomputed).
 
-    The question is as for `attribute`: compare a raw logit, a centred one and a difference, for which the two agree
-    best. Writes that come after its site are left out; the embedding and the biases too.
+    Both are of the direct path to the norm that is read, later layers as they ran. How well either predicts an
+    intervention, which the literature calls faithfulness, is another question: that takes passes with ``edits=``.
+
+    The gap of each write is exactly ``(landed − value) (σ/σ′ − 1)``, so it grows with the value: the two agree for a
+    logit difference near 0, and the less the larger it is, as for a raw logit.
+
+    The question is as for `attribute`. Writes that come after its site are left out; the embedding and the biases too.
 
     Raises:
         LandedError: as `attribute` does.
@@ -107,7 +117,7 @@ def faithfulness(
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
     >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config)
-    >>> found = faithfulness(trace.bind(params), Logit(3, against=5))
+    >>> found = frozen_sigma_agreement(trace.bind(params), Logit(3, against=5))
     >>> found.heads.nmae.shape, bool(found.pooled().together.correlation > 0.9)
     ((1, 3), True)
     """
@@ -124,22 +134,22 @@ def compare(
     *,
     config: ModelConfig,
     site: str = "final",
-) -> Faithfulness:
+) -> FrozenSigmaAgreement:
     """Any two numbers a write, compared over the heads and neurons that come before a read site.
 
     Args:
-        real: False on padding, which `Faithfulness.pooled` leaves out.
+        real: False on padding, which `FrozenSigmaAgreement.pooled` leaves out.
     """
     return _compare(estimate, measured, real, StreamOrder.of(config).layers_before(site))
 
 
 @partial(jax.jit, static_argnums=3)
-def _compare(estimate: PerWrite, measured: PerWrite, real: jax.Array, layers: tuple[int, int]) -> Faithfulness:
+def _compare(estimate: PerWrite, measured: PerWrite, real: jax.Array, layers: tuple[int, int]) -> FrozenSigmaAgreement:
     heads, neurons = (
         _agreement(getattr(estimate, name)[:count], getattr(measured, name)[:count])
         for name, count in zip(("heads", "neurons"), layers, strict=True)
     )
-    return Faithfulness(heads, neurons, _together([heads, neurons]), real)
+    return FrozenSigmaAgreement(heads, neurons, _together([heads, neurons]), real)
 
 
 def _agreement(

@@ -1,0 +1,111 @@
+"""A model's folder, in either form, as its config and parameters."""
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from jax.sharding import Mesh
+
+from landed_jax.checkpoints.hf.adapter import ADAPTER_CONFIG, NONE, merge_adapter, refuse_adapter_beside
+from landed_jax.checkpoints.hf.gate import config_from_hf
+from landed_jax.checkpoints.hf.hub import resolve_adapter
+from landed_jax.checkpoints.hf.reader import Progress, check_values, read_params
+from landed_jax.checkpoints.hf.survey import Survey, survey_checkpoint
+from landed_jax.checkpoints.native import check_native, is_native, load_native, read_manifest, read_notes
+from landed_jax.checkpoints.notes import Notes
+from landed_jax.errors import LandedError
+from landed_jax.files.atomic_folder import is_unfinished
+from landed_jax.files.json_object import read_json_object
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import Params
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a checkpoint in Hugging Face layout is to be read.
+
+    Attributes:
+        ignore_fields: fields of config.json to read as if they were absent.
+        adapter: a LoRA adapter to merge: a folder or a Hugging Face id; "none" leaves one out that lies beside the
+            weights.
+    """
+
+    ignore_fields: Collection[str] = ()
+    adapter: str | os.PathLike[str] | None = None
+
+
+def open_folder(
+    folder: Path, reading: Reading, notes: Notes, *, mesh: Mesh | None, stacked: bool, progress: Progress | None
+) -> tuple[ModelConfig, Params]:
+    """The config and the parameters of a folder in Hugging Face layout or of a native one.
+
+    Raises:
+        LandedError: if it cannot be opened.
+    """
+    _refuse_unfinished(folder)
+    if is_native(folder):
+        _check_native_reading(folder, reading)
+        for text in read_notes(folder):
+            notes.add(text)
+        return load_native(folder, mesh, stacked)
+    survey = survey_folder(folder, reading, notes)
+    return survey.config, read_params(survey, mesh=mesh, stacked=stacked, progress=progress)
+
+
+def survey_folder(folder: Path, reading: Reading, notes: Notes) -> Survey:
+    """What the files of a folder in Hugging Face layout hold. Reads no weights, and needs no device.
+
+    Raises:
+        LandedError: if its config is not honoured in full, it has no weights, or its adapter is not to be merged.
+    """
+    survey = survey_checkpoint(folder, _config(folder, reading, notes), notes)
+    if reading.adapter is None:
+        refuse_adapter_beside(folder)
+    elif reading.adapter != NONE:
+        return merge_adapter(survey, resolve_adapter(reading.adapter), notes)
+    return survey
+
+
+def read_config_of(folder: Path, reading: Reading, notes: Notes) -> ModelConfig:
+    """A folder's config as its files say it, without a look at its weights."""
+    if is_native(folder):
+        return read_manifest(folder)[0]
+    return _config(folder, reading, notes)
+
+
+def check_folder(folder: Path, reading: Reading, notes: Notes) -> None:
+    """Read everything and keep nothing. Needs no device.
+
+    Raises:
+        LandedError: for whatever would keep the model from being opened; a `Refusal` where there are several reasons.
+    """
+    _refuse_unfinished(folder)
+    if is_native(folder):
+        _check_native_reading(folder, reading)
+        check_native(folder)
+    else:
+        check_values(survey_folder(folder, reading, notes))
+
+
+def _config(folder: Path, reading: Reading, notes: Notes) -> ModelConfig:
+    _refuse_unfinished(folder)
+    if not (folder / "config.json").exists() and (folder / ADAPTER_CONFIG).exists():
+        base = read_json_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+        raise LandedError(
+            f"{folder} is an adapter, and no model: open the model that it was trained on ({base}) with --adapter "
+            f"{folder} (adapter= in Python)."
+        )
+    return config_from_hf(read_json_object(folder / "config.json"), reading.ignore_fields, notes)
+
+
+def _refuse_unfinished(folder: Path) -> None:
+    if is_unfinished(folder.absolute()):
+        raise LandedError(f"{folder} is what an interrupted conversion left: delete it and convert again.")
+
+
+def _check_native_reading(folder: Path, reading: Reading) -> None:
+    if reading.adapter not in (None, NONE):
+        raise LandedError(
+            f"{folder} is a native folder: merge the adapter as you convert (landed convert SRC DST --adapter …)."
+        )

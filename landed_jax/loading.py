@@ -1,0 +1,142 @@
+"""Opening models: `load`, `convert`, and what is read without weights."""
+
+import os
+from collections.abc import Collection
+
+import jax
+from jax.sharding import Mesh
+
+from landed_jax.checkpoints.bundle import BUNDLED
+from landed_jax.checkpoints.hf.dtypes import FLOATS
+from landed_jax.checkpoints.hf.files import check_inside
+from landed_jax.checkpoints.hf.hub import resolve
+from landed_jax.checkpoints.hf.reader import Progress
+from landed_jax.checkpoints.hf.tokenizer import open_vocabulary
+from landed_jax.checkpoints.native import is_native, read_manifest, save_native
+from landed_jax.checkpoints.notes import Notes
+from landed_jax.checkpoints.opening import Reading, check_folder, open_folder, read_config_of
+from landed_jax.files.atomic_folder import check_destination
+from landed_jax.files.json_object import read_json_object
+from landed_jax.files.kinds import expanded
+from landed_jax.memory.host import cpu_device, default_platform
+from landed_jax.model import Model
+from landed_jax.nn.config import ModelConfig
+
+
+def load(
+    source: str | os.PathLike[str] = BUNDLED,
+    *,
+    mesh: Mesh | None = None,
+    stacked: bool | None = None,
+    progress: Progress | None = None,
+    ignore_fields: Collection[str] = (),
+    adapter: str | os.PathLike[str] | None = None,
+) -> Model:
+    """Open a model.
+
+    Where a checkpoint is read otherwise than its files say, a `LandedWarning` says so, and ``model.notes`` and all
+    results record it.
+
+    Args:
+        source: a Hugging Face id, a folder in Hugging Face layout, or a native folder; by default the small model
+            that comes with the package.
+        mesh: place the weights on it: heads, neurons and the vocabulary are cut over its axis ``model``.
+        stacked: hold the layers under one leading axis (the time to compile then does not grow with depth), or one
+            subtree a layer (faster to run on CPU); by default whichever suits the device.
+        progress: ``progress(done, total)`` in bytes, called as a Hugging Face checkpoint is read.
+        ignore_fields: names of fields of config.json that the package does not know, to be read as if they were absent.
+        adapter: a LoRA adapter to merge into the weights as they are read: a folder or a Hugging Face id. "none" leaves
+            out one that lies beside the weights, which otherwise is refused.
+
+    Raises:
+        LandedError: if it cannot be opened; the message lists the reasons.
+
+    >>> model = load()
+    >>> trace = model.trace("The Colosseum is in the city of", at=-1)
+    >>> model.vocabulary.text(trace.logits[0, -1].argmax())
+    ' Rome'
+    """
+    folder, notes = resolve(source), Notes()
+    platform = mesh.devices.flat[0].platform if mesh is not None else default_platform()
+    layout = platform != "cpu" if stacked is None else stacked
+    reading = Reading(ignore_fields, adapter)
+    config, params = open_folder(folder, reading, notes, mesh=mesh, stacked=layout, progress=progress)
+    vocabulary, no_vocabulary = open_vocabulary(folder, notes)
+    notes.give_warnings()
+    return Model(config, params, vocabulary, str(source), folder, tuple(notes.texts), no_vocabulary)
+
+
+def read_config(
+    source: str | os.PathLike[str], *, ignore_fields: Collection[str] = ()
+) -> tuple[ModelConfig, str | None]:
+    """A model's config, read without its weights, and the float type of the weights where its files state it.
+
+    Raises:
+        LandedError: if there is no such model, or its config is not supported.
+    """
+    folder, notes = resolve(source, config_only=True), Notes()
+    if is_native(folder):
+        return read_manifest(folder)
+    config = read_config_of(folder, Reading(ignore_fields), notes)
+    notes.give_warnings()
+    values = read_json_object(folder / "config.json")
+    dtype = values.get("dtype") or values.get("torch_dtype")
+    return config, dtype if isinstance(dtype, str) and dtype in map(str, FLOATS.values()) else None
+
+
+def check(
+    source: str | os.PathLike[str],
+    *,
+    ignore_fields: Collection[str] = (),
+    adapter: str | os.PathLike[str] | None = None,
+) -> str:
+    """Read a model as `load` does, every value too, and keep nothing. Needs no device.
+
+    Returns:
+        Why the model has no tokenizer, so that it takes ids only; "" where it has one.
+
+    Raises:
+        LandedError: for what keeps it from being opened; `error.problems` of a `Refusal` has all reasons.
+    """
+    folder, notes = resolve(source), Notes()
+    check_folder(folder, Reading(ignore_fields, adapter), notes)
+    _, without_text = open_vocabulary(folder, notes)
+    notes.give_warnings()
+    return without_text
+
+
+def convert(
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    progress: Progress | None = None,
+    *,
+    ignore_fields: Collection[str] = (),
+    adapter: str | os.PathLike[str] | None = None,
+) -> None:
+    """Write the model `src` as the native folder `dst`, atomically.
+
+    Memory use is at most the parameters and about one layer. Under `jax.distributed` all processes call it, and the
+    first writes.
+
+    Args:
+        progress, ignore_fields, adapter: as for `load`; the new folder records what was ignored and merged.
+
+    Raises:
+        LandedError: if `src` cannot be opened or contains links to files elsewhere, or `dst` exists, is being written
+            by another process or thread, or cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     convert("bundled", f"{folder}/native")
+    ...     load(f"{folder}/native").config.n_layers
+    4
+    """
+    dst = expanded(dst)
+    check_destination(dst)
+    folder, notes = resolve(src), Notes()
+    check_inside(folder)
+    with jax.default_device(cpu_device()):
+        reading = Reading(ignore_fields, adapter)
+        config, params = open_folder(folder, reading, notes, mesh=None, stacked=False, progress=progress)
+        notes.give_warnings()
+        save_native(dst, config, params, folder, notes.texts)

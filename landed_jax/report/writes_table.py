@@ -1,0 +1,71 @@
+"""The largest writes: landed contribution and direct effect side by side."""
+
+from landed_jax.analysis.attribution._result import Attribution
+from landed_jax.analysis.attribution._table import (
+    DIRECT_EFFECT,
+    FROM_TOKEN,
+    LANDED,
+    SIGMA_SHARE,
+    WriteTable,
+    signed,
+    source_cell,
+)
+from landed_jax.analysis.writes._write import describe
+from landed_jax.nn.per_write import PerWrite
+from landed_jax.report.account import Account
+from landed_jax.tables.flow import Item
+from landed_jax.tables.quoted import Quoted
+from landed_jax.tables.table import Cell, Column, Table
+
+AMPLIFICATION = "|γ|/σ: the median over coordinates, at the norm that reads the write first (its next landing)"
+
+
+def in_difference(rows: WriteTable, difference: Attribution | None) -> list[tuple[float, float]]:
+    """The landed contribution and the direct effect of these rows' writes in another attribution."""
+    if difference is None or difference.direct_effect is None:
+        return []
+    return list(zip(*(_same_writes(rows, part) for part in (difference.landed, difference.direct_effect)), strict=True))
+
+
+def _same_writes(rows: WriteTable, numbers: PerWrite) -> list[float]:
+    kinds = {"head": numbers.heads, "neuron": numbers.neurons}
+    return [
+        float(numbers.embedding[0, 0] if row.kind == "embedding" else kinds[row.kind][row.layer, 0, 0, row.index])
+        for row in rows
+    ]
+
+
+def writes_table(account: Account, top: int) -> Table:
+    """The largest writes for the value, and the same writes for the difference to the likeliest other token."""
+    rows = account.attribution.top(top)
+    beside = in_difference(rows, account.difference)
+    first = "logit" if account.attribution.against is None else "diff."
+    columns = [
+        Column("write", left=True),
+        Column("from token", left=True, drop=3, legend=FROM_TOKEN),
+        Column(f"{first}\nlanded", group=1, legend=LANDED),
+        Column(f"{first}\ndirect", group=1, legend=DIRECT_EFFECT),
+    ]
+    if beside:
+        legend = _difference(account)
+        columns += [Column(f"diff.\n{name}", group=2, legend=legend) for name in ("landed", "direct")]
+    columns += [
+        Column("σ share", drop=2, legend=SIGMA_SHARE),
+        Column("|γ|/σ", drop=1, legend=AMPLIFICATION),
+    ]
+    cells: list[list[Cell]] = []
+    for i, row in enumerate(rows):
+        numbers = [f"{row.landed:+.4f}", signed(row.direct_effect)]
+        numbers += [f"{number:+.4f}" for number in (beside[i] if beside else ())]
+        numbers += [signed(row.sigma_share, "+.2%"), f"{row.amplification:#.3g}"]
+        cells.append([describe(row), source_cell(row), *numbers])
+    if all(row.attended is None for row in rows):  # no head is among them
+        columns, cells = [columns[0], *columns[2:]], [[row[0], *row[2:]] for row in cells]
+    return Table("Largest landed contributions", columns, cells, elsewhere="--json")
+
+
+def _difference(account: Account) -> tuple[Item, ...]:
+    other = account.difference and account.token(account.difference, "against")
+    if not other:
+        return ()
+    return "diff.: of the logit difference to", Quoted(other["text"], after=","), "the likeliest other token"
