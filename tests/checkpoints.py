@@ -32,7 +32,7 @@ def hf_config(config: ModelConfig) -> dict:
         "num_key_value_heads": config.n_kv_heads,
         "head_dim": config.head_dim,
         "max_position_embeddings": config.max_positions,
-        "attention_bias": config.attention_bias,
+        "attention_bias": config.qkv_bias,
         "mlp_bias": config.mlp_bias,
         "tie_word_embeddings": config.tie_embeddings,
     }

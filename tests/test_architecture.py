@@ -21,7 +21,7 @@ LAYERS = (
     "trace forward_pass trace_padding",
     "results",
     "memory",
-    "checkpoints",
+    "families checkpoints",
     "analysis.registry",
     "analysis.reads",
     "analysis.writes",

@@ -24,6 +24,7 @@ from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
 from landed_jax.checkpoints.hf.tokenizer_sizes import LARGEST_TOKENIZER_FILE
 from landed_jax.checkpoints.orbax import StorageError, attempt, quiet
 from landed_jax.errors import LandedError, first_line, shown
+from landed_jax.families import families
 from landed_jax.files.checksums import crc32, files_of, folder_checksums, sealed, unsealed
 from landed_jax.files.inside import copy_inside, keep_private
 from landed_jax.files.json_object import read_json_object
@@ -165,6 +166,8 @@ def _manifest(folder: Path) -> tuple[ModelConfig, dict[ParamPath, np.dtype], Any
         dtypes = {path: _FLOATS[name] for path, name in named.items()}
     except (KeyError, TypeError, LandedError) as error:
         raise LandedError(f"{folder / MANIFEST} is damaged: convert again. ({first_line(error)})") from error
+    if config.family not in families():
+        raise LandedError(f"{folder / MANIFEST} is of the family {shown(config.family)}: convert again.")
     return config, dtypes, manifest.get("files")
 
 

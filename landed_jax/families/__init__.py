@@ -4,7 +4,7 @@ import functools
 import importlib
 import pkgutil
 
-from landed_jax.families.family import Family
+from landed_jax.families.family import Family as Family
 
 _NOT_FAMILIES = ("family", "reading")
 

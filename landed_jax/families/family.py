@@ -40,8 +40,8 @@ class Family:
     Attributes:
         name: ``model_type`` in config.json, and `ModelConfig.family`.
         architecture: the model class in `transformers`.
-        switches: from the config's fields and the number of layers to those fields of `ModelConfig` that are the family's
-            own. It reads every field that the family knows, and refuses what the reference would ignore.
+        switches: from the config's fields and the number of layers to those fields of `ModelConfig` that are the
+            family's own. It reads every field that the family knows, and refuses what the reference would ignore.
         fields: the inverse for the writer: the family's own fields of config.json. It refuses values that the family
             cannot hold.
         held: the fields of `ModelConfig` that `switches` may set; the writer refuses a model that sets others.

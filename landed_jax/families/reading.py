@@ -50,9 +50,7 @@ def windows_by_layer(
         fields.refuse("layer_types", "there is no sliding window: use_sliding_window is not true")
         return {}
     windowed = tuple(kind == SLIDING for kind in kinds)
-    if not any(windowed):
-        return {}
-    return {"sliding_window": window, "windowed_layers": () if all(windowed) else windowed}
+    return {"sliding_window": window, "windowed_layers": windowed if window is not None else ()}
 
 
 def windows_from_a_layer_on(fields: Fields, n_layers: int) -> dict[str, Any]:

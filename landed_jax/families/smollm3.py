@@ -13,7 +13,7 @@ def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
     fields.take("max_window_layers")  # saved by some, and read by none
     bias = optional_flag(fields, "attention_bias")
     return {
-        "rotary_layers": () if all(rotary) else rotary,
+        "rotary_layers": rotary,
         **windows_by_layer(fields, n_layers, lambda layer: not rotary[layer], default=None),
         "qkv_bias": bias,
         "output_bias": bias,

@@ -13,7 +13,7 @@ LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 _SMALLEST_FLOAT32 = 2.0**-149
 # Larger sizes come from damaged or hostile files, and nothing may be made or looped over in such a size. Each is at
 # least 16 times the largest of any published model.
-_LARGEST = {
+LARGEST = {
     "vocab_size": 2**24,
     "d_model": 2**19,
     "n_layers": 2**12,
@@ -163,7 +163,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         wrong = [
             f"{name} is {shown(getattr(self, name))}, not a whole number from 1 to {most}"
-            for name, most in _LARGEST.items()
+            for name, most in LARGEST.items()
             if not _is_size(getattr(self, name), 1, most)
         ]
         if not wrong:
@@ -195,6 +195,7 @@ class ModelConfig:
                 wrong.append(f"{name} has {len(layers)} values, not one for each layer")
         if self.windowed_layers and self.sliding_window is None:
             wrong.append("windowed_layers needs a sliding_window")
+        self._normalise_layers()
         for name, least in (("gain_offset", 0.0), ("embedding_scale", _SMALLEST_FLOAT32)):
             value = getattr(self, name)
             if _is_number(value) and least <= value <= LARGEST_FLOAT32:
@@ -203,6 +204,15 @@ class ModelConfig:
                 wrong.append(f"{name} is {shown(value)}, not a number from {least:g} on that float32 holds")
         if wrong:
             raise LandedError(f"This model configuration cannot be: {listed(wrong)}.")
+
+    def _normalise_layers(self) -> None:
+        """One form for each model: no list where all layers are alike, and no window that no layer has."""
+        if self.windowed_layers and not any(self.windowed_layers):
+            object.__setattr__(self, "sliding_window", None)
+        for name in ("windowed_layers", "rotary_layers"):
+            layers = getattr(self, name)
+            if all(layers) or (name == "windowed_layers" and not any(layers)):
+                object.__setattr__(self, name, ())
 
     def _misfits(self) -> list[str]:
         """Sizes that are sound by themselves and do not fit each other."""

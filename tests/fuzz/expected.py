@@ -36,7 +36,8 @@ def config_of(folder: Path) -> ModelConfig:
         max_positions=longest,
         rope=_rope(values, longest),
         sliding_window=values.get("sliding_window", 4096) if mistral else None,
-        attention_bias=values.get("attention_bias") or False,
+        qkv_bias=values.get("attention_bias") or False,
+        output_bias=values.get("attention_bias") or False,
         mlp_bias=values.get("mlp_bias") or False,
         tie_embeddings=values.get("tie_word_embeddings", False),
     )

@@ -68,7 +68,7 @@ def test_an_empty_config_has_the_references_defaults(model_type):
     assert ours.tie_embeddings == reference.tie_word_embeddings
     assert ours.sliding_window == getattr(reference, "sliding_window", None)
     assert ours.rope.theta == reference.rope_parameters["rope_theta"]
-    assert not ours.attention_bias and not ours.mlp_bias
+    assert not ours.qkv_bias and not ours.output_bias and not ours.mlp_bias
 
 
 @pytest.mark.parametrize("model_type", ["llama", "mistral"])
@@ -101,8 +101,8 @@ def test_key_value_heads():
 
 def test_biases_and_tying():
     config = read(attention_bias=True, mlp_bias=True, tie_word_embeddings=True)
-    assert config.attention_bias and config.mlp_bias and config.tie_embeddings
-    assert not read(MISTRAL, attention_bias=False, mlp_bias=False).attention_bias
+    assert config.qkv_bias and config.output_bias and config.mlp_bias and config.tie_embeddings
+    assert not read(MISTRAL, attention_bias=False, mlp_bias=False).qkv_bias
     message = refusal(MISTRAL, attention_bias=True, mlp_bias=True)
     assert "attention_bias = True" in message and "mlp_bias = True" in message
 

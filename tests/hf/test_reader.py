@@ -23,7 +23,7 @@ from tests.checkpoints import (
 from tests.needs import NO_TORCH
 
 TIED = dataclasses.replace(CONFIG, tie_embeddings=True)
-WITH_BIASES = dataclasses.replace(CONFIG, attention_bias=True, mlp_bias=True)
+WITH_BIASES = dataclasses.replace(CONFIG, qkv_bias=True, output_bias=True, mlp_bias=True)
 Q1 = "model.layers.1.self_attn.q_proj.weight"
 NORM = "model.norm.weight"
 

@@ -13,7 +13,7 @@ SIZES = dict(vocab_size=24, d_model=16, n_layers=3, n_heads=4, n_kv_heads=2, hea
 CONFIGS = [
     ModelConfig(**SIZES),
     ModelConfig(**SIZES, tie_embeddings=True),
-    ModelConfig(**SIZES, attention_bias=True, mlp_bias=True),
+    ModelConfig(**SIZES, qkv_bias=True, output_bias=True, mlp_bias=True),
 ]
 
 
@@ -34,7 +34,7 @@ def test_names_and_shapes_are_the_references(config):
         model = LlamaForCausalLM(
             LlamaConfig(
                 vocab_size=24, hidden_size=16, intermediate_size=20, num_hidden_layers=3, num_attention_heads=4,
-                num_key_value_heads=2, head_dim=6, attention_bias=config.attention_bias, mlp_bias=config.mlp_bias,
+                num_key_value_heads=2, head_dim=6, attention_bias=config.qkv_bias, mlp_bias=config.mlp_bias,
                 tie_word_embeddings=config.tie_embeddings,
             )
         )  # fmt: skip

@@ -3,28 +3,41 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from landed_jax.checkpoints.hf.fields import Fields
 from landed_jax.checkpoints.hf.gate import config_from_hf
 from landed_jax.checkpoints.hf.writer import config_to_hf, write_checkpoint
 from landed_jax.errors import LandedError
+from landed_jax.families import families
 from landed_jax.files.json_object import read_json_object
 from landed_jax.nn.config import ModelConfig
 from tests.checkpoints import assert_same, read_folder
 from tests.models import CONFIGS, configs, random_params
 
 
-@given(config=configs(), mistral=st.booleans())
-def test_every_config_comes_back(config: ModelConfig, mistral: bool) -> None:
-    config = dataclasses.replace(config, family="mistral" if mistral else "llama")
-    if config.attention_bias or config.mlp_bias if mistral else config.sliding_window is not None:
-        with pytest.raises(LandedError, match="cannot be written"):
-            config_to_hf(config)
-        return
+@settings(max_examples=60)
+@given(config=configs(), family=st.sampled_from(list(families())))
+def test_every_config_comes_back_or_is_refused(config: ModelConfig, family: str) -> None:
+    config = dataclasses.replace(config, family=family)
     if config.rope.kind not in ("llama3", "yarn"):  # the others do not read it
         config = dataclasses.replace(config, rope=dataclasses.replace(config.rope, original_max_positions=0))
-    assert config_from_hf(config_to_hf(config)) == config
+    try:
+        fields = config_to_hf(config)
+    except LandedError as error:
+        assert "cannot be written" in str(error)
+    else:
+        assert config_from_hf(fields) == config
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("family", families())
+def test_every_family_is_read_and_written(family: str) -> None:
+    small = {"hidden_size": 12, "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 1}
+    config = config_from_hf({"model_type": family, **small})
+    assert config.family == family and config_from_hf(config_to_hf(config)) == config
+    assert set(families()[family].switches(Fields(small, []), 3)) <= {*families()[family].held, "activation"}
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from landed_jax.checkpoints.hf.gate import ARCHITECTURES, config_from_hf
+from landed_jax.checkpoints.hf.gate import config_from_hf
 from landed_jax.errors import LandedError
+from landed_jax.families import families
 from landed_jax.forward_pass import forward
 from landed_jax.nn.parameters import Params
 from tests.parity.cases import ROPE_CASES
@@ -31,7 +32,7 @@ UNWRITTEN = ("is_causal", "attention_chunk_size", "is_decoder", "add_cross_atten
 
 @cache
 def original(case: str) -> tuple[dict[str, Any], Any, Params]:
-    kind, fields = (case, {}) if case in ARCHITECTURES else ROPE_CASES[case]
+    kind, fields = (case, {}) if case in families() else ROPE_CASES[case]
     model = tiny_model(hf_config(kind, **fields))
     return json.loads(model.config.to_json_string(use_diff=False)), model, convert(model)[1]
 
@@ -52,7 +53,7 @@ def odd_configs(case: str) -> Iterator[tuple[str, dict[str, Any]]]:
 jitted = jax.jit(forward, static_argnames=("config", "record"))
 
 
-@pytest.mark.parametrize("case", [*ARCHITECTURES, "dynamic_longer", "llama3", "yarn_mscale"])
+@pytest.mark.parametrize("case", [*families(), "dynamic_longer", "llama3", "yarn_mscale"])
 def test_what_says_nothing_is_refused_or_read_as_the_reference_does(case: str) -> None:
     values, model, params = original(case)
     names = {str(place) for place in model.state_dict()}

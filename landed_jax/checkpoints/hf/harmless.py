@@ -1,4 +1,4 @@
-"""Fields of config.json that do not change the logits, and those that a user may have ignored."""
+"""Fields of config.json that do not change the logits."""
 
 NOT_THE_LOGITS = frozenset(
     # origin of the checkpoint
@@ -28,7 +28,7 @@ NOT_THE_LOGITS = frozenset(
 
 NO_CHANGE_UNLESS_SET = frozenset(
     {"is_encoder_decoder", "add_cross_attention", "tie_encoder_decoder", "pruned_heads", "rope_interleaved"}
-    | {"cross_attention_hidden_size", "use_sliding_window"}
+    | {"cross_attention_hidden_size", "use_sliding_window", "use_mrope"}
 )
 """Fields whose empty value (false, 0, {}) says that the model is without them."""
 
@@ -38,12 +38,6 @@ _TRAINERS = (
     *("nanotron", "megatron", "nemo", "lightning", "mergekit", "autotrain", "swift", "xtuner", "openrlhf", "verl"),
     *("wandb", "mlflow", "neptune", "comet", "clearml", "sagemaker", "azureml"),
 )
-
-IGNORABLE = {
-    "llama": frozenset({"architectures", "auto_map", "layer_types", "sliding_window"}),
-    "mistral": frozenset({"architectures", "auto_map", "layer_types", "attention_bias", "mlp_bias"}),
-}
-"""Fields of each family that are read only to refuse what the reference would ignore or execute."""
 
 
 def is_harmless(name: str) -> bool:

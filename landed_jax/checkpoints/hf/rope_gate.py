@@ -9,16 +9,16 @@ from landed_jax.checkpoints.notes import Notes
 from landed_jax.errors import shown
 from landed_jax.nn.config import RopeConfig
 
-DEFAULT_THETA = 10_000.0
 _SPELLINGS = ("rope_scaling", "rope_parameters")
 
 
-def read_rope(fields: Fields, max_positions: int, notes: Notes) -> RopeConfig:
+def read_rope(fields: Fields, max_positions: int, notes: Notes, theta: float) -> RopeConfig:
     """The rotary embedding of a config; refusals are appended to ``fields.problems``.
 
     Args:
         fields: the config's top level.
         max_positions: the checkpoint's length, the default original length of llama3 and yarn.
+        theta: the base where the config has none.
         notes: settings that the kind does not read are ignored with a warning, as the reference ignores them.
     """
     fields.take("partial_rotary_factor")
@@ -31,17 +31,17 @@ def read_rope(fields: Fields, max_positions: int, notes: Notes) -> RopeConfig:
         written.remove(name)
     if not written:
         _check_partial(fields, "default", notes)
-        return RopeConfig(theta=_theta(fields, fields))
-    ropes = [_read_object(fields, name, max_positions, notes) for name in written]
+        return RopeConfig(theta=_theta(fields, fields, theta))
+    ropes = [_read_object(fields, name, max_positions, notes, theta) for name in written]
     if len(ropes) == 2 and ropes[0] != ropes[1]:
         fields.refuse("rope_scaling", "says something else than rope_parameters does")
     return ropes[0]
 
 
-def _read_object(top: Fields, name: str, max_positions: int, notes: Notes) -> RopeConfig:
+def _read_object(top: Fields, name: str, max_positions: int, notes: Notes, default: float) -> RopeConfig:
     inner = Fields(top.values[name], top.problems, f"{name}.")
     kind = _kind(inner)
-    theta = _theta(top, inner)
+    theta = _theta(top, inner, default)
     _check_partial(inner if inner.values.get("partial_rotary_factor") is not None else top, kind, notes)
     inner.take("partial_rotary_factor")
     if kind not in _READERS:
@@ -65,8 +65,8 @@ def _kind(inner: Fields) -> Any:
     return kinds[0] if isinstance(kinds[0], str) else None
 
 
-def _theta(top: Fields, inner: Fields) -> float:
-    return inner.positive("rope_theta") if "rope_theta" in inner.values else top.positive("rope_theta", DEFAULT_THETA)
+def _theta(top: Fields, inner: Fields, default: float) -> float:
+    return inner.positive("rope_theta") if "rope_theta" in inner.values else top.positive("rope_theta", default)
 
 
 def _check_partial(fields: Fields, kind: Any, notes: Notes) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from landed_jax.checkpoints.hf.files import SINGLE
-from landed_jax.checkpoints.hf.gate import ACTIVATIONS, ARCHITECTURES
+from landed_jax.checkpoints.hf.gate import ACTIVATIONS
 from landed_jax.checkpoints.hf.table import to_hf
-from landed_jax.errors import LandedError
+from landed_jax.families import families
 from landed_jax.nn.config import ModelConfig, RopeConfig
 from landed_jax.nn.parameters import Params
 
@@ -18,18 +18,16 @@ def config_to_hf(config: ModelConfig) -> dict[str, Any]:
     """The fields of config.json for this architecture, which the gate reads back as the same `ModelConfig`.
 
     Raises:
-        LandedError: for a Llama with a sliding window or a Mistral with biases, which `transformers` does not have.
+        LandedError: for switches that the family does not have, such as biases in a Mistral.
 
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> config_to_hf(config)["hidden_size"]
     8
     """
-    if config.family == "llama" and config.sliding_window is not None:
-        raise LandedError("A Llama in Hugging Face layout has no sliding window: this model cannot be written as one.")
-    if config.family == "mistral" and (config.qkv_bias or config.mlp_bias):
-        raise LandedError("A Mistral in Hugging Face layout has no biases: this model cannot be written as one.")
+    family = families()[config.family]
+    family.check_writable(config)
     fields = {
-        "architectures": [ARCHITECTURES[config.family]],
+        "architectures": [family.architecture],
         "model_type": config.family,
         "vocab_size": config.vocab_size,
         "hidden_size": config.d_model,
@@ -45,9 +43,7 @@ def config_to_hf(config: ModelConfig) -> dict[str, Any]:
         "rope_scaling": _rope_scaling(config.rope),
         "tie_word_embeddings": config.tie_embeddings,
     }
-    if config.family == "mistral":
-        return {**fields, "sliding_window": config.sliding_window}
-    return {**fields, "attention_bias": config.qkv_bias, "mlp_bias": config.mlp_bias}
+    return {**fields, **family.fields(config)}
 
 
 _SCALING_KEYS = {
