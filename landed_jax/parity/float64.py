@@ -14,7 +14,10 @@ def float64_throughout() -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)  # dynamic rotary scaling makes a scalar of the default type
     try:
-        with patch.object(torch, "float", torch.float64), patch.object(torch, "float32", torch.float64):
+        names = (patch.object(torch, name, torch.float64) for name in ("float", "float32"))
+        with contextlib.ExitStack() as stack:
+            for name in (*names, patch.object(torch.Tensor, "float", torch.Tensor.double)):
+                stack.enter_context(name)
             yield
     finally:
         torch.set_default_dtype(before)
@@ -23,12 +26,19 @@ def float64_throughout() -> Iterator[None]:
 def widen_as_it_runs(model: Any) -> None:
     """Convert the weights of each part of a decoder to float64 for its run, and back afterwards.
 
-    Narrower floats survive the round trip unchanged. The rotary tables are recomputed. Call it and run the model under
+    Narrower floats survive the round trip unchanged. The rotary tables are recomputed, and so is the scale of an
+    embedding where it is not rounded to narrower weights. Call it and run the model under
     `float64_throughout`.
     """
 
+    import torch
+
+    single = model.dtype == torch.float32
+
     def widen(module: Any, inputs: Any) -> None:
         module.double()
+        if single and hasattr(module, "scalar_embed_scale"):
+            module.embed_scale = torch.tensor(module.scalar_embed_scale, dtype=torch.float64)
 
     def narrow(module: Any, inputs: Any, output: Any) -> None:
         module.to(model.dtype)

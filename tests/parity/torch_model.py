@@ -23,7 +23,12 @@ SIZES = {
 
 def hf_config(kind: str = "llama", **fields: Any) -> PreTrainedConfig:
     """A tiny configuration; `fields` override `SIZES`."""
-    defaults = {"mistral": {"sliding_window": None}, "qwen3": {"head_dim": 8}, "gemma": {"head_dim": 8}}
+    defaults = {
+        "mistral": {"sliding_window": None},
+        "qwen3": {"head_dim": 8},
+        "gemma": {"head_dim": 8},
+        "smollm3": {"pad_token_id": None},
+    }
     return AutoConfig.for_model(kind, **{**SIZES, **defaults.get(kind, {}), **fields})
 
 
