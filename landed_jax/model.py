@@ -248,7 +248,7 @@ class Model:
         from landed_jax.report.account import account_for
         from landed_jax.report.sections import sections_named
 
-        return account_for(
+        account = account_for(
             self,
             prompt,
             target=target,
@@ -258,6 +258,8 @@ class Model:
             sections=sections_named(sections),
             bucketed=True,
         )
+        warn_of(account.warnings)
+        return account
 
     def save(self, dst: str | os.PathLike[str]) -> None:
         """Write the model as a native folder.

@@ -34,7 +34,7 @@ class Tokens(ShapeRepr):
         """Prompts of any lengths, padded on the left (with id 0, which the mask hides), so that each ends at −1.
 
         Raises:
-            LandedError: for no prompt, or a prompt without a token.
+            LandedError: for no prompt, a prompt without a token, and what is no id.
         """
         if not prompts or any(len(p) == 0 for p in prompts):
             raise LandedError("A prompt without any token has no position to look at: give at least one token.")
@@ -42,7 +42,7 @@ class Tokens(ShapeRepr):
         ids = np.zeros((len(prompts), length), np.int32)
         mask = np.zeros((len(prompts), length), bool)
         for row, prompt in enumerate(prompts):
-            ids[row, length - len(prompt) :] = prompt
+            ids[row, length - len(prompt) :] = _whole_numbers(prompt)
             mask[row, length - len(prompt) :] = True
         return cls(*jax.device_put((ids, mask)))  # jnp.asarray would compile a program for each shape
 
@@ -63,6 +63,17 @@ class Tokens(ShapeRepr):
     def positions(self) -> Int[Array, "batch position"]:
         """Each token's place in its own prompt; 0 on left padding."""
         return _positions(self.mask)
+
+
+def _whole_numbers(prompt: Sequence[int]) -> np.ndarray:
+    """The ids of one prompt. Numpy would round 1.5 to 1 in silence, and JAX would cut an id beyond 32 bits."""
+    try:
+        ids = np.asarray(prompt)
+    except ValueError:  # lists of several lengths
+        ids = np.zeros(0)
+    if ids.ndim != 1 or ids.dtype.kind not in "iu" or ids.min() < -(2**31) or ids.max() >= 2**31:
+        raise LandedError(f"Token ids are whole numbers of 32 bits, not {shown(prompt)}.")
+    return ids
 
 
 @jax.jit

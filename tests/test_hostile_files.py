@@ -148,7 +148,7 @@ def nested(levels: int) -> str:
         ('{"a": -' + "1" * 500 + "}", "a whole number of 501 digits"),
         ('{"a": "' + "b" * LARGEST + '"}', "no such file of a model has more than 16 MiB"),
         ("\ufeff{}", "cannot be read as JSON"),
-        ("<!DOCTYPE html>", "cannot be read as JSON"),
+        ("<!DOCTYPE html>", "is a web page"),
     ],
     ids=lambda value: value[:20],
 )
@@ -196,7 +196,7 @@ def test_what_is_no_file_of_a_model_is_refused_by_kind_and_size(tmp_path: Path, 
         weights = write_shards(tmp_path, make_tensors()[1])
         name = weights["lm_head.weight"] if name == "a shard" else name
     put(tmp_path / name, kind)
-    said = refusal(lambda: load(tmp_path))
+    said = refusal(lambda: load(tmp_path).encode("a"))  # a model is opened for ids where its tokenizer cannot be read
     assert name in said
     kinds = ("not an ordinary file", "a link to nothing", "cannot be used", "no such file of a model has", "damaged")
     assert any(words in said for words in kinds)

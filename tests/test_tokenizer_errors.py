@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from landed_jax.checkpoints.hf.tokenizer import load_vocabulary
 from landed_jax.errors import LandedError
+from landed_jax.tokens import Tokens
 from landed_jax.vocabulary import Vocabulary
 from tests.fulldisk import ROOT
 from tests.vocabularies import byte_level, sentencepiece_like
@@ -61,6 +62,16 @@ def test_what_is_no_fault_of_the_tokenizer_goes_on(error: Any, monkeypatch: pyte
     with pytest.raises(error if isinstance(error, type) else LandedError) as caught:
         Vocabulary(Panics()).encode("a")
     assert "cannot be used" not in str(caught.value)
+
+
+NO_IDS = ([2**31], [1, 2**40], [2**64], [-(2**31) - 1], [1.5], ["a"], [[1]], [[1], [1, 2]], [True], [None])
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("ids", NO_IDS, ids=str)
+def test_ids_that_are_no_ids_are_refused(ids: Any) -> None:
+    with pytest.raises(LandedError, match="Token ids are whole numbers of 32 bits, not "):
+        Tokens.from_lists([[1, 2], ids])
 
 
 def without_unknown_token() -> PreTrainedTokenizerFast:
