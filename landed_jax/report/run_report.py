@@ -86,7 +86,7 @@ def writes_table(account: Account, top: int) -> Table:
     table.caption = (
         "landed: σ held fixed; all writes sum to the value\n"
         "direct effect: what the final norm loses without the write: σ recomputed,\n"
-        "later layers as they ran (the direct path; an ablation's total effect can be anything)\n"
+        "later layers as they ran (an ablation can do anything beside it)\n"
         "from token: the source with the largest part\n"
         "σ share: the write's part of σ²\n"
         "|γ|/σ: the median over coordinates at the first norm that reads the write"
