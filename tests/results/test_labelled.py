@@ -107,10 +107,7 @@ MADE: dict[str, tuple[Callable[[Trace], Any], dict[str, tuple[str, ...]]]] = {
         ),
         {"effect": BP, "closure_error": BP},
     ),
-    "LayerEffects": (
-        lambda trace: landed.attribution.layer_effects(trace, landed.Logit(3, against=5)),
-        {"attn_landed": LBP, "mlp_effect": LBP, "value": BP},
-    ),
+    "LayerEffects": (lambda trace: landed.attribution.layer_effects(trace, 3), {"mlp_effect": LBP, "value": BP}),
     "ResidualGrowth": (landed.scale.residual_growth, {"rms": SBP, "along": ("write", "batch", "position")}),
     "LandingMatrix": (
         lambda trace: landed.landing.landing_matrix(trace, jnp.ones(SMALL.d_model)),
