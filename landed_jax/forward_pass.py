@@ -46,7 +46,8 @@ def forward(
         edits: for a site, ``edit(value, layer) -> value``, applied before the value is used and recorded. From the
             final norm on, values hold only the positions `at`. An edit of z, a, q, k, v or the pattern leaves the
             account of the logits exact; one of a whole write, a residual, a σ or a normed stream changes what the
-            writes sum to, and shows in the closure error. A residual is edited as its norm reads it.
+            writes sum to, and shows in the closure error. An edit of a residual patches the stream, and goes on to all
+            later layers; one of a norm's input changes that one read alone.
         observers: functions of one layer's `LayerWrites` (at the positions `at`, as edited) to any pytree of arrays.
             They are compiled into the layer loop, so a layer's factors are freed before the next layer; what they
             return is in ``trace.observed`` by their name, with a leading layer axis.

@@ -35,6 +35,7 @@ from landed_jax.files.json_object import read_json_object
 from landed_jax.forward_pass import forward
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import WRITES, HookPoint
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.parameters import Params, count_parameters
 from landed_jax.nn.tap import Edit, Observer, Plan, as_plan
@@ -206,7 +207,7 @@ class Model:
         return ids
 
 
-@functools.partial(jax.jit, static_argnames=("config", "plan", "dtype"))
+@functools.partial(by_layers, static=("config", "plan", "dtype"))
 def _jitted_forward(
     params: Params,
     tokens: Tokens,
@@ -220,7 +221,7 @@ def _jitted_forward(
     return forward(params, tokens, config, record=plan.record, at=at, edits=edits, observers=observers, dtype=dtype)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "reduction", "effects", "plan", "dtype", "passes"))
+@functools.partial(by_layers, static=("config", "reduction", "effects", "plan", "dtype", "passes"))
 def _jitted_streaming(
     params: Params,
     tokens: Tokens,

@@ -304,6 +304,12 @@ def test_types_that_cannot_be_computed_in_are_refused() -> None:
         ),
         ({"edits": {HookPoint.HEAD: lambda z, layer: z[0]}}, r"gives float32 of shape \[5, 4, 4\], where"),
         ({"edits": {HookPoint.HEAD: lambda z, layer: z.astype("bfloat16")}}, "gives bfloat16 of shape"),
+        (
+            {"edits": {HookPoint.HEAD: lambda z, layer: 0 * z if layer == 1 else z}},
+            r"jnp.where\(layer == 3, new, value",
+        ),
+        ({"edits": {HookPoint.HEAD: lambda z, layer: z * [1, 2][layer]}}, r"jnp.where\(layer == 3"),
+        ({"edits": {HookPoint.HEAD: lambda z, layer: z * int(layer)}}, r"jnp.where\(layer == 3"),
     ],
 )
 def test_what_is_asked_wrongly_is_refused(asked: dict[str, Any], message: str) -> None:

@@ -13,7 +13,8 @@ class HookPoint(StrEnum):
     """
 
     EMBEDDING = "embedding"  # the token embedding, the first write
-    ATTN_RESIDUAL = "attn_residual"  # the stream that the attention norm reads
+    ATTN_RESIDUAL = "attn_residual"  # the stream before attention; an edit goes on down the stream
+    ATTN_NORM_INPUT = "attn_norm_input"  # the same as the attention norm reads it; an edit changes this one read
     ATTN_SIGMA = "attn_sigma"
     ATTN_GAMMA = "attn_gamma"
     ATTN_NORMED = "attn_normed"  # what attention hears
@@ -23,7 +24,8 @@ class HookPoint(StrEnum):
     PATTERN = "pattern"  # attention probabilities
     HEAD = "head"  # z_h; the head's write is z_h W_O[h]
     ATTN_WRITE = "attn_write"  # all heads and the output bias together
-    MLP_RESIDUAL = "mlp_residual"
+    MLP_RESIDUAL = "mlp_residual"  # the stream between attention and the MLP
+    MLP_NORM_INPUT = "mlp_norm_input"
     MLP_SIGMA = "mlp_sigma"
     MLP_GAMMA = "mlp_gamma"
     MLP_NORMED = "mlp_normed"
@@ -31,7 +33,8 @@ class HookPoint(StrEnum):
     UP = "up"
     NEURON = "neuron"  # a_j = act(gate_j) up_j; the neuron's write is a_j W_down[j]
     MLP_WRITE = "mlp_write"
-    FINAL_RESIDUAL = "final_residual"
+    FINAL_RESIDUAL = "final_residual"  # the stream after the last layer
+    FINAL_NORM_INPUT = "final_norm_input"
     FINAL_SIGMA = "final_sigma"
     FINAL_GAMMA = "final_gamma"
     FINAL_NORMED = "final_normed"  # what the unembedding hears
@@ -53,6 +56,7 @@ AXES: dict[HookPoint, tuple[str, ...]] = {
     HookPoint.NEURON: ("batch", "position", "neuron"),
     HookPoint.MLP_WRITE: _STREAM,
     **{HookPoint(f"{norm}_residual"): _STREAM for norm in ("attn", "mlp", "final")},
+    **{HookPoint(f"{norm}_norm_input"): _STREAM for norm in ("attn", "mlp", "final")},
     **{HookPoint(f"{norm}_sigma"): ("batch", "position") for norm in ("attn", "mlp", "final")},
     **{HookPoint(f"{norm}_gamma"): ("d_model",) for norm in ("attn", "mlp", "final")},
     **{HookPoint(f"{norm}_normed"): _STREAM for norm in ("attn", "mlp", "final")},

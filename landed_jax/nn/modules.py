@@ -5,11 +5,13 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from landed_jax.nn.attention import attend, attention_mask, attention_pattern, mix_values
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.functions import ACTIVATIONS, rms_sigma, rotate, scale_stream
 from landed_jax.nn.hook_points import AXES, HookPoint
+from landed_jax.nn.layer_programs import layer_call
 from landed_jax.nn.parameters import LEAVES
 from landed_jax.nn.products import linear
 from landed_jax.nn.tap import Context, Plan, observe, record, select_positions, tap
@@ -43,7 +45,7 @@ class RMSNorm(_Part):
 
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array | None, context: Context) -> jax.Array:
-        x = self.tap(f"{self.site}_residual", x, layer, context)
+        x = self.tap(f"{self.site}_norm_input", x, layer, context)
         sigma = self.tap(f"{self.site}_sigma", rms_sigma(x, self.config.norm_eps), layer, context)
         gamma = self.leaf(f"{self.site}_norm/gamma").astype(x.dtype)
         gamma = self.tap(f"{self.site}_gamma", gamma, layer, context)
@@ -100,9 +102,10 @@ class Block(_Part):
 
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, None]:
+        x = self.tap("attn_residual", x, layer, context)
         normed = RMSNorm(self.config, self.plan, "attn", name="attn_norm")(x, layer, context)
         write, z = Attention(self.config, self.plan, name="attn")(normed, layer, context)
-        x = x + write
+        x = self.tap("mlp_residual", x + write, layer, context)
         normed = RMSNorm(self.config, self.plan, "mlp", name="mlp_norm")(x, layer, context)
         write, a = MLP(self.config, self.plan, name="mlp")(normed, layer, context)
         return observe(self, self.plan, x + write, layer, z, a, context), None
@@ -113,8 +116,19 @@ class UnrolledLayers(_Part):
 
     @nn.compact
     def __call__(self, x: jax.Array, layers: jax.Array, context: Context) -> tuple[jax.Array, None]:
+        block = Block(self.config, self.plan, parent=None)
+
+        @layer_call
+        def layer(params: Any, x: jax.Array, index: jax.Array, context: Context) -> tuple[jax.Array, Any]:
+            (x, _), kept = block.apply({"params": params}, x, index, context, mutable=["intermediates", "observed"])
+            return x, kept
+
+        params = self.variables["params"]
         for i in range(self.config.n_layers):
-            x, _ = Block(self.config, self.plan, name=str(i))(x, layers[i], context)
+            index: Any = np.int32(i)
+            x, kept = layer(params[str(i)], x, index, context)
+            for collection, values in kept.items():
+                self.put_variable(collection, str(i), values)
         return x, None
 
 
@@ -162,7 +176,9 @@ class Decoder(_Part):
             layers = UnrolledLayers(self.config, self.plan, name="layers")
         x, _ = layers(x, jnp.arange(self.config.n_layers), context)
         x = select_positions(x, ("batch", "position", "d_model"), context.at)
-        x = RMSNorm(self.config, self.plan, "final", name="final_norm")(x, None, context._replace(at=None))
+        context = context._replace(at=None)  # selected above
+        x = self.tap("final_residual", x, None, context)
+        x = RMSNorm(self.config, self.plan, "final", name="final_norm")(x, None, context)
         if self.config.tie_embeddings:
             return linear(x, embed.W_E)
         return Unembed(self.config, self.plan, name="unembed")(x)

@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from landed_jax.nn.parameters import Params
 from landed_jax.numerics import is_concrete
 
 PLAIN = os.environ.get("LANDED_PLAIN") == "1"
@@ -41,7 +40,7 @@ def after(value: jax.Array, done: Any) -> jax.Array:
     >>> after(jnp.array([1.0, 2.0]), {"any": jnp.array(3), "tree": jnp.array([jnp.nan])})
     Array([1., 2.], dtype=float32)
     """
-    return value if PLAIN else _wait_for(_never(done), value)
+    return value if PLAIN else wait_for(never_of(done), value)
 
 
 def for_second_pass(ids: jax.Array, first: Any) -> jax.Array:
@@ -64,7 +63,7 @@ def cast_late(weight: jax.Array, like: jax.Array) -> jax.Array:
 
     def plain(weight: jax.Array, done: jax.Array) -> jax.Array:
         # Selected by a constant: under shard_map both forms must vary over the same axes of the mesh.
-        return _wait_for(_constant(done), weight.astype(done.dtype))
+        return wait_for(_constant(done), weight.astype(done.dtype))
 
     if PLAIN or weight.dtype == like.dtype or is_concrete(like) or not like.size:
         return weight.astype(like.dtype)
@@ -94,33 +93,13 @@ def computed_once(function: Callable[[jax.Array], Any], value: jax.Array) -> Any
     return on_cpu(in_a_condition, function, value)
 
 
-def over_layers(function: Callable[..., Any], layers: Params, *stacks: Any, in_turn: bool = False) -> Any:
-    """``function(layer parameters, layer's slice of each stack)`` for every layer, the results stacked.
-
-    Holds for both ways of keeping parameters.
-
-    Args:
-        in_turn: compute one layer's results before the next layer's, so that one layer's intermediate values exist at a
-            time. Each result is read once more for it. The plain form leaves the order to XLA.
-    """
-    if "attn" in layers:
-        return jax.lax.map(lambda slices: function(*slices), (layers, *stacks))
-    results = []
-    for i in range(len(layers)):
-        slices = jax.tree.map(lambda leaf, i=i: leaf[i], stacks)
-        if in_turn and results and not PLAIN:
-            never = _never(results[-1])
-            slices = jax.tree.map(lambda leaf, never=never: _wait_for(never, leaf), slices)
-        results.append(function(layers[str(i)], *slices))
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
-
-
-def _wait_for(never: jax.Array | None, value: jax.Array) -> jax.Array:
+def wait_for(never: jax.Array | None, value: jax.Array) -> jax.Array:
+    """The same value, computed after a flag of `never_of`."""
     return value if never is None else jnp.where(never, jnp.zeros_like(value), value)
 
 
-def _never(done: Any) -> jax.Array | None:
-    """False, once all of `done` is computed; None where there is nothing to wait for."""
+def never_of(done: Any) -> jax.Array | None:
+    """A flag that is False, once all of `done` is computed; None where there is nothing to wait for."""
     leaves = [leaf for leaf in map(jnp.asarray, jax.tree.leaves(done)) if leaf.size]
     flags = [
         _below_all(jax.lax.stop_gradient(leaf))

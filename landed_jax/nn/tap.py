@@ -90,7 +90,14 @@ def record(module: nn.Module, site: HookPoint, value: jax.Array) -> None:
 
 
 def _edited(edit: Edit, site: HookPoint, value: jax.Array, layer: jax.Array | None) -> jax.Array:
-    given: Any = edit(value, layer)
+    try:
+        given: Any = edit(value, layer)
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerIntegerConversionError) as error:
+        raise LandedError(
+            f"The edit of {site.value} needs a number that is not known when the program is compiled, as for Python's "
+            f"if, int() or and: write jnp.where(layer == 3, new, value) in place of `if layer == 3`. "
+            f"({str(error).splitlines()[0]})"
+        ) from error
     if not isinstance(given, jax.Array | np.ndarray) or given.shape != value.shape or given.dtype != value.dtype:
         is_array = isinstance(given, jax.Array | np.ndarray)
         found = f"{given.dtype} of shape {list(given.shape)}" if is_array else repr(given)

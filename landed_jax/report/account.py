@@ -20,6 +20,7 @@ from landed_jax.memory.host import device_memory
 from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.provenance import Provenance
 from landed_jax.report.padding import without_padding
 from landed_jax.report.percents import PERCENTS
@@ -149,7 +150,7 @@ def account_for(
     )
 
 
-@jax.jit
+@by_layers
 def _find_out(
     trace: Trace, target: int | None, against: int | None
 ) -> tuple[tuple[Read, Read | None], tuple[Any, ...]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.report.padding import array_without_padding, without_padding
 from landed_jax.report.sections.section import Asked, Section
 
@@ -15,15 +16,15 @@ def section_results(asked: Asked, wanted: tuple[Section, ...], padding: int) -> 
     if not wanted:
         return {}
     # Out of JAX in one go, as each array fetched alone would wait for its own transfer.
-    found = jax.device_get(_compute(asked, wanted))
+    found = jax.device_get(_compute(asked, wanted=wanted))
     return {
         section: {name: _without_padding(section, name, result, padding) for name, result in results.items()}
         for section, results in zip(wanted, found, strict=True)
     }
 
 
-@partial(jax.jit, static_argnums=1)
-def _compute(asked: Asked, wanted: tuple[Section, ...]) -> list[dict[str, Any]]:
+@partial(by_layers, static=("wanted",))
+def _compute(asked: Asked, *, wanted: tuple[Section, ...]) -> list[dict[str, Any]]:
     return [section.compute(asked) for section in wanted]
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from landed_jax.report.padding import without_padding
 from landed_jax.report.sections import sections as all_sections
 from landed_jax.tokens import Tokens, bucket_length
 from landed_jax.vocabulary import Vocabulary
+from tests.compiling import compilations
 from tests.models import CONFIGS, random_params, random_tokens
 
 # A command makes the settings, and one small program stands for a run's.
@@ -220,15 +220,14 @@ def test_no_output_shows_the_padding(
     assert attended == [(row.attended, row.attended_text) for row in theirs.attribution.top(8)]
 
 
-def test_prompts_of_one_bucket_compile_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_prompts_of_one_bucket_compile_once() -> None:
     model = model_of("small")
     prompts = ["acegik", "b", "abcdefghijklmabc"]
-    with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax"):
-        account_for(model, prompts[0], bucketed=True)
-        caplog.clear()
+    account_for(model, prompts[0], bucketed=True)
+    with compilations() as compiled:
         for prompt in prompts[1:]:
             account_for(model, prompt, position=0, bucketed=True)
-    assert [record.message for record in caplog.records if "Compiling" in record.message] == []
+    assert compiled == []
 
 
 def test_padded_tokens_are_the_same_prompts() -> None:

@@ -16,6 +16,7 @@ from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.scale._amplification import amplification
 from landed_jax.analysis.writes._projections import check_norms, from_layers, inner_products_with, only_before
 from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.per_write import PerWrite
@@ -68,11 +69,11 @@ def attribute(
     """
     read = resolve(trace, as_question(question, against))
     check_norms(norms, trace)
-    return _attribute(bare(trace), read, norms, effects)
+    return _attribute(bare(trace), read, norms, effects=effects)
 
 
-@partial(jax.jit, static_argnums=3)
-def _attribute(trace: Trace, read: Read, norms: OutputNorms | None, effects: bool) -> Attribution:
+@partial(by_layers, static=("effects",))
+def _attribute(trace: Trace, read: Read, norms: OutputNorms | None, *, effects: bool) -> Attribution:
     def heard(products: PerWrite) -> PerWrite:
         return only_before(products, trace.config, read.site)
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -17,6 +16,7 @@ from landed_jax.analysis.writes._write import Write, describe, next_site
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.numerics import compute_dtype
 from landed_jax.results.result import Result, result
@@ -151,7 +151,7 @@ def group_effect(
     return _group_effect(bare(trace), group, read)
 
 
-@jax.jit
+@by_layers
 def _group_effect(trace: Trace, group: PerWrite, read: Read) -> GroupEffect:
     sigma, value = sigma_at(trace, read.site), read.value - read.offset
     removed = summed_writes(trace, group, site=read.site)

@@ -18,6 +18,7 @@ from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import from_layers, inner_products
 from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.parameters import unembedding
 from landed_jax.nn.per_write import PerWrite
@@ -116,7 +117,7 @@ def attribute_log_probability(
     if read.target is None or read.against is not None:
         raise LandedError("A log-probability is one token's: ask for a token, or Logit(token).")
     kept = dataclasses.replace(bare(trace), logits=trace.logits)
-    return _log_probability(kept, read.target, chunk)
+    return _log_probability(kept, read.target, chunk=chunk)
 
 
 def vocabulary_chunk(
@@ -168,8 +169,8 @@ def _beside_target(logits: Float[Array, "batch position vocab"], target: Int[Arr
     return _Others(gap, log_p, jnp.where(likely, -certain, mine - total), is_target)
 
 
-@partial(jax.jit, static_argnums=2)
-def _log_probability(trace: Trace, target: Int[Array, "batch position"], chunk: int) -> LogProbability:
+@partial(by_layers, static=("chunk",))
+def _log_probability(trace: Trace, target: Int[Array, "batch position"], *, chunk: int) -> LogProbability:
     W_U = unembedding(trace.weights())
     logits = trace.logits if trace.logits is not None else linear(trace[HookPoint.FINAL_NORMED], W_U)
     others = _beside_target(logits, target)

@@ -12,6 +12,7 @@ from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import inner_products
 from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import RESIDUALS, WRITES
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.parameters import unembedding
 from landed_jax.nn.products import linear
 from landed_jax.nn.stream_order import StreamOrder
@@ -95,7 +96,7 @@ def logit_lens(
     return _logit_lens(bare(trace), read)
 
 
-@jax.jit
+@by_layers
 def _logit_lens(trace: Trace, read: Read) -> LogitLens:
     sigma, vector = trace.sigma, folded(trace, read)
     seen = jnp.sum(trace.residual * vector[None], axis=-1)

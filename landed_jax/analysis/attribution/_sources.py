@@ -9,6 +9,7 @@ from landed_jax.analysis.reads._read import Read, folded, sigma_at
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import from_layers
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace, bare
@@ -48,7 +49,7 @@ def attribute_by_source(trace: Trace, question: QuestionLike = None) -> SourceAt
     return SourceAttribution(_by_source(bare(trace), resolve(trace, question)))
 
 
-@jax.jit
+@by_layers
 def _by_source(trace: Trace, read: Read) -> jax.Array:
     vector = folded(trace, read)
 

@@ -9,6 +9,7 @@ from landed_jax.analysis.reads._read import Read, folded, sigma_at
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import from_layers
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace, bare
@@ -75,7 +76,7 @@ def token_contributions(
     return _token_contributions(bare(trace), read)
 
 
-@jax.jit
+@by_layers
 def _token_contributions(trace: Trace, read: Read) -> TokenContributions:
     vector = folded(trace, read)
     sigma = sigma_at(trace, read.site)

@@ -21,6 +21,7 @@ from landed_jax.analysis.writes._projections import from_layers, inner_products,
 from landed_jax.analysis.writes._write import Write
 from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import RESIDUALS, WRITES, HookPoint
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.parameters import unembedding
 from landed_jax.nn.per_write import PerWrite
@@ -71,12 +72,12 @@ def sigma_shares(trace: Trace, *, site: str | None = None) -> SigmaShares:
     True
     """
     sites = trace.order.sites if site is None else (site,)
-    shares = _shares(bare(trace), sites)
+    shares = _shares(bare(trace), sites=sites)
     return SigmaShares(shares if site is None else jax.tree.map(lambda share: share[0], shares))
 
 
-@partial(jax.jit, static_argnums=1)
-def _shares(trace: Trace, sites: tuple[str, ...]) -> PerWrite:
+@partial(by_layers, static=("sites",))
+def _shares(trace: Trace, *, sites: tuple[str, ...]) -> PerWrite:
     config = trace.config
     x = jnp.stack([residual_at(trace, name) for name in sites])
     products = jax.vmap(inner_products, in_axes=(None, 0))(trace, x)
@@ -314,7 +315,7 @@ def _part(mine: jax.Array, other: jax.Array) -> jax.Array:
     return jnp.abs(mine) / jnp.where(both > 0, both, 1)
 
 
-@jax.jit
+@by_layers
 def _weak_parts(trace: Trace, directions: WeakDirections) -> PerWrite:
     """The part of every landed write's squared length that lies in the weak directions."""
     gamma = gamma_at(trace, "final")

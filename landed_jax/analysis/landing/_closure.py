@@ -8,6 +8,7 @@ from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import from_layers
 from landed_jax.nn.functions import scale_stream
 from landed_jax.nn.hook_points import NORMED, WRITES, HookPoint
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace, bare
@@ -48,7 +49,7 @@ def closure_error(trace: Trace) -> ClosureError:
     return ClosureError(_closure_error(bare(trace)))
 
 
-@jax.jit
+@by_layers
 def _closure_error(trace: Trace) -> jax.Array:
     def layer(writes: LayerWrites) -> tuple[jax.Array, jax.Array]:
         # Head by head, as the writes are defined; one product for all of them is what the model itself did.

@@ -13,6 +13,7 @@ from landed_jax.analysis.writes._write import Write, describe, next_site
 from landed_jax.errors import LandedError
 from landed_jax.nn.functions import scale_stream
 from landed_jax.nn.hook_points import NORMED, RESIDUALS, HookPoint
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.stream_order import StreamOrder
@@ -152,7 +153,7 @@ def landing_matrix(trace: Trace, vector: Float[Array, "..."] | None = None) -> L
     return _landing_matrix(bare(trace), vector)
 
 
-@jax.jit
+@by_layers
 def _landing_matrix(trace: Trace, vector: jax.Array | None) -> LandingMatrix:
     projection = value = error = None
     if vector is not None:

@@ -13,6 +13,7 @@ from landed_jax.analysis.scale._write_amplification import embedding_gains, laye
 from landed_jax.analysis.writes._projections import from_layers
 from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.results.result import Result, result, with_provenance
 from landed_jax.trace import Trace, bare
@@ -98,7 +99,7 @@ def amplification_statistics(trace: Trace, *, delimiters: Delimiters | None = No
     return _statistics(bare(trace), position_classes(trace, delimiters=delimiters).members)
 
 
-@jax.jit
+@by_layers
 def _statistics(trace: Trace, classes: Bool[Array, "class batch position"]) -> AmplificationStatistics:
     def per_coordinate(scale: tuple[jax.Array, jax.Array]) -> Spread:
         gamma, sigma = scale

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import from_layers
 from landed_jax.nn.hook_points import RESIDUALS, WRITES
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import safe_root
@@ -73,7 +74,7 @@ def residual_growth(trace: Trace) -> ResidualGrowth:
     return _residual_growth(bare(trace))
 
 
-@jax.jit
+@by_layers
 def _residual_growth(trace: Trace) -> ResidualGrowth:
     stream = trace.residual
     rms = _rms(stream)

@@ -22,6 +22,7 @@ from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import from_layers
 from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.results.result import Result, result
@@ -72,11 +73,11 @@ def write_amplification(trace: Trace, definition: WriteDefinition) -> WriteAmpli
     >>> write_amplification(trace.bind(params), "norm_ratio").by_write.heads.shape
     (2, 1, 3, 4)
     """
-    return WriteAmplification(_write_amplification(bare(trace), definition_index(definition)), definition)
+    return WriteAmplification(_write_amplification(bare(trace), pick=definition_index(definition)), definition)
 
 
-@partial(jax.jit, static_argnums=1)
-def _write_amplification(trace: Trace, pick: int) -> PerWrite:
+@partial(by_layers, static=("pick",))
+def _write_amplification(trace: Trace, *, pick: int) -> PerWrite:
     sigma, gains = trace.sigma, jax.tree.map(lambda both: both[:, pick], layer_gains(trace))
     at_heads, at_neurons = sigma[trace.order.next_attn], sigma[trace.order.next_mlp]
     return PerWrite(

@@ -12,11 +12,11 @@ from jaxtyping import Array, Float
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.layer_programs import by_layers, over_layers
 from landed_jax.nn.layer_writes import LayerWrites, layer_norms
 from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.per_write import PerWrite
-from landed_jax.nn.schedule import over_layers
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import compute_dtype, highest_precision
 from landed_jax.trace import Trace
@@ -109,11 +109,11 @@ def output_norms(params: Params, dtype: Any = None) -> OutputNorms:
     >>> norms.heads.shape, norms.neurons.shape
     ((2, 4, 4, 4), (2, 12))
     """
-    return _output_norms(params, compute_dtype(dtype))
+    return _output_norms(params, dtype=compute_dtype(dtype))
 
 
-@partial(jax.jit, static_argnums=1)
-def _output_norms(params: Params, dtype: Any) -> OutputNorms:
+@partial(by_layers, static=("dtype",))
+def _output_norms(params: Params, *, dtype: Any) -> OutputNorms:
     return over_layers(lambda part: layer_norms(part, dtype), params["layers"])
 
 
