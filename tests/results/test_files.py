@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +95,8 @@ def test_a_run_on_a_full_disk(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr == f"landed: {tmp_path / 'a.nc'} cannot be written: File too large.\n"
     assert os.listdir(tmp_path) == []
+
+
+def test_the_package_does_not_import_the_libraries() -> None:
+    code = "import sys, landed_jax.results.dataset; assert not {'xarray', 'h5netcdf', 'h5py'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -78,7 +78,7 @@ def _attribute(trace: Trace, read: Read, norms: OutputNorms | None, *, effects: 
         return only_before(products, trace.config, read.site)
 
     products = [heard(product) for product in inner_products_with(trace, folded_vectors(trace, read, effects))]
-    shares = shares_of(trace, read, products, lambda *parts: mediated(trace, read, parts[0], parts[1], norms))
+    shares = shares_of(trace, read, products, lambda mine, xw: mediated(trace, read, mine, xw, norms))
     total = shares.landed.total() + read.offset
     attended, attended_landed = _attended(trace, read)
     return Attribution(

@@ -10,6 +10,7 @@ from landed_jax.analysis.reads._read import Read, folded, residual_at, sigma_at
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import from_layers
 from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace, bare
@@ -63,7 +64,7 @@ def layer_effects(
     return _layer_effects(bare(trace), resolve(trace, question))
 
 
-@jax.jit
+@by_layers
 def _layer_effects(trace: Trace, read: Read) -> LayerEffects:
     attn, mlp = _whole_writes(trace)
     heard = jnp.arange(len(trace.order.writes)) < trace.order.index(read.site)

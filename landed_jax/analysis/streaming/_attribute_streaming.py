@@ -237,7 +237,7 @@ def _sharing(
     def share(writes: LayerWrites) -> LayerShares:
         writes = dataclasses.replace(writes, norms=jax.tree.map(lambda leaf: leaf[writes.layer], norms))
         products = writes.inner_products_with(vectors)
-        found = shares_of(trace, read, products, lambda *parts: layer_mediated(writes, parts[0], parts[1], reader))
+        found = shares_of(trace, read, products, lambda mine, xw: layer_mediated(writes, mine, xw, reader))
         return LayerShares(found.landed, found.direct_effect, found.sigma_share, writes.layer, writes)
 
     return share
