@@ -1,4 +1,4 @@
-"""Exact direct logit attribution for Llama-family models in JAX: what each head and neuron writes, as it is heard.
+"""Exact direct logit attribution for decoder models in JAX: what each head and neuron writes, as it is heard.
 
 The public names are those of the stub file beside this one, each imported when it is first asked for: `landed --help`
 waits for no JAX.

@@ -1,0 +1,36 @@
+"""The model families as a table."""
+
+from landed_jax.families import families
+from landed_jax.tables.table import Column, Table
+
+_WORDS = {
+    "qkv_bias": "q/k/v biases",
+    "output_bias": "output bias",
+    "mlp_bias": "MLP biases",
+    "qk_norm": "q/k norms",
+    "sliding_window": "sliding window",
+    "windowed_layers": "window by layer",
+    "rotary_layers": "rotary by layer",
+    "gain_offset": "γ = 1 + weight",
+    "embedding_scale": "embedding × √d_model",
+}
+
+
+def families_table() -> Table:
+    """Each family's name in config.json, its class, its switches, and an example."""
+    columns = [
+        Column("model_type", left=True),
+        Column("class in transformers", left=True, drop=2),
+        Column("has, or may have", left=True, wrap=True),
+        Column("for example", left=True, drop=1),
+    ]
+    rows = [
+        [
+            family.name,
+            family.architecture,
+            ", ".join(words for switch, words in _WORDS.items() if switch in family.held),
+            family.examples[0],
+        ]
+        for family in families().values()
+    ]
+    return Table("Model families", columns, rows)

@@ -1,0 +1,19 @@
+"""`landed models`: every family, with words for every switch."""
+
+import pytest
+
+from landed_jax.cli.commands import status_of
+from landed_jax.families import families
+
+
+@pytest.mark.quick
+def test_all_families_are_listed_with_their_switches(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert status_of(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for family in families().values():
+        row = next(line for line in lines if line.startswith(f"{family.name} "))
+        assert family.architecture in row and family.examples[0] in row
+        assert len(row.split(family.architecture)[1].split(", ")) == len(family.held)
