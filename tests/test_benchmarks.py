@@ -162,7 +162,7 @@ def test_the_gap_of_sigma_is_pooled_by_quarters_of_the_difference() -> None:
 
 
 def test_the_gap_of_sigma_counts_every_position_once() -> None:
-    texts = ["The Colosseum is in the city of", "The keys near the bottle", "Tom and Ann went home."]
+    texts = ["The Colosseum is in the city of", "The keys near the bottle", "The city of Rome"]
     one, two = (sigma_gap.measure("bundled", texts, 1, batch) for batch in (2, 3))
     tokens = landed.load().encode(texts)
     for small, whole in zip(one, two, strict=True):

@@ -19,7 +19,7 @@ from landed_jax.checkpoints.hf.gate import config_from_hf
 from landed_jax.checkpoints.hf.table import to_hf
 from landed_jax.checkpoints.hf.writer import write_checkpoint
 from landed_jax.cli.commands import status_of
-from landed_jax.cli.output import write_json
+from landed_jax.cli.output import write_text
 from landed_jax.loading import load
 from landed_jax.nn.parameters import unembedding
 from landed_jax.report.account import account_for
@@ -288,13 +288,13 @@ def test_json_through_a_link_and_into_a_pipe(tmp_path: Path) -> None:
     real, link = tmp_path / "real.json", tmp_path / "link.json"
     real.write_text("old")
     link.symlink_to(real)
-    write_json({"a": 1}, str(link))
+    write_text('{"a": 1}', str(link))
     assert link.is_symlink()
     assert json.loads(real.read_text()) == {"a": 1}
     fifo = tmp_path / "pipe"
     os.mkfifo(fifo)
     with subprocess.Popen(["cat", str(fifo)], stdout=subprocess.PIPE, text=True) as reader:
-        write_json({"b": 2}, str(fifo))
+        write_text('{"b": 2}', str(fifo))
         assert json.loads(reader.communicate()[0]) == {"b": 2}
 
 

@@ -2,7 +2,7 @@
 
 import io
 import json
-import resource
+import re
 import shutil
 import subprocess
 import sys
@@ -220,8 +220,8 @@ def test_each_prompt_of_a_file_is_accounted_for(tmp_path: Path, capfd: pytest.Ca
     assert status_of(["run", "--prompts", str(file), "--json", str(out), "--top", "3"]) == 0
     table = capfd.readouterr().out
     assert out.read_text() == printed
-    headings = [line for line in table.splitlines() if "of 3: " in line]
-    assert [f"{n} of 3: {file.parent}"[:10] in heading for n, heading in enumerate(headings, 1)] == [True] * 3
+    headings = [line for line in table.splitlines() if re.search(r"\d of 3:", line)]
+    assert [f"{n} of 3:" in heading for n, heading in enumerate(headings, 1)] == [True] * 3
     assert table.count("Largest landed contributions") == 3
 
 
@@ -286,7 +286,15 @@ def test_a_model_without_a_tokenizer_is_asked_by_ids(tmp_path: Path, capfd: pyte
 @pytest.mark.slow  # a hundred thousand tokens take a while, with the smallest model too
 def test_a_hundred_thousand_tokens_take_bounded_memory(tmp_path: Path) -> None:
     folder = windowed(tmp_path / "model", tokenizer=True)
-    command = [sys.executable, "-c", "from landed_jax.cli import main; main()", "run", "--model", str(folder)]
+    code = """
+import resource, sys
+from landed_jax.cli import main
+try:
+    main()
+finally:
+    print("KiB:", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+"""
+    command = [sys.executable, "-c", code, "run", "--model", str(folder)]
     text = "The Colosseum is in the city of Rome . " * 11_200
     done = subprocess.run([*command, "--json", "-"], input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -296,4 +304,4 @@ def test_a_hundred_thousand_tokens_take_bounded_memory(tmp_path: Path) -> None:
     with pytest.warns(PromptWarning, match="more than the 4096"):
         trace = landed.load(folder).trace(text.rstrip(), at=-1)
     assert trace.logits[0, 0].max() == pytest.approx(found["logit"], abs=1e-4)
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2 << 20  # KiB
+    assert int(done.stderr.split("KiB:")[1]) < 2 << 20

@@ -8,6 +8,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax.cli.commands import status_of
+from landed_jax.nn.config import ModelConfig
 from landed_jax.report.account import Account, account_for
 from landed_jax.report.dataset import run_dataset
 from landed_jax.report.document import run_document
@@ -69,7 +70,7 @@ def test_the_dataset_holds_it_all_and_comes_back(account: Account, document: dic
     assert dataset.attrs["model"] == "bundled" and dataset.attrs["prompt"] == PROMPT
     for name in ("target", "against"):
         assert {"id": dataset.attrs[f"{name}_id"], "text": dataset.attrs[name]} == document[name]
-    assert json.loads(dataset.attrs["config"]) == account.config.to_dict()
+    assert ModelConfig.from_dict(json.loads(dataset.attrs["config"])) == account.config
     nmae = document["effects"]["landed_against_direct"]["log-probability"]["neurons"]["nmae"]
     assert dataset["effects.log-probability.neurons.nmae"].item() == pytest.approx(nmae)
     save_result(dataset, tmp_path / "run.nc")

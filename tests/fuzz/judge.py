@@ -71,7 +71,8 @@ def _check_text(model: Model) -> None:
 def _check_numbers(folder: Path, model: Model, original: Model) -> None:
     if (folder / "landed.json").exists():
         values = json.loads((folder / "landed.json").read_bytes())["config"]
-        config = ModelConfig(**{**values, "rope": RopeConfig(**values["rope"])})
+        layers = {name: tuple(values[name]) for name in ("windowed_layers", "rotary_layers")}
+        config = ModelConfig(**{**values, **layers, "rope": RopeConfig(**values["rope"])})
         _same_params(to_hf(model.params, model.config), to_hf(original.params, original.config))
     else:
         config = expected.config_of(folder)

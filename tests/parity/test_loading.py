@@ -13,6 +13,7 @@ from transformers.utils import logging
 
 from landed_jax.errors import LandedWarning
 from landed_jax.loading import load
+from landed_jax.tokens import Tokens
 from tests.parity.torch_model import hf_config, tiny_model, torch_logits
 
 PROMPT = [3, 14, 15, 9, 2, 6, 5, 3]
@@ -100,7 +101,7 @@ def test_both_read_the_same_model(case: str, sharded: bool, tmp_path: Path) -> N
     assert bool(model.notes) == warned
     reference = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="auto", attn_implementation="eager").eval()
     expected = torch_logits(reference, [PROMPT]).numpy()
-    logits = np.asarray(model.trace([PROMPT], record=()).logits)
+    logits = np.asarray(model.trace(Tokens.from_lists([PROMPT]), record=()).logits)
     np.testing.assert_allclose(logits, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 
 

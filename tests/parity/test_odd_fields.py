@@ -32,7 +32,7 @@ UNWRITTEN = ("is_causal", "attention_chunk_size", "is_decoder", "add_cross_atten
 
 @cache
 def original(case: str) -> tuple[dict[str, Any], Any, Params]:
-    kind, fields = (case, {}) if case in families() else ROPE_CASES[case]
+    kind, fields = (case, {"tie_word_embeddings": False}) if case in families() else ROPE_CASES[case]
     model = tiny_model(hf_config(kind, **fields))
     return json.loads(model.config.to_json_string(use_diff=False)), model, convert(model)[1]
 

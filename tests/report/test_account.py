@@ -45,7 +45,7 @@ class Troublesome(Vocabulary):
     def __init__(self) -> None:
         super().__init__(None)
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         return IDS
 
     def text(self, token: int) -> str:

@@ -74,7 +74,7 @@ def test_what_comes_out_is_a_model_for_transformers_too(tmp_path: Path, usual_pr
     assert [progress.step for progress in seen if progress.scores] == [4, 8, 9]
     model = landed.load(tmp_path / "new" / "model")
     reference = AutoModelForCausalLM.from_pretrained(model.folder).double()
-    prompt = "Today Mary gave a book to John, and"
+    prompt = "Mary gave a book to John and"
     ids = AutoTokenizer.from_pretrained(model.folder)(prompt)["input_ids"]
     assert ids == model.encode(prompt).ids[0].tolist()
     with torch.no_grad():

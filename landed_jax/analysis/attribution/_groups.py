@@ -136,6 +136,7 @@ def group_effect(
         McGrath et al., The Hydra Effect: Emergent Self-repair in Language Model Computations, 2023 (direct effects,
         and total ones beside them).
 
+    >>> import jax
     >>> from landed_jax import ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
@@ -172,6 +173,7 @@ def _group_effect(trace: Trace, group: PerWrite, read: Read) -> GroupEffect:
 def summed_writes(trace: Trace, weights: PerWrite, *, site: str = "final") -> Float[Array, "batch position d_model"]:
     """``Σ_u weight_u w_u`` over the writes before a read site, made from the factors.
 
+    >>> import jax
     >>> from landed_jax import ModelConfig, HookPoint, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> params = init_params(config, jax.random.key(0))
