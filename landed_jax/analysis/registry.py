@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
+import jax
 import numpy as np
 
 import landed_jax.analysis
+from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import WRITES, HookPoint
 from landed_jax.numerics import highest_precision
 from landed_jax.results.padding import without_padding
@@ -58,6 +60,16 @@ def _nothing(trace: Trace) -> Mapping[str, Any]:
     return {}
 
 
+def _check_dtype(trace: Trace) -> None:
+    """Refuse a float64 trace where JAX computes in 32 bits.
+
+    Raises:
+        LandedError: saying how to switch 64 bits on.
+    """
+    if not jax.config.read("jax_enable_x64") and any(leaf.dtype == "float64" for leaf in trace.sown.values()):
+        raise LandedError("This trace is in float64: analyse it where JAX's 64-bit types are on (JAX_ENABLE_X64=1).")
+
+
 def analysis(
     *,
     record: frozenset[HookPoint] = WRITES,
@@ -83,6 +95,7 @@ def analysis(
             trace: Any = args[0] if args else kwargs["trace"]
             if not isinstance(trace, Trace):
                 return precise(*args, **kwargs)
+            _check_dtype(trace)
             more = [*args[1:], *(value for name, value in kwargs.items() if name not in ("trace", "norms"))]
             if not (bucketed and trace.bucketed and is_known(trace)) or any(map(_is_of_positions, more)):
                 return with_provenance(precise(*args, **kwargs), trace.provenance)

@@ -12,7 +12,7 @@ def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
     refuse_if_set(fields, "use_bidirectional_attention", "only causal attention is read")
     refuse_if_set(fields, "mlp_bias", "the reference Gemma has no biases in the MLP and would ignore them")
     all_layers_alike(fields, n_layers, FULL)
-    fields.take("hidden_activation")  # saved by the first release, and read by none
+    fields.take("hidden_activation")  # saved by the first releases; the reference does not read it
     bias = optional_flag(fields, "attention_bias")
     return {
         "gain_offset": 1.0,

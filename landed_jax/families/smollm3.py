@@ -22,7 +22,7 @@ def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
 
 
 def _rotary_layers(fields: Fields, n_layers: int) -> tuple[bool, ...]:
-    interval = fields.whole("no_rope_layer_interval", 4)
+    interval = 4 if fields.take("no_rope_layer_interval") is None else fields.whole("no_rope_layer_interval", 4)
     given = fields.take("no_rope_layers")
     if given is None:
         return tuple((layer + 1) % interval != 0 for layer in range(n_layers))
@@ -35,6 +35,7 @@ def _rotary_layers(fields: Fields, n_layers: int) -> tuple[bool, ...]:
 def _fields(config: ModelConfig) -> dict[str, Any]:
     require(config, config.qkv_bias == config.output_bias, "has all biases of attention or none")
     return {
+        "pad_token_id": None,  # the class's default is beyond a small vocabulary
         "no_rope_layers": [int(kind.rotary) for kind in config.kinds],
         "attention_bias": config.qkv_bias,
         "mlp_bias": config.mlp_bias,

@@ -193,9 +193,12 @@ class ModelConfig:
                 wrong.append(f"{name} is {shown(layers)}, not true or false for each layer")
             elif layers and len(layers) != self.n_layers:
                 wrong.append(f"{name} has {len(layers)} values, not one for each layer")
+            elif all(layers) or (name == "windowed_layers" and not any(layers)):
+                if layers and not any(layers):
+                    object.__setattr__(self, "sliding_window", None)
+                object.__setattr__(self, name, ())  # one form for each model: no list where all layers are alike
         if self.windowed_layers and self.sliding_window is None:
             wrong.append("windowed_layers needs a sliding_window")
-        self._normalise_layers()
         for name, least in (("gain_offset", 0.0), ("embedding_scale", _SMALLEST_FLOAT32)):
             value = getattr(self, name)
             if _is_number(value) and least <= value <= LARGEST_FLOAT32:
@@ -204,15 +207,6 @@ class ModelConfig:
                 wrong.append(f"{name} is {shown(value)}, not a number from {least:g} on that float32 holds")
         if wrong:
             raise LandedError(f"This model configuration cannot be: {listed(wrong)}.")
-
-    def _normalise_layers(self) -> None:
-        """One form for each model: no list where all layers are alike, and no window that no layer has."""
-        if self.windowed_layers and not any(self.windowed_layers):
-            object.__setattr__(self, "sliding_window", None)
-        for name in ("windowed_layers", "rotary_layers"):
-            layers = getattr(self, name)
-            if all(layers) or (name == "windowed_layers" and not any(layers)):
-                object.__setattr__(self, name, ())
 
     def _misfits(self) -> list[str]:
         """Sizes that are sound by themselves and do not fit each other."""

@@ -20,7 +20,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.schedule import PLAIN, never_of, wait_for
-from landed_jax.numerics import layer_of
+from landed_jax.numerics import is_concrete, layer_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,6 +46,8 @@ def layer_call(function: Callable[P, R]) -> Callable[P, R]:
 def by_layers(function: Callable[P, R], static: tuple[str, ...] = ()) -> Callable[P, R]:
     """`jax.jit` of a function, but cut at its layer calls where it is called with arrays on one CPU.
 
+    A function that has effects, such as ``jax.debug.print``, or that holds numbers of an outer transform is not cut.
+
     Args:
         static: the names of the static arguments, which are given by keyword.
 
@@ -63,8 +65,13 @@ def by_layers(function: Callable[P, R], static: tuple[str, ...] = ()) -> Callabl
         if PLAIN or not _on_one_cpu(leaves):
             return jitted(*args, **kwargs)
         traced = jitted.trace(*args, **kwargs)
-        pieces = _pieces_of(traced.jaxpr)
-        if pieces is None or traced.in_tree != tree:
+        program = traced.jaxpr
+        # Static arguments given by position, numbers of an outer transform that the function holds, and effects, whose
+        # order is the program's.
+        if traced.in_tree != tree or len(program.jaxpr.invars) != len(leaves) or program.effects:
+            return jitted(*args, **kwargs)
+        pieces = _pieces_of(program)
+        if pieces is None:
             return jitted(*args, **kwargs)
         return jax.tree.unflatten(traced.out_tree, pieces(leaves))
 
@@ -83,7 +90,6 @@ def over_layers(function: Callable[..., Any], layers: Params, *stacks: Any, in_t
     if "attn" in layers:
         return jax.lax.map(lambda slices: function(*slices), (layers, *stacks))
 
-    @layer_call
     def step(part: Params, index: jax.Array, never: jax.Array, stacks: Any) -> tuple[Any, jax.Array]:
         slices = jax.tree.map(lambda leaf: layer_of(leaf, index), stacks)
         if not in_turn or PLAIN:
@@ -91,11 +97,13 @@ def over_layers(function: Callable[..., Any], layers: Params, *stacks: Any, in_t
         found = function(part, *jax.tree.map(lambda leaf: wait_for(never, leaf), slices))
         return found, never if (flag := never_of(found)) is None else flag
 
+    # Outside of a trace a new jit would compile at each call.
+    marked = step if all(map(is_concrete, jax.tree.leaves((layers, stacks)))) else layer_call(step)
     results: list[Any] = []
     never: Any = np.zeros((), bool)
     for i in range(len(layers)):
         index: Any = np.int32(i)
-        found, never = step(layers[str(i)], index, never, stacks)
+        found, never = marked(layers[str(i)], index, never, stacks)
         results.append(found)
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 
@@ -139,6 +147,7 @@ class _Pieces:
         jaxpr = program.jaxpr
         self.constants = dict(zip(jaxpr.constvars, program.consts, strict=True))
         self.invars, self.outvars = jaxpr.invars, self._names(jaxpr.outvars)
+        self.out_avals: Sequence[Any] = program.out_avals
         steps = [step._replace(reads=self._names(step.reads)) for step in _steps(jaxpr)]
         self.steps = _with_frees(steps, {*self.outvars, *self.constants})
 
@@ -148,12 +157,17 @@ class _Pieces:
             known.update(zip(step.writes, step.function(*[known[v] for v in step.reads]), strict=True))
             for variable in step.frees:
                 known.pop(variable, None)
-        return [known[v] for v in self.outvars]
+        return [_as_array(known[v], aval) for v, aval in zip(self.outvars, self.out_avals, strict=True)]
 
     def _names(self, variables: Sequence[Any]) -> tuple[Any, ...]:
         """The variables, literal numbers by names of their own, under which they are constants."""
         self.constants |= {id(v): _value(v, {}) for v in variables if isinstance(v, Literal)}
         return tuple(id(v) if isinstance(v, Literal) else v for v in variables)
+
+
+def _as_array(value: Any, aval: Any) -> jax.Array:
+    """A result as JAX's array: one that is an argument or a literal may be NumPy's, or a number."""
+    return value if isinstance(value, jax.Array) else jax.device_put(np.asarray(value, aval.dtype))
 
 
 def _steps(jaxpr: Jaxpr) -> list[_Step]:

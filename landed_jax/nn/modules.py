@@ -16,6 +16,7 @@ from landed_jax.nn.layer_programs import layer_call
 from landed_jax.nn.parameters import LEAVES
 from landed_jax.nn.products import linear
 from landed_jax.nn.tap import Context, Plan, observe, record, select_positions, tap
+from landed_jax.numerics import is_concrete
 
 
 class _Part(nn.Module):
@@ -145,7 +146,8 @@ class Layers(_Part):
         different = list(dict.fromkeys(kinds))
         layers = [self._layer(kind) for kind in different]
         if not self.stacked:
-            layers = [layer_call(layer) for layer in layers]
+            if not is_concrete(x):  # outside of a trace a new jit would compile at each call
+                layers = [layer_call(layer) for layer in layers]
             for i, kind in enumerate(kinds):
                 index: Any = np.int32(i)
                 x, kept = layers[different.index(kind)](params[str(i)], x, index, context)

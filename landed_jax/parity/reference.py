@@ -33,7 +33,7 @@ def check_same_model(config: ModelConfig, folder: Path, ignore_fields: Collectio
     """Refuse to compare models of different shapes.
 
     Raises:
-        LandedError: if the folder is not a Llama or Mistral checkpoint, or its config differs.
+        LandedError: if the folder holds no checkpoint that can be read, or its config differs.
     """
     reading = Reading(ignore_fields, NONE)  # an adapter beside the weights changes no shape
     other = survey_folder(folder, reading, Notes()).config.to_dict()

@@ -29,7 +29,7 @@ def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str
         ("positions", f"{config.max_positions}"),
         ("sliding window", _window(config)),
         ("biases", _biases(config)),
-        ("query and key norms", "one a head" if config.qk_norm else "none"),
+        ("query and key norms", "of each head, with one γ a layer" if config.qk_norm else "none"),
         ("parameters", f"{count:,}"),
     ]
     if weight_dtype is not None:

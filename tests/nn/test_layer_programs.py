@@ -13,6 +13,7 @@ import landed_jax as landed
 from landed_jax.nn import layer_programs
 from landed_jax.nn.layer_programs import by_layers, layer_call, over_layers
 from landed_jax.nn.parameters import stack_layers
+from tests.compiling import compilations
 from tests.models import SMALL, random_params
 
 EVERYTHING = landed.WRITES | landed.RESIDUALS | landed.NORMED | landed.SOURCES
@@ -111,3 +112,60 @@ def test_over_layers_in_both_layouts(in_turn: bool) -> None:
     for found in (run(params), jax.jit(run)(params), by_layers(run)(params), run(stack_layers(params))):
         np.testing.assert_allclose(found["sum"], expected, rtol=1e-5)
         assert found["whole"].tolist() == [0, 1]
+
+
+TRANSFORMS: dict[str, Any] = {
+    "jit": jax.jit,
+    "grad": jax.grad,
+    "jit of grad": lambda f: jax.jit(jax.grad(f)),
+    "jvp": lambda f: lambda scale: jax.jvp(f, (scale,), (1.0,)),
+    "vmap": lambda f: lambda scale: jax.vmap(f)(jnp.stack([scale, 2 * scale])),
+}
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_edits_and_observers_may_hold_numbers_of_a_transform(transform: str) -> None:
+    model, tokens = deep(2), landed.Tokens.from_lists([[1, 5, 2]])
+
+    def run(trace: Any, scale: jax.Array) -> jax.Array:
+        edits = {landed.HookPoint.HEAD: lambda z, layer: z * scale}
+        found = trace(edits=edits, observers={"seen": lambda writes: writes.a.sum() * scale})
+        return found.logits[0, -1, 3] + found.observed["seen"].sum()
+
+    def pure(**how: Any) -> landed.Trace:
+        logits, trace = landed.forward(model.params, tokens, model.config, **how)
+        return dataclasses.replace(trace, logits=logits)
+
+    apply = TRANSFORMS[transform]
+    found = apply(lambda scale: run(functools.partial(model.trace, tokens), scale))(jnp.float32(0.7))
+    expected = apply(lambda scale: run(pure, scale))(jnp.float32(0.7))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, expected)
+
+
+@pytest.mark.parametrize("point", [landed.HookPoint.EMBEDDING, landed.HookPoint.HEAD, landed.HookPoint.FINAL_RESIDUAL])
+def test_effects_of_an_edit_happen(point: landed.HookPoint, capfd: pytest.CaptureFixture[str]) -> None:
+    def edit(value: jax.Array, layer: Any) -> jax.Array:
+        jax.debug.print("seen")
+        return value
+
+    deep(2).trace([[1, 5, 2]], edits={point: edit}).logits.block_until_ready()
+    jax.effects_barrier()
+    assert capfd.readouterr().out.count("seen") == (2 if point is landed.HookPoint.HEAD else 1)
+
+
+def test_a_model_outside_of_jit_compiles_once() -> None:
+    model, ids = deep(2), jnp.array([[1, 5, 2]])
+    landed.forward(model.params, ids, model.config)
+    with compilations() as compiled:
+        landed.forward(model.params, ids, model.config)
+    assert compiled == []
+
+
+def test_results_are_arrays_of_jax() -> None:
+    step = layer_call(lambda x: x * 2)
+    found = by_layers(lambda x, given: {"x": step(x), "given": given, "literal": 2.0})(jnp.ones(2), np.arange(3))
+    assert {name: (type(value).__name__, str(value.dtype)) for name, value in found.items()} == {
+        "x": ("ArrayImpl", "float32"),
+        "given": ("ArrayImpl", "int32"),
+        "literal": ("ArrayImpl", "float32"),
+    }

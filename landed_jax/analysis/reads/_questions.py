@@ -17,6 +17,7 @@ from landed_jax.analysis.reads._read import Read, normed_at
 from landed_jax.analysis.reads._targets import Target, ids_of, is_text, token_ids
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.functions import rms_sigma
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.parameters import Params, is_stacked, unembedding
 from landed_jax.nn.top_token import top_token
@@ -127,7 +128,8 @@ class Neuron:
 class Head(ShapeRepr):
     """A head's query, key or value along a vector of its own space, before rotary embedding.
 
-    The trace needs `RESIDUALS`. The layer is static under ``jit``; the index may be traced.
+    Where queries and keys pass a norm (Qwen 3), its scale at each position is held fixed, as σ is. The trace needs
+    `RESIDUALS`. The layer is static under ``jit``; the index may be traced.
 
     Args:
         vector: ``[head_dim]``: a coordinate, a singular direction, or a key that a query is compared with.
@@ -159,10 +161,25 @@ class Head(ShapeRepr):
         leaves, dtype = _layer(trace, self.layer)["attn"], trace[HookPoint.EMBEDDING].dtype
         vector = jnp.asarray(self.vector, dtype)
         row = self.index if self.part == "query" else self.index // config.group_size
+        if config.qk_norm and self.part != "value":
+            vector = self._through_norm(trace, leaves, row, vector)
         along = vector @ leaves[f"W_{letter}"][row].astype(dtype)
         read = Vector(along, site=f"{self.layer}.attn").resolve(trace)
         bias = leaves.get(f"b_{letter}")
         return read if bias is None else _with_offset(read, bias[row].astype(dtype) @ vector)
+
+    def _through_norm(self, trace: Trace, leaves: Params, row: Any, vector: jax.Array) -> jax.Array:
+        """``vector ⊙ γ / σ`` of the head's own norm, ``[batch, position, head_dim]``."""
+        letter = self.part[0]
+        if f"b_{letter.upper()}" in leaves:
+            raise LandedError(
+                "A query or key that has a bias and passes a norm cannot be read: the offset would not "
+                "be one number. Ask for the value, or give a Vector."
+            )
+        heard = normed_at(trace, f"{self.layer}.attn")
+        raw = heard @ leaves[f"W_{letter.upper()}"][row].astype(heard.dtype).T
+        gamma = leaves[f"{letter}_gamma"].astype(heard.dtype) + trace.config.gain_offset
+        return (vector * gamma)[None, None] / rms_sigma(raw, trace.config.norm_eps)[..., None]
 
 
 @jax.tree_util.register_dataclass

@@ -50,7 +50,9 @@ def _read_object(top: Fields, name: str, max_positions: int, notes: Notes, defau
     original = top if top.values.get("original_max_position_embeddings") is not None else inner
     rope = _READERS[kind](inner, theta, original, max_positions)
     for key in inner.unread():
-        if inner.values[key] is not None:
+        if isinstance(inner.values[key], dict):
+            inner.refuse(key, "settings of one kind of layer, which this family does not have")
+        elif inner.values[key] is not None:
             _ignore(inner, key, kind, notes)
     top.ill_typed |= inner.ill_typed or (original is top and top.ill_typed)
     return rope
