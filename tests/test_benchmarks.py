@@ -18,6 +18,7 @@ from benchmarks.timing import rounds
 from benchmarks.weights import Weights
 from landed_jax import ModelConfig
 from landed_jax.nn.parameters import count_parameters
+from tests.needs import needs_torch
 
 TINY = ModelConfig(vocab_size=61, d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=44)
 LENGTH = 6
@@ -33,6 +34,7 @@ def near(found: object, expected: object) -> None:
     np.testing.assert_allclose(np.asarray(found), expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
 
 
+@needs_torch
 @pytest.mark.parametrize("which", ["last", "all"])
 def test_the_hooks_make_the_same_contributions_as_we_do(weights: Weights, which: str) -> None:
     mine, theirs = (CONTESTANTS[f"{side}-{which}"].build(weights, LENGTH).run() for side in ("ours", "hooks"))
@@ -44,6 +46,7 @@ def test_the_hooks_make_the_same_contributions_as_we_do(weights: Weights, which:
         assert float(closure.max()) < 1e-5
 
 
+@needs_torch
 def test_both_sides_run_the_same_model(weights: Weights) -> None:
     mine, theirs = (CONTESTANTS[f"{side}-forward"].build(weights, LENGTH).run() for side in ("ours", "torch"))
     near(theirs, mine["logits"])
@@ -51,6 +54,7 @@ def test_both_sides_run_the_same_model(weights: Weights) -> None:
     assert leaf.unsafe_buffer_pointer() == weights.tensors["model.layers.1.mlp.down_proj.weight"].ctypes.data
 
 
+@needs_torch
 @pytest.mark.parametrize("length", [LENGTH, 130], ids=["few rows", "many"])
 @pytest.mark.parametrize("which", ["products", "projections"])
 def test_the_products_alone_are_the_same_on_both_sides(weights: Weights, which: str, length: int) -> None:

@@ -1,6 +1,7 @@
 """Calls of Orbax with its log output suppressed and its errors shortened to one line."""
 
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -18,6 +19,7 @@ R = TypeVar("R")
 
 # The folder that Orbax writes into, and what is in every message of TensorStore.
 _OF_ORBAX = ("orbax-checkpoint-tmp", "tensorstore_spec")
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _OF_THE_SYSTEM = re.compile(r"os_error_code='(\d+)'")
 
 
@@ -55,7 +57,9 @@ def attempt(work: Callable[[], R]) -> R:
 def _is_news(record: logging.LogRecord) -> bool:
     """False for asyncio's messages about what remains of a failed read or write, logged when it is collected."""
     message = record.getMessage()
-    return "never retrieved" not in message or not any(word in message for word in _OF_ORBAX)
+    error = record.exc_info[1] if record.exc_info else None
+    full = isinstance(error, OSError) and error.errno in _FULL
+    return "never retrieved" not in message or not (full or any(word in message for word in _OF_ORBAX))
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ _WORDS = {
 def families_table() -> Table:
     """Each family's name in config.json, its class, its switches, and an example."""
     columns = [
-        Column("model_type", left=True),
+        Column("family", left=True),
         Column("class in transformers", left=True, drop=2),
         Column("has, or may have", left=True, wrap=True),
         Column("for example", left=True, drop=1),

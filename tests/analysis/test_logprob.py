@@ -102,7 +102,7 @@ def test_float32_keeps_its_digits_where_the_model_is_sure(gap: float, likely: bo
     bar = 1e-5 * np.abs(expected).max()
     np.testing.assert_allclose(column(found.landed, b, p), expected, atol=bar)
     assert float(found.closure_error[b, p]) < bar
-    np.testing.assert_allclose(found.gradient_value[b, p], expected.sum(), atol=bar)
+    np.testing.assert_allclose(found.gradient_value[b, p], expected.sum(), rtol=1e-5)
     exact = effects_of_the_others(numbers, W_U, target, b, p)
     np.testing.assert_allclose(column(found.direct_effect, b, p), exact, atol=1e-5 * np.abs(exact).max())
 
