@@ -84,7 +84,7 @@ import jax.numpy as jnp
 from landed_jax.cli.commands import status_of
 jnp.zeros(3).block_until_ready()
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + (600 << 20), resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_AS, (used + (300 << 20), resource.RLIM_INFINITY))
 with open(sys.argv[1]) as sys.stdin:
     print(status_of(["run", "--top", "0", "--json", "-"]))
 """
