@@ -152,7 +152,7 @@ class Model:
         if size > _LARGE and is_on_one_device(self.params):
             least = size + weight_bytes(self.params)
             require_memory(least, device_memory(), f"This model and a trace of {prompts.ids.size:,} tokens")
-        # Whoever gives tokens or an array has chosen the shape; edits and observers see the columns.
+        # The shape of tokens and arrays is the caller's choice; edits and observers see the columns.
         chosen = isinstance(tokens, Tokens | jax.Array | np.ndarray) or plan.edits or plan.observers
         computed = prompts if chosen or size > _LARGE else prompts.bucketed()
         padding = computed.ids.shape[1] - prompts.ids.shape[1]

@@ -1,4 +1,4 @@
-"""Padding of traces, by which prompts of about the same length share compiled programs. Nobody sees it."""
+"""Padding of traces, so that prompts of about one length share compiled programs; no result shows it."""
 
 import dataclasses
 from collections.abc import Callable, Mapping

@@ -1,6 +1,6 @@
 """What a command is doing, and for how long, on stderr.
 
-On a terminal a line that moves: the step, its bar where the end is known, the seconds it has taken. It is gone when
+On a terminal a line that moves: the step, its bar where the end is known, the seconds it has taken. It is removed when
 the command has done. Where stderr is no terminal (a file, a pipe, a batch job) or cannot move its cursor, one plain
 line for each step that takes longer than `PATIENCE` seconds, and nothing for the others.
 """

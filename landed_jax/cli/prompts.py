@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from landed_jax.errors import LandedError, cut, shown
 
-_MOST_BYTES = 64 << 20  # of prompts together: whatever is longer is no text that somebody wrote
+_MOST_BYTES = 64 << 20  # of all prompts together; larger input is not text for a model, and might not end (a device)
 _FIELDS = ("prompt", "target", "against")
 
 

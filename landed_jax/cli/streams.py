@@ -28,11 +28,12 @@ class _Forgiving:
 
 @contextlib.contextmanager
 def forgiving_stderr() -> Iterator[None]:
-    """Messages that nobody can read end no run: what is written to a closed or full standard error is dropped."""
+    """Drop what is written to a closed or full standard error during the block; it would end the run by an error."""
     if sys.stderr is None:
         yield
         return
-    with contextlib.redirect_stderr(_Forgiving(sys.stderr)):  # type: ignore[type-var]  # all that is used of a stream
+    stream: Any = _Forgiving(sys.stderr)
+    with contextlib.redirect_stderr(stream):
         yield
 
 

@@ -55,9 +55,11 @@ def windows_by_layer(
 
 def windows_from_a_layer_on(fields: Fields, n_layers: int) -> dict[str, Any]:
     """Qwen's windows: from layer ``max_window_layers`` on."""
-    first = fields.take("max_window_layers")
-    if first is None or first != 0:
-        first = 28 if first is None else fields.whole("max_window_layers", 28)
+    first = fields.take("max_window_layers", 28)
+    if first is None:
+        first = 28
+    elif type(first) is not int or first != 0:
+        first = fields.whole("max_window_layers", 28)
     return windows_by_layer(fields, n_layers, lambda layer: layer >= first)
 
 

@@ -79,7 +79,7 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def _remove_if_abandoned(path: Path) -> None:
-    with contextlib.suppress(OSError):  # a file of another user, or one that has just gone
+    with contextlib.suppress(OSError):  # a file of another user, or one that was just removed
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
         try:
             if _lock(handle, wait=False) and stat.S_ISREG(os.fstat(handle).st_mode):

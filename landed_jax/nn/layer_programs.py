@@ -39,7 +39,7 @@ def layer_call(function: Callable[P, R]) -> Callable[P, R]:
     def one_layer(*args: P.args, **kwargs: P.kwargs) -> R:
         return function(*args, **kwargs)
 
-    assert one_layer.__name__ == _MARK
+    one_layer.__name__ = _MARK  # by which a jaxpr shows the call
     return jax.jit(one_layer)
 
 

@@ -57,9 +57,8 @@ def save_result(dataset: "xarray.Dataset", path: str | os.PathLike[str]) -> None
     try:
         # In memory: where a disk is full, HDF5 brings the whole process down.
         data = dataset.drop_encoding().to_netcdf(format="NETCDF4", engine="h5netcdf", encoding=encoding)
-    except (OSError, ValueError, TypeError, NotImplementedError) as error:
-        # Content that NetCDF cannot hold: xarray raises NotImplementedError for a MultiIndex, HDF5 and h5netcdf
-        # the other three, each by the kind of content.
+    # Content that NetCDF cannot hold is a NotImplementedError of xarray (a MultiIndex), or one of the others by HDF5.
+    except (OSError, ValueError, TypeError, NotImplementedError) as error:  # four types, by the kind of content
         raise LandedError(f"{path} cannot be written: {error}") from error
     write_file(target, b"".join([data, _SEAL % hashlib.sha256(data).hexdigest().encode()]))
 

@@ -72,7 +72,7 @@ def adapter_beside(folder: Path) -> str | None:
 
 
 def refuse_adapter_beside(folder: Path) -> None:
-    """Refuse weights with an adapter beside them while nobody has said whether it is to be applied.
+    """Refuse weights with an adapter beside them unless the caller says whether to apply it.
 
     Raises:
         LandedError: naming it.
