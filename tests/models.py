@@ -69,10 +69,17 @@ def random_tokens(config: ModelConfig, seed: int = 0, lengths: tuple[int, ...] =
 
 
 @st.composite
+def ropes(draw: st.DrawFn) -> RopeConfig:
+    """Any rotary embedding, turning fast."""
+    kind = draw(st.sampled_from(["default", "linear", "dynamic", "llama3", "yarn"]))
+    return RopeConfig(kind, theta=100.0, factor=1.0 if kind == "default" else 2.0, original_max_positions=16)
+
+
+@st.composite
 def configs(draw: st.DrawFn) -> ModelConfig:
     """Any architecture that the package honours, small."""
     kv_heads = draw(st.integers(1, 3))
-    kind = draw(st.sampled_from(["default", "linear", "dynamic", "llama3", "yarn"]))
+    rope, local_rope = draw(ropes()), draw(st.one_of(st.none(), ropes()))
     n_layers, window = draw(st.integers(1, 3)), draw(st.sampled_from([None, 1, 2]))
     layers = st.one_of(st.just(()), st.tuples(*[st.booleans()] * n_layers))
     return ModelConfig(
@@ -86,7 +93,9 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         activation=draw(st.sampled_from(["silu", "gelu", "relu2"])),
         norm_eps=draw(st.sampled_from([1e-6, 1e-2])),
         max_positions=draw(st.sampled_from([2, 64])),
-        rope=RopeConfig(kind, theta=100.0, factor=1.0 if kind == "default" else 2.0, original_max_positions=16),
+        rope=rope,
+        local_rope=local_rope,
+        rotary_dim=draw(st.sampled_from([None, 4])),
         sliding_window=window,
         windowed_layers=() if window is None else draw(layers),
         qkv_bias=draw(st.booleans()),
