@@ -23,6 +23,7 @@ DEFAULTS: Mapping[str, Any] = {
     "rms_norm_eps": 1e-6,
     "tie_word_embeddings": False,
     "rope_theta": 10_000.0,
+    "partial_rotary_factor": 1.0,
 }
 
 
@@ -46,6 +47,8 @@ class Family:
             cannot hold.
         held: the fields of `ModelConfig` that `switches` may set; the writer refuses a model that sets others.
         defaults: values of absent fields where they differ from `DEFAULTS`: those of the class's configuration.
+        rope_kinds: the kinds of rotary embedding that the family's config may name, and which each is; None for all
+            under their own names.
         ignorable: fields that `switches` reads only to refuse them, so that a user may have them ignored.
         names: tensors whose names differ from Llama's, by leaf (`nn/parameters.py`), with ``{layer}`` in layers. Leaves
             of one name are the rows of one tensor, in the order in which they stand here.
@@ -58,6 +61,7 @@ class Family:
     fields: Callable[[ModelConfig], dict[str, Any]]
     held: frozenset[str]
     defaults: Mapping[str, Any]
+    rope_kinds: Mapping[str, str] | None = None
     ignorable: frozenset[str] = frozenset()
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     examples: tuple[str, ...] = ()

@@ -51,6 +51,8 @@ class ModelConfig:
         windowed_layers: for each layer, whether the window holds there; empty where it holds in all.
         rotary_layers: for each layer, whether queries and keys are rotated there; empty where they are in all.
         local_rope: the rotary embedding of the windowed layers, where it is another than that of the others (Gemma 3).
+        query_growth: β in 1 + β log(1 + ⌊p / n⌋), by which queries at position p are multiplied, with n the length
+            before rotary scaling (Ministral 3); 0 for none.
         rotary_dim: how many coordinates of each head are rotated, the first ones; None for all.
         gain_offset: what a norm adds to its weight to make γ: 1 in Gemma.
         embedding_scale: a factor of the embedding's write, rounded to the weights' type where that is narrower than
@@ -75,6 +77,7 @@ class ModelConfig:
     rope: RopeConfig = DEFAULT_ROPE
     local_rope: RopeConfig | None = None
     rotary_dim: int | None = None
+    query_growth: float = 0.0
     sliding_window: int | None = None
     windowed_layers: tuple[bool, ...] = ()
     rotary_layers: tuple[bool, ...] = ()
@@ -122,7 +125,7 @@ class ModelConfig:
         if self.windowed_layers and self.sliding_window is None:
             wrong.append("windowed_layers needs a sliding_window")
         wrong += self._rotary_problems()
-        for name, least in (("gain_offset", 0.0), ("embedding_scale", SMALLEST_FLOAT32)):
+        for name, least in (("gain_offset", 0.0), ("query_growth", 0.0), ("embedding_scale", SMALLEST_FLOAT32)):
             value = getattr(self, name)
             if is_number(value) and least <= value <= LARGEST_FLOAT32:
                 object.__setattr__(self, name, float(value))
@@ -162,6 +165,12 @@ class ModelConfig:
             wrong.append(f"rotary_dim is {shown(self.rotary_dim)}, not a whole number from 2 to {most} or None")
         if wrong:
             return wrong
+        for name in ("rope", "local_rope"):
+            rope = getattr(self, name)
+            if rope is not None and len(rope.short_factors) not in (0, self.rotated // 2):
+                wrong.append(f"{name} has {len(rope.short_factors)} factors for {self.rotated // 2} rotated pairs")
+        if self.query_growth and self.rope.original_max_positions < 1:
+            wrong.append("query_growth needs the rope's original_max_positions")
         name = "head_dim" if self.rotary_dim is None else "rotary_dim"
         if self.rotated % 2:
             wrong.append(f"{name} {self.rotated} is odd, and rotary embedding turns pairs of coordinates")
@@ -229,10 +238,9 @@ class ModelConfig:
             LandedError: for a field that is missing or unknown.
         """
         try:
-            rope = RopeConfig(**values["rope"])
-            local = None if values["local_rope"] is None else RopeConfig(**values["local_rope"])
+            ropes = {name: values[name] and RopeConfig.from_dict(values[name]) for name in ("rope", "local_rope")}
             layers = {name: tuple(values[name]) for name in ("windowed_layers", "rotary_layers")}  # JSON has lists
-            config = cls(**{**values, **layers, "rope": rope, "local_rope": local})
+            config = cls(**{**values, **layers, **ropes})
         except (TypeError, KeyError) as error:
             raise LandedError(f"These are not the fields of a model configuration: {first_line(error)}.") from error
         return config

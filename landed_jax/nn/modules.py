@@ -83,7 +83,8 @@ class Attention(_Part):
                 heads = scale_stream(heads, rms_sigma(heads, self.config.norm_eps), gamma)
             return heads if self.kind.rope is None else rotate(heads, *context.rotary[self.kind.rope])
 
-        q = self.tap("query", turned("Q"), layer, context)
+        q, scale = turned("Q"), context.query_scale
+        q = self.tap("query", q if scale is None else q * scale[:, :, None, None], layer, context)
         k = self.tap("key", turned("K"), layer, context)
         v = self.tap("value", project("V"), layer, context)
         recorded = HookPoint.PATTERN in self.plan.record

@@ -54,11 +54,13 @@ class Context(NamedTuple):
 
     Attributes:
         rotary: cos and sin of each of the model's `ropes`, ``[batch, position, rotated / 2]``.
+        query_scale: what queries are multiplied by, ``[batch, position]``, or None.
         mask: ``[batch, position]``, False on padding.
         at: the positions whose values are recorded, or None for all.
     """
 
     rotary: tuple[tuple[jax.Array, jax.Array], ...]
+    query_scale: jax.Array | None
     mask: jax.Array
     at: jax.Array | None
 

@@ -14,7 +14,14 @@ YARN = {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0, "original_max_p
 # Few turns over the original context, so that the ramp between them crosses the few pairs of a tiny head.
 RAMP = {"beta_fast": 4.0, "beta_slow": 0.5}
 DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 3.0}
-
+# One prompt is shorter than the original length, another longer.
+LONGROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 100.0,
+    "short_factor": [1.0, 1.1, 1.3, 1.7],
+    "long_factor": [1.0, 2.0, 3.5, 6.0],
+    "original_max_position_embeddings": 6,
+}
 
 WINDOW = {"use_sliding_window": True, "sliding_window": 4}
 
@@ -40,6 +47,22 @@ ROPE_CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "yarn_not_truncated": ("llama", {"head_dim": 16, **rope(**YARN, **RAMP, truncate=False)}),
     "yarn_mscale": ("llama", {"head_dim": 16, **rope(**YARN, **RAMP, mscale=1.0, mscale_all_dim=0.5)}),
     "yarn_attention_factor": ("mistral", {"head_dim": 16, **rope(**YARN, **RAMP, attention_factor=1.3)}),
+    "longrope": ("llama", rope(**LONGROPE)),
+    "longrope_factor": ("llama", rope(**LONGROPE, factor=2.0)),
+    "phi3_longrope": ("phi3", {**rope(**LONGROPE), "original_max_position_embeddings": 6}),
+    "phi3_longrope_old_spelling": (
+        "phi3",
+        {
+            "original_max_position_embeddings": 6,
+            "rope_theta": 100.0,
+            "rope_scaling": {"type": "yarn", "short_factor": [1.0, 1.5, 2.0], "long_factor": [1.0, 2.0, 4.0]},
+            "partial_rotary_factor": 0.75,
+        },
+    ),
+    "phi3_longrope_attention_factor": (
+        "phi3",
+        {**rope(**LONGROPE, attention_factor=1.3), "original_max_position_embeddings": 64},
+    ),
 }
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "full_heads": ("llama", {"num_key_value_heads": 4}),
@@ -86,7 +109,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma_untied": ("gemma", {"tie_word_embeddings": False}),
     "gemma_legacy_activation": ("gemma", {"hidden_act": "gelu"}),
     "phi3": ("phi3", {}),
-    "phi3_window": ("phi3", {"sliding_window": 4}),
+    "phi3_window": ("phi3", {"sliding_window": 4, "tie_word_embeddings": True}),
+    "phi3_partial": ("phi3", {"partial_rotary_factor": 0.75, "num_key_value_heads": 1}),
+    "phi3_wide_heads": ("phi3", {"head_dim": 16, "num_key_value_heads": 4, "rms_norm_eps": 0.3}),
     **{
         f"activation_{name}": ("llama", {"hidden_act": name})
         for name in ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "swish")

@@ -1,6 +1,7 @@
 """Tiny random models of `transformers`, in float32 and truly in float64."""
 
 import contextlib
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +31,8 @@ def hf_config(kind: str = "llama", **fields: Any) -> PreTrainedConfig:
         "phi3": {"pad_token_id": None},
         "smollm3": {"pad_token_id": None},
     }
-    return AutoConfig.for_model(kind, **{**SIZES, **defaults.get(kind, {}), **fields})
+    # A configuration class changes the objects that it is given.
+    return AutoConfig.for_model(kind, **copy.deepcopy({**SIZES, **defaults.get(kind, {}), **fields}))
 
 
 def tiny_model(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:

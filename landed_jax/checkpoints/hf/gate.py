@@ -107,20 +107,21 @@ def _build(fields: Fields, family: Family, notes: Notes) -> ModelConfig | None:
     names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
     vocab_size, d_model, n_layers, n_heads = (fields.whole(name, family.default(name)) for name in names)
     max_positions = fields.whole("max_position_embeddings", family.default("max_position_embeddings"))
+    head_dim = _head_dim(fields, family, d_model, n_heads)
     values: dict[str, Any] = dict(
         vocab_size=vocab_size,
         d_model=d_model,
         n_layers=n_layers,
         n_heads=n_heads,
         n_kv_heads=_n_kv_heads(fields, family, n_heads),
-        head_dim=_head_dim(fields, family, d_model, n_heads),
+        head_dim=head_dim,
         d_ff=fields.whole("intermediate_size", family.default("intermediate_size")),
         family=family.name,
         activation=_activation(fields, family),
         norm_eps=fields.positive("rms_norm_eps", family.default("rms_norm_eps")),
         max_positions=max_positions,
-        rope=read_rope(fields, max_positions, notes, family.default("rope_theta")),
         tie_embeddings=fields.flag("tie_word_embeddings", family.default("tie_word_embeddings")),
+        **read_rope(fields, family, head_dim, max_positions, notes),
     )
     if n_layers <= LARGEST["n_layers"]:  # some switches are lists of all layers
         values |= family.switches(fields, n_layers)
