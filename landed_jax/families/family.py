@@ -82,3 +82,26 @@ class Family:
     def default(self, name: str) -> Any:
         """The value of a field that config.json does not have."""
         return self.defaults.get(name, DEFAULTS[name])
+
+
+@dataclass(frozen=True, eq=False)
+class Wrapper:
+    """A kind of checkpoint that holds a text model of one of the families beside other parts, which are left out.
+
+    Attributes:
+        name: ``model_type`` in config.json; that of the text model is in ``text_config``.
+        architecture: the model class in `transformers`.
+        texts: the families that the text model may be of, first the one where ``text_config`` does not say it.
+        parts: the other parts, as the names of their tensors begin.
+        fields: fields of config.json that are about the other parts alone.
+        tied: whether the text model's embedding is its unembedding, where config.json does not say it.
+        examples: ids of well-known checkpoints.
+    """
+
+    name: str
+    architecture: str
+    texts: tuple[str, ...]
+    parts: frozenset[str] = frozenset({"vision_tower", "multi_modal_projector"})
+    fields: frozenset[str] = frozenset({"vision_config", "image_token_index"})
+    tied: bool = True
+    examples: tuple[str, ...] = ()

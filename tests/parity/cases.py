@@ -22,6 +22,8 @@ LONGROPE = {
     "long_factor": [1.0, 2.0, 3.5, 6.0],
     "original_max_position_embeddings": 6,
 }
+# Queries of these prompts grow in steps.
+GROWTH = {"llama_4_scaling_beta": 0.4, "original_max_position_embeddings": 3}
 
 WINDOW = {"use_sliding_window": True, "sliding_window": 4}
 
@@ -47,6 +49,8 @@ ROPE_CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "yarn_not_truncated": ("llama", {"head_dim": 16, **rope(**YARN, **RAMP, truncate=False)}),
     "yarn_mscale": ("llama", {"head_dim": 16, **rope(**YARN, **RAMP, mscale=1.0, mscale_all_dim=0.5)}),
     "yarn_attention_factor": ("mistral", {"head_dim": 16, **rope(**YARN, **RAMP, attention_factor=1.3)}),
+    "ministral3_yarn": ("ministral3", {"head_dim": 16, **rope(**{**YARN, **RAMP, **GROWTH})}),
+    "ministral3_no_growth": ("ministral3", rope(**{**YARN, **GROWTH, "llama_4_scaling_beta": 0.0})),
     "longrope": ("llama", rope(**LONGROPE)),
     "longrope_factor": ("llama", rope(**LONGROPE, factor=2.0)),
     "phi3_longrope": ("phi3", {**rope(**LONGROPE), "original_max_position_embeddings": 6}),
@@ -112,6 +116,25 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "phi3_window": ("phi3", {"sliding_window": 4, "tie_word_embeddings": True}),
     "phi3_partial": ("phi3", {"partial_rotary_factor": 0.75, "num_key_value_heads": 1}),
     "phi3_wide_heads": ("phi3", {"head_dim": 16, "num_key_value_heads": 4, "rms_norm_eps": 0.3}),
+    "mistral3": ("mistral3", {}),
+    "mistral3_untied": ("mistral3", {"tie_word_embeddings": False}),
+    "mistral3_window": ("mistral3", {"sliding_window": 4, "head_dim": 12}),
+    "mistral3_multi_query": ("mistral3", {"num_key_value_heads": 1, **rope(rope_type="default", rope_theta=500.0)}),
+    "mistral3_ministral3": (
+        "mistral3",
+        {"model_type": "ministral3", "head_dim": 16, **rope(**{**YARN, **RAMP, **GROWTH})},
+    ),
+    "mistral3_ministral3_untied": (
+        "mistral3",
+        {"model_type": "ministral3", "tie_word_embeddings": False, "sliding_window": 3},
+    ),
+    "ministral3": ("ministral3", {}),
+    "ministral3_tied_multi_query": ("ministral3", {"num_key_value_heads": 1, "tie_word_embeddings": True}),
+    "ministral3_window": ("ministral3", {"sliding_window": 4, **rope(rope_type="default", rope_theta=50.0, **GROWTH)}),
+    "ministral3_large_eps_full_heads": (
+        "ministral3",
+        {"rms_norm_eps": 0.3, "num_key_value_heads": 4, **rope(rope_type="linear", factor=2.0, **GROWTH)},
+    ),
     **{
         f"activation_{name}": ("llama", {"hidden_act": name})
         for name in ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "swish")

@@ -21,6 +21,7 @@ from landed_jax.nn.modules import MLP, Attention, Block, RMSNorm
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.rotary import query_scale, rotary_tables
 from landed_jax.nn.tap import Context, Plan
+from landed_jax.parity.float64 import text_model
 from landed_jax.tokens import Tokens
 from tests.parity.cases import CASES, ROPE_CASES, RUNG_CASES
 from tests.parity.conversion import convert
@@ -69,7 +70,7 @@ def run_torch(case: str, dtype: str) -> Run:
 
         return hook
 
-    for name, module in model.model.named_modules():
+    for name, module in text_model(model).named_modules():
         if name:
             module.register_forward_hook(listen(name), with_kwargs=True)
     return Run(config, params, torch_logits(model, PROMPTS).numpy(), modules)
