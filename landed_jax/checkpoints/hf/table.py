@@ -25,7 +25,7 @@ class Entry:
     """One line of the table: a leaf, and the tensor that holds it.
 
     Attributes:
-        name: the tensor's.
+        name: the tensor's; empty where Llama has no such leaf, and each family that has it names it.
         leaf: the leaf's path.
         merged: the leaf's axes as the tensor merges them.
         before, after: the axes that the rows of other leaves of the same tensor merge, by leaf: those that stand
@@ -91,9 +91,9 @@ TABLE = (
     Entry(_LAYER + "self_attn.o_proj.bias", "attn/b_O", (_D,)),
     Entry(_LAYER + "self_attn.q_norm.weight", "attn/q_gamma", (("head_dim",),)),
     Entry(_LAYER + "self_attn.k_norm.weight", "attn/k_gamma", (("head_dim",),)),
-    Entry(_LAYER + "self_attn.q_norm.weight", "attn/q_width_gamma", (_H,)),
-    Entry(_LAYER + "self_attn.k_norm.weight", "attn/k_width_gamma", (_KV,)),
-    Entry(_LAYER + "post_attention_layernorm.weight", "attn_out_norm/gamma", (_D,)),
+    Entry("", "attn/q_width_gamma", (_H,)),
+    Entry("", "attn/k_width_gamma", (_KV,)),
+    Entry("", "attn_out_norm/gamma", (_D,)),
     Entry(_LAYER + "post_attention_layernorm.weight", "mlp_norm/gamma", (_D,)),
     Entry(_LAYER + "mlp.gate_proj.weight", "mlp/W_gate", (_F, _D)),
     Entry(_LAYER + "mlp.up_proj.weight", "mlp/W_up", (_F, _D)),
@@ -101,7 +101,7 @@ TABLE = (
     Entry(_LAYER + "mlp.gate_proj.bias", "mlp/b_gate", (_F,)),
     Entry(_LAYER + "mlp.up_proj.bias", "mlp/b_up", (_F,)),
     Entry(_LAYER + "mlp.down_proj.bias", "mlp/b_down", (_D,)),
-    Entry(_LAYER + "post_feedforward_layernorm.weight", "mlp_out_norm/gamma", (_D,)),
+    Entry("", "mlp_out_norm/gamma", (_D,)),
 )
 
 EMBEDDING = "model.embed_tokens.weight"
@@ -129,7 +129,7 @@ def entries(family: str) -> dict[str, Entry]:
         return tuple(lines[leaf].merged[0] for leaf in leaves)
 
     def line(entry: Entry) -> Entry:
-        together = [leaf for leaf in own if own[leaf] == entry.name] or [entry.leaf]
+        together = [leaf for leaf in own if own[leaf] == entry.name] if entry.leaf in own else [entry.leaf]
         at = together.index(entry.leaf)
         return dataclasses.replace(entry, before=rows(together[:at]), after=rows(together[at + 1 :]))
 
