@@ -12,10 +12,10 @@ from landed_jax.nn.hook_points import OUTSIDE_LAYERS, WRITES, HookPoint
 from landed_jax.nn.modules import Decoder
 from landed_jax.nn.parameters import Params, is_stacked
 from landed_jax.nn.rotary import rotary_table
-from landed_jax.nn.tap import Context, Edit, Observer, as_plan
+from landed_jax.nn.tap import Context, Edit, Observer, as_plan, of_model
 from landed_jax.numerics import compute_dtype, highest_precision
 from landed_jax.provenance import Provenance
-from landed_jax.tokens import Tokens, as_tokens, check_ids, columns
+from landed_jax.tokens import Tokens, as_tokens, check_ids, check_positions, columns
 from landed_jax.trace import Trace
 
 
@@ -54,8 +54,8 @@ def forward(
         dtype: float32 or float64; by default JAX's default float.
 
     Raises:
-        LandedError: for ids or columns out of range (where they are known: not under ``jit``), and arguments that are
-            not of the kinds above.
+        LandedError: for ids or columns out of range, or a prompt beyond the learned positions (where they are known:
+            not under ``jit``), for a site that the model does not have, and arguments that are not of the kinds above.
 
     Returns:
         Logits ``[batch, recorded, vocab]`` and the `Trace`, not yet bound to weights.
@@ -75,9 +75,11 @@ def forward(
     check_ids(tokens, config.vocab_size)
     at = None if at is None else columns(at, tokens.ids.shape[1])
     dtype = compute_dtype(dtype)
-    plan = as_plan(record, edits, observers)
-    cos, sin = rotary_table(config.rope, config.head_dim, config.max_positions, tokens.positions, dtype)
-    context = Context(cos, sin, tokens.mask, at)
+    if config.learned_positions:
+        check_positions(tokens, config.max_positions)
+    plan, positions = of_model(as_plan(record, edits, observers), config), tokens.positions
+    cos, sin = rotary_table(config.rope, config.head_dim, config.max_positions, positions, dtype)
+    context = Context(cos, sin, tokens.mask, positions, at)
     decoder = Decoder(config, plan, is_stacked(params))
     logits, state = decoder.apply({"params": params}, tokens.ids, context, dtype, mutable=["intermediates", "observed"])
     sown = _collect(state.get("intermediates") or {}, plan.record, config.n_layers)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import GROUPS, HookPoint, axes_of
+from landed_jax.nn.hook_points import GROUPS, HookPoint, absent, axes_of
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.provenance import Provenance
@@ -96,9 +96,11 @@ class Trace(ShapeRepr):
         """A recorded value.
 
         Raises:
-            LandedError: if the site was not recorded.
+            LandedError: if the site was not recorded, or the model does not have it.
         """
         site = HookPoint(site)
+        if site in (without := absent(self.config)):
+            raise LandedError(f"This model has no {site.value}: {without[site]}.")
         if site.value not in self.sown:
             group = next((f"{name} (or " for name, sites in GROUPS.items() if site in sites), "")
             wanted = f"{group}HookPoint.{site.name}{')' if group else ''}"

@@ -40,7 +40,49 @@ WINDOWED = ModelConfig(
     rope=RopeConfig("dynamic", factor=2.0),
     max_positions=3,
 )
-CONFIGS = {"small": SMALL, "biased": BIASED, "windowed": WINDOWED}
+LAYER_NORM = ModelConfig(
+    vocab_size=14,
+    d_model=11,
+    n_layers=2,
+    n_heads=2,
+    n_kv_heads=2,
+    head_dim=5,
+    d_ff=9,
+    activation="gelu_tanh",
+    norm="layer",
+    norm_eps=0.02,
+    max_positions=32,
+    gated_mlp=False,
+    learned_positions=True,
+    rotary_layers=(False, False),
+    qkv_bias=True,
+    output_bias=True,
+    mlp_bias=True,
+    tie_embeddings=True,
+)
+PARALLEL = ModelConfig(
+    vocab_size=15,
+    d_model=9,
+    n_layers=2,
+    n_heads=3,
+    n_kv_heads=3,
+    head_dim=4,
+    d_ff=8,
+    activation="gelu",
+    norm="layer",
+    parallel_blocks=True,
+    gated_mlp=False,
+    qkv_bias=True,
+    output_bias=True,
+    mlp_bias=True,
+)
+CONFIGS = {
+    "small": SMALL,
+    "biased": BIASED,
+    "windowed": WINDOWED,
+    "layer_norm": LAYER_NORM,
+    "parallel": PARALLEL,
+}
 
 
 def random_params(config: ModelConfig, seed: int = 0, dtype: Any = jnp.float32) -> Params:
@@ -74,6 +116,7 @@ def configs(draw: st.DrawFn) -> ModelConfig:
     kv_heads = draw(st.integers(1, 3))
     kind = draw(st.sampled_from(["default", "linear", "dynamic", "llama3", "yarn"]))
     n_layers, window = draw(st.integers(1, 3)), draw(st.sampled_from([None, 1, 2]))
+    learned = draw(st.booleans())
     layers = st.one_of(st.just(()), st.tuples(*[st.booleans()] * n_layers))
     return ModelConfig(
         vocab_size=draw(st.integers(2, 12)),
@@ -84,8 +127,12 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         head_dim=draw(st.sampled_from([4, 6])),
         d_ff=draw(st.integers(1, 9)),
         activation=draw(st.sampled_from(["silu", "gelu", "relu2"])),
+        norm=draw(st.sampled_from(["rms", "layer"])),
         norm_eps=draw(st.sampled_from([1e-6, 1e-2])),
-        max_positions=draw(st.sampled_from([2, 64])),
+        parallel_blocks=draw(st.booleans()),
+        gated_mlp=draw(st.booleans()),
+        learned_positions=learned,
+        max_positions=draw(st.sampled_from([8, 64] if learned else [2, 64])),
         rope=RopeConfig(kind, theta=100.0, factor=1.0 if kind == "default" else 2.0, original_max_positions=16),
         sliding_window=window,
         windowed_layers=() if window is None else draw(layers),

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from landed_jax.errors import LandedError, first_line, listed, shown
 
 RopeKind = Literal["default", "linear", "dynamic", "llama3", "yarn"]
+Norm = Literal["rms", "layer"]
 Activation = Literal["silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2"]
 
 LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
@@ -24,6 +25,10 @@ LARGEST = {
     "max_positions": 2**31 - 1,  # positions are 32-bit
 }
 _MOST_PARAMETERS = 2**45
+_FLAGS = (
+    *("parallel_blocks", "gated_mlp", "learned_positions"),
+    *("qkv_bias", "output_bias", "qk_norm", "mlp_bias", "tie_embeddings"),
+)
 # Within these no frequency, angle or score overflows in float32, whatever the head's size and the prompt's length.
 _ROPE_BOUNDS = {
     "theta": (1e-9, 1e30),
@@ -120,18 +125,23 @@ class ModelConfig:
     """A pre-norm decoder as one stream with reads and writes, and the switches in which families differ.
 
     Attributes:
-        d_ff: neurons per layer, the width of the gated MLP.
+        d_ff: neurons per layer, the width of the MLP.
+        norm: what reads the stream: ``rms``, or ``layer`` (Ba et al. 2016), which takes the mean off and adds a bias β.
+        parallel_blocks: a layer's attention and MLP read the same stream (GPT-NeoX), and not one after the other.
+        gated_mlp: whether a neuron's activation is multiplied with an up product; without, it has one product alone.
+        learned_positions: whether a vector for the token's position is added to its embedding (GPT-2).
         qkv_bias: biases on the query, key and value products.
         output_bias: a bias on attention's output product.
         qk_norm: each head's query and key pass an RMSNorm of their own before the rotary embedding (Qwen3).
-        mlp_bias: biases on the gate, up and down products.
+        mlp_bias: biases on the gate, up and down products, or, without a gate, on both products.
         sliding_window: how many positions a query sees, itself included; None for all.
         windowed_layers: for each layer, whether the window holds there; empty where it holds in all.
         rotary_layers: for each layer, whether queries and keys are rotated there; empty where they are in all.
         gain_offset: what a norm adds to its weight to make γ: 1 in Gemma.
         embedding_scale: a factor of the embedding's write, rounded to the weights' type where that is narrower than
             float32 (Gemma).
-        max_positions: the length the checkpoint was made for (dynamic rotary scaling starts beyond it).
+        max_positions: the length the checkpoint was made for. Dynamic rotary scaling starts beyond it; learned
+            positions end there.
 
     >>> ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12).group_size
     2
@@ -146,7 +156,11 @@ class ModelConfig:
     d_ff: int
     family: str = "llama"
     activation: Activation = "silu"
+    norm: Norm = "rms"
     norm_eps: float = 1e-6
+    parallel_blocks: bool = False
+    gated_mlp: bool = True
+    learned_positions: bool = False
     max_positions: int = 2048
     rope: RopeConfig = RopeConfig()
     sliding_window: int | None = None
@@ -180,11 +194,13 @@ class ModelConfig:
             wrong.append(f"family is {shown(self.family)}, not a name")
         if self.activation not in get_args(Activation):
             wrong.append(f"activation {shown(self.activation)} is not one of {', '.join(get_args(Activation))}")
+        if self.norm not in get_args(Norm):
+            wrong.append(f"norm {shown(self.norm)} is not one of {', '.join(get_args(Norm))}")
         if self.sliding_window is not None and not _is_size(self.sliding_window, 1, 2**31 - 1):
             wrong.append(
                 f"sliding_window {shown(self.sliding_window)} is not a whole number from 1 to {2**31 - 1} or None"
             )
-        for name in ("qkv_bias", "output_bias", "qk_norm", "mlp_bias", "tie_embeddings"):
+        for name in _FLAGS:
             if type(getattr(self, name)) is not bool:
                 wrong.append(f"{name} is {shown(getattr(self, name))}, not true or false")
         for name in ("windowed_layers", "rotary_layers"):
@@ -213,12 +229,13 @@ class ModelConfig:
         wrong = []
         if self.n_heads % self.n_kv_heads:
             wrong.append(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}")
-        if self.head_dim % 2:
+        if self.head_dim % 2 and (not self.rotary_layers or any(self.rotary_layers)):
             wrong.append(f"head_dim {self.head_dim} is odd, and rotary embedding turns pairs of coordinates")
         if self.head_dim == 2 and getattr(self.rope, "kind", None) == "dynamic":
             wrong.append("dynamic rotary scaling divides by head_dim - 2, which is 0")
         heads = 2 * (self.n_heads + self.n_kv_heads) * self.head_dim
-        if self.d_model * (self.vocab_size + self.n_layers * (heads + 3 * self.d_ff)) > _MOST_PARAMETERS:
+        tables = self.vocab_size + (self.max_positions if self.learned_positions is True else 0)
+        if self.d_model * (tables + self.n_layers * (heads + 3 * self.d_ff)) > _MOST_PARAMETERS:
             wrong.append(f"these sizes make a model of more than 2**{_MOST_PARAMETERS.bit_length() - 1} parameters")
         return wrong
 

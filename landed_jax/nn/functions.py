@@ -19,10 +19,22 @@ def rms_sigma(x: Float[Array, "*batch d_model"], eps: float) -> Float[Array, "*b
     return jnp.sqrt(jnp.mean(jnp.square(x), axis=-1) + eps)
 
 
+def centred(x: Float[Array, "*batch d_model"]) -> Float[Array, "*batch d_model"]:
+    """The vector less the mean of its coordinates: what LayerNorm sees of it.
+
+    >>> centred(jnp.array([1.0, 7.0]))
+    Array([-3.,  3.], dtype=float32)
+    """
+    return x - jnp.mean(x, axis=-1, keepdims=True)
+
+
 def scale_stream(
     x: Float[Array, "*batch d_model"], sigma: Float[Array, "*batch"], gamma: Float[Array, " d_model"]
 ) -> Float[Array, "*batch d_model"]:
-    """``x / σ ⊙ γ``: RMSNorm of the stream, and the landed form of any vector that is written to it."""
+    """``x / σ ⊙ γ``: RMSNorm of the stream, and the landed form of any vector that is written to it.
+
+    LayerNorm is the same of the `centred` stream, with a bias added to the sum.
+    """
     return x / sigma[..., None] * left_broadcast(gamma, x)
 
 

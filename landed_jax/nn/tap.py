@@ -1,5 +1,6 @@
 """The one place through which every named value passes: edited if asked, then recorded if asked."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from landed_jax.errors import LandedError
-from landed_jax.nn.hook_points import AXES, HookPoint, as_site, as_sites
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.hook_points import AXES, HookPoint, absent, as_site, as_sites, present
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.schedule import after, computed_once
 
@@ -49,18 +51,32 @@ def as_plan(record: Any, edits: Any, observers: Any) -> Plan:
     return Plan(as_sites(record), edited, tuple((observers or {}).items()))
 
 
+def of_model(plan: Plan, config: ModelConfig) -> Plan:
+    """The plan for one model: without those points of the groups that it does not have.
+
+    Raises:
+        LandedError: for an edit of a point that the model does not have, or one to record that is in no group.
+    """
+    for point, _ in plan.edits:
+        if point in absent(config):
+            raise LandedError(f"This model has no {point.value} to edit: {absent(config)[point]}.")
+    return dataclasses.replace(plan, record=present(plan.record, config))
+
+
 class Context(NamedTuple):
     """What every layer shares.
 
     Attributes:
         cos, sin: ``[batch, position, head_dim / 2]``.
         mask: ``[batch, position]``, False on padding.
+        positions: ``[batch, position]``, each token's place in its own prompt.
         at: the positions whose values are recorded, or None for all.
     """
 
     cos: jax.Array
     sin: jax.Array
     mask: jax.Array
+    positions: jax.Array
     at: jax.Array | None
 
 

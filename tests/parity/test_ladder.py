@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from landed_jax.checkpoints.hf.gate import config_from_hf
 from landed_jax.forward_pass import forward
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.modules import MLP, Attention, Block, RMSNorm
+from landed_jax.nn.modules import MLP, Attention, Block, ReadNorm
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.rotary import rotary_table
 from landed_jax.nn.tap import Context, Plan
@@ -84,7 +84,7 @@ def precision(dtype: str) -> Any:
 def context(config: ModelConfig, dtype: str) -> Context:
     given = config.rope, config.head_dim, config.max_positions, TOKENS.positions, jnp.dtype(dtype)
     cos, sin = jax.jit(rotary_table, static_argnums=(0, 1, 2, 4))(*given)
-    return Context(cos, sin, TOKENS.mask, None)
+    return Context(cos, sin, TOKENS.mask, TOKENS.positions, None)
 
 
 def assert_close(ours: Any, theirs: Any, bar: float, where: Any = REAL) -> None:
@@ -109,7 +109,7 @@ def test_norm(case: str, theirs: str, site: str, dtype: str, precision: None) ->
     run = run_torch(case, dtype)
     heard = run.modules[theirs]
     params = run.params["layers"][theirs.split(".")[1]] if theirs.startswith("layers") else run.params
-    norm = RMSNorm(run.config, Plan(), site)
+    norm = ReadNorm(run.config, Plan(), site)
     ours = jax.jit(norm.apply)({"params": params[f"{site}_norm"]}, heard.given, None, context(run.config, dtype))
     assert_close(ours, heard.gave, RUNG_BAR[dtype])
 

@@ -9,6 +9,7 @@ import numpy as np
 from landed_jax.nn.config import ModelConfig
 
 Arrays = dict[str, np.ndarray]
+_OUTSIDE = ("embedding", "position_embedding", "logits")
 
 _erf = np.vectorize(math.erf, otypes=[float])
 
@@ -75,19 +76,23 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
         for name, value in values.items():
             seen.setdefault(name, []).append(value)
 
-    def norm(x: np.ndarray, gamma: np.ndarray) -> np.ndarray:
-        sigma = np.sqrt((x**2).sum(-1) / config.d_model + config.norm_eps)
+    def norm(x: np.ndarray, of: Arrays) -> np.ndarray:
+        seen = x - x.sum(-1, keepdims=True) / config.d_model if config.norm == "layer" else x
+        sigma = np.sqrt((seen**2).sum(-1) / config.d_model + config.norm_eps)
         keep(residual=x, sigma=sigma)
-        return x * (config.gain_offset + gamma) / sigma[:, None]
+        return seen * (config.gain_offset + of["gamma"]) / sigma[:, None] + of.get("beta", 0)
 
     query, key = np.arange(length)[:, None], np.arange(length)[None]
     x = embedding = config.embedding_scale * params["embed"]["W_E"][ids]
+    if config.learned_positions:
+        places = params["embed"]["W_pos"][:length]
+        x = x + places
     for index in range(config.n_layers):
         layer = params["layers"][str(index)]
         windowed = config.sliding_window and (not config.windowed_layers or config.windowed_layers[index])
         hidden = (key > query) | (query - key >= (config.sliding_window if windowed else length))
         attn, mlp = layer["attn"], layer["mlp"]
-        heard = norm(x, layer["attn_norm"]["gamma"])
+        heard, before = norm(x, layer["attn_norm"]), x
         q, k, v = (np.einsum("hed,sd->she", attn[f"W_{n}"], heard) + attn.get(f"b_{n}", 0) for n in "QKV")
         if config.qk_norm:  # the root mean square over each head's own coordinates
             q, k = (
@@ -109,17 +114,21 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
             z[:, zero["head"][1]] = 0
         head_write = np.einsum("she,dhe->shd", z, attn["W_O"])
         x = x + head_write.sum(1) + attn.get("b_O", 0)
-        heard = norm(x, layer["mlp_norm"]["gamma"])
-        gate, up = (heard @ mlp[f"W_{n}"].T + mlp.get(f"b_{n}", 0) for n in ("gate", "up"))
-        a = ACTIVATIONS[config.activation](gate) * up
+        heard = norm(before if config.parallel_blocks else x, layer["mlp_norm"])
+        if config.gated_mlp:
+            gate, up = (heard @ mlp[f"W_{n}"].T + mlp.get(f"b_{n}", 0) for n in ("gate", "up"))
+            a = ACTIVATIONS[config.activation](gate) * up
+        else:
+            a = ACTIVATIONS[config.activation](heard @ mlp["W_in"].T + mlp.get("b_in", 0))
         if zero.get("neuron", (None,))[0] == index:
             a[:, zero["neuron"][1]] = 0
         neuron_write = a[:, :, None] * mlp["W_down"].T
         x = x + neuron_write.sum(1) + mlp.get("b_down", 0)
         keep(q=q, k=k, v=v, pattern=pattern, z=z, head_write=head_write, a=a, neuron_write=neuron_write)
-    final = norm(x, params["final_norm"]["gamma"])
+    final = norm(x, params["final_norm"])
     unembed = params["embed"]["W_E"] if config.tie_embeddings else params["unembed"]["W_U"]
     return {name: np.stack(values) for name, values in seen.items()} | {
+        **({"position_embedding": places} if config.learned_positions else {}),
         "embedding": embedding,
         "logits": final @ unembed.T,
     }
@@ -136,10 +145,10 @@ def numpy_forward(
         zero: a component to ablate: ``{"head": (layer, head)}`` or ``{"neuron": (layer, index)}``.
 
     Returns:
-        With B prompts of S columns: `embedding` [B,S,D]; per layer `q` [L,B,S,H,dh], `k`, `v` [L,B,S,Kv,dh],
+        With B prompts of S columns: `embedding` [B,S,D], and `position_embedding` where positions are learned; per layer `q` [L,B,S,H,dh], `k`, `v` [L,B,S,Kv,dh],
         `pattern` [L,B,H,S,S], `z` [L,B,S,H,dh], `head_write` [L,B,S,H,D], `a` [L,B,S,F], `neuron_write` [L,B,S,F,D];
         `attn_bias` and `mlp_bias` [L,D] (the bias writes); per read site `residual` [2L+1,B,S,D], `sigma` [2L+1,B,S],
-        `gamma` [2L+1,D]; `logits` [B,S,V].
+        `gamma` and `beta` [2L+1,D] (β 0 in RMSNorm); `logits` [B,S,V].
     """
     params = _float64(params)
     ids = np.asarray(ids)
@@ -148,7 +157,7 @@ def numpy_forward(
     for row, (prompt, real) in enumerate(zip(ids, mask, strict=True)):
         columns = np.flatnonzero(real)
         for name, value in _prompt(params, prompt[columns], config, zero or {}).items():
-            layered = name not in ("embedding", "logits")
+            layered = name not in _OUTSIDE
             value = value if layered else value[None]
             square = name == "pattern"
             shape = list(value.shape)
@@ -159,14 +168,15 @@ def numpy_forward(
                 whole[:, row][np.ix_(range(shape[0]), range(shape[1]), columns, columns)] = value
             else:
                 whole[:, row, columns] = value
-    out |= {name: out[name][0] for name in ("embedding", "logits")}
+    out |= {name: out[name][0] for name in _OUTSIDE if name in out}
     layers = [params["layers"][str(index)] for index in range(config.n_layers)]
     none = np.zeros(config.d_model)
-    gammas = [layer[norm]["gamma"] for layer in layers for norm in ("attn_norm", "mlp_norm")]
+    norms = [*(layer[norm] for layer in layers for norm in ("attn_norm", "mlp_norm")), params["final_norm"]]
     return out | {
         "attn_bias": np.stack([layer["attn"].get("b_O", none) for layer in layers]),
         "mlp_bias": np.stack([layer["mlp"].get("b_down", none) for layer in layers]),
-        "gamma": config.gain_offset + np.stack([*gammas, params["final_norm"]["gamma"]]),
+        "gamma": config.gain_offset + np.stack([norm["gamma"] for norm in norms]),
+        "beta": np.stack([norm.get("beta", none) for norm in norms]),
     }
 
 
