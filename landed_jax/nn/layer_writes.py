@@ -5,6 +5,7 @@ that depend on the weights alone wait for the layer's own turn, so that XLA does
 layers at once.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from landed_jax.nn.functions import centred
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.products import column_norms, contract_output, head_grams, linear, squares_by_gram
 from landed_jax.nn.schedule import after, cast_late
@@ -63,6 +65,15 @@ class LayerWrites:
         attn, mlp = part["attn"], part["mlp"]
         real = jnp.take(mask, at, axis=1)
         return cls(layer, z, a, attn["W_O"], mlp["W_down"], attn.get("b_O"), mlp.get("b_down"), at, real, norms)
+
+    def centred(self) -> "LayerWrites":
+        """The same writes, each without its mean over the coordinates: what LayerNorm sees of them."""
+        W_O, W_down = (after(cast_late(leaf, self.z), self.z) for leaf in (self.W_O, self.W_down))
+        biases = (None if b is None else centred(b.astype(self.z.dtype)) for b in (self.b_O, self.b_down))
+        b_O, b_down = biases
+        return dataclasses.replace(
+            self, W_O=centred(W_O, axis=0), W_down=centred(W_down, axis=0), b_O=b_O, b_down=b_down
+        )
 
     def inner_products(self, vector: Float[Array, "*at d_model"]) -> PerWrite:
         """``⟨w, vector⟩`` for every write of the layer: one product of the size of ``W_O`` and one of ``W_down``.

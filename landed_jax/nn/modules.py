@@ -10,7 +10,7 @@ import numpy as np
 
 from landed_jax.nn.attention import attend, attention_mask, attention_pattern, mix_values
 from landed_jax.nn.config import LayerKind, ModelConfig
-from landed_jax.nn.functions import ACTIVATIONS, centred, rms_sigma, rotate, scale_stream
+from landed_jax.nn.functions import ACTIVATIONS, heard, rms_sigma, rotate, scale_stream
 from landed_jax.nn.hook_points import AXES, HookPoint
 from landed_jax.nn.layer_programs import layer_call
 from landed_jax.nn.parameters import LEAVES
@@ -56,7 +56,7 @@ class ReadNorm(_Part):
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array | None, context: Context) -> jax.Array:
         x = self.tap(f"{self.site}_norm_input", x, layer, context)
-        x = centred(x) if self.config.norm == "layer" else x
+        x = heard(x, self.config)
         sigma = self.tap(f"{self.site}_sigma", rms_sigma(x, self.config.norm_eps), layer, context)
         gamma = self.gain(f"{self.site}_norm/gamma", x)
         gamma = self.tap(f"{self.site}_gamma", gamma, layer, context)

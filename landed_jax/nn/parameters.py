@@ -237,3 +237,17 @@ def unstack_layers(params: Params) -> Params:
 def unembedding(params: Params) -> jax.Array:
     """``W_U`` as ``[vocab, d_model]`` rows: the embedding's own table where the two are tied."""
     return params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"]
+
+
+def norm_biases(params: Params) -> tuple[jax.Array, jax.Array, jax.Array] | None:
+    """β of attention's and of the MLP's norms, ``[layer, d_model]``, and of the final one; None where there is none."""
+    if "beta" not in params["final_norm"]:
+        return None
+    layers = params["layers"]
+    attn, mlp = (
+        layers[norm]["beta"]
+        if is_stacked(params)
+        else jnp.stack([layers[str(i)][norm]["beta"] for i in range(len(layers))])
+        for norm in ("attn_norm", "mlp_norm")
+    )
+    return attn, mlp, params["final_norm"]["beta"]

@@ -15,29 +15,37 @@ def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str
     """The architecture, the parameter count and the writes it makes."""
     kv = config.n_kv_heads
     sharing = "" if kv == config.n_heads else f" on {kv} key and value heads"
-    rope = config.rope
-    scaling = "" if rope.kind == "default" else f", {rope.kind} scaling by {rope.factor:g}"
     count = count_parameters(config)
     rows = [
         ("kind", config.family),
         ("layers", str(config.n_layers)),
         ("d_model", str(config.d_model)),
         ("heads", f"{config.n_heads} of {config.head_dim} coordinates{sharing}"),
-        ("d_ff", f"{config.d_ff} ({config.activation})"),
+        ("d_ff", f"{config.d_ff} ({config.activation}{'' if config.gated_mlp else ', without a gate'})"),
         ("vocabulary", f"{config.vocab_size}{' (embedding and unembedding tied)' if config.tie_embeddings else ''}"),
-        ("rotary embedding", f"theta {rope.theta:g}{scaling}"),
-        ("positions", f"{config.max_positions}"),
+        ("rotary embedding", _rotary(config)),
+        ("positions", f"{config.max_positions}{' (learned)' if config.learned_positions else ''}"),
         ("sliding window", _window(config)),
         ("biases", _biases(config)),
         ("query and key norms", "of each head, with one γ a layer" if config.qk_norm else "none"),
+        ("norms of the stream", "LayerNorm" if config.norm == "layer" else "RMSNorm"),
+        ("blocks", "parallel" if config.parallel_blocks else "attention, then MLP"),
         ("parameters", f"{count:,}"),
     ]
     if weight_dtype is not None:
         rows.append((f"weights in {weight_dtype}", human_bytes(count * jnp.dtype(weight_dtype).itemsize)))
-    writes = config.n_layers * (config.n_heads + config.d_ff) + 1
+    writes = config.n_layers * (config.n_heads + config.d_ff) + (2 if config.learned_positions else 1)
+    embeddings = "the embeddings of token and position" if config.learned_positions else "the embedding"
     rows.append(("read sites", f"{len(site_names(config))}"))
-    rows.append(("writes a position", f"{writes:,} (heads, neurons, the embedding)"))
+    rows.append(("writes a position", f"{writes:,} (heads, neurons, {embeddings})"))
     return rows
+
+
+def _rotary(config: ModelConfig) -> str:
+    rope = config.rope
+    if not any(kind.rotary for kind in config.kinds):
+        return "none"
+    return f"theta {rope.theta:g}{'' if rope.kind == 'default' else f', {rope.kind} scaling by {rope.factor:g}'}"
 
 
 def _biases(config: ModelConfig) -> str:

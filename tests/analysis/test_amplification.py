@@ -48,7 +48,7 @@ def test_each_write_equals_brute_force(name: str, x64: None) -> None:
     stacked = by_write(traced(name, "float64", stacked=True)) if name == "biased" else found
     assert trace.tokens.ids.size >= CASES[name].head_dim > len(trace.tokens.ids)
     for b, p in np.argwhere(np.asarray(trace.tokens.mask)):
-        expected = magnified(every_write(numbers, CASES[name], b, p), numbers, b, p)
+        expected = magnified(every_write(numbers, CASES[name], b, p), numbers, CASES[name], b, p)
         for definition in BOTH:
             whole = np.nan_to_num(expected[definition])
             np.testing.assert_allclose(column(found[definition], b, p), whole, rtol=1e-9)

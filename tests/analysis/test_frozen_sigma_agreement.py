@@ -39,8 +39,7 @@ def test_equals_numpy_by_position_and_pooled(name: str, x64: None) -> None:
     arguments, u = {
         "small": ({"target": 1}, W_U[1]),
         "biased": ({"target": 1, "centred": True}, W_U[1] - W_U.mean(0)),
-        "windowed": ({"target": 1, "against": 2}, W_U[1] - W_U[2]),
-    }[name]
+    }.get(name, ({"target": 1, "against": 2}, W_U[1] - W_U[2]))
     found = jax.jit(lambda t: frozen_sigma_agreement(t, asked_by(**arguments)))(trace)
     pooled, later = found.pooled(), found.pooled(jnp.asarray(np.broadcast_to(inner, found.real.shape)))
     for kind, members in KINDS.items():
@@ -48,7 +47,7 @@ def test_equals_numpy_by_position_and_pooled(name: str, x64: None) -> None:
         for b, p in real_positions(trace):
             written = every_write(numbers, config, b, p)
             mine = np.array([entry[0] in members for entry in written.names])
-            estimate = landed_contributions(written, numbers, u, b, p)[mine]
+            estimate = landed_contributions(written, numbers, u, config, b, p)[mine]
             measured = removed_effects(written, numbers, u, config, b, p)[mine]
             expect(getattr(found, kind), (b, p), estimate, measured)
             every.append((p, estimate, measured))

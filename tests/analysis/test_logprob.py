@@ -47,7 +47,7 @@ def test_equals_brute_force(name: str, chunk: int | None, x64: None) -> None:
             column(found.direct_effect, b, p), removed(numbers, config, W_U, token, b, p), atol=1e-10
         )
         written, gradient = every_write(numbers, config, b, p), W_U[token] - np.exp(log_p) @ W_U
-        expected = landed_contributions(written, numbers, gradient, b, p)
+        expected = landed_contributions(written, numbers, gradient, config, b, p)
         np.testing.assert_allclose(column(found.landed, b, p), expected, atol=1e-12)
         np.testing.assert_allclose(found.gradient_value[b, p], expected.sum(), atol=1e-11)
         heads = np.array([kind == "head" for kind, _, _ in written.names])
@@ -98,7 +98,7 @@ def test_float32_keeps_its_digits_where_the_model_is_sure(gap: float, likely: bo
     value = np.log1p(-rest.sum()) if likely else log_p[target]
     np.testing.assert_allclose(found.value[b, p], value, rtol=1e-5)
     gradient = rest @ (W_U[target] - W_U[beside])
-    expected = landed_contributions(every_write(numbers, SMALL, b, p), numbers, gradient, b, p)
+    expected = landed_contributions(every_write(numbers, SMALL, b, p), numbers, gradient, SMALL, b, p)
     bar = 1e-5 * np.abs(expected).max()
     np.testing.assert_allclose(column(found.landed, b, p), expected, atol=bar)
     assert float(found.closure_error[b, p]) < bar

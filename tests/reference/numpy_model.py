@@ -145,8 +145,9 @@ def numpy_forward(
         zero: a component to ablate: ``{"head": (layer, head)}`` or ``{"neuron": (layer, index)}``.
 
     Returns:
-        With B prompts of S columns: `embedding` [B,S,D], and `position_embedding` where positions are learned; per layer `q` [L,B,S,H,dh], `k`, `v` [L,B,S,Kv,dh],
-        `pattern` [L,B,H,S,S], `z` [L,B,S,H,dh], `head_write` [L,B,S,H,D], `a` [L,B,S,F], `neuron_write` [L,B,S,F,D];
+        With B prompts of S columns: `embedding` [B,S,D], and `position_embedding` where positions are learned; per
+        layer `q` [L,B,S,H,dh], `k`, `v` [L,B,S,Kv,dh], `pattern` [L,B,H,S,S], `z` [L,B,S,H,dh], `head_write`
+        [L,B,S,H,D], `a` [L,B,S,F], `neuron_write` [L,B,S,F,D];
         `attn_bias` and `mlp_bias` [L,D] (the bias writes); per read site `residual` [2L+1,B,S,D], `sigma` [2L+1,B,S],
         `gamma` and `beta` [2L+1,D] (β 0 in RMSNorm); `logits` [B,S,V].
     """

@@ -1,7 +1,7 @@
 """One write by name, and the vector that it adds to the stream."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -14,13 +14,14 @@ from landed_jax.nn.layer_writes import output_bias, output_weights
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.trace import Trace
 
-Kind = Literal["embedding", "head", "neuron", "attn_bias", "mlp_bias"]
+Kind = Literal["embedding", "position", "head", "neuron", "attn_bias", "mlp_bias"]
 
 
 @dataclass(frozen=True)
 class Write:
     """The name of one write: its kind, layer and index, in one prompt of the batch, at one position.
 
+    ``"position"`` is the kind of a learned position's vector, the write beside the token's embedding.
     `position` is a column of the tokens (negative: from the end). With `source`, a head's write is only the part
     that it took from that column: ``A[q,k] v_k`` through the head's output matrix.
 
@@ -77,9 +78,11 @@ def describe(write: Write) -> str:
 
 def _check(write: Write, config: ModelConfig) -> None:
     sizes = {"head": config.n_heads, "neuron": config.d_ff}
-    if write.kind not in ("embedding", "head", "neuron", "attn_bias", "mlp_bias"):
+    if write.kind not in get_args(Kind):
         raise LandedError(f"{write.kind!r} is not a kind of write.")
-    if write.kind == "embedding":
+    if write.kind == "position" and not config.learned_positions:
+        raise LandedError("This model learned no positions, so no write is theirs.")
+    if write.kind in ("embedding", "position"):
         return
     if write.layer is None or not 0 <= write.layer < config.n_layers:
         raise LandedError(f"{describe(write)}: layers run from 0 to {config.n_layers - 1}.")
@@ -110,6 +113,8 @@ def write_vector(trace: Trace, write: Write) -> Float[Array, " d_model"]:
     embedding, layers = trace[HookPoint.EMBEDDING], trace.weights()["layers"]
     if write.kind == "embedding":
         return embedding[batch, column]
+    if write.kind == "position":
+        return trace[HookPoint.POSITION_EMBEDDING][batch, column]
     assert write.layer is not None
     if write.kind in ("attn_bias", "mlp_bias"):
         bias = output_bias(layers, write.kind, write.layer)
