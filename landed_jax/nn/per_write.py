@@ -49,7 +49,7 @@ class PerWrite(ShapeRepr):
         return dataclasses.replace(cls(None, None, None, None, None), **embeddings)  # pyright: ignore[reportArgumentType]
 
     @property
-    def embeddings(self) -> dict[str, Float[Array, "*site batch position"]]:
+    def embeddings(self) -> dict[str, jax.Array]:
         """The numbers of the writes before the layers, by the names of their fields: of those that there are."""
         named = {"embedding": self.embedding, "position_embedding": self.position_embedding}
         return {name: number for name, number in named.items() if number is not None}

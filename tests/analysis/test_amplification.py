@@ -63,7 +63,7 @@ def test_a_mean_lies_below_the_root_mean_square_and_both_between_the_extremes(na
     mean, ratio = (by_write(trace)[definition] for definition in BOTH)
     scale = landed.amplification(trace)
     first = np.argwhere(np.asarray(trace.tokens.mask))
-    for kind, sites in (("heads", slice(1, None, 2)), ("neurons", slice(2, None, 2))):
+    for kind, sites in (("heads", trace.order.next_attn), ("neurons", trace.order.next_mlp)):
         low, high = (np.asarray(s)[sites][..., None] for s in (scale.minimum, scale.maximum))
         a, b = np.asarray(getattr(mean, kind)), np.asarray(getattr(ratio, kind))
         written = a > 0

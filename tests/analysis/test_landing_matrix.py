@@ -16,7 +16,7 @@ from landed_jax.analysis.landing._landing_matrix import LandingMatrix, landing_m
 from landed_jax.nn import PerWrite
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
-from landed_jax.nn.stream_order import site_names
+from landed_jax.nn.stream_order import StreamOrder, site_names
 from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write, heard
 from tests.reference.numpy_model import Arrays, numpy_forward
@@ -190,7 +190,7 @@ def test_of_every_write_equals_brute_force(x64: None) -> None:
 
 def test_next_and_final_of_every_write() -> None:
     matrix = jax.tree.map(np.asarray, landing_matrix(traced(BIASED, random_params(BIASED))))
-    first, last = matrix.norm.next(trace.order), matrix.norm.final
+    first, last = matrix.norm.next(StreamOrder.of(BIASED)), matrix.norm.final
     for kind, index in (("head", 2), ("neuron", 5), ("attn_bias", None), ("mlp_bias", None)):
         name = {"head": "heads", "neuron": "neurons"}.get(kind, kind)
         for layer in range(BIASED.n_layers):
