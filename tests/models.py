@@ -111,10 +111,17 @@ def random_tokens(config: ModelConfig, seed: int = 0, lengths: tuple[int, ...] =
 
 
 @st.composite
+def ropes(draw: st.DrawFn) -> RopeConfig:
+    """Any rotary embedding, turning fast."""
+    kind = draw(st.sampled_from(["default", "linear", "dynamic", "llama3", "yarn"]))
+    return RopeConfig(kind, theta=100.0, factor=1.0 if kind == "default" else 2.0, original_max_positions=16)
+
+
+@st.composite
 def configs(draw: st.DrawFn) -> ModelConfig:
     """Any architecture that the package honours, small."""
     kv_heads = draw(st.integers(1, 3))
-    kind = draw(st.sampled_from(["default", "linear", "dynamic", "llama3", "yarn"]))
+    rope, local_rope = draw(ropes()), draw(st.one_of(st.none(), ropes()))
     n_layers, window = draw(st.integers(1, 3)), draw(st.sampled_from([None, 1, 2]))
     learned = draw(st.booleans())
     layers = st.one_of(st.just(()), st.tuples(*[st.booleans()] * n_layers))
@@ -133,7 +140,9 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         gated_mlp=draw(st.booleans()),
         learned_positions=learned,
         max_positions=draw(st.sampled_from([8, 64] if learned else [2, 64])),
-        rope=RopeConfig(kind, theta=100.0, factor=1.0 if kind == "default" else 2.0, original_max_positions=16),
+        rope=rope,
+        local_rope=local_rope,
+        rotary_dim=draw(st.sampled_from([None, 4])),
         sliding_window=window,
         windowed_layers=() if window is None else draw(layers),
         qkv_bias=draw(st.booleans()),

@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
 from landed_jax.model import Model
-from landed_jax.nn.config import ModelConfig, RopeConfig
+from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import EMBEDDINGS, RESIDUALS, SOURCES, WRITES, HookPoint
 from landed_jax.nn.parameters import Params, stack_layers
+from landed_jax.nn.rope_config import RopeConfig, RopeKind
 from landed_jax.tokens import Tokens, as_tokens
 from landed_jax.trace import Trace
 from tests.models import CONFIGS, LAYER_NORM, SMALL, random_params
@@ -93,7 +94,7 @@ def test_scan_equals_the_unrolled_loop_in_values_and_gradients(dtype: str, preci
 @st.composite
 def configs(draw: Any) -> ModelConfig:
     kv_heads, group = draw(st.sampled_from([(1, 1), (1, 3), (2, 1), (2, 2)]))
-    kind = draw(st.sampled_from(["default", "linear", "dynamic", "llama3", "yarn"]))
+    ropes = st.builds(RopeConfig, st.sampled_from(get_args(RopeKind)), st.just(100.0), st.floats(1, 8), st.just(16))
     window = draw(st.sampled_from([None, 1, 3]))
     layers = [(), (True, False), (False, True)]
     learned = draw(st.booleans())
@@ -111,7 +112,9 @@ def configs(draw: Any) -> ModelConfig:
         gated_mlp=draw(st.booleans()),
         learned_positions=learned,
         max_positions=draw(st.sampled_from([5, 64] if learned else [3, 64])),
-        rope=RopeConfig(kind, 100.0, draw(st.floats(1, 8)), 16),
+        rope=draw(ropes),
+        local_rope=draw(st.one_of(st.none(), ropes)),
+        rotary_dim=draw(st.sampled_from([None, 4])),
         sliding_window=window,
         windowed_layers=() if window is None else draw(st.sampled_from(layers)),
         qkv_bias=draw(st.booleans()),

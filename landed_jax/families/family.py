@@ -47,7 +47,8 @@ class Family:
         held: the fields of `ModelConfig` that `switches` may set; the writer refuses a model that sets others.
         defaults: values of absent fields where they differ from `DEFAULTS`: those of the class's configuration.
         ignorable: fields that `switches` reads only to refuse them, so that a user may have them ignored.
-        names: tensors whose names differ from Llama's, by leaf (`nn/parameters.py`), with ``{layer}`` in layers.
+        names: tensors whose names differ from Llama's, by leaf (`nn/parameters.py`), with ``{layer}`` in layers. Leaves
+            of one name are the rows of one tensor, in the order in which they stand here.
         examples: ids of well-known checkpoints.
     """
 

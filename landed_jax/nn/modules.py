@@ -86,7 +86,7 @@ class Attention(_Part):
             if self.config.qk_norm:
                 gamma = self.gain(f"attn/{name.lower()}_gamma", x)
                 heads = scale_stream(heads, rms_sigma(heads, self.config.norm_eps), gamma)
-            return rotate(heads, context.cos, context.sin) if self.kind.rotary else heads
+            return heads if self.kind.rope is None else rotate(heads, *context.rotary[self.kind.rope])
 
         q = self.tap("query", turned("Q"), layer, context)
         k = self.tap("key", turned("K"), layer, context)

@@ -67,14 +67,13 @@ class Context(NamedTuple):
     """What every layer shares.
 
     Attributes:
-        cos, sin: ``[batch, position, head_dim / 2]``.
+        rotary: cos and sin of each of the model's `ropes`, ``[batch, position, rotated / 2]``.
         mask: ``[batch, position]``, False on padding.
         positions: ``[batch, position]``, each token's place in its own prompt.
         at: the positions whose values are recorded, or None for all.
     """
 
-    cos: jax.Array
-    sin: jax.Array
+    rotary: tuple[tuple[jax.Array, jax.Array], ...]
     mask: jax.Array
     positions: jax.Array
     at: jax.Array | None

@@ -15,6 +15,8 @@ _WORDS = {
     "sliding_window": "sliding window",
     "windowed_layers": "window by layer",
     "rotary_layers": "rotary by layer",
+    "local_rope": "rotary of its own in windows",
+    "rotary_dim": "part of each head rotary",
     "gain_offset": "γ = 1 + weight",
     "embedding_scale": "embedding × √d_model",
 }

@@ -85,6 +85,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma_biases_full_heads": ("gemma", {"attention_bias": True, "num_key_value_heads": 4}),
     "gemma_untied": ("gemma", {"tie_word_embeddings": False}),
     "gemma_legacy_activation": ("gemma", {"hidden_act": "gelu"}),
+    "phi3": ("phi3", {}),
+    "phi3_window": ("phi3", {"sliding_window": 4}),
     **{
         f"activation_{name}": ("llama", {"hidden_act": name})
         for name in ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "swish")

@@ -19,7 +19,7 @@ from landed_jax.forward_pass import forward
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.modules import MLP, Attention, Block, ReadNorm
 from landed_jax.nn.parameters import Params
-from landed_jax.nn.rotary import rotary_table
+from landed_jax.nn.rotary import rotary_tables
 from landed_jax.nn.tap import Context, Plan
 from landed_jax.tokens import Tokens
 from tests.parity.cases import CASES, ROPE_CASES, RUNG_CASES
@@ -82,9 +82,8 @@ def precision(dtype: str) -> Any:
 
 
 def context(config: ModelConfig, dtype: str) -> Context:
-    given = config.rope, config.head_dim, config.max_positions, TOKENS.positions, jnp.dtype(dtype)
-    cos, sin = jax.jit(rotary_table, static_argnums=(0, 1, 2, 4))(*given)
-    return Context(cos, sin, TOKENS.mask, TOKENS.positions, None)
+    tables = jax.jit(rotary_tables, static_argnums=(0, 2))(config, TOKENS.positions, jnp.dtype(dtype))
+    return Context(tables, TOKENS.mask, TOKENS.positions, None)
 
 
 def assert_close(ours: Any, theirs: Any, bar: float, where: Any = REAL) -> None:
@@ -118,7 +117,7 @@ def test_norm(case: str, theirs: str, site: str, dtype: str, precision: None) ->
 @pytest.mark.parametrize("case", ["grouped", *ROPE_CASES])
 def test_rotary(case: str, dtype: str, precision: None) -> None:
     run = run_torch(case, dtype)
-    cos, sin, *_ = context(run.config, dtype)
+    ((cos, sin),) = context(run.config, dtype).rotary
     # In a batch, transformers gives dynamic scaling the longest prompt's length for every row; here that is row 0.
     where = REAL & (np.arange(len(PROMPTS)) == 0)[:, None] if run.config.rope.kind == "dynamic" else REAL
     for ours, theirs in zip((cos, sin), run.modules["rotary_emb"].gave, strict=True):

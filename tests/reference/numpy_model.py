@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.rope_config import RopeConfig
 
 Arrays = dict[str, np.ndarray]
 _OUTSIDE = ("embedding", "position_embedding", "logits")
@@ -28,9 +29,9 @@ ACTIVATIONS = {
 }
 
 
-def frequencies(config: ModelConfig, length: int) -> np.ndarray:
+def frequencies(rope: RopeConfig, config: ModelConfig, length: int) -> np.ndarray:
     """Radians per position of each rotated pair, for a prompt of `length` tokens."""
-    rope, dim = config.rope, config.head_dim
+    dim = config.rotary_dim or config.head_dim
     theta = rope.theta
     if rope.kind == "dynamic" and length > config.max_positions:
         stretch = rope.factor * length / config.max_positions - (rope.factor - 1)
@@ -60,12 +61,12 @@ def frequencies(config: ModelConfig, length: int) -> np.ndarray:
     return plain
 
 
-def rotate(x: np.ndarray, config: ModelConfig) -> np.ndarray:
-    """Each pair (i, i + head_dim/2) of ``[position, head, head_dim]`` as a complex number, turned by its angle."""
-    angle = np.outer(np.arange(len(x)), frequencies(config, len(x)))[:, None]
-    half = config.head_dim // 2
-    turned = (x[..., :half] + 1j * x[..., half:]) * np.exp(1j * angle) * config.rope.attention_factor
-    return np.concatenate([turned.real, turned.imag], axis=-1)
+def rotate(x: np.ndarray, rope: RopeConfig, config: ModelConfig) -> np.ndarray:
+    """Each pair (i, i + half) of ``[position, head, head_dim]`` as a complex number, turned by its angle."""
+    angle = np.outer(np.arange(len(x)), frequencies(rope, config, len(x)))[:, None]
+    half = angle.shape[-1]
+    turned = (x[..., :half] + 1j * x[..., half : 2 * half]) * np.exp(1j * angle) * rope.attention_factor
+    return np.concatenate([turned.real, turned.imag, x[..., 2 * half :]], axis=-1)
 
 
 def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str, tuple[int, int]]) -> Arrays:
@@ -102,7 +103,8 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
                 for x, n in ((q, "q"), (k, "k"))
             )
         if not config.rotary_layers or config.rotary_layers[index]:
-            q, k = rotate(q, config), rotate(k, config)
+            rope = config.local_rope if windowed and config.local_rope else config.rope
+            q, k = rotate(q, rope, config), rotate(k, rope, config)
         z, pattern = np.zeros_like(q), np.zeros((config.n_heads, length, length))
         for head in range(config.n_heads):
             group = head // (config.n_heads // config.n_kv_heads)

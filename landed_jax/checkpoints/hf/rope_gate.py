@@ -7,7 +7,7 @@ from typing import Any
 from landed_jax.checkpoints.hf.fields import Fields
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.errors import shown
-from landed_jax.nn.config import RopeConfig
+from landed_jax.nn.rope_config import RopeConfig
 
 _SPELLINGS = ("rope_scaling", "rope_parameters")
 

@@ -10,8 +10,9 @@ from landed_jax.checkpoints.hf.files import SINGLE
 from landed_jax.checkpoints.hf.gate import ACTIVATIONS
 from landed_jax.checkpoints.hf.table import to_hf
 from landed_jax.families import families
-from landed_jax.nn.config import ModelConfig, RopeConfig
+from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import Params
+from landed_jax.nn.rope_config import RopeConfig
 
 
 def config_to_hf(config: ModelConfig) -> dict[str, Any]:
