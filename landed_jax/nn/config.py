@@ -179,8 +179,12 @@ class ModelConfig:
             wrong.append(f"rotary_dim is {shown(self.rotary_dim)}, not a whole number from 2 to {most} or None")
         if wrong:
             return wrong
+        if self.rotary_layers and not any(self.rotary_layers):  # no layer rotates: nothing of it is read
+            for name, value in (("rope", DEFAULT_ROPE), ("local_rope", None), ("rotary_dim", None)):
+                object.__setattr__(self, name, value)
+            return []
         name = "head_dim" if self.rotary_dim is None else "rotary_dim"
-        if self.rotated % 2 and (not self.rotary_layers or any(self.rotary_layers)):
+        if self.rotated % 2:
             wrong.append(f"{name} {self.rotated} is odd, and rotary embedding turns pairs of coordinates")
         if self.rotated == 2 and "dynamic" in (self.rope.kind, getattr(self.local_rope, "kind", None)):
             wrong.append(f"dynamic rotary scaling divides by {name} - 2, which is 0")

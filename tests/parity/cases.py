@@ -87,6 +87,15 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma_legacy_activation": ("gemma", {"hidden_act": "gelu"}),
     "phi3": ("phi3", {}),
     "phi3_window": ("phi3", {"sliding_window": 4}),
+    "gpt2": ("gpt2", {}),
+    "gpt2_untied": ("gpt2", {"tie_word_embeddings": False}),
+    "gpt2_mlp_four_times_as_wide": ("gpt2", {"n_inner": None}),
+    "gpt2_relu_large_eps": ("gpt2", {"activation_function": "relu", "layer_norm_epsilon": 0.3}),
+    "gpt2_exact_gelu_one_layer": ("gpt2", {"activation_function": "gelu", "n_layer": 1}),
+    "gpt2_one_wide_head": ("gpt2", {"n_head": 1}),
+    "gpt2_odd_heads": ("gpt2", {"n_embd": 35, "n_head": 5}),
+    "gpt2_without_norms": ("gpt2", {"layer_norm_epsilon": 1e12}),
+    "gpt2_upcast": ("gpt2", {"reorder_and_upcast_attn": True}),
     **{
         f"activation_{name}": ("llama", {"hidden_act": name})
         for name in ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "swish")

@@ -69,7 +69,7 @@ def run_torch(case: str, dtype: str) -> Run:
 
         return hook
 
-    for name, module in model.model.named_modules():
+    for name, module in model.base_model.named_modules():
         if name:
             module.register_forward_hook(listen(name), with_kwargs=True)
     return Run(config, params, torch_logits(model, PROMPTS).numpy(), modules)

@@ -42,7 +42,7 @@ def odd_configs(case: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for field in sorted({*values, *UNWRITTEN}):
         for empty in EMPTY:
             yield f"{field} = {empty!r}", {**values, field: empty}
-    for field in values["rope_parameters"]:
+    for field in values.get("rope_parameters") or {}:
         for empty in EMPTY:
             yield (
                 f"rope {field} = {empty!r}",

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
+from landed_jax.families import families
 from landed_jax.parity.float64 import float64_throughout
 
 SIZES = {
@@ -22,7 +23,7 @@ SIZES = {
 
 
 def hf_config(kind: str = "llama", **fields: Any) -> PreTrainedConfig:
-    """A tiny configuration; `fields` override `SIZES`."""
+    """A tiny configuration; `fields` override `SIZES`, under Llama's names or the family's own."""
     defaults = {
         "mistral": {"sliding_window": None},
         "qwen3": {"head_dim": 8},
@@ -30,7 +31,9 @@ def hf_config(kind: str = "llama", **fields: Any) -> PreTrainedConfig:
         "phi3": {"pad_token_id": None},
         "smollm3": {"pad_token_id": None},
     }
-    return AutoConfig.for_model(kind, **{**SIZES, **defaults.get(kind, {}), **fields})
+    values = {**SIZES, **defaults.get(kind, {}), **fields}
+    spelled = {families()[kind].spelled(name): value for name, value in values.items()}
+    return AutoConfig.for_model(kind, **{name: value for name, value in spelled.items() if name is not None})
 
 
 def tiny_model(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
@@ -44,12 +47,12 @@ def tiny_model(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if name.endswith("norm.weight"):
+            if parameter.ndim == 1 and name.endswith("weight"):
                 parameter.copy_(1 + 0.4 * noise)
             elif name.endswith("bias"):
                 parameter.copy_(0.3 * noise)
             else:
-                sharp = 1.5 if "q_proj" in name or "k_proj" in name else 1.0
+                sharp = 1.5 if any(part in name for part in ("q_proj", "k_proj", "c_attn", "query_key_value")) else 1.0
                 parameter.copy_(sharp * noise * parameter.shape[-1] ** -0.5)
     return model
 

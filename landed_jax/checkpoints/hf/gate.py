@@ -13,6 +13,7 @@ from landed_jax.checkpoints.notes import Notes
 from landed_jax.errors import LandedError, Refusal, shown
 from landed_jax.families import Family, families
 from landed_jax.nn.config import LARGEST, Activation, ModelConfig
+from landed_jax.nn.rope_config import DEFAULT_ROPE, RopeConfig
 
 ACTIVATIONS: dict[str, Activation] = {
     "silu": "silu",
@@ -100,13 +101,14 @@ def _is_class(name: Any, family: Family) -> bool:
     FSDP renames the classes of the models that it wraps; the reference reads none of these names.
     """
     plain = name.lower().removeprefix("fsdp") if isinstance(name, str) else ""
-    return plain in (family.architecture.lower(), f"{family.name}model")
+    return plain in (family.architecture.lower(), f"{family.name.replace('_', '')}model")
 
 
 def _build(fields: Fields, family: Family, notes: Notes) -> ModelConfig | None:
-    names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
-    vocab_size, d_model, n_layers, n_heads = (fields.whole(name, family.default(name)) for name in names)
-    max_positions = fields.whole("max_position_embeddings", family.default("max_position_embeddings"))
+    names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
+    sizes = (fields.whole(family.spelled(name) or name, family.default(name)) for name in names)
+    vocab_size, d_model, n_layers, n_heads, max_positions = sizes
+    norm_eps = family.spelled("rms_norm_eps") or "rms_norm_eps"
     values: dict[str, Any] = dict(
         vocab_size=vocab_size,
         d_model=d_model,
@@ -114,12 +116,12 @@ def _build(fields: Fields, family: Family, notes: Notes) -> ModelConfig | None:
         n_heads=n_heads,
         n_kv_heads=_n_kv_heads(fields, family, n_heads),
         head_dim=_head_dim(fields, family, d_model, n_heads),
-        d_ff=fields.whole("intermediate_size", family.default("intermediate_size")),
+        d_ff=_d_ff(fields, family, d_model),
         family=family.name,
         activation=_activation(fields, family),
-        norm_eps=fields.positive("rms_norm_eps", family.default("rms_norm_eps")),
+        norm_eps=fields.positive(norm_eps, family.default("rms_norm_eps")),
         max_positions=max_positions,
-        rope=read_rope(fields, max_positions, notes, family.default("rope_theta")),
+        rope=_rope(fields, family, max_positions, notes),
         tie_embeddings=fields.flag("tie_word_embeddings", family.default("tie_word_embeddings")),
     )
     if n_layers <= LARGEST["n_layers"]:  # some switches are lists of all layers
@@ -133,26 +135,43 @@ def _build(fields: Fields, family: Family, notes: Notes) -> ModelConfig | None:
         return None
 
 
+def _rope(fields: Fields, family: Family, max_positions: int, notes: Notes) -> RopeConfig:
+    if family.spelled("rope_theta") is None:
+        return DEFAULT_ROPE
+    return read_rope(fields, max_positions, notes, family.default("rope_theta"))
+
+
+def _d_ff(fields: Fields, family: Family, d_model: int) -> int:
+    name, absent = family.spelled("intermediate_size") or "", family.default("intermediate_size")
+    if absent is None and fields.take(name) is None:  # GPT-2
+        return 4 * d_model
+    return fields.whole(name, absent or 4 * d_model)
+
+
 def _n_kv_heads(fields: Fields, family: Family, n_heads: int) -> int:
     absent = family.default("num_key_value_heads")
+    if family.spelled("num_key_value_heads") is None:
+        return n_heads
     if fields.take("num_key_value_heads", absent) is None:
         return n_heads
     return fields.whole("num_key_value_heads", absent or 1)
 
 
 def _head_dim(fields: Fields, family: Family, d_model: int, n_heads: int) -> int:
-    absent = family.default("head_dim")
-    if fields.take("head_dim", absent) is not None:
+    absent, has_own = family.default("head_dim"), family.spelled("head_dim") is not None
+    if has_own and fields.take("head_dim", absent) is not None:
         return fields.whole("head_dim", absent or 2)
     if d_model % n_heads and not fields.ill_typed:
-        fields.refuse("hidden_size", f"not a multiple of num_attention_heads {n_heads}, and there is no head_dim")
+        width, heads = family.spelled("hidden_size") or "", family.spelled("num_attention_heads")
+        fields.refuse(width, f"not a multiple of {heads} {n_heads}{', and there is no head_dim' if has_own else ''}")
         fields.ill_typed = True
     return max(d_model // n_heads, 1)
 
 
 def _activation(fields: Fields, family: Family) -> Activation:
-    name = fields.take("hidden_act", family.default("hidden_act"))
+    field = family.spelled("hidden_act") or "hidden_act"
+    name = fields.take(field, family.default("hidden_act"))
     if isinstance(name, str) and name in ACTIVATIONS:
         return ACTIVATIONS[name]
-    fields.refuse("hidden_act", f"not one of {', '.join(ACTIVATIONS)}")
+    fields.refuse(field, f"not one of {', '.join(ACTIVATIONS)}")
     return "silu"
