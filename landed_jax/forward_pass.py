@@ -12,7 +12,7 @@ from landed_jax.nn.hook_points import OUTSIDE_LAYERS, WRITES, HookPoint
 from landed_jax.nn.modules import Decoder
 from landed_jax.nn.parameters import Params, is_stacked
 from landed_jax.nn.rotary import rotary_tables
-from landed_jax.nn.tap import Context, Edit, Observer, as_plan, of_model
+from landed_jax.nn.tap import Context, Edit, Observer, as_plan
 from landed_jax.numerics import compute_dtype, highest_precision
 from landed_jax.provenance import Provenance
 from landed_jax.tokens import Tokens, as_tokens, check_ids, check_positions, columns
@@ -77,7 +77,7 @@ def forward(
     dtype = compute_dtype(dtype)
     if config.learned_positions:
         check_positions(tokens, config.max_positions)
-    plan, positions = of_model(as_plan(record, edits, observers), config), tokens.positions
+    plan, positions = as_plan(config, record, edits, observers), tokens.positions
     context = Context(rotary_tables(config, positions, dtype), tokens.mask, positions, at)
     decoder = Decoder(config, plan, is_stacked(params))
     logits, state = decoder.apply({"params": params}, tokens.ids, context, dtype, mutable=["intermediates", "observed"])

@@ -142,7 +142,7 @@ class Model:
         prompts, said = self._read(tokens)
         warn_of(said)
         at = None if at is None else columns(at, prompts.ids.shape[1])
-        plan, dtype = as_plan(record, edits, observers), compute_dtype(dtype)
+        plan, dtype = as_plan(self.config, record, edits, observers), compute_dtype(dtype)
         batch, length = prompts.ids.shape
         positions = length if at is None else min(at.size, length)
         kept = trace_bytes(
@@ -208,7 +208,7 @@ class Model:
             config=self.config,
             reduction=reduction,
             effects=effects,
-            plan=as_plan((), edits, None),
+            plan=as_plan(self.config, (), edits, None),
             dtype=compute_dtype(dtype),
             passes=passes,
         )

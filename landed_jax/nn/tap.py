@@ -14,6 +14,7 @@ from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import AXES, HookPoint, absent, as_site, as_sites, present
 from landed_jax.nn.layer_writes import LayerWrites
+from landed_jax.nn.output_scale import OutputScale
 from landed_jax.nn.schedule import after, computed_once
 
 Edit = Callable[[jax.Array, jax.Array | None], jax.Array]
@@ -37,30 +38,23 @@ class Plan:
         return any(edited == site for edited, _ in self.edits)
 
 
-def as_plan(record: Any, edits: Any, observers: Any) -> Plan:
-    """A plan of what the user asked for.
+def as_plan(config: ModelConfig, record: Any, edits: Any, observers: Any) -> Plan:
+    """A plan of what the user asked for; of the groups' sites to record, those that the model has.
 
     Raises:
-        LandedError: for what is no collection of sites, or no mapping to functions.
+        LandedError: for what is no collection of sites, or no mapping to functions, an edit of what the model does not
+            have, or such a site to record that is in no group.
     """
     for name, given in (("edits", edits), ("observers", observers)):
         if given is not None and not (isinstance(given, Mapping) and all(map(callable, given.values()))):
             keys = "sites" if name == "edits" else "names"
             raise LandedError(f"{name}= takes a dictionary from {keys} to functions, not {given!r}.")
     edited = tuple((as_site(site), edit) for site, edit in (edits or {}).items())
-    return Plan(as_sites(record), edited, tuple((observers or {}).items()))
-
-
-def of_model(plan: Plan, config: ModelConfig) -> Plan:
-    """The plan for one model: without those points of the groups that it does not have.
-
-    Raises:
-        LandedError: for an edit of a point that the model does not have, or one to record that is in no group.
-    """
-    for point, _ in plan.edits:
-        if point in absent(config):
-            raise LandedError(f"This model has no {point.value} to edit: {absent(config)[point]}.")
-    return dataclasses.replace(plan, record=present(plan.record, config))
+    without = absent(config)
+    for site, _ in edited:
+        if site in without:
+            raise LandedError(f"This model has no {site.value} to edit: {without[site]}.")
+    return Plan(present(as_sites(record), config), edited, tuple((observers or {}).items()))
 
 
 class Context(NamedTuple):
@@ -130,6 +124,7 @@ def observe(
     layer: jax.Array,
     z: jax.Array,
     a: jax.Array,
+    scales: tuple[OutputScale, OutputScale],
     context: Context,
 ) -> jax.Array:
     """Keep what each observer makes of one layer's writes at the recorded positions; `module` owns the layer.
@@ -143,12 +138,19 @@ def observe(
     if not plan.observers:
         return x
     z, a = (select_positions(value, AXES[site], at) for site, value in ((HookPoint.HEAD, z), (HookPoint.NEURON, a)))
+    scales = _at_positions(scales[0], at), _at_positions(scales[1], at)
     columns = jnp.arange(z.shape[1]) if at is None else at
-    writes = LayerWrites.of(layer, module.variables["params"], z, a, columns, context.mask)
+    writes = LayerWrites.of(layer, module.variables["params"], z, a, scales, columns, context.mask)
     kept = jax.tree.map(jnp.asarray, {name: observer(writes) for name, observer in plan.observers})
     _sow(module, "observed", "by_name", kept)  # together: a name of the user's could be a part's
     # The observers run before the next layer: only then can this layer's factors be freed.
     return after(x, kept)
+
+
+def _at_positions(scale: OutputScale, at: jax.Array | None) -> OutputScale:
+    if scale.sigma is None:
+        return scale
+    return dataclasses.replace(scale, sigma=select_positions(scale.sigma, AXES[HookPoint.ATTN_OUT_SIGMA], at))
 
 
 def _sow(module: nn.Module, collection: str, name: str, value: Any) -> None:

@@ -10,6 +10,8 @@ from landed_jax.nn.hook_points import SOURCES, WRITES
 from landed_jax.nn.parameters import count_parameters
 from landed_jax.nn.stream_order import site_names
 
+_QK_NORMS = {None: "none", "head": "over each head's coordinates", "width": "over the coordinates of all heads"}
+
 
 def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str, str]]:
     """The architecture, the parameter count and the writes it makes."""
@@ -27,7 +29,7 @@ def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str
         ("positions", f"{config.max_positions}{' (learned)' if config.learned_positions else ''}"),
         ("sliding window", _window(config)),
         ("biases", _biases(config)),
-        ("query and key norms", "of each head, with one γ a layer" if config.qk_norm else "none"),
+        ("query and key norms", _QK_NORMS[config.qk_norm]),
         ("norms of the stream", "LayerNorm" if config.norm == "layer" else "RMSNorm"),
         ("blocks", "parallel" if config.parallel_blocks else "attention, then MLP"),
         ("parameters", f"{count:,}"),

@@ -18,7 +18,14 @@ _WORDS = {
     "local_rope": "rotary of its own in windows",
     "rotary_dim": "part of each head rotary",
     "gain_offset": "γ = 1 + weight",
-    "embedding_scale": "embedding × √d_model",
+    "embedding_scale": "scaled embedding",
+    "input_norms": "blocks that read the stream itself",
+    "output_norms": "norms behind blocks",
+    "residual_scale": "scaled writes",
+    "attention_scale": "scale of scores",
+    "attention_cap": "capped scores",
+    "logit_scale": "scaled logits",
+    "logit_cap": "capped logits",
 }
 
 

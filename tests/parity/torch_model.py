@@ -29,6 +29,8 @@ def hf_config(kind: str = "llama", **fields: Any) -> PreTrainedConfig:
         "qwen3": {"head_dim": 8},
         "gemma": {"head_dim": 8},
         "phi3": {"pad_token_id": None},
+        "gemma2": {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 4},
+        "olmo2": {"pad_token_id": None},
         "smollm3": {"pad_token_id": None},
     }
     values = {**SIZES, **defaults.get(kind, {}), **fields}

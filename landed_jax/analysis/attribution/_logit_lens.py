@@ -12,11 +12,10 @@ from landed_jax.analysis.reads._read import Read, beta_at, folded
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import inner_products
 from landed_jax.errors import LandedError
-from landed_jax.nn.functions import heard
+from landed_jax.nn.functions import heard, rms_sigma
 from landed_jax.nn.hook_points import RESIDUALS, WRITES
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.parameters import unembedding
-from landed_jax.nn.products import linear
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import left_broadcast
 from landed_jax.results.result import Result, result
@@ -105,7 +104,7 @@ def logit_lens(
 
 @by_layers
 def _logit_lens(trace: Trace, read: Read) -> LogitLens:
-    sigma, vector = trace.sigma, folded(trace, read)
+    sigma, vector = _own_sigma(trace), folded(trace, read)
     seen = jnp.sum(trace.residual * vector[None], axis=-1)
     own, final = seen / sigma + read.offset[None], seen / sigma[-1][None] + read.offset[None]
 
@@ -173,13 +172,13 @@ def lens_top_tokens(trace: Trace, k: int = 5) -> LensTokens:
 
 @partial(jax.jit, static_argnums=1)
 def _lens_top_tokens(trace: Trace, k: int) -> LensTokens:
-    sigma, gamma, W_U = trace.sigma, trace.gamma[-1], unembedding(trace.weights())
+    sigma, gamma, to_logits = _own_sigma(trace), trace.gamma[-1], unembedding(trace.weights(), trace.config)
     beta = beta_at(trace, "final")
-    of_beta = None if beta is None else linear(beta[None], W_U)[0]
+    of_beta = None if beta is None else to_logits.uncapped(beta[None])[0]
 
     def site(read: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         stream, sigma = heard(read[0], trace.config), read[1]
-        logits = linear(stream * left_broadcast(gamma, stream), W_U)
+        logits = to_logits.uncapped(stream * left_broadcast(gamma, stream))
         logits = logits if of_beta is None else logits / sigma[..., None] + of_beta[None, None]
         values, ids = jax.lax.top_k(logits, k)
         return values, ids, jnp.zeros_like(values) if of_beta is None else of_beta[ids]
@@ -188,3 +187,11 @@ def _lens_top_tokens(trace: Trace, k: int) -> LensTokens:
     if of_beta is not None:
         values = (values - offset) * sigma[..., None]
     return LensTokens(ids, values / sigma[..., None] + offset, values / sigma[-1][None, ..., None] + offset)
+
+
+def _own_sigma(trace: Trace) -> Float[Array, "site batch position"]:
+    """The scale that the final norm would give to each site's stream; the site's own where it has a norm."""
+    if trace.config.input_norms:
+        return trace.sigma
+    whole = rms_sigma(trace.residual, trace.config.norm_eps)
+    return jnp.concatenate([whole[:-1], trace.sigma[-1:]])

@@ -13,7 +13,6 @@ from landed_jax.analysis.reads._read import beta_at, landed_stream_at
 from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
 from landed_jax.nn.parameters import unembedding
-from landed_jax.nn.products import linear
 from landed_jax.numerics import is_concrete
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
@@ -116,13 +115,13 @@ def check_coordinates(
     assert count is not None
     chosen = carried.largest(count)
     of_tokens = read.target is not None and read.site == "final"
-    W_U = unembedding(trace.weights()) if of_tokens else None
+    to_logits = unembedding(trace.weights(), trace.config) if of_tokens else None
 
     def reading(stream: jax.Array) -> Reading:
         value = jnp.vecdot(stream, read.vector) + read.offset
-        if W_U is None or read.target is None:
+        if to_logits is None or read.target is None:
             return Reading(value, None, None, None)
-        logits = linear(stream if beta is None else stream + beta[None, None], W_U)
+        logits = to_logits.uncapped(stream if beta is None else stream + beta[None, None])
         logit = _pick(logits, read.target)
         against = None if read.against is None else _pick(logits, read.against)
         return Reading(value, logit, against, _rank(logits, logit, read.target))

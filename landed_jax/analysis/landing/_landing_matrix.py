@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float
 from landed_jax.analysis.reads._questions import Vector
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import from_layers, inner_products, of_embeddings
-from landed_jax.analysis.writes._write import Write, describe, next_site
+from landed_jax.analysis.writes._write import EMBEDDING_FIELDS, Write, describe, next_site
 from landed_jax.errors import LandedError
 from landed_jax.nn.functions import heard, scale_stream
 from landed_jax.nn.hook_points import NORMED, RESIDUALS
@@ -22,8 +22,7 @@ from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace, bare
 
 _KINDS = {
-    "embedding": "embedding",
-    "position": "position_embedding",
+    **EMBEDDING_FIELDS,
     "head": "heads",
     "neuron": "neurons",
     "attn_bias": "attn_bias",
@@ -181,9 +180,9 @@ def _norms(trace: Trace) -> PerWrite:
         columns = jax.tree.map(safe_root, writes.weighted_squares(squares))
         # Head by head: one head's write is alive at a time, and a sum of squares cannot round to below 0.
         heads = writes.for_each_head(lambda written: _norm_at_sites(written, squares))
-        shape = (len(squares), *writes.real.shape)
-        biases = (jnp.broadcast_to(norm, shape) for norm in (columns.attn_bias, columns.mlp_bias))
-        return PerWrite.of_layers(heads, jnp.abs(writes.a)[None] * columns.neurons, *biases)
+        amounts = writes.amounts
+        biases = (amounts.attn_bias[None] * columns.attn_bias, amounts.mlp_bias[None] * columns.mlp_bias)
+        return PerWrite.of_layers(heads, jnp.abs(amounts.neurons)[None] * columns.neurons, *biases)
 
     layers = jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), from_layers(trace, layer, heard=True))
     embeddings = of_embeddings(trace, lambda written: _norm_at_sites(heard(written, trace.config), squares))

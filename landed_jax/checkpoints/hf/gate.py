@@ -12,19 +12,9 @@ from landed_jax.checkpoints.hf.rope_gate import read_rope
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.errors import LandedError, Refusal, shown
 from landed_jax.families import Family, families
-from landed_jax.nn.config import LARGEST, Activation, ModelConfig
+from landed_jax.families.reading import activation_in
+from landed_jax.nn.config import LARGEST, ModelConfig
 from landed_jax.nn.rope_config import DEFAULT_ROPE, RopeConfig
-
-ACTIVATIONS: dict[str, Activation] = {
-    "silu": "silu",
-    "swish": "silu",
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "quick_gelu": "quick_gelu",
-    "relu": "relu",
-    "relu2": "relu2",
-}
 
 _OF_ALL = frozenset({"architectures", "auto_map"})  # read only to refuse what the reference would execute
 
@@ -118,7 +108,7 @@ def _build(fields: Fields, family: Family, notes: Notes) -> ModelConfig | None:
         head_dim=_head_dim(fields, family, d_model, n_heads),
         d_ff=_d_ff(fields, family, d_model),
         family=family.name,
-        activation=_activation(fields, family),
+        activation=activation_in(fields, family.spelled("hidden_act") or "", family.default("hidden_act")),
         norm_eps=fields.positive(norm_eps, family.default("rms_norm_eps")),
         max_positions=max_positions,
         rope=_rope(fields, family, max_positions, notes),
@@ -166,12 +156,3 @@ def _head_dim(fields: Fields, family: Family, d_model: int, n_heads: int) -> int
         fields.refuse(width, f"not a multiple of {heads} {n_heads}{', and there is no head_dim' if has_own else ''}")
         fields.ill_typed = True
     return max(d_model // n_heads, 1)
-
-
-def _activation(fields: Fields, family: Family) -> Activation:
-    field = family.spelled("hidden_act") or "hidden_act"
-    name = fields.take(field, family.default("hidden_act"))
-    if isinstance(name, str) and name in ACTIVATIONS:
-        return ACTIVATIONS[name]
-    fields.refuse(field, f"not one of {', '.join(ACTIVATIONS)}")
-    return "silu"
