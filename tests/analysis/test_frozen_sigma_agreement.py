@@ -39,7 +39,8 @@ def test_equals_numpy_by_position_and_pooled(name: str, x64: None) -> None:
     arguments, u = {
         "small": ({"target": 1}, W_U[1]),
         "biased": ({"target": 1, "centred": True}, W_U[1] - W_U.mean(0)),
-    }.get(name, ({"target": 1, "against": 2}, W_U[1] - W_U[2]))
+        "windowed": ({"target": 1, "against": 2}, W_U[1] - W_U[2]),
+    }.get(name, ({"target": 1}, W_U[1]))
     found = jax.jit(lambda t: frozen_sigma_agreement(t, asked_by(**arguments)))(trace)
     pooled, later = found.pooled(), found.pooled(jnp.asarray(np.broadcast_to(inner, found.real.shape)))
     for kind, members in KINDS.items():

@@ -131,7 +131,7 @@ def test_float32_keeps_its_digits_when_little_stays(size: float) -> None:
     only_embedding = np.eye(len(every_write(numbers, config, 0, 4).vectors))[0]
     vector = np.asarray(params["unembed"]["W_U"][1], np.float64)
     for b, p in real_positions(trace):
-        _, effect, without = by_brute_force(numbers, config, only_embedding, vector, n_sites(config) - 1, b, p)
+        _, effect, without = by_brute_force(numbers, params, config, only_embedding, vector, n_sites(config) - 1, b, p)
         assert abs(found.effect[b, p] - effect) < 1e-5 * np.linalg.norm(vector)
         assert abs(found.sigma_without[b, p] / without - 1) < 1e-5
 

@@ -113,6 +113,7 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
         keep(
             **{
                 f"{kind}_out": parts,
+                f"{name}_scale": written(np.ones_like(out), out),
                 f"{kind}_write": written(parts, wide),
                 f"{kind}_lost": whole[:, None] - written(without, without),
                 f"{name}_bias": written(bias + 0 * out, out),
@@ -191,9 +192,10 @@ def numpy_forward(
         layer `q` [L,B,S,H,dh], `k`, `v` [L,B,S,Kv,dh], `pattern` [L,B,H,S,S], `z` [L,B,S,H,dh], `head_write`
         [L,B,S,H,D], `a` [L,B,S,F], `neuron_write` [L,B,S,F,D]; `attn_bias` and `mlp_bias` [L,B,S,D] (the bias writes);
         `head_lost`, `neuron_lost`, `attn_bias_lost`, `mlp_bias_lost`: what the stream loses without each, an output
-        norm's scale recomputed; `head_out` and `neuron_out`: what goes into that norm; per read site `residual`
-        [2L+1,B,S,D], `sigma` [2L+1,B,S], `gamma` and `beta` [2L+1,D] (β 0 in RMSNorm); `logits` [B,S,V], and
-        `uncapped`, the same before a cap.
+        norm's scale recomputed; `head_out` and `neuron_out`: what goes into that norm, and `attn_scale`, `mlp_scale`
+        [L,B,S,D], what each of its coordinates is multiplied with; per read site `residual` [2L+1,B,S,D], `sigma`
+        [2L+1,B,S], `gamma` and `beta` [2L+1,D] (β 0 in RMSNorm); `logits` [B,S,V], and `uncapped`, the same before a
+        cap.
     """
     params = _float64(params)
     ids = np.asarray(ids)

@@ -26,8 +26,8 @@ class Reading(Result):
 
     Attributes:
         value: the read's value, its offset included.
-        logit, against_logit: the logits of the read's tokens, from the product with the whole vocabulary; None where
-            the read is not of a token.
+        logit, against_logit: the logits of the read's tokens (before a cap), from the product with the whole
+            vocabulary; None where the read is not of a token.
         rank: the target's place among all logits: 0 is the most likely, and equal logits stand in the order of their
             ids, as ``argmax`` takes them. (A stream of zeros makes all logits equal, and ranks say nothing.) None where
             the read is not of a token.
