@@ -34,7 +34,7 @@ def _fields(config: ModelConfig) -> dict[str, Any]:
     require(config, config.norm == "layer", "has LayerNorms")
     require(config, not config.gated_mlp, "has no gate in the MLP")
     require(config, config.learned_positions, "learned its positions")
-    require(config, not any(kind.rotary for kind in config.kinds), "has no rotary embedding")
+    require(config, all(kind.rope is None for kind in config.kinds), "has no rotary embedding")
     require(config, config.qkv_bias and config.output_bias and config.mlp_bias, "has all biases")
     require(config, config.n_kv_heads == config.n_heads, "has as many key heads as heads")
     require(config, config.n_heads * config.head_dim == config.d_model, "has heads that share d_model")

@@ -45,7 +45,7 @@ def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str
 
 def _rotary(config: ModelConfig) -> str:
     rope = config.rope
-    if not any(kind.rotary for kind in config.kinds):
+    if all(kind.rope is None for kind in config.kinds):
         return "none"
     return f"theta {rope.theta:g}{'' if rope.kind == 'default' else f', {rope.kind} scaling by {rope.factor:g}'}"
 

@@ -148,20 +148,19 @@ class Place:
 
 @functools.cache
 def entries(family: str) -> dict[str, Entry]:
-    """Each leaf's line of the table, under a family's names: leaves of one name are the rows of one tensor."""
+    """Each leaf's line of the table, under a family's names: leaves that it gives one name are rows of one tensor."""
     known = families().get(family)
     own = known.names if known else {}
     lines = {entry.leaf: dataclasses.replace(entry, name=own.get(entry.leaf, entry.name)) for entry in TABLE}
     if known is not None:
         flags = {leaf: {"by_head": leaf in known.by_head, "transposed": leaf in known.transposed} for leaf in lines}
         lines = {leaf: dataclasses.replace(entry, **flags[leaf]) for leaf, entry in lines.items()}
-    in_order = [*own, *(leaf for leaf in lines if leaf not in own)]
 
     def rows(leaves: list[str]) -> tuple[Axes, ...]:
         return tuple(lines[leaf].merged[0] for leaf in leaves)
 
     def line(entry: Entry) -> Entry:
-        together = [leaf for leaf in in_order if lines[leaf].name == entry.name]
+        together = [leaf for leaf, name in own.items() if name == entry.name and entry.leaf in own] or [entry.leaf]
         at = together.index(entry.leaf)
         return dataclasses.replace(entry, before=rows(together[:at]), after=rows(together[at + 1 :]))
 
