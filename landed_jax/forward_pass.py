@@ -11,7 +11,7 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import OUTSIDE_LAYERS, WRITES, HookPoint
 from landed_jax.nn.modules import Decoder
 from landed_jax.nn.parameters import Params, is_stacked
-from landed_jax.nn.rotary import rotary_tables
+from landed_jax.nn.rotary import query_scale, rotary_tables
 from landed_jax.nn.tap import Context, Edit, Observer, as_plan
 from landed_jax.numerics import compute_dtype, highest_precision
 from landed_jax.provenance import Provenance
@@ -78,7 +78,8 @@ def forward(
     if config.learned_positions:
         check_positions(tokens, config.max_positions)
     plan, positions = as_plan(config, record, edits, observers), tokens.positions
-    context = Context(rotary_tables(config, positions, dtype), tokens.mask, positions, at)
+    rotary, scale = rotary_tables(config, positions, dtype), query_scale(config, positions, dtype)
+    context = Context(rotary, scale, tokens.mask, positions, at)
     decoder = Decoder(config, plan, is_stacked(params))
     logits, state = decoder.apply({"params": params}, tokens.ids, context, dtype, mutable=["intermediates", "observed"])
     sown = _collect(state.get("intermediates") or {}, plan.record, config.n_layers)

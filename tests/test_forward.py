@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,10 @@ from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import EMBEDDINGS, OUTPUT_SCALES, RESIDUALS, SOURCES, WRITES, HookPoint
 from landed_jax.nn.parameters import Params, stack_layers
-from landed_jax.nn.rope_config import RopeConfig, RopeKind
+from landed_jax.nn.rope_config import RopeConfig
 from landed_jax.tokens import Tokens, as_tokens
 from landed_jax.trace import Trace
-from tests.models import CONFIGS, LAYER_NORM, SMALL, random_params
+from tests.models import CONFIGS, LAYER_NORM, SMALL, random_params, ropes
 from tests.reference.numpy_model import numpy_forward
 
 CONFIG = ModelConfig(
@@ -94,7 +94,8 @@ def test_scan_equals_the_unrolled_loop_in_values_and_gradients(dtype: str, preci
 @st.composite
 def configs(draw: Any) -> ModelConfig:
     kv_heads, group = draw(st.sampled_from([(1, 1), (1, 3), (2, 1), (2, 2)]))
-    ropes = st.builds(RopeConfig, st.sampled_from(get_args(RopeKind)), st.just(100.0), st.floats(1, 8), st.just(16))
+    head_dim, rotary_dim = draw(st.sampled_from([4, 6])), draw(st.sampled_from([None, 4]))
+    any_rope = ropes((rotary_dim or head_dim) // 2)
     window = draw(st.sampled_from([None, 1, 3]))
     layers = [(), (True, False), (False, True)]
     learned = draw(st.booleans())
@@ -105,7 +106,7 @@ def configs(draw: Any) -> ModelConfig:
         n_layers=2,
         n_heads=kv_heads * group,
         n_kv_heads=kv_heads,
-        head_dim=draw(st.sampled_from([4, 6])),
+        head_dim=head_dim,
         d_ff=draw(st.sampled_from([5, 12])),
         activation=draw(st.sampled_from(["silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2"])),
         norm="rms" if output_norms else draw(st.sampled_from(["rms", "layer"])),
@@ -113,9 +114,10 @@ def configs(draw: Any) -> ModelConfig:
         gated_mlp=draw(st.booleans()),
         learned_positions=learned,
         max_positions=draw(st.sampled_from([5, 64] if learned else [3, 64])),
-        rope=draw(ropes),
-        local_rope=draw(st.one_of(st.none(), ropes)),
-        rotary_dim=draw(st.sampled_from([None, 4])),
+        rope=draw(any_rope),
+        local_rope=draw(st.one_of(st.none(), any_rope)),
+        rotary_dim=rotary_dim,
+        query_growth=draw(st.sampled_from([0.0, 0.4])),
         sliding_window=window,
         windowed_layers=() if window is None else draw(st.sampled_from(layers)),
         qkv_bias=draw(st.booleans()),

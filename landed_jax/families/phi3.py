@@ -4,7 +4,7 @@ from typing import Any
 
 from landed_jax.checkpoints.hf.fields import Fields
 from landed_jax.families.family import Family
-from landed_jax.families.reading import FULL, SLIDING, all_layers_alike, refuse_if_set
+from landed_jax.families.reading import FULL, SLIDING, all_layers_alike, refuse_if_set, require
 from landed_jax.nn.config import ModelConfig
 
 _LAYER = "model.layers.{layer}."
@@ -20,7 +20,12 @@ def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
 
 
 def _fields(config: ModelConfig) -> dict[str, Any]:
-    return {"sliding_window": config.sliding_window, "pad_token_id": None}  # its default is beyond a small vocabulary
+    require(config, config.rope.kind in ("default", "longrope"), "has no rotary scaling but longrope")
+    return {
+        "sliding_window": config.sliding_window,
+        "original_max_position_embeddings": config.rope.original_max_positions or 4096,
+        "pad_token_id": None,  # the class's default is beyond a small vocabulary
+    }
 
 
 FAMILY = Family(
@@ -35,11 +40,14 @@ FAMILY = Family(
         "intermediate_size": 8192,
         "rms_norm_eps": 1e-5,
         "max_position_embeddings": 4096,
+        "original_max_position_embeddings": 4096,
     },
     names={
         **dict.fromkeys(("attn/W_Q", "attn/W_K", "attn/W_V"), _QKV),
         **dict.fromkeys(("mlp/W_gate", "mlp/W_up"), _GATE_UP),
     },
+    # Early folders say su, and the reference takes yarn for it too.
+    rope_kinds={"default": "default", "longrope": "longrope", "su": "longrope", "yarn": "longrope"},
     ignorable=frozenset({"layer_types", "attention_bias", "mlp_bias"}),
     examples=("microsoft/Phi-3-mini-4k-instruct", "microsoft/phi-4", "microsoft/Phi-4-mini-instruct"),
 )

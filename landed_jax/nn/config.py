@@ -30,6 +30,7 @@ _FLAGS = (
 )
 _FACTORS = ("embedding_scale", "residual_scale", "logit_scale")
 _OPTIONAL_FACTORS = ("attention_scale", "attention_cap", "logit_cap")
+_MAY_BE_0 = ("gain_offset", "query_growth")
 
 
 class LayerKind(NamedTuple):
@@ -75,6 +76,8 @@ class ModelConfig:
         windowed_layers: for each layer, whether the window holds there; empty where it holds in all.
         rotary_layers: for each layer, whether queries and keys are rotated there; empty where they are in all.
         local_rope: the rotary embedding of the windowed layers, where it is another than that of the others (Gemma 3).
+        query_growth: β in 1 + β log(1 + ⌊p / n⌋), by which queries at position p are multiplied, with n the length
+            before rotary scaling (Ministral 3); 0 for none.
         rotary_dim: how many coordinates of each head are rotated, the first ones; None for all.
         gain_offset: what a norm adds to its weight to make γ: 1 in Gemma.
         embedding_scale: a factor of the embedding's write, rounded to the weights' type where that is narrower than
@@ -111,6 +114,7 @@ class ModelConfig:
     rope: RopeConfig = DEFAULT_ROPE
     local_rope: RopeConfig | None = None
     rotary_dim: int | None = None
+    query_growth: float = 0.0
     sliding_window: int | None = None
     windowed_layers: tuple[bool, ...] = ()
     rotary_layers: tuple[bool, ...] = ()
@@ -180,11 +184,11 @@ class ModelConfig:
             wrong.append("a model without input_norms needs output_norms")
         if self.norm == "layer" and (self.output_norms or not self.input_norms):
             wrong.append("norms of the kind layer go without output_norms, and every block reads through one")
-        for name in ("gain_offset", *_FACTORS, *_OPTIONAL_FACTORS):
+        for name in (*_MAY_BE_0, *_FACTORS, *_OPTIONAL_FACTORS):
             value = getattr(self, name)
             if value is None and name in _OPTIONAL_FACTORS:
                 continue
-            if isinstance(value, float | int) and (is_positive_float32(value) or (name == "gain_offset" and not value)):
+            if isinstance(value, float | int) and (is_positive_float32(value) or (name in _MAY_BE_0 and not value)):
                 object.__setattr__(self, name, float(value))
             else:
                 wrong.append(f"{name} is {shown(value)}, not a number above 0 that float32 holds")
@@ -223,9 +227,17 @@ class ModelConfig:
         if wrong:
             return wrong
         if self.rotary_layers and not any(self.rotary_layers):  # no layer rotates: nothing of it is read
-            for name, value in (("rope", DEFAULT_ROPE), ("local_rope", None), ("rotary_dim", None)):
+            for name, value in (("local_rope", None), ("rotary_dim", None)):
                 object.__setattr__(self, name, value)
-            return []
+            if not self.query_growth:
+                object.__setattr__(self, "rope", DEFAULT_ROPE)
+                return []
+        for name in ("rope", "local_rope"):
+            rope = getattr(self, name)
+            if rope is not None and len(rope.short_factors) not in (0, self.rotated // 2):
+                wrong.append(f"{name} has {len(rope.short_factors)} factors for {self.rotated // 2} rotated pairs")
+        if self.query_growth and self.rope.original_max_positions < 1:
+            wrong.append("query_growth needs the rope's original_max_positions")
         name = "head_dim" if self.rotary_dim is None else "rotary_dim"
         if self.rotated % 2:
             wrong.append(f"{name} {self.rotated} is odd, and rotary embedding turns pairs of coordinates")
@@ -309,10 +321,9 @@ class ModelConfig:
             LandedError: for a field that is missing or unknown.
         """
         try:
-            rope = RopeConfig(**values["rope"])
-            local = None if values["local_rope"] is None else RopeConfig(**values["local_rope"])
+            ropes = {name: values[name] and RopeConfig.from_dict(values[name]) for name in ("rope", "local_rope")}
             layers = {name: tuple(values[name]) for name in ("windowed_layers", "rotary_layers")}  # JSON has lists
-            config = cls(**{**values, **layers, "rope": rope, "local_rope": local})
+            config = cls(**{**values, **layers, **ropes})
         except (TypeError, KeyError) as error:
             raise LandedError(f"These are not the fields of a model configuration: {first_line(error)}.") from error
         return config

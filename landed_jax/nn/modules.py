@@ -111,7 +111,8 @@ class Attention(_Part):
                 heads = normed.reshape(heads.shape)
             return heads if self.kind.rope is None else rotate(heads, *context.rotary[self.kind.rope])
 
-        q = self.tap("query", turned("Q"), layer, context)
+        q, scale = turned("Q"), context.query_scale
+        q = self.tap("query", q if scale is None else q * scale[:, :, None, None], layer, context)
         k = self.tap("key", turned("K"), layer, context)
         v = self.tap("value", project("V"), layer, context)
         recorded, scoring = HookPoint.PATTERN in self.plan.record, self.config.scoring

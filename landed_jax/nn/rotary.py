@@ -46,7 +46,7 @@ def rotary_frequencies(
 
     Args:
         dim: coordinates of each head that are rotated.
-        length: tokens in each prompt, padding not counted; only dynamic scaling looks at it.
+        length: tokens in each prompt, padding not counted; only dynamic and longrope scaling look at it.
 
     Returns:
         ``[batch, dim / 2]``, or ``[1, dim / 2]`` where every prompt has the same. The fixed kinds are
@@ -60,6 +60,10 @@ def rotary_frequencies(
         exponent = jnp.asarray(-np.arange(0, dim, 2) / (dim - 2), dtype)
         plain = jnp.asarray(_plain(rope.theta, dim), dtype)
         return plain[None] * jnp.exp(exponent[None] * growth[:, None])
+    if rope.kind == "longrope":
+        short, long = (_plain(rope.theta, dim) / np.array(list) for list in (rope.short_factors, rope.long_factors))
+        is_long = length > rope.original_max_positions
+        return jnp.where(is_long[:, None], jnp.asarray(long, dtype), jnp.asarray(short, dtype))
     if rope.kind == "llama3":
         frequency = _llama3(rope, dim)
     elif rope.kind == "yarn":
@@ -72,7 +76,7 @@ def rotary_frequencies(
 def rotary_table(
     rope: RopeConfig, dim: int, max_positions: int, positions: Int[Array, "batch position"], dtype: jnp.dtype
 ) -> tuple[Float[Array, "batch position half"], Float[Array, "batch position half"]]:
-    """cos and sin of every position's angles, times the attention factor (1 for all kinds but YaRN)."""
+    """cos and sin of every position's angles, times the attention factor (1 for most kinds)."""
     length = jnp.max(positions, axis=-1) + 1
     frequency = rotary_frequencies(rope, dim, max_positions, length, dtype)
     angle = positions.astype(dtype)[:, :, None] * frequency[:, None, :]
@@ -89,3 +93,19 @@ def rotary_tables(
 ) -> tuple[tuple[Float[Array, "batch position half"], Float[Array, "batch position half"]], ...]:
     """The table of each of the model's `ropes`."""
     return tuple(rotary_table(rope, config.rotated, config.max_positions, positions, dtype) for rope in config.ropes)
+
+
+def query_scale(
+    config: ModelConfig, positions: Int[Array, "batch position"], dtype: jnp.dtype
+) -> Float[Array, "batch position"] | None:
+    """What each position's queries are multiplied by: 1 + β log(1 + ⌊p / n⌋), with n the length before scaling.
+
+    (Llama 4's temperature, as Ministral 3 has it.) None where queries are as they are.
+    """
+    if config.query_growth == 0:
+        return None
+
+    def scale(times: jax.Array) -> jax.Array:
+        return 1 + config.query_growth * jnp.log1p(times)
+
+    return computed_once(scale, (positions // config.rope.original_max_positions).astype(dtype))

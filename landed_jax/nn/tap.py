@@ -62,12 +62,14 @@ class Context(NamedTuple):
 
     Attributes:
         rotary: cos and sin of each of the model's `ropes`, ``[batch, position, rotated / 2]``.
+        query_scale: what queries are multiplied by, ``[batch, position]``, or None.
         mask: ``[batch, position]``, False on padding.
         positions: ``[batch, position]``, each token's place in its own prompt.
         at: the positions whose values are recorded, or None for all.
     """
 
     rotary: tuple[tuple[jax.Array, jax.Array], ...]
+    query_scale: jax.Array | None
     mask: jax.Array
     positions: jax.Array
     at: jax.Array | None

@@ -8,6 +8,7 @@ from landed_jax.memory.shortage import human_bytes
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SOURCES, WRITES
 from landed_jax.nn.parameters import count_parameters
+from landed_jax.nn.rope_config import RopeConfig
 from landed_jax.nn.stream_order import site_names
 
 _QK_NORMS = {None: "none", "head": "over each head's coordinates", "width": "over the coordinates of all heads"}
@@ -43,13 +44,6 @@ def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str
     return rows
 
 
-def _rotary(config: ModelConfig) -> str:
-    rope = config.rope
-    if all(kind.rope is None for kind in config.kinds):
-        return "none"
-    return f"theta {rope.theta:g}{'' if rope.kind == 'default' else f', {rope.kind} scaling by {rope.factor:g}'}"
-
-
 def _biases(config: ModelConfig) -> str:
     parts = {
         "queries, keys and values": config.qkv_bias,
@@ -57,6 +51,22 @@ def _biases(config: ModelConfig) -> str:
         "MLP": config.mlp_bias,
     }
     return "; ".join(name for name, has in parts.items() if has) or "none"
+
+
+def _rotary(config: ModelConfig) -> str:
+    if not config.ropes:
+        return "none"
+    part = "" if config.rotary_dim is None else f", of {config.rotary_dim} coordinates of each head"
+    local = "" if config.local_rope is None else f"; in windows {_one_rope(config.local_rope)}"
+    growth = "" if config.query_growth == 0 else f", queries growing with position by {config.query_growth:g}"
+    return f"{_one_rope(config.rope)}{local}{part}{growth}"
+
+
+def _one_rope(rope: RopeConfig) -> str:
+    if rope.kind == "default":
+        return f"theta {rope.theta:g}"
+    by = f"beyond {rope.original_max_positions} positions" if rope.kind == "longrope" else f"by {rope.factor:g}"
+    return f"theta {rope.theta:g}, {rope.kind} scaling {by}"
 
 
 def _window(config: ModelConfig) -> str:

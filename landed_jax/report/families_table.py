@@ -16,6 +16,7 @@ _WORDS = {
     "windowed_layers": "window by layer",
     "rotary_layers": "rotary by layer",
     "local_rope": "rotary of its own in windows",
+    "query_growth": "queries grow with position",
     "rotary_dim": "part of each head rotary",
     "gain_offset": "γ = 1 + weight",
     "embedding_scale": "scaled embedding",

@@ -37,6 +37,8 @@ def frequencies(rope: RopeConfig, config: ModelConfig, length: int) -> np.ndarra
         stretch = rope.factor * length / config.max_positions - (rope.factor - 1)
         theta *= stretch ** (dim / (dim - 2))
     plain = np.array([theta ** (-2 * i / dim) for i in range(dim // 2)])
+    if rope.kind == "longrope":
+        return plain / (rope.long_factors if length > rope.original_max_positions else rope.short_factors)
     if rope.kind == "linear":
         return plain / rope.factor
     if rope.kind == "llama3":
@@ -144,6 +146,9 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
         if not config.rotary_layers or config.rotary_layers[index]:
             rope = config.local_rope if windowed and config.local_rope else config.rope
             q, k = rotate(q, rope, config), rotate(k, rope, config)
+        if config.query_growth:
+            times = [position // config.rope.original_max_positions for position in range(length)]
+            q = q * np.array([1 + config.query_growth * math.log(1 + n) for n in times])[:, None, None]
         z, pattern = np.zeros_like(q), np.zeros((config.n_heads, length, length))
         for head in range(config.n_heads):
             group = head // (config.n_heads // config.n_kv_heads)

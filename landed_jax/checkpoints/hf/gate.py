@@ -3,18 +3,18 @@
 Every field is honoured, or is known not to change the logits, or is refused.
 """
 
-from collections.abc import Collection
-from typing import Any
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 
-from landed_jax.checkpoints.hf.fields import Fields
+from landed_jax.checkpoints.hf.fields import NONE, Fields
 from landed_jax.checkpoints.hf.harmless import NO_CHANGE_UNLESS_SET, is_harmless
 from landed_jax.checkpoints.hf.rope_gate import read_rope
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.errors import LandedError, Refusal, shown
-from landed_jax.families import Family, families
+from landed_jax.families import Family, Wrapper, families, wrappers
 from landed_jax.families.reading import activation_in
 from landed_jax.nn.config import LARGEST, ModelConfig
-from landed_jax.nn.rope_config import DEFAULT_ROPE, RopeConfig
 
 _OF_ALL = frozenset({"architectures", "auto_map"})  # read only to refuse what the reference would execute
 
@@ -41,39 +41,80 @@ def config_from_hf(values: Any, ignore_fields: Collection[str] = (), notes: Note
     if not isinstance(values, dict):
         raise LandedError(f"A config.json must hold an object of fields, not {shown(values)}.")
     model_type = values.get("model_type")
-    family = families().get(model_type) if isinstance(model_type, str) else None
-    if family is None:
-        raise LandedError(f"model_type is {shown(model_type)}: these can be read so far: {', '.join(families())}.")
-    notes = notes or Notes()
-    fields = Fields({name: value for name, value in values.items() if name not in ignore_fields}, [])
-    fields.take("model_type")
-    _refuse_foreign(fields, family)
-    config = _build(fields, family, notes)
-    _note_ignored(values, ignore_fields, fields, family, notes)
-    for name in fields.unread():
-        value = values[name]
-        # False is not neutral for an unknown switch; for is_causal it would change the logits.
-        if value is not None and not (name in NO_CHANGE_UNLESS_SET and not value) and not is_harmless(name):
-            fields.refuse(name, "an unknown field, which might change the logits: see --ignore-field")
-    if fields.problems or config is None:
-        reasons = list(dict.fromkeys(fields.problems))
+    kinds = {**families(), **wrappers()}
+    kind = kinds.get(model_type) if isinstance(model_type, str) else None
+    if kind is None:
+        raise LandedError(f"model_type is {shown(model_type)}: these can be read so far: {', '.join(kinds)}.")
+    reading = _Reading(frozenset(ignore_fields), notes or Notes(), [])
+    config = _wrapped(values, kind, reading) if isinstance(kind, Wrapper) else _plain(values, kind, reading)
+    for name in ignore_fields:
+        if not any(name in there for there in (values, values.get("text_config")) if isinstance(there, dict)):
+            reading.problems.append(f"{name} is to be ignored, but there is no such field")
+    if reading.problems or config is None:
+        reasons = list(dict.fromkeys(reading.problems))
         raise Refusal("This config.json is not honoured in full, so the model is refused", reasons)
     return config
 
 
-def _note_ignored(
-    values: dict[str, Any], ignore_fields: Collection[str], fields: Fields, family: Family, notes: Notes
-) -> None:
-    for name in ignore_fields:
-        if name not in values:
-            fields.problems.append(f"{name} is to be ignored, but there is no such field")
-        elif name in fields.read and name not in _OF_ALL | family.ignorable:
-            fields.problems.append(f"{name} is to be ignored, but the model's numbers depend on it")
-        else:
-            notes.add(f"config.json: {name} = {shown(values[name])} was ignored on request")
+class _Reading(NamedTuple):
+    """What one call of `config_from_hf` shares."""
+
+    ignored: frozenset[str]
+    notes: Notes
+    problems: list[str]
+
+    def fields(self, values: dict[str, Any], where: str = "", spelling: Mapping[str, str | None] = NONE) -> Fields:
+        """Access to those fields that are not to be ignored."""
+        kept = {name: value for name, value in values.items() if name not in self.ignored}
+        return Fields(kept, self.problems, where, spelling)
+
+    def check_rest(self, values: dict[str, Any], fields: Fields, ignorable: frozenset[str]) -> None:
+        """Refuse what was not read and might change the logits, and what is to be ignored and does change them."""
+        for name in self.ignored & set(values):
+            if name in fields.read and name not in _OF_ALL | ignorable:
+                self.problems.append(f"{name} is to be ignored, but the model's numbers depend on it")
+            else:
+                self.notes.add(f"config.json: {fields.where}{name} = {shown(values[name])} was ignored on request")
+        for name in fields.unread():
+            value = values[name]
+            # False is not neutral for an unknown switch; for is_causal it would change the logits.
+            if value is not None and not (name in NO_CHANGE_UNLESS_SET and not value) and not is_harmless(name):
+                fields.refuse(name, "an unknown field, which might change the logits: see --ignore-field")
 
 
-def _refuse_foreign(fields: Fields, family: Family) -> None:
+def _plain(values: dict[str, Any], family: Family, reading: _Reading, where: str = "") -> ModelConfig | None:
+    """The architecture that one object of fields describes."""
+    fields = reading.fields(values, where, family.spelling)
+    fields.take("model_type")
+    _refuse_foreign(fields, family)
+    config = _build(fields, family, reading.notes)
+    reading.check_rest(values, fields, family.ignorable)
+    return config
+
+
+def _wrapped(values: dict[str, Any], wrapper: Wrapper, reading: _Reading) -> ModelConfig | None:
+    """The architecture of the text model in a larger one. Whether its tables are one is said for the whole."""
+    fields = reading.fields(values)
+    for name in ("model_type", *wrapper.fields):
+        fields.take(name)
+    _refuse_foreign(fields, wrapper)
+    tied = fields.flag("tie_word_embeddings", wrapper.tied)
+    text: Any = fields.take("text_config")
+    reading.check_rest(values, fields, wrapper.fields)
+    if not isinstance(text, dict):
+        fields.refuse("text_config", "not an object with the text model's fields")
+        return None
+    model_type = text.get("model_type", wrapper.texts[0])
+    if model_type not in wrapper.texts:
+        reading.problems.append(
+            f"text_config.model_type = {shown(model_type)} (in {wrapper.name} only {', '.join(wrapper.texts)} is read)"
+        )
+        return None
+    config = _plain(text, families()[model_type], reading, "text_config.")
+    return None if config is None else dataclasses.replace(config, tie_embeddings=tied)
+
+
+def _refuse_foreign(fields: Fields, family: Family | Wrapper) -> None:
     named = fields.take("architectures")
     if named is not None and not (isinstance(named, list) and all(_is_class(name, family) for name in named)):
         fields.refuse("architectures", f"a {family.name} model is read as [{family.architecture!r}]")
@@ -85,7 +126,7 @@ def _refuse_foreign(fields: Fields, family: Family) -> None:
         fields.refuse("quantization_config", "quantised weights are not read: take the unquantised checkpoint")
 
 
-def _is_class(name: Any, family: Family) -> bool:
+def _is_class(name: Any, family: Family | Wrapper) -> bool:
     """Whether `name` is the family's model class or its base class, in any spelling: LLaMAForCausalLM, LlamaModel.
 
     FSDP renames the classes of the models that it wraps; the reference reads none of these names.
@@ -95,24 +136,24 @@ def _is_class(name: Any, family: Family) -> bool:
 
 
 def _build(fields: Fields, family: Family, notes: Notes) -> ModelConfig | None:
-    names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
-    sizes = (fields.whole(family.spelled(name) or name, family.default(name)) for name in names)
-    vocab_size, d_model, n_layers, n_heads, max_positions = sizes
-    norm_eps = family.spelled("rms_norm_eps") or "rms_norm_eps"
+    names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+    vocab_size, d_model, n_layers, n_heads = (fields.whole(name, family.default(name)) for name in names)
+    max_positions = fields.whole("max_position_embeddings", family.default("max_position_embeddings"))
+    head_dim = _head_dim(fields, family, d_model, n_heads)
     values: dict[str, Any] = dict(
         vocab_size=vocab_size,
         d_model=d_model,
         n_layers=n_layers,
         n_heads=n_heads,
         n_kv_heads=_n_kv_heads(fields, family, n_heads),
-        head_dim=_head_dim(fields, family, d_model, n_heads),
+        head_dim=head_dim,
         d_ff=_d_ff(fields, family, d_model),
         family=family.name,
-        activation=activation_in(fields, family.spelled("hidden_act") or "", family.default("hidden_act")),
-        norm_eps=fields.positive(norm_eps, family.default("rms_norm_eps")),
+        activation=activation_in(fields, "hidden_act", family.default("hidden_act")),
+        norm_eps=fields.positive("rms_norm_eps", family.default("rms_norm_eps")),
         max_positions=max_positions,
-        rope=_rope(fields, family, max_positions, notes),
         tie_embeddings=fields.flag("tie_word_embeddings", family.default("tie_word_embeddings")),
+        **read_rope(fields, family, head_dim, max_positions, notes),
     )
     if n_layers <= LARGEST["n_layers"]:  # some switches are lists of all layers
         values |= family.switches(fields, n_layers)
@@ -125,34 +166,26 @@ def _build(fields: Fields, family: Family, notes: Notes) -> ModelConfig | None:
         return None
 
 
-def _rope(fields: Fields, family: Family, max_positions: int, notes: Notes) -> RopeConfig:
-    if family.spelled("rope_theta") is None:
-        return DEFAULT_ROPE
-    return read_rope(fields, max_positions, notes, family.default("rope_theta"))
-
-
 def _d_ff(fields: Fields, family: Family, d_model: int) -> int:
-    name, absent = family.spelled("intermediate_size") or "", family.default("intermediate_size")
-    if absent is None and fields.take(name) is None:  # GPT-2
+    absent = family.default("intermediate_size")
+    if absent is None and fields.take("intermediate_size") is None:
         return 4 * d_model
-    return fields.whole(name, absent or 4 * d_model)
+    return fields.whole("intermediate_size", absent or 1)
 
 
 def _n_kv_heads(fields: Fields, family: Family, n_heads: int) -> int:
     absent = family.default("num_key_value_heads")
-    if family.spelled("num_key_value_heads") is None:
-        return n_heads
     if fields.take("num_key_value_heads", absent) is None:
         return n_heads
     return fields.whole("num_key_value_heads", absent or 1)
 
 
 def _head_dim(fields: Fields, family: Family, d_model: int, n_heads: int) -> int:
-    absent, has_own = family.default("head_dim"), family.spelled("head_dim") is not None
-    if has_own and fields.take("head_dim", absent) is not None:
+    absent = family.default("head_dim")
+    if fields.take("head_dim", absent) is not None:
         return fields.whole("head_dim", absent or 2)
     if d_model % n_heads and not fields.ill_typed:
-        width, heads = family.spelled("hidden_size") or "", family.spelled("num_attention_heads")
-        fields.refuse(width, f"not a multiple of {heads} {n_heads}{', and there is no head_dim' if has_own else ''}")
+        why = f"not a multiple of {fields.named('num_attention_heads')} {n_heads}, and there is no head_dim"
+        fields.refuse("hidden_size", why)
         fields.ill_typed = True
     return max(d_model // n_heads, 1)

@@ -148,7 +148,7 @@ class Place:
 
 @functools.cache
 def entries(family: str) -> dict[str, Entry]:
-    """Each leaf's line of the table, under a family's names: leaves that it gives one name are rows of one tensor."""
+    """Each leaf's line of the table. Leaves to which the family gives one name are the rows of one tensor."""
     known = families().get(family)
     own = known.names if known else {}
     lines = {entry.leaf: dataclasses.replace(entry, name=own.get(entry.leaf, entry.name)) for entry in TABLE}
@@ -160,7 +160,7 @@ def entries(family: str) -> dict[str, Entry]:
         return tuple(lines[leaf].merged[0] for leaf in leaves)
 
     def line(entry: Entry) -> Entry:
-        together = [leaf for leaf, name in own.items() if name == entry.name and entry.leaf in own] or [entry.leaf]
+        together = [leaf for leaf in own if own[leaf] == entry.name] or [entry.leaf]
         at = together.index(entry.leaf)
         return dataclasses.replace(entry, before=rows(together[:at]), after=rows(together[at + 1 :]))
 
