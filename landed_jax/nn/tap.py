@@ -12,6 +12,7 @@ import numpy as np
 
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.experts import Chosen
 from landed_jax.nn.hook_points import AXES, HookPoint, absent, as_site, as_sites, present
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_scale import OutputScale
@@ -127,6 +128,7 @@ def observe(
     z: jax.Array,
     a: jax.Array,
     scales: tuple[OutputScale, OutputScale],
+    chosen: Chosen | None,
     context: Context,
 ) -> jax.Array:
     """Keep what each observer makes of one layer's writes at the recorded positions; `module` owns the layer.
@@ -142,7 +144,8 @@ def observe(
     z, a = (select_positions(value, AXES[site], at) for site, value in ((HookPoint.HEAD, z), (HookPoint.NEURON, a)))
     scales = _at_positions(scales[0], at), _at_positions(scales[1], at)
     columns = jnp.arange(z.shape[1]) if at is None else at
-    writes = LayerWrites.of(layer, module.variables["params"], z, a, scales, columns, context.mask)
+    chosen = jax.tree.map(lambda leaf: select_positions(leaf, AXES[HookPoint.EXPERT], at), chosen)
+    writes = LayerWrites.of(layer, module.variables["params"], z, a, scales, columns, context.mask, chosen=chosen)
     kept = jax.tree.map(jnp.asarray, {name: observer(writes) for name, observer in plan.observers})
     _sow(module, "observed", "by_name", kept)  # together: a name of the user's could be a part's
     # The observers run before the next layer: only then can this layer's factors be freed.

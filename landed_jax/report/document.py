@@ -63,7 +63,8 @@ def _row(account: Account, row: WriteRow) -> dict[str, Any]:
     if row.attended is not None:
         token = account.token_ids[row.attended]
         source = {"position": row.attended, "id": token, "text": row.attended_text, "landed": row.attended_landed}
-    return {field: getattr(row, field) for field in fields} | {"source": source}
+    expert = {"expert": row.expert} if account.config.n_experts else {}
+    return {field: getattr(row, field) for field in fields} | expert | {"source": source}
 
 
 def _runner_up(account: Account) -> dict[str, Any] | None:

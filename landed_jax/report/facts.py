@@ -37,7 +37,7 @@ def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str
     ]
     if weight_dtype is not None:
         rows.append((f"weights in {weight_dtype}", human_bytes(count * jnp.dtype(weight_dtype).itemsize)))
-    writes = config.n_layers * (config.n_heads + config.d_ff) + (2 if config.learned_positions else 1)
+    writes = config.n_layers * (config.n_heads + config.n_neurons) + (2 if config.learned_positions else 1)
     embeddings = "the embeddings of token and position" if config.learned_positions else "the embedding"
     rows.append(("read sites", f"{len(site_names(config))}"))
     rows.append(("writes a position", f"{writes:,} (heads, neurons, {embeddings})"))

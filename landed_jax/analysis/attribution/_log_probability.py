@@ -116,7 +116,8 @@ def attribute_log_probability(
     if chunk is not None and chunk < 1:
         raise LandedError(f"A chunk of the vocabulary holds at least one token, not {chunk}.")
     config = trace.config
-    chunk = min(chunk or max(_CHUNK_NUMBERS // (config.d_ff + config.n_heads * config.head_dim), 1), config.vocab_size)
+    neurons = max(config.n_experts * config.d_ff, config.n_neurons)
+    chunk = min(chunk or max(_CHUNK_NUMBERS // (neurons + config.n_heads * config.head_dim), 1), config.vocab_size)
     read = resolve(trace, question)
     if read.target is None or read.against is not None:
         raise LandedError("A log-probability is one token's: ask for a token, or Logit(token).")

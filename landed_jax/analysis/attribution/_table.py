@@ -92,6 +92,7 @@ class WriteTable(Sequence[WriteRow]):
         return text_of(self._blocks(), standard_output())
 
 
+NAME_OF_EXPERTS = "3.5.17: layer 3, expert 5, neuron 17"
 LANDED = "landed: with σ held fixed; the sum over all writes is the value"
 DIRECT_EFFECT = (
     "direct effect: what the value loses without the write on its direct path to the norm that is read (for a logit "

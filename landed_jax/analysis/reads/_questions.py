@@ -1,4 +1,4 @@
-"""What can be asked of a trace: a logit, a neuron, a head, or a vector, each read at its own norm.
+"""What can be asked of a trace: a logit, a neuron, a router, a head, or a vector, each read at its own norm.
 
 A question is a small pytree; `resolve` turns it into a `Read`, once, against the trace. A bare token, text or id, is
 short for `Logit`; no question asks for each position's most likely next token.
@@ -97,6 +97,8 @@ class Neuron:
     Args:
         part: the product that the activation function takes (``"gate"``), or the one that it is multiplied with
             (``"up"``), which a model without a gate does not have.
+        expert: whose neuron it is, in a model with experts; at positions that did not choose it, what it would have
+            read.
 
     References:
         Shazeer, GLU Variants Improve Transformer, 2020 (the gate and up products of a gated MLP).
@@ -113,6 +115,7 @@ class Neuron:
     layer: int = dataclasses.field(metadata={"static": True})
     index: int | Int[Array, ""]
     part: Literal["gate", "up"] = dataclasses.field(metadata={"static": True})
+    expert: int | Int[Array, ""] | None = None
 
     def resolve(self, trace: Trace) -> Read:
         if self.part not in ("gate", "up"):
@@ -120,9 +123,53 @@ class Neuron:
         if self.part == "up" and not trace.config.gated_mlp:
             raise LandedError('A neuron of this model has no up weights: its one pre-activation is its "gate".')
         _check_index("neuron", self.index, trace.config.d_ff)
-        leaves, name = _layer(trace, self.layer)["mlp"], self.part if trace.config.gated_mlp else "in"
-        read = Vector(leaves[f"W_{name}"][self.index], site=f"{self.layer}.mlp").resolve(trace)
-        return _with_offset(read, leaves[f"b_{name}"][self.index]) if f"b_{name}" in leaves else read
+        place, name = self._place(trace.config), self.part if trace.config.gated_mlp else "in"
+        leaves = _layer(trace, self.layer)["experts" if trace.config.n_experts else "mlp"]
+        read = Vector(leaves[f"W_{name}"][place], site=f"{self.layer}.mlp").resolve(trace)
+        return _with_offset(read, leaves[f"b_{name}"][place]) if f"b_{name}" in leaves else read
+
+    def _place(self, config: ModelConfig) -> tuple[Any, ...]:
+        """Where its weights stand in their leaf."""
+        if self.expert is None:
+            if config.n_experts:
+                raise LandedError("A neuron of this model is one of an expert: give expert=.")
+            return (self.index,)
+        if not config.n_experts:
+            raise LandedError("This model has no experts: leave expert= out.")
+        _check_index("expert", self.expert, config.n_experts)
+        return self.expert, self.index
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Router:
+    """A router's logit of one expert: which writes sent the tokens there. Its value includes the router's own bias.
+
+    The trace needs `RESIDUALS`. The layer is static under ``jit``; the expert may be traced.
+
+    References:
+        Shazeer et al., Outrageously Large Neural Networks: The Sparsely-Gated Mixture-of-Experts Layer, 2017.
+
+    >>> from landed_jax import RESIDUALS, ROUTING, WRITES, ModelConfig, forward, init_params
+    >>> sizes = dict(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> config = ModelConfig(**sizes, n_experts=4, experts_per_token=2)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config, record=WRITES | RESIDUALS | ROUTING)
+    >>> read = resolve(trace.bind(params), Router(1, 3))
+    >>> read.site, bool(jnp.allclose(read.value, trace[HookPoint.ROUTER][1, ..., 3], atol=1e-5))
+    ('1.mlp', True)
+    """
+
+    layer: int = dataclasses.field(metadata={"static": True})
+    expert: int | Int[Array, ""]
+
+    def resolve(self, trace: Trace) -> Read:
+        if not trace.config.n_experts:
+            raise LandedError("This model has no experts, and so no router.")
+        _check_index("expert", self.expert, trace.config.n_experts)
+        leaves = _layer(trace, self.layer)["experts"]
+        read = Vector(leaves["W_router"][self.expert], site=f"{self.layer}.mlp").resolve(trace)
+        return _with_offset(read, leaves["b_router"][self.expert]) if "b_router" in leaves else read
 
 
 @jax.tree_util.register_dataclass
@@ -220,7 +267,7 @@ class Vector(ShapeRepr):
         return Read(wide, _projection(normed, wide), offset_at(trace, self.site, wide), site=self.site)
 
 
-Question = Logit | Neuron | Head | Vector | Read
+Question = Logit | Neuron | Router | Head | Vector | Read
 QuestionLike = Question | Target | None
 """A question, a bare token (short for `Logit`), or None for each position's most likely next token."""
 
@@ -280,8 +327,8 @@ def site_of(question: Question) -> str:
     >>> site_of(Neuron(3, 331, "gate")), site_of(Logit(7))
     ('3.mlp', 'final')
     """
-    if isinstance(question, Neuron | Head):
-        return f"{question.layer}.{'mlp' if isinstance(question, Neuron) else 'attn'}"
+    if isinstance(question, Neuron | Router | Head):
+        return f"{question.layer}.{'attn' if isinstance(question, Head) else 'mlp'}"
     return "final" if isinstance(question, Logit) else question.site
 
 
