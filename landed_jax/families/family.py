@@ -50,10 +50,12 @@ class Family:
         rope_kinds: the kinds of rotary embedding that the family's config may name, and which each is; None for all
             under their own names.
         ignorable: fields that `switches` reads only to refuse them, so that a user may have them ignored.
-        names: tensors whose names differ from Llama's, by leaf (`nn/parameters.py`), with ``{layer}`` in layers. Leaves
+        names: tensors whose names differ from Llama's, by leaf (`nn/parameters.py`), with ``{layer}`` in layers and
+            ``{expert}`` where each expert has a tensor of its own. Leaves
             of one name are the rows of one tensor, in the order in which they stand here.
         by_head: leaves of such a tensor that take turns in it head by head.
         transposed: leaves whose tensors have their axes the other way round, inputs first.
+        interleaved: leaves of one tensor that take turns in it row by row.
         aliases: other names that checkpoints have for some tensors, each with that in `names`.
         base: what stands in front of the names of the base model's tensors, which saves them without it.
         constants: the ends of names of tensors that old checkpoints hold and no forward pass reads.
@@ -72,6 +74,7 @@ class Family:
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     by_head: frozenset[str] = frozenset()
     transposed: frozenset[str] = frozenset()
+    interleaved: frozenset[str] = frozenset()
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     base: str = "model."
     constants: tuple[str, ...] = ()

@@ -116,6 +116,8 @@ def rung_modules(config: ModelConfig) -> dict[str, str]:
     'model.layers.0.self_attn.o_proj'
     """
     owner = {path: entry.name.rpartition(".")[0] for path, entry in entries(config.family).items()}
+    # Of experts the module around them, which the reference calls so whatever its checkpoints' names.
+    owner["experts/W_down"] = owner["attn/W_O"].rpartition("{layer}.")[0] + "{layer}.mlp"
     layers, steps = range(config.n_layers), rung_leaves(config)
     inside = {f"{i}.{step}": owner[leaf].format(layer=i) for i in layers for step, leaf in steps.items()}
     return {**inside, "final_normed": owner["final_norm/gamma"]}

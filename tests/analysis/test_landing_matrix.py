@@ -84,6 +84,8 @@ def brute_force(numbers: Arrays, config: ModelConfig, b: int, p: int) -> np.ndar
         ("layer_norm", "each", as_they_are),
         ("parallel", "position", as_they_are),
         ("parallel", "one", stack_layers),
+        ("experts", "each", stack_layers),
+        ("experts", "one", as_they_are),
     ],
 )
 def test_every_landing_equals_brute_force(name: str, kind: str, hold: Hold, x64: None) -> None:

@@ -81,6 +81,7 @@ def check(lens: LogitLens, numbers: Arrays, config: ModelConfig, u: np.ndarray, 
         ("layer_norm", "centred", stack_layers),
         ("layer_norm", "vector", as_they_are),
         ("parallel", "difference", as_they_are),
+        ("experts", "difference", stack_layers),
     ],
 )
 def test_both_lenses_and_their_parts_equal_brute_force(name: str, read: str, hold: Hold, x64: None) -> None:

@@ -57,10 +57,11 @@ def reads(trace: Trace) -> dict[str, Read]:
     layer = trace.config.n_layers - 1
     random = np.random.default_rng(3)
     each = random.standard_normal((*trace.tokens.ids.shape, trace.config.d_model))
+    expert = 3 if trace.config.n_experts else None
     return {
         "logit": landed.resolve(trace, landed.Logit(1)),
         "difference of each": landed.resolve(trace, landed.Logit(jnp.array([1, 2]), 0)),
-        "neuron": landed.resolve(trace, landed.Neuron(layer, 5, "gate")),
+        "neuron": landed.resolve(trace, landed.Neuron(layer, 5, "gate", expert)),
         "key": landed.resolve(
             trace, landed.Head(layer, 1, "key", jnp.asarray(random.standard_normal(trace.config.head_dim)))
         ),

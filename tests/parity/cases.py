@@ -215,6 +215,48 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "ministral3",
         {"rms_norm_eps": 0.3, "num_key_value_heads": 4, **rope(rope_type="linear", factor=2.0, **GROWTH)},
     ),
+    "mixtral": ("mixtral", {}),
+    "mixtral_one_of_many": ("mixtral", {"num_local_experts": 9, "num_experts_per_tok": 1, "sliding_window": 4}),
+    "mixtral_all_of_two": ("mixtral", {"num_local_experts": 2, "tie_word_embeddings": True}),
+    "mixtral_wide_heads": ("mixtral", {"head_dim": 16, "num_key_value_heads": 1, "rms_norm_eps": 0.3}),
+    "mixtral_gelu_full_heads": ("mixtral", {"hidden_act": "gelu", "num_key_value_heads": 4}),
+    "mixtral_linear_one_layer": (
+        "mixtral",
+        {"num_hidden_layers": 1, **rope(rope_type="linear", rope_theta=500.0, factor=2.5)},
+    ),
+    "qwen3_moe": ("qwen3_moe", {}),
+    "qwen3_moe_normalised": ("qwen3_moe", {"norm_topk_prob": True}),
+    "qwen3_moe_biases_full_heads": (
+        "qwen3_moe",
+        {"attention_bias": True, "num_key_value_heads": 4, "num_experts_per_tok": 1},
+    ),
+    "qwen3_moe_window_tied": (
+        "qwen3_moe",
+        {"use_sliding_window": True, "sliding_window": 3, "tie_word_embeddings": True, "norm_topk_prob": True},
+    ),
+    "qwen3_moe_many_large_eps": (
+        "qwen3_moe",
+        {"num_local_experts": 16, "num_experts_per_tok": 6, "rms_norm_eps": 0.3, "num_key_value_heads": 1},
+    ),
+    "qwen3_moe_yarn": ("qwen3_moe", {"head_dim": 16, "norm_topk_prob": True, **rope(**YARN, **RAMP)}),
+    "olmoe": ("olmoe", {}),
+    "olmoe_normalised": ("olmoe", {"norm_topk_prob": True, "num_key_value_heads": 1}),
+    "olmoe_biases_full_heads": ("olmoe", {"attention_bias": True, "num_key_value_heads": 4}),
+    "olmoe_tied_large_eps": ("olmoe", {"tie_word_embeddings": True, "rms_norm_eps": 0.3}),
+    "olmoe_one_of_two_one_layer": ("olmoe", {"num_experts": 2, "num_experts_per_tok": 1, "num_hidden_layers": 1}),
+    "olmoe_linear": ("olmoe", {"hidden_act": "gelu", **rope(rope_type="linear", rope_theta=500.0, factor=2.5)}),
+    "gpt_oss": ("gpt_oss", {}),
+    "gpt_oss_windows_by_layer": (
+        "gpt_oss",
+        {"layer_types": ["full_attention", "sliding_attention"], "sliding_window": 2},
+    ),
+    "gpt_oss_no_biases_of_attention": ("gpt_oss", {"attention_bias": False, "num_key_value_heads": 4}),
+    "gpt_oss_yarn": ("gpt_oss", {"head_dim": 16, **rope(**YARN, **RAMP, truncate=False)}),
+    "gpt_oss_one_of_many": ("gpt_oss", {"num_local_experts": 9, "num_experts_per_tok": 1, "rms_norm_eps": 0.3}),
+    "gpt_oss_tied_multi_query": (
+        "gpt_oss",
+        {"tie_word_embeddings": True, "num_key_value_heads": 1, "num_experts_per_tok": 4},
+    ),
     **{
         f"activation_{name}": ("llama", {"hidden_act": name})
         for name in ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "swish")

@@ -41,6 +41,12 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "olmo3": {"pad_token_id": None, "sliding_window": 3, "layer_types": ["sliding_attention", "full_attention"]},
     "phi3": {"pad_token_id": None},
     "smollm3": {"pad_token_id": None},
+    "mixtral": {"num_local_experts": 4, "intermediate_size": 20},
+    "qwen3_moe": {"num_local_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 12, "head_dim": 8},
+    "olmoe": {"num_experts": 6, "num_experts_per_tok": 3, "intermediate_size": 12, "pad_token_id": None}
+    | {"eos_token_id": None},
+    "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2, "intermediate_size": 12, "head_dim": 8}
+    | {"sliding_window": 4, "rope_parameters": {"rope_type": "default", "rope_theta": 150.0}},
 }
 VISION = {
     "hidden_size": 16,

@@ -127,8 +127,10 @@ def _refuse_foreign(fields: Fields, family: Family | Wrapper) -> None:
         fields.refuse("is_causal", "only causal attention is read")
     if fields.take("auto_map"):
         fields.refuse("auto_map", "it names code that came with the checkpoint, which is never executed")
-    if fields.take("quantization_config"):
-        fields.refuse("quantization_config", "quantised weights are not read: take the unquantised checkpoint")
+    if quantised := fields.take("quantization_config"):
+        kind = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        packed = " packed in 4 bits (MXFP4)" if kind == "mxfp4" else ""
+        fields.refuse("quantization_config", f"quantised weights{packed} are not read: take the unquantised checkpoint")
 
 
 def _is_class(name: Any, family: Family | Wrapper) -> bool:

@@ -6,9 +6,10 @@ NOT_THE_LOGITS = frozenset(
     | {"pretraining_tp", "finetuning_task", "task_specific_params", "unsloth_fixed", "unsloth_version"}
     # training only
     | {"attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "classifier_dropout"}
-    | {"gradient_checkpointing", "use_bfloat16", "tf_legacy_loss"}
+    | {"gradient_checkpointing", "use_bfloat16", "tf_legacy_loss", "router_aux_loss_coef", "router_jitter_noise"}
     # how a forward pass is run, and what it returns
     | {"use_cache", "return_dict", "use_return_dict", "output_attentions", "output_hidden_states", "torchscript"}
+    | {"output_router_logits"}
     | {"attn_implementation", "chunk_size_feed_forward"}
     # special tokens, and heads for other tasks
     | {"bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "unk_token_id", "decoder_start_token_id"}
