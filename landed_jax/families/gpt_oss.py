@@ -1,4 +1,4 @@
-"""gpt-oss: experts with biases and a clamped gate, in one tensor each for all; attention with sinks, windows by layer."""
+"""gpt-oss: experts with biases and a clamped gate, in one tensor for all; attention with sinks; windows by layer."""
 
 from typing import Any
 

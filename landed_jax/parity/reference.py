@@ -95,6 +95,7 @@ def _open(folder: Path) -> Any:
             trust_remote_code=False,
             use_safetensors=True,
             attn_implementation="eager",
+            experts_implementation="eager",  # the others know no float64
             output_loading_info=True,
         )
     except Exception as error:  # transformers and safetensors raise many types for an unreadable folder

@@ -84,7 +84,11 @@ def tiny_model(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
     `transformers` starts biases at 0, gains at 1 and weights so small that attention is uniform: each would hide a
     mistake.
     """
-    model = auto_class(config.model_type).from_config(config, attn_implementation="eager").eval()
+    model = (
+        auto_class(config.model_type)
+        .from_config(config, attn_implementation="eager", experts_implementation="eager")
+        .eval()
+    )
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -103,7 +107,11 @@ def in_float64(model: PreTrainedModel) -> PreTrainedModel:
     """The same weights in a model whose rotary tables were made in float64; run it under `float64_throughout`."""
     with float64_throughout():
         config = type(model.config).from_dict(model.config.to_dict())
-        double = type(model)._from_config(config, dtype=torch.float64, attn_implementation="eager").eval()
+        double = (
+            type(model)
+            ._from_config(config, dtype=torch.float64, attn_implementation="eager", experts_implementation="eager")
+            .eval()
+        )
     double.load_state_dict(model.state_dict())
     return double
 
