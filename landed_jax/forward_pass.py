@@ -75,7 +75,7 @@ def forward(
     check_ids(tokens, config.vocab_size)
     at = None if at is None else columns(at, tokens.ids.shape[1])
     dtype = compute_dtype(dtype)
-    plan = as_plan(record, edits, observers)
+    plan = as_plan(config, record, edits, observers)
     positions = tokens.positions
     rotary, scale = rotary_tables(config, positions, dtype), query_scale(config, positions, dtype)
     context = Context(rotary, scale, tokens.mask, at)

@@ -35,6 +35,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "ministral3": {"head_dim": 8, "pad_token_id": None},
     "qwen3": {"head_dim": 8},
     "gemma": {"head_dim": 8},
+    "gemma2": {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 4},
+    "gemma3_text": {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 4},
+    "olmo2": {"pad_token_id": None},
+    "olmo3": {"pad_token_id": None, "sliding_window": 3, "layer_types": ["sliding_attention", "full_attention"]},
     "phi3": {"pad_token_id": None},
     "smollm3": {"pad_token_id": None},
 }

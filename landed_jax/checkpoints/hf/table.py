@@ -91,6 +91,9 @@ TABLE = (
     Entry(_LAYER + "self_attn.o_proj.bias", "attn/b_O", (_D,)),
     Entry(_LAYER + "self_attn.q_norm.weight", "attn/q_gamma", (("head_dim",),)),
     Entry(_LAYER + "self_attn.k_norm.weight", "attn/k_gamma", (("head_dim",),)),
+    Entry(_LAYER + "self_attn.q_norm.weight", "attn/q_width_gamma", (_H,)),
+    Entry(_LAYER + "self_attn.k_norm.weight", "attn/k_width_gamma", (_KV,)),
+    Entry(_LAYER + "post_attention_layernorm.weight", "attn_out_norm/gamma", (_D,)),
     Entry(_LAYER + "post_attention_layernorm.weight", "mlp_norm/gamma", (_D,)),
     Entry(_LAYER + "mlp.gate_proj.weight", "mlp/W_gate", (_F, _D)),
     Entry(_LAYER + "mlp.up_proj.weight", "mlp/W_up", (_F, _D)),
@@ -98,6 +101,7 @@ TABLE = (
     Entry(_LAYER + "mlp.gate_proj.bias", "mlp/b_gate", (_F,)),
     Entry(_LAYER + "mlp.up_proj.bias", "mlp/b_up", (_F,)),
     Entry(_LAYER + "mlp.down_proj.bias", "mlp/b_down", (_D,)),
+    Entry(_LAYER + "post_feedforward_layernorm.weight", "mlp_out_norm/gamma", (_D,)),
 )
 
 EMBEDDING = "model.embed_tokens.weight"
@@ -116,17 +120,16 @@ class Place:
 
 @functools.cache
 def entries(family: str) -> dict[str, Entry]:
-    """Each leaf's line of the table, under a family's names: leaves of one name are the rows of one tensor."""
+    """Each leaf's line of the table. Leaves to which the family gives one name are the rows of one tensor."""
     known = families().get(family)
     own = known.names if known else {}
     lines = {entry.leaf: dataclasses.replace(entry, name=own.get(entry.leaf, entry.name)) for entry in TABLE}
-    in_order = [*own, *(leaf for leaf in lines if leaf not in own)]
 
     def rows(leaves: list[str]) -> tuple[Axes, ...]:
         return tuple(lines[leaf].merged[0] for leaf in leaves)
 
     def line(entry: Entry) -> Entry:
-        together = [leaf for leaf in in_order if lines[leaf].name == entry.name]
+        together = [leaf for leaf in own if own[leaf] == entry.name] or [entry.leaf]
         at = together.index(entry.leaf)
         return dataclasses.replace(entry, before=rows(together[:at]), after=rows(together[at + 1 :]))
 
