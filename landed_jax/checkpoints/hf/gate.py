@@ -56,6 +56,12 @@ def config_from_hf(values: Any, ignore_fields: Collection[str] = (), notes: Note
     return config
 
 
+def wrapper_of(values: dict[str, Any]) -> Wrapper | None:
+    """The kind of larger model that a config.json describes; None where it describes a text model alone."""
+    model_type = values.get("model_type")
+    return wrappers().get(model_type) if isinstance(model_type, str) else None
+
+
 class _Reading(NamedTuple):
     """What one call of `config_from_hf` shares."""
 
