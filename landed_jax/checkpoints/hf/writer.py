@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from landed_jax.checkpoints.hf.files import SINGLE
 from landed_jax.checkpoints.hf.gate import ACTIVATIONS
 from landed_jax.checkpoints.hf.table import to_hf
+from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
+from landed_jax.checkpoints.source_files import write_source_files
 from landed_jax.families import families
+from landed_jax.files.inside import keep_private
 from landed_jax.nn.config import ModelConfig, RopeConfig
 from landed_jax.nn.parameters import Params
+from landed_jax.processes import new_folder_of_all
 
 
 def config_to_hf(config: ModelConfig) -> dict[str, Any]:
@@ -62,6 +68,21 @@ def _rope_scaling(rope: RopeConfig) -> dict[str, Any] | None:
     if "original_max_positions" in named:
         named["original_max_position_embeddings"] = named.pop("original_max_positions")
     return {"rope_type": rope.kind, **named}
+
+
+def save_hf(dst: Path, config: ModelConfig, params: Params, source: Path) -> None:
+    """Write a new folder in Hugging Face layout, atomically, with the tokenizer of the model in `source`.
+
+    Under `jax.distributed` all processes call it, and the first writes.
+
+    Raises:
+        LandedError: if `dst` exists or cannot be written, or the family cannot hold the config.
+    """
+    with new_folder_of_all(dst) as folder:
+        if jax.process_index() == 0:
+            write_checkpoint(folder, config, params)
+            write_source_files(source, folder, TOKENIZER_FILES)
+            keep_private(source, folder)
 
 
 def write_checkpoint(folder: Path, config: ModelConfig, params: Params, extra: Mapping[str, Any] | None = None) -> None:
