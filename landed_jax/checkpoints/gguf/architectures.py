@@ -7,7 +7,7 @@ A GGUF file is read as the Hugging Face checkpoint that it was made from. So one
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Change = Literal["none", "paired", "plus_one", "transposed"]
 """What the conversion to GGUF made of a tensor: ``paired`` are rows of queries or keys whose rotated pairs lie side by
@@ -99,7 +99,7 @@ class Architecture:
         return "none"
 
 
-def _of_llama(family: str, layer: Mapping[str, str] | None = None, **how: bool) -> Architecture:
+def _of_llama(family: str, layer: Mapping[str, str] | None = None, **how: Any) -> Architecture:
     return Architecture(family, {**_LLAMA_LAYER, **(layer or {})}, _LLAMA_TOP, **how)
 
 

@@ -121,7 +121,7 @@ def find_packed(header: Header, architecture: Architecture, heads: dict[str, int
         if not _is_readable(info.kind):
             kind = info.kind  # the survey refuses it by this name
         n_heads = next((count for part, count in heads.items() if f".{part}." in name), 1)
-        if change == "paired" and (len(shape) > 2 or shape[0] % (2 * n_heads)):
+        if change == "paired" and (len(shape) > 2 or info.shape[0] % (2 * n_heads)):
             change = "none"  # its shape is refused too
         found.tensors[architecture.hf_name(name) or name] = Packed(
             name, header.file, kind, shape, info, change, n_heads
