@@ -59,7 +59,7 @@ def ours_builder(function: ours.Program, *, norms: bool = False) -> Builder:
     """A function ``(params, ids, config) -> arrays``, compiled ahead of time as one program.
 
     Args:
-        norms: pass `output_norms` too, whose time is not measured.
+        norms: pass `weight_norms` too, whose time is not measured.
     """
 
     def build(weights: Weights, length: int) -> Prepared:

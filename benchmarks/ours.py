@@ -7,7 +7,7 @@ import jax
 
 import landed_jax as landed
 from landed_jax import ModelConfig
-from landed_jax.nn import OutputNorms
+from landed_jax.nn import WeightNorms
 from landed_jax.nn.parameters import Params
 
 Arrays = Mapping[str, Any]
@@ -40,9 +40,9 @@ def all_positions_with_effects(params: Params, ids: jax.Array, config: ModelConf
 
 
 def all_positions_with_effects_and_norms(
-    params: Params, ids: jax.Array, config: ModelConfig, norms: OutputNorms
+    params: Params, ids: jax.Array, config: ModelConfig, norms: WeightNorms
 ) -> Arrays:
-    """The same, with `output_norms` computed before."""
+    """The same, with `weight_norms` computed before."""
     return _attributed(params, ids, config, at=None, effects=True, norms=norms)
 
 
@@ -68,7 +68,7 @@ def _attributed(
     *,
     at: list[int] | None,
     effects: bool,
-    norms: OutputNorms | None = None,
+    norms: WeightNorms | None = None,
 ) -> Arrays:
     _, trace = landed.forward(params, ids, config, at=at)
     shares = landed.attribute(trace.bind(params), effects=effects, norms=norms)

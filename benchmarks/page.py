@@ -25,7 +25,7 @@ def render(sections: Sections) -> str:
         "Every ratio is the median over rounds of one time over another of the same round. `ours-…` is this package, "
         "`torch-…` is `transformers`, `hooks-…` the hand-written [torch hooks](torch_hooks.py), `lens-…` "
         "TransformerLens. `…-last` attributes the last position's own top token, `…-all` each position's own; "
-        "`ours-effects` adds direct effects and σ shares, with `output_norms` made before, `ours-effects-anew` makes "
+        "`ours-effects` adds direct effects and σ shares, with `weight_norms` made before, `ours-effects-anew` makes "
         "them in the call; `lens-stack` asks for the full stack of writes; `…-products` are the products of a forward "
         "pass with its weights and nothing else, `…-projections` those that an attribution adds, in either library. "
         "All models are random, float32, one prompt; see [`shapes.py`](shapes.py).",

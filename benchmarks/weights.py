@@ -8,10 +8,10 @@ import jax
 import numpy as np
 
 from landed_jax import ModelConfig
-from landed_jax.analysis.writes import output_norms
+from landed_jax.analysis.writes import weight_norms
 from landed_jax.checkpoints.hf.table import tensor_places
 from landed_jax.checkpoints.hf.writer import config_to_hf
-from landed_jax.nn import OutputNorms
+from landed_jax.nn import WeightNorms
 from landed_jax.nn.parameters import Params, build_tree, stack_layers
 
 ALIGNMENT = 64  # bytes; XLA on a CPU copies an array of smaller alignment
@@ -55,9 +55,9 @@ class Weights:
         return stack_layers(params) if self.stacked else params
 
     @functools.cached_property
-    def norms(self) -> OutputNorms:
+    def norms(self) -> WeightNorms:
         """The weights' part of the norms of writes."""
-        return jax.block_until_ready(output_norms(self.params))
+        return jax.block_until_ready(weight_norms(self.params))
 
     @functools.cached_property
     def torch_model(self) -> Any:

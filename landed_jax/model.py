@@ -29,9 +29,9 @@ from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import WRITES, HookPoint
 from landed_jax.nn.layer_programs import by_layers
-from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.parameters import Params, count_parameters
 from landed_jax.nn.tap import Edit, Observer, Plan, as_plan
+from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.numerics import compute_dtype
 from landed_jax.printable import printable
 from landed_jax.prompts import read_prompts, warn_of
@@ -174,7 +174,7 @@ class Model:
         edits: Mapping[HookPoint, Edit] | None = None,
         dtype: Any = None,
         passes: Literal[1, 2] | None = None,
-        norms: OutputNorms | None = None,
+        norms: WeightNorms | None = None,
     ) -> StreamedAttribution:
         """Every write's share of every position's logit, reduced layer by layer as the model runs; jitted.
 
@@ -293,7 +293,7 @@ def _jitted_streaming(
     tokens: Tokens,
     question: Question,
     at: jax.Array | None,
-    norms: OutputNorms | None,
+    norms: WeightNorms | None,
     *,
     config: ModelConfig,
     reduction: Reduction,

@@ -58,7 +58,8 @@ def verify(model: str, hf_folder: str, length: int, seed: int, ignore_fields: tu
         with jax.enable_x64(True):
             trace = opened.trace(tokens, record=LADDER_SITES, dtype="float64")
         status("Running the reference")
-        reference = reference_rungs(Path(hf_folder), np.asarray(tokens.ids), np.asarray(tokens.mask))
+        ids, mask = np.asarray(tokens.ids), np.asarray(tokens.mask)
+        reference = reference_rungs(Path(hf_folder), opened.config, ids, mask)
         status("Comparing")
         ladder = climb(trace, reference)
     print_report(ladder_table(ladder))

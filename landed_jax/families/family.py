@@ -47,6 +47,7 @@ class Family:
         held: the fields of `ModelConfig` that `switches` may set; the writer refuses a model that sets others.
         defaults: values of absent fields where they differ from `DEFAULTS`: those of the class's configuration.
         ignorable: fields that `switches` reads only to refuse them, so that a user may have them ignored.
+        names: tensors whose names differ from Llama's, by leaf (`nn/parameters.py`), with ``{layer}`` in layers.
         examples: ids of well-known checkpoints.
     """
 
@@ -57,6 +58,7 @@ class Family:
     held: frozenset[str]
     defaults: Mapping[str, Any]
     ignorable: frozenset[str] = frozenset()
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     examples: tuple[str, ...] = ()
 
     def check_writable(self, config: ModelConfig) -> None:

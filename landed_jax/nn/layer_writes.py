@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.products import column_norms, contract_output, head_grams, linear, squares_by_gram
 from landed_jax.nn.schedule import after, cast_late
+from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.numerics import left_broadcast
 
 
@@ -46,7 +46,7 @@ class LayerWrites:
     b_down: Float[Array, " d_model"] | None
     at: Int[Array, " position"]
     real: Bool[Array, "batch position"]
-    norms: OutputNorms | None = None
+    norms: WeightNorms | None = None
 
     @classmethod
     def of(
@@ -57,7 +57,7 @@ class LayerWrites:
         a: jax.Array,
         at: jax.Array,
         mask: jax.Array,
-        norms: OutputNorms | None = None,
+        norms: WeightNorms | None = None,
     ) -> "LayerWrites":
         """From one layer's parameters, its factors at the columns `at`, and the whole prompts' mask."""
         attn, mlp = part["attn"], part["mlp"]
@@ -275,10 +275,10 @@ class LayerWrites:
         return jnp.broadcast_to((bias if vector is None else vector) @ bias, shape)
 
 
-def layer_norms(part: Any, dtype: Any) -> OutputNorms:
-    """`OutputNorms` of one layer's parameters."""
+def layer_norms(part: Any, dtype: Any) -> WeightNorms:
+    """`WeightNorms` of one layer's parameters."""
     W_O, W_down = part["attn"]["W_O"], part["mlp"]["W_down"]
-    return OutputNorms(head_grams(W_O.astype(dtype)), column_norms(W_down.astype(dtype)))
+    return WeightNorms(head_grams(W_O.astype(dtype)), column_norms(W_down.astype(dtype)))
 
 
 def output_weights(layers: Any, kind: str, layer: int, index: int) -> Array:

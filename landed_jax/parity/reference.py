@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from landed_jax.checkpoints.hf.adapter import NONE
+from landed_jax.checkpoints.hf.table import entries
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.checkpoints.opening import Reading, survey_folder
 from landed_jax.errors import LandedError
@@ -43,7 +44,7 @@ def check_same_model(config: ModelConfig, folder: Path, ignore_fields: Collectio
         raise LandedError(f"The reference in {folder} is another model: {'; '.join(different)}.")
 
 
-def reference_rungs(folder: Path, ids: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
+def reference_rungs(folder: Path, config: ModelConfig, ids: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
     """The output of every module of the reference in float64, by rung, and its logits; 0 on padding.
 
     Each prompt runs alone, because in the reference the longest prompt of a batch sets the dynamic rotary scaling of
@@ -51,6 +52,7 @@ def reference_rungs(folder: Path, ids: np.ndarray, mask: np.ndarray) -> dict[str
 
     Args:
         folder: an HF folder; only safetensors are opened.
+        config: the model's architecture, for the names of its modules.
         ids, mask: ``[batch, position]``.
 
     Raises:
@@ -59,15 +61,15 @@ def reference_rungs(folder: Path, ids: np.ndarray, mask: np.ndarray) -> dict[str
     model = _open(folder)
     with float64_throughout():
         widen_as_it_runs(model)
-        return _run_each(model, ids, mask)
+        return _run_each(model, config, ids, mask)
 
 
-def _run_each(model: Any, ids: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
+def _run_each(model: Any, config: ModelConfig, ids: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
     whole: dict[str, np.ndarray] = {}
     # Shortest first: the reference keeps the scaling of a longer prompt that ran before.
     for row in np.argsort(mask.sum(axis=-1), kind="stable"):
         real = mask[row]
-        for name, value in _run(model, ids[row][real]).items():
+        for name, value in _run(model, config, ids[row][real]).items():
             out = whole.setdefault(name, np.zeros((*ids.shape, value.shape[-1]), value.dtype))
             out[row, real] = value
     return whole
@@ -102,7 +104,29 @@ def _open(folder: Path) -> Any:
     return model.eval()
 
 
-def _run(model: Any, prompt: np.ndarray) -> dict[str, np.ndarray]:
+def rung_modules(config: ModelConfig) -> dict[str, str]:
+    """The reference's module whose output each rung is, by the names of the tensors that it owns.
+
+    >>> sizes = dict(vocab_size=2, d_model=2, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=2)
+    >>> rung_modules(ModelConfig(**sizes))["0.attn_write"]
+    'model.layers.0.self_attn.o_proj'
+    """
+    owner = {path: entry.name.rpartition(".")[0] for path, entry in entries(config.family).items()}
+    steps = {
+        "attn_normed": "attn_norm/gamma",
+        "attn_write": "attn/W_O",
+        "mlp_normed": "mlp_norm/gamma",
+        "mlp_write": "mlp/W_down",
+    }
+    inside = {
+        f"{layer}.{step}": owner[leaf].format(layer=layer)
+        for layer in range(config.n_layers)
+        for step, leaf in steps.items()
+    }
+    return {"embedding": owner["embed/W_E"], **inside, "final_normed": owner["final_norm/gamma"]}
+
+
+def _run(model: Any, config: ModelConfig, prompt: np.ndarray) -> dict[str, np.ndarray]:
     """One unpadded prompt: ``[position, …]`` by rung."""
     torch = torch_module()
     rungs: dict[str, np.ndarray] = {}
@@ -115,14 +139,8 @@ def _run(model: Any, prompt: np.ndarray) -> dict[str, np.ndarray]:
 
         hooks.append(module.register_forward_hook(hook))
 
-    inner = model.model
-    record(inner.embed_tokens, "embedding")
-    for i, layer in enumerate(inner.layers):
-        record(layer.input_layernorm, f"{i}.attn_normed")
-        record(layer.self_attn, f"{i}.attn_write")
-        record(layer.post_attention_layernorm, f"{i}.mlp_normed")
-        record(layer.mlp, f"{i}.mlp_write")
-    record(inner.norm, "final_normed")
+    for rung, name in rung_modules(config).items():
+        record(model.get_submodule(name), rung)
     with torch.no_grad():
         output = model(input_ids=torch.from_numpy(prompt[None].astype(np.int64)), use_cache=False)
     for hook in hooks:

@@ -22,13 +22,13 @@ FACTORS = CONFIG.n_layers * LENGTH * CONFIG.d_ff * 4
 def held(at: list[int] | None, config: ModelConfig = CONFIG, *, effects: bool = False) -> int:
     """Bytes of the temporary values of one attribution."""
 
-    def run(params: dict, ids: jax.Array, norms: landed.nn.OutputNorms) -> Any:
+    def run(params: dict, ids: jax.Array, norms: landed.nn.WeightNorms) -> Any:
         _, trace = landed.forward(params, ids, config, at=at)
         shares = landed.attribute(trace.bind(params), effects=effects, norms=norms)
         return [part and part.neurons for part in (shares.landed, shares.direct_effect, shares.sigma_share)]
 
     params = jax.eval_shape(lambda: random_params(config))
-    shapes = params, jax.ShapeDtypeStruct((1, LENGTH), jnp.int32), jax.eval_shape(landed.writes.output_norms, params)
+    shapes = params, jax.ShapeDtypeStruct((1, LENGTH), jnp.int32), jax.eval_shape(landed.writes.weight_norms, params)
     needs = jax.jit(run).lower(*shapes).compile().memory_analysis()
     assert needs is not None
     return needs.temp_size_in_bytes

@@ -18,8 +18,8 @@ from landed_jax.analysis.writes._projections import check_norms, from_layers, in
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
-from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.per_write import PerWrite
+from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.trace import Trace, bare
 
 
@@ -30,7 +30,7 @@ def attribute(
     against: Target | None = None,
     *,
     effects: bool = True,
-    norms: OutputNorms | None = None,
+    norms: WeightNorms | None = None,
 ) -> Attribution:
     """Split a logit, or anything else that reads the stream, exactly over the writes before it.
 
@@ -49,7 +49,7 @@ def attribute(
         against: ``attribute(trace, " Rome", against=" Paris")`` is short for ``Logit(" Rome", against=" Paris")``.
         effects: also the direct effects and σ shares at the read's site (one more product with each output matrix; at
             sites before the final norm the trace needs `RESIDUALS`), and norms of the output weights.
-        norms: `output_norms` of the same weights: the part of the direct effects that is the same for every prompt.
+        norms: `weight_norms` of the same weights: the part of the direct effects that is the same for every prompt.
             By default it is computed here, in every call.
 
     Raises:
@@ -73,7 +73,7 @@ def attribute(
 
 
 @partial(by_layers, static=("effects",))
-def _attribute(trace: Trace, read: Read, norms: OutputNorms | None, *, effects: bool) -> Attribution:
+def _attribute(trace: Trace, read: Read, norms: WeightNorms | None, *, effects: bool) -> Attribution:
     def heard(products: PerWrite) -> PerWrite:
         return only_before(products, trace.config, read.site)
 

@@ -12,8 +12,8 @@ from landed_jax.analysis.reads._read import Read, folded, residual_at, sigma_at
 from landed_jax.analysis.writes._projections import from_layers, only_before, squared_norms
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
-from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.per_write import PerWrite
+from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.numerics import left_broadcast
 from landed_jax.trace import Trace
 
@@ -57,7 +57,7 @@ def sigma_share(
     return write_dot_stream / (d_model * jnp.square(sigma))
 
 
-def rescaling(trace: Trace, site: str, with_stream: PerWrite, norms: OutputNorms | None = None) -> PerWrite:
+def rescaling(trace: Trace, site: str, with_stream: PerWrite, norms: WeightNorms | None = None) -> PerWrite:
     """``σ/σ′ − 1`` for every write before a read site, σ′ being the scale without the write; 0 for later writes.
 
     A value that the site's norm hears is (value − landed) · (1 + rescaling) without the write. (`mediated` is better
@@ -65,7 +65,7 @@ def rescaling(trace: Trace, site: str, with_stream: PerWrite, norms: OutputNorms
 
     Args:
         with_stream: ``⟨w_u, x⟩`` for the writes before the site, 0 for later ones.
-        norms: `output_norms` of the weights, where they were made before.
+        norms: `weight_norms` of the weights, where they were made before.
 
     Raises:
         LandedError: for a trace without weights, or a site before the final norm without `RESIDUALS`.
@@ -75,7 +75,7 @@ def rescaling(trace: Trace, site: str, with_stream: PerWrite, norms: OutputNorms
 
 
 def mediated(
-    trace: Trace, read: Read, landed: PerWrite, with_stream: PerWrite, norms: OutputNorms | None = None
+    trace: Trace, read: Read, landed: PerWrite, with_stream: PerWrite, norms: WeightNorms | None = None
 ) -> PerWrite:
     """``(landed − value) (σ/σ′ − 1)`` for every write: its direct effect less its landed contribution.
 
@@ -89,7 +89,7 @@ def mediated(
     Args:
         landed: landed contributions, and
         with_stream: ``⟨w_u, x⟩``, for the writes before the read's site; 0 for later ones.
-        norms: `output_norms` of the weights, where they were made before.
+        norms: `weight_norms` of the weights, where they were made before.
 
     Raises:
         LandedError: for a trace without weights, or a site before the final norm without `RESIDUALS`.
@@ -162,7 +162,7 @@ def _of_trace(
     with_stream: PerWrite,
     landed: PerWrite | None,
     reader: _Reader,
-    norms: OutputNorms | None,
+    norms: WeightNorms | None,
 ) -> PerWrite:
     of_writes = only_before(squared_norms(trace, norms), trace.config, site)
     change = with_stream.map(_change_at(reader), of_writes, reader.sigma)

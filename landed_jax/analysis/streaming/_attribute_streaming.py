@@ -23,11 +23,11 @@ from landed_jax.memory.estimates import attribution_bytes, choose_passes, weight
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
-from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.schedule import for_second_pass
 from landed_jax.nn.tap import Edit
+from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.numerics import highest_precision, is_concrete
 from landed_jax.results.result import Result, result, with_provenance
 from landed_jax.tokens import Tokens, as_tokens, columns
@@ -106,7 +106,7 @@ def attribute_streaming(
     edits: Mapping[HookPoint, Edit] | None = None,
     dtype: Any = None,
     passes: Literal[1, 2] | None = None,
-    norms: OutputNorms | None = None,
+    norms: WeightNorms | None = None,
 ) -> StreamedAttribution:
     """Run the model and attribute each position's logit to every head and neuron, keeping only what is asked for.
 
@@ -229,7 +229,7 @@ def number_of_passes(
 
 
 def _sharing(
-    trace: Trace, read: Read, effects: bool, norms: OutputNorms | None
+    trace: Trace, read: Read, effects: bool, norms: WeightNorms | None
 ) -> Callable[[LayerWrites], LayerShares]:
     """From one layer's writes to their shares in the read's value."""
     vectors, reader = folded_vectors(trace, read, effects), reader_of(trace, read)

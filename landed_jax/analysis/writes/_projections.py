@@ -14,10 +14,10 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_programs import by_layers, over_layers
 from landed_jax.nn.layer_writes import LayerWrites, layer_norms
-from landed_jax.nn.output_norms import OutputNorms
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.stream_order import StreamOrder
+from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.numerics import compute_dtype, highest_precision
 from landed_jax.trace import Trace
 
@@ -42,12 +42,12 @@ def only_before(values: PerWrite, config: ModelConfig, site: str) -> PerWrite:
 
 
 def from_layers(
-    trace: Trace, function: Callable[..., Any], *stacks: Any, norms: OutputNorms | None = None, in_turn: bool = False
+    trace: Trace, function: Callable[..., Any], *stacks: Any, norms: WeightNorms | None = None, in_turn: bool = False
 ) -> Any:
     """``function(layer's writes, layer's slice of each stack)`` for every layer, with a leading layer axis.
 
     Args:
-        norms: `output_norms` of the weights, where they were computed before.
+        norms: `weight_norms` of the weights, where they were computed before.
         in_turn: as for `over_layers`.
     """
 
@@ -79,7 +79,7 @@ def inner_products_with(trace: Trace, vectors: Sequence[Float[Array, "_ _ d_mode
     ]
 
 
-def squared_norms(trace: Trace, norms: OutputNorms | None = None) -> PerWrite:
+def squared_norms(trace: Trace, norms: WeightNorms | None = None) -> PerWrite:
     """``⟨w_u, w_u⟩`` for every write u."""
 
     def layer(writes: LayerWrites) -> PerWrite:
@@ -93,7 +93,7 @@ def squared_norms(trace: Trace, norms: OutputNorms | None = None) -> PerWrite:
 
 
 @highest_precision
-def output_norms(params: Params, dtype: Any = None) -> OutputNorms:
+def weight_norms(params: Params, dtype: Any = None) -> WeightNorms:
     """What the weights alone give to the norms of writes, for direct effects: the same for every prompt.
 
     Make it once where many prompts follow each other, and pass it as ``norms=``: on a CPU it takes about as long as a
@@ -105,19 +105,19 @@ def output_norms(params: Params, dtype: Any = None) -> OutputNorms:
 
     >>> from landed_jax import ModelConfig, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
-    >>> norms = output_norms(init_params(config, jax.random.key(0)))
+    >>> norms = weight_norms(init_params(config, jax.random.key(0)))
     >>> norms.heads.shape, norms.neurons.shape
     ((2, 4, 4, 4), (2, 12))
     """
-    return _output_norms(params, dtype=compute_dtype(dtype))
+    return _weight_norms(params, dtype=compute_dtype(dtype))
 
 
 @partial(by_layers, static=("dtype",))
-def _output_norms(params: Params, *, dtype: Any) -> OutputNorms:
+def _weight_norms(params: Params, *, dtype: Any) -> WeightNorms:
     return over_layers(lambda part: layer_norms(part, dtype), params["layers"])
 
 
-def check_norms(norms: OutputNorms | None, trace: Trace) -> None:
+def check_norms(norms: WeightNorms | None, trace: Trace) -> None:
     """Refuse norms that cannot be those of a trace's weights.
 
     Raises:
@@ -127,6 +127,6 @@ def check_norms(norms: OutputNorms | None, trace: Trace) -> None:
     shape = (config.n_layers, config.d_ff)
     if norms is not None and (norms.neurons.shape != shape or norms.neurons.dtype != dtype):
         raise LandedError(
-            f"These output_norms are of {norms.neurons.dtype} and of neurons {list(norms.neurons.shape)}, the trace of "
-            f"{dtype} and {list(shape)}: make them with output_norms(params, {str(dtype)!r}) of the same weights."
+            f"These weight_norms are of {norms.neurons.dtype} and of neurons {list(norms.neurons.shape)}, the trace of "
+            f"{dtype} and {list(shape)}: make them with weight_norms(params, {str(dtype)!r}) of the same weights."
         )

@@ -3,6 +3,8 @@
 The only transform is a reshape that splits off the head axis, so the weights equal the checkpoint's bit for bit.
 """
 
+import dataclasses
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from landed_jax.families import families
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import LEAVES, Leaf, Params, Path, axis_sizes, is_stacked, leaf_places
 
@@ -72,7 +75,6 @@ TABLE = (
     Entry(_LAYER + "mlp.up_proj.bias", "mlp/b_up", (_F,)),
     Entry(_LAYER + "mlp.down_proj.bias", "mlp/b_down", (_D,)),
 )
-_BY_LEAF = {entry.leaf: entry for entry in TABLE}
 
 EMBEDDING = "model.embed_tokens.weight"
 UNEMBEDDING = "lm_head.weight"
@@ -88,6 +90,14 @@ class Place:
     entry: Entry
 
 
+@functools.cache
+def entries(family: str) -> dict[str, Entry]:
+    """Each leaf's line of the table, under a family's names."""
+    known = families().get(family)
+    own = known.names if known else {}
+    return {entry.leaf: dataclasses.replace(entry, name=own.get(entry.leaf, entry.name)) for entry in TABLE}
+
+
 def tensor_places(config: ModelConfig) -> Iterator[Place]:
     """Every tensor of a checkpoint of this model, each once.
 
@@ -96,8 +106,9 @@ def tensor_places(config: ModelConfig) -> Iterator[Place]:
     >>> place.name, place.path, place.entry.shape(config)
     ('model.layers.1.mlp.down_proj.weight', ('layers', '1', 'mlp', 'W_down'), (8, 12))
     """
+    by_leaf = entries(config.family)
     for path, leaf in leaf_places(config):
-        entry = _BY_LEAF[leaf.path]
+        entry = by_leaf[leaf.path]
         layer = path[1] if path[0] == "layers" else None
         yield Place(entry.name.format(layer=layer), path, leaf, entry)
 

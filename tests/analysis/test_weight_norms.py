@@ -18,7 +18,7 @@ from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
 def test_they_are_numpys(name: str, hold, x64: None) -> None:
     config = CONFIGS[name]
     params = random_params(config, dtype=jnp.float64)
-    norms = landed.writes.output_norms(hold(params))
+    norms = landed.writes.weight_norms(hold(params))
     for i in range(config.n_layers):
         attn, mlp = params["layers"][str(i)]["attn"], params["layers"][str(i)]["mlp"]
         W_O = np.asarray(attn["W_O"])
@@ -33,7 +33,7 @@ def test_they_are_numpys(name: str, hold, x64: None) -> None:
 def test_squared_norms_are_those_of_the_vectors(made: bool, lengths: tuple[int, ...], x64: None) -> None:
     params = random_params(BIASED, dtype=jnp.float64)
     _, trace = jax.jit(landed.forward, static_argnums=2)(params, random_tokens(BIASED, lengths=lengths), BIASED)
-    found = squared_norms(trace.bind(params), landed.writes.output_norms(params) if made else None)
+    found = squared_norms(trace.bind(params), landed.writes.weight_norms(params) if made else None)
     for i in range(BIASED.n_layers):
         attn, mlp = params["layers"][str(i)]["attn"], params["layers"][str(i)]["mlp"]
         heads = np.einsum("bphk,mhk->bphm", trace[landed.HookPoint.HEAD][i], attn["W_O"])
@@ -48,7 +48,7 @@ def test_squared_norms_are_those_of_the_vectors(made: bool, lengths: tuple[int, 
 def test_effects_are_the_same_with_norms_made_before(name: str, x64: None) -> None:
     config = CONFIGS[name]
     params, tokens = random_params(config, dtype=jnp.float64), random_tokens(config)
-    model, norms = landed.Model(config, params), landed.writes.output_norms(params)
+    model, norms = landed.Model(config, params), landed.writes.weight_norms(params)
     trace = model.trace(tokens)
     expected = landed.attribute(trace).direct_effect
     found = [landed.attribute(trace, norms=norms).direct_effect]
@@ -68,15 +68,15 @@ def test_effects_are_the_same_with_norms_made_before(name: str, x64: None) -> No
 def test_norms_that_do_not_fit_are_refused(x64: None) -> None:
     params, tokens = random_params(SMALL, dtype=jnp.float64), random_tokens(SMALL)
     trace = landed.Model(SMALL, params).trace(tokens)
-    for norms in (landed.writes.output_norms(params, "float32"), landed.writes.output_norms(random_params(BIASED))):
-        with pytest.raises(landed.LandedError, match="output_norms"):
+    for norms in (landed.writes.weight_norms(params, "float32"), landed.writes.weight_norms(random_params(BIASED))):
+        with pytest.raises(landed.LandedError, match="weight_norms"):
             landed.attribute(trace, norms=norms)
-        with pytest.raises(landed.LandedError, match="output_norms"):
+        with pytest.raises(landed.LandedError, match="weight_norms"):
             landed.Model(SMALL, params).attribute_streaming(
                 tokens, landed.reduce.everything(), effects=True, norms=norms
             )
 
 
 def test_weights_in_bfloat16_give_float32() -> None:
-    norms = landed.writes.output_norms(random_params(SMALL, dtype=jnp.bfloat16))
+    norms = landed.writes.weight_norms(random_params(SMALL, dtype=jnp.bfloat16))
     assert {leaf.dtype for leaf in jax.tree.leaves(norms)} == {jnp.dtype("float32")}

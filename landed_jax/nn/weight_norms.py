@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class OutputNorms:
+class WeightNorms:
     """One layer's inner products of output weights with themselves; with a leading axis, those of all layers.
 
     Attributes:
