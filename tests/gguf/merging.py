@@ -21,9 +21,7 @@ _WORDS = (
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
 )
 TEKKEN = rf"{'|'.join(_WORDS)}|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*{_TAIL}"
-GPT4O = (
-    "|".join(rf"{word}(?:{_FORMS})?" for word in _WORDS) + rf"|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*{_TAIL}"
-)
+GPT4O = "|".join(rf"{word}(?:{_FORMS})?" for word in _WORDS) + rf"|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*{_TAIL}"
 # Each expression cuts what the ones before it left between their findings, or found.
 EXPRESSIONS = {
     "gpt-2": [GPT2],

@@ -104,13 +104,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_a_file_that_is_cut_off(whole: bytes, share: float, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.mktemp("cut") / "m.gguf"
     file.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(LandedError, match="damaged or cut off|no GGUF|an empty file"):
+    with pytest.raises(LandedError, match=r"damaged or cut off|no GGUF|an empty file"):
         landed.load(file)
 
 
 @settings(max_examples=60)
 @given(data=st.data())
-def test_changed_bytes_of_the_header(whole: bytes, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_changed_bytes_of_the_header(
+    whole: bytes, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Each is refused in a sentence, or read."""
     changed = bytearray(whole)
     header = whole.index(b"blk.1.ffn_up") + 200
@@ -128,14 +130,16 @@ def test_kinds_of_files(tmp_path: Path) -> None:
     file = tmp_path / "m.gguf"
     file.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     assert not is_gguf(file)
-    with pytest.raises(LandedError, match="m.gguf is a git-lfs pointer in place of the file"):
+    with pytest.raises(LandedError, match=r"m\.gguf is a git-lfs pointer in place of the file"):
         landed.load(file)
-    with pytest.raises(LandedError, match="m.gguf is a git-lfs pointer"):
+    with pytest.raises(LandedError, match=r"m\.gguf is a git-lfs pointer"):
         read_header(file)
     file.write_bytes(b"hello" * 10)
-    with pytest.raises(LandedError, match="m.gguf is a file, and no GGUF"):
+    with pytest.raises(LandedError, match=r"m\.gguf is a file, and no GGUF"):
         landed.load(file)
-    with pytest.raises(LandedError, match="holds m.gguf, but no model.safetensors: give the GGUF file itself, .*m.gguf"):
+    with pytest.raises(
+        LandedError, match=r"holds m\.gguf, but no model\.safetensors: give the GGUF file itself, .*m\.gguf"
+    ):
         (tmp_path / "config.json").write_text('{"model_type": "llama"}')
         landed.load(tmp_path)
 
@@ -156,7 +160,10 @@ def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.setitem(sys.modules, "gguf", None)
     assert status_of(["run", "--ids", "1 2", "--model", str(file)]) == 2
     said = capsys.readouterr().err
-    assert said == "landed: Reading a GGUF file needs the package gguf: pip install 'landed-jax[gguf]' (or pip install gguf).\n"
+    assert (
+        said
+        == "landed: Reading a GGUF file needs the package gguf: pip install 'landed-jax[gguf]' (or pip install gguf).\n"
+    )
 
 
 @pytest.mark.parametrize("arguments", [["info"], ["run", "--ids", "1", "--model"], ["convert", "--hf"]])

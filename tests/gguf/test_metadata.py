@@ -161,7 +161,7 @@ def test_zeros_that_dense_models_have_and_lists_of_one_value(tmp_path: Path) -> 
 
 def test_a_field_is_ignored_on_request(tmp_path: Path) -> None:
     file = file_with(tmp_path, {"llama.new": 3})
-    with pytest.raises(Refusal, match="The metadata of .* is not honoured in full"):
+    with pytest.raises(Refusal, match=r"The metadata of .* is not honoured in full"):
         landed.load(file)
     model = landed.load(file, ignore_fields=["llama.new"])
     assert model.notes == ("config.json: llama.new = 3 was ignored on request",)
@@ -170,7 +170,7 @@ def test_a_field_is_ignored_on_request(tmp_path: Path) -> None:
 def test_an_architecture_that_is_not_read(tmp_path: Path) -> None:
     file = file_with(tmp_path)
     file.write_bytes(file.read_bytes().replace(b"llama", b"mamba"))
-    with pytest.raises(LandedError, match="The architecture in .* is 'mamba': these can be read: llama, qwen2"):
+    with pytest.raises(LandedError, match=r"The architecture in .* is 'mamba': these can be read: llama, qwen2"):
         landed.load(file)
 
 

@@ -13,7 +13,7 @@ Change = Literal["none", "paired", "plus_one", "transposed"]
 """What the conversion to GGUF made of a tensor: ``paired`` are rows of queries or keys whose rotated pairs lie side by
 side; ``plus_one`` is a gain with Gemma's 1 added; ``transposed`` is GPT-2's, whose checkpoints have the input first."""
 
-_LAYER = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
+_LAYER = re.compile(r"blk\.(0|[1-9][0-9]*)\.(\w+)\.(weight|bias)")
 _TOP = re.compile(r"(\w+)\.(weight|bias)")
 
 _LLAMA_TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
@@ -78,7 +78,7 @@ class Architecture:
         'model.layers.3.pre_feedforward_layernorm.weight'
         """
         if (found := _LAYER.fullmatch(name)) and found[2] in self.layer:
-            return f"{self.prefix}.{int(found[1])}.{self.layer[found[2]]}.{found[3]}"
+            return f"{self.prefix}.{found[1]}.{self.layer[found[2]]}.{found[3]}"
         if (found := _TOP.fullmatch(name)) and found[1] in self.top:
             return f"{self.top[found[1]]}.{found[2]}"
         return None

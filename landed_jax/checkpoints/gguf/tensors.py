@@ -105,7 +105,7 @@ def dequantised(raw: bytes, kind: str) -> np.ndarray:
 
 
 def find_packed(header: Header, architecture: Architecture, heads: dict[str, int], dtype: str | None) -> Found:
-    """The tensors of a file by the checkpoint's names; what has none there keeps the file's.
+    """The tensors of a file by the checkpoint's names; what has none there is a fault.
 
     Args:
         heads: how many there are, of ``attn_q`` and of ``attn_k``.
@@ -115,6 +115,9 @@ def find_packed(header: Header, architecture: Architecture, heads: dict[str, int
     for name, info in header.tensors.items():
         if name in ROTARY_TABLES:
             continue
+        if (hf_name := architecture.hf_name(name)) is None:
+            found.causes.append(f"{name} {list(info.shape)} is left over: this model has no such tensor")
+            continue
         change = architecture.change(name)
         shape = info.shape[::-1] if change == "transposed" else info.shape
         kind = dtype or _read_as(info.kind)
@@ -123,9 +126,7 @@ def find_packed(header: Header, architecture: Architecture, heads: dict[str, int
         n_heads = next((count for part, count in heads.items() if f".{part}." in name), 1)
         if change == "paired" and (len(shape) > 2 or info.shape[0] % (2 * n_heads)):
             change = "none"  # its shape is refused too
-        found.tensors[architecture.hf_name(name) or name] = Packed(
-            name, header.file, kind, shape, info, change, n_heads
-        )
+        found.tensors[hf_name] = Packed(name, header.file, kind, shape, info, change, n_heads)
     return found
 
 

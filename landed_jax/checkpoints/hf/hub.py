@@ -44,12 +44,9 @@ def _resolve(source: str | os.PathLike[str], wanted: tuple[str, ...]) -> Path:
     if is_folder(path):
         return _readable(path)
     if path.exists():
-        said = wrong_content(path) if path.suffix == ".gguf" and is_ordinary(path) else None
-        raise LandedError(
-            f"{path} is {said}."
-            if said
-            else f"{path} is a file, and no GGUF: give the folder that holds config.json and the weights."
-        )
+        if path.suffix == ".gguf" and is_ordinary(path) and (instead := wrong_content(path)) is not None:
+            raise LandedError(f"{path} is {instead}.")
+        raise LandedError(f"{path} is a file, and no GGUF: give the folder that holds config.json and the weights.")
     if isinstance(source, str) and _ID.fullmatch(source):
         return _download(source, wanted)
     raise LandedError(f"There is no folder {str(source)!r}, and it is not a Hugging Face id (owner/name) either.")
