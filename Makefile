@@ -20,7 +20,7 @@ test: lint
 quick: $(TEST)
 	$(BIN)/python -m pytest -n 2 --quick tests
 
-# A real public model, SmolLM2-135M-Instruct: a download of 93 MB the first time, and two minutes.
+# A real public model, SmolLM2-135M-Instruct: a download of 93 MB the first time, and a minute.
 real: $(TEST)
 	$(BIN)/python -m pytest -m real tests/real
 
