@@ -57,7 +57,7 @@ class Weights:
     @functools.cached_property
     def norms(self) -> WeightNorms:
         """The weights' part of the norms of writes."""
-        return jax.block_until_ready(weight_norms(self.params))
+        return jax.block_until_ready(weight_norms(self.params, self.config))
 
     @functools.cached_property
     def torch_model(self) -> Any:

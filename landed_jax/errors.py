@@ -32,9 +32,11 @@ class Refusal(LandedError):
     '11 is missing; and 2 more: landed info MODEL --why lists all.'
     """
 
-    def __init__(self, start: str, problems: Sequence[str]) -> None:
+    def __init__(
+        self, start: str, problems: Sequence[str], elsewhere: str = "landed info MODEL --why lists all"
+    ) -> None:
         text = listed(problems)
-        more = "" if text == listed(problems, None) else ": landed info MODEL --why lists all"
+        more = "" if text == listed(problems, None) else f": {elsewhere}"
         super().__init__(f"{start}: {text}{more}.")
         self.problems = tuple(problems)
 

@@ -75,7 +75,7 @@ def forward(
     check_ids(tokens, config.vocab_size)
     at = None if at is None else columns(at, tokens.ids.shape[1])
     dtype = compute_dtype(dtype)
-    plan = as_plan(record, edits, observers)
+    plan = as_plan(config, record, edits, observers)
     cos, sin = rotary_table(config.rope, config.head_dim, config.max_positions, tokens.positions, dtype)
     context = Context(cos, sin, tokens.mask, at)
     decoder = Decoder(config, plan, is_stacked(params))

@@ -21,6 +21,9 @@ from landed_jax.analysis.streaming._attribute_streaming import (
     number_of_passes,
 )
 from landed_jax.checkpoints.native import save_native
+from landed_jax.checkpoints.notes import Notes
+from landed_jax.checkpoints.trainers.described import ConfigLike, described
+from landed_jax.checkpoints.trainers.reading import params_from
 from landed_jax.files.kinds import expanded
 from landed_jax.forward_pass import forward
 from landed_jax.memory.estimates import trace_bytes, weight_bytes
@@ -87,6 +90,42 @@ class Model:
             f"Model({', '.join(filter(None, [printable(self.source), size]))}, {count_parameters(config):,} parameters)"
         )
 
+    @classmethod
+    def from_params(
+        cls, config: ConfigLike, params: Any, *, tokenizer: str | os.PathLike[str] | None = None
+    ) -> "Model":
+        """A model of the parameters that a training program holds.
+
+        Read are trees of MaxText, tunix, Flax's examples and bonsai, and this package's own in either layout; which
+        one it is, is told by the names. Names, shapes and types are checked in full; values are not looked at. Leaves
+        are transposed and reshaped where they lie, and keep their type and their sharding; what a program folds into
+        a weight (a query's scale, for example) is taken out again, in float32 or wider. Under ``jit`` it is a pure
+        function of the arrays: ``Model.from_params(config, state).params`` goes into `forward`.
+
+        Args:
+            config: the architecture: a `ModelConfig`; the fields of a config.json; or a folder or Hugging Face id,
+                of which nothing but config.json and the tokenizer is read.
+            params: a pytree of arrays: nested mappings and lists, an ``nnx.State``, or a flat mapping of paths. Scanned
+                layers become stacked ones.
+            tokenizer: a folder or Hugging Face id whose tokenizer reads text; by default that of `config`.
+
+        Raises:
+            LandedError: for a config that is not supported, or a tree that is of no kind that is known.
+            Refusal: with everything that is missing, left over, misshapen, of another type or not to be told.
+
+        >>> from landed_jax.nn.parameters import init_params
+        >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+        >>> Model.from_params(config, init_params(config, jax.random.key(0))).notes
+        ('the parameters were given as a tree of landed_jax (one subtree a layer)',)
+        """
+        notes = Notes()
+        known = described(config, tokenizer, notes)
+        leaves, source = params_from(known.config, params)
+        notes.give_warnings()
+        notes.add(f"the parameters were given as a tree of {source.name}")
+        name = "" if isinstance(config, ModelConfig | Mapping) else str(config)
+        return cls(known.config, leaves, known.vocabulary, name, known.folder, tuple(notes.texts), known.no_vocabulary)
+
     def encode(self, text: str | Sequence[str]) -> Tokens:
         """One prompt, or several: shorter ones are padded on the left, so that each ends at the last column.
 
@@ -142,7 +181,7 @@ class Model:
         prompts, said = self._read(tokens)
         warn_of(said)
         at = None if at is None else columns(at, prompts.ids.shape[1])
-        plan, dtype = as_plan(record, edits, observers), compute_dtype(dtype)
+        plan, dtype = as_plan(self.config, record, edits, observers), compute_dtype(dtype)
         batch, length = prompts.ids.shape
         positions = length if at is None else min(at.size, length)
         kept = trace_bytes(
@@ -208,7 +247,7 @@ class Model:
             config=self.config,
             reduction=reduction,
             effects=effects,
-            plan=as_plan((), edits, None),
+            plan=as_plan(self.config, (), edits, None),
             dtype=compute_dtype(dtype),
             passes=passes,
         )

@@ -12,6 +12,7 @@ from landed_jax import RESIDUALS, WRITES, Trace
 from landed_jax.nn.parameters import stack_layers
 from tests.models import CONFIGS, random_params, random_tokens
 from tests.reference.numpy_model import numpy_forward
+from tests.traces import unembedding
 
 
 def in_order(contributions: list[int], value: float) -> list[int]:
@@ -43,9 +44,8 @@ def heard(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
     """The final landed stream and the unembedding, in NumPy."""
     params = trace.weights()
     found = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, trace.config)
-    W_U = params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"]
     sigma = np.where(trace.tokens.mask, found["sigma"][-1], 1.0)  # nothing on padding, where it is 0
-    return found["residual"][-1] * found["gamma"][-1] / sigma[..., None], np.asarray(W_U)
+    return found["residual"][-1] * found["gamma"][-1] / sigma[..., None], unembedding(params, trace.config)
 
 
 def first_to_reach(parts: np.ndarray, fraction: float) -> int:

@@ -1,5 +1,6 @@
 """Random models and prompts for property tests: every leaf random, gains and biases too."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -40,7 +41,50 @@ WINDOWED = ModelConfig(
     rope=RopeConfig("dynamic", factor=2.0),
     max_positions=3,
 )
-CONFIGS = {"small": SMALL, "biased": BIASED, "windowed": WINDOWED}
+BOTH_NORMS = ModelConfig(
+    vocab_size=15,
+    d_model=10,
+    n_layers=2,
+    n_heads=4,
+    n_kv_heads=2,
+    head_dim=4,
+    d_ff=9,
+    family="gemma2",
+    gain_offset=1.0,
+    embedding_scale=3.0,
+    output_norms=True,
+    attention_scale=0.4,
+    attention_cap=2.0,
+    logit_cap=1.5,
+    output_bias=True,
+    mlp_bias=True,
+    tie_embeddings=True,
+)
+RAW_READS = ModelConfig(
+    vocab_size=12,
+    d_model=8,
+    n_layers=2,
+    n_heads=2,
+    n_kv_heads=1,
+    head_dim=6,
+    d_ff=7,
+    family="olmo2",
+    input_norms=False,
+    output_norms=True,
+    qk_norm="width",
+    norm_eps=0.01,
+)
+SCALED = dataclasses.replace(
+    BIASED, family="granite", residual_scale=0.3, logit_scale=2.5, embedding_scale=4.0, attention_scale=0.1
+)
+CONFIGS = {
+    "small": SMALL,
+    "biased": BIASED,
+    "windowed": WINDOWED,
+    "both_norms": BOTH_NORMS,
+    "raw_reads": RAW_READS,
+    "scaled": SCALED,
+}
 
 
 def random_params(config: ModelConfig, seed: int = 0, dtype: Any = jnp.float32) -> Params:
@@ -74,6 +118,7 @@ def configs(draw: st.DrawFn) -> ModelConfig:
     kv_heads = draw(st.integers(1, 3))
     kind = draw(st.sampled_from(["default", "linear", "dynamic", "llama3", "yarn"]))
     n_layers, window = draw(st.integers(1, 3)), draw(st.sampled_from([None, 1, 2]))
+    output_norms = draw(st.booleans())
     layers = st.one_of(st.just(()), st.tuples(*[st.booleans()] * n_layers))
     return ModelConfig(
         vocab_size=draw(st.integers(2, 12)),
@@ -91,10 +136,17 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         windowed_layers=() if window is None else draw(layers),
         qkv_bias=draw(st.booleans()),
         output_bias=draw(st.booleans()),
-        qk_norm=draw(st.booleans()),
+        qk_norm=draw(st.sampled_from([None, "head", "width"])),
         mlp_bias=draw(st.booleans()),
         tie_embeddings=draw(st.booleans()),
         rotary_layers=draw(layers),
         gain_offset=draw(st.sampled_from([0.0, 1.0])),
         embedding_scale=draw(st.sampled_from([1.0, 3.5])),
+        input_norms=draw(st.booleans()) if output_norms else True,
+        output_norms=output_norms,
+        residual_scale=draw(st.sampled_from([1.0, 0.3])),
+        attention_scale=draw(st.sampled_from([None, 0.2])),
+        attention_cap=draw(st.sampled_from([None, 1.5])),
+        logit_scale=draw(st.sampled_from([1.0, 0.4])),
+        logit_cap=draw(st.sampled_from([None, 2.0])),
     )

@@ -13,10 +13,12 @@ from jax.sharding import Mesh, PartitionSpec
 
 from landed_jax import SOURCES, WRITES, HookPoint, Trace, forward
 from landed_jax.nn.attention import attend, attention_mask, attention_pattern, mix_values
+from landed_jax.nn.config import Scoring
 from landed_jax.nn.parameters import Params, abstract_params, stack_layers
 from tests.models import SMALL, random_params, random_tokens
 
 HEADS, KEY_HEADS, HEAD_DIM = 4, 2, 6
+SCORING, CAPPED = Scoring(HEAD_DIM**-0.5), Scoring(0.7, 1.5)
 # Bytes of the scores of one query at 600 tokens, in float64: what limits the blocks to the fewest queries, and no more.
 LIMITS = {"whole spans": 2**40, "key heads in turn": 2 * 2 * 8 * 75 * 600, "blocks of queries": 0}
 
@@ -47,26 +49,28 @@ def limit_scores(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
 @pytest.mark.quick
 @pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
 @pytest.mark.parametrize(("length", "window"), [(1, None), (64, 3), (65, None), (130, 3), (300, 100), (600, None)])
+@pytest.mark.parametrize("scoring", [SCORING, CAPPED], ids=["plain", "capped"])
 def test_attention_is_numpys(
-    length: int, window: int | None, limit: int, x64: None, monkeypatch: pytest.MonkeyPatch
+    length: int, window: int | None, scoring: Scoring, limit: int, x64: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_scores(monkeypatch, limit)
     q, k, v = random_heads(length)
     mask = np.ones((2, length), bool)
     mask[1, : length // 2] = False  # left padding, longer than a span
     visible = visible_by_hand(mask, window)
-    mask_of, pattern_of = jax.jit(attention_mask, static_argnums=1), jax.jit(attention_pattern)
+    mask_of, pattern_of = jax.jit(attention_mask, static_argnums=1), jax.jit(attention_pattern, static_argnums=3)
     np.testing.assert_array_equal(mask_of(jnp.asarray(mask), window), visible)
-    scores = np.einsum("bqhd,bkhd->bhqk", q, np.repeat(k, HEADS // KEY_HEADS, axis=2)) / HEAD_DIM**0.5
+    scores = np.einsum("bqhd,bkhd->bhqk", q, np.repeat(k, HEADS // KEY_HEADS, axis=2)) * scoring.scale
+    scores = scores if scoring.cap is None else scoring.cap * np.tanh(scores / scoring.cap)
     scores = np.where(visible[:, None], scores, -np.inf)
     expected = np.exp(scores - scores.max(-1, keepdims=True))
     expected /= expected.sum(-1, keepdims=True)
-    pattern = pattern_of(q, k, jnp.asarray(visible))
+    pattern = pattern_of(q, k, jnp.asarray(visible), scoring)
     np.testing.assert_allclose(pattern, expected, atol=1e-12)
     z = np.einsum("bhqk,bkhd->bqhd", expected, np.repeat(v, HEADS // KEY_HEADS, axis=2))
     np.testing.assert_allclose(jax.jit(mix_values)(pattern, v), z, atol=1e-12)
     # A function of its own, as a jitted one is kept from one setting to the next.
-    mixed = jax.jit(lambda q, k, v, mask: attend(q, k, v, mask, window))(q, k, v, jnp.asarray(mask))
+    mixed = jax.jit(lambda q, k, v, mask: attend(q, k, v, mask, scoring, window))(q, k, v, jnp.asarray(mask))
     np.testing.assert_allclose(mixed, z, atol=1e-12)
 
 
@@ -76,7 +80,9 @@ def test_long_prompts_go_in_loops(platform: str, monkeypatch: pytest.MonkeyPatch
         limit_scores(monkeypatch, limit)
         shapes = [jax.ShapeDtypeStruct((2, 300, heads, 8), jnp.float32) for heads in (4, 2, 2)]
         mask = jax.ShapeDtypeStruct((2, 300), bool)
-        program = jax.export.export(jax.jit(lambda *given: attend(*given)), platforms=[platform])(*shapes, mask)
+        program = jax.export.export(jax.jit(lambda *given: attend(*given, SCORING)), platforms=[platform])(
+            *shapes, mask
+        )
         return program.mlir_module().count("stablehlo.while")
 
     cpu = platform == "cpu"
@@ -93,11 +99,11 @@ def test_in_loops_under_vmap_grad_and_shard_map(window: int | None, x64: None, m
     weight = jnp.asarray(np.random.default_rng(1).standard_normal(q.shape))
 
     def value(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
-        mixed = jax.vmap(lambda *one: attend(*(x[None] for x in one), window)[0])(q, k, v, mask)
+        mixed = jax.vmap(lambda *one: attend(*(x[None] for x in one), SCORING, window)[0])(q, k, v, mask)
         return jnp.sum(weight * mixed), mixed
 
     def whole(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
-        mixed = mix_values(attention_pattern(q, k, visible), v)
+        mixed = mix_values(attention_pattern(q, k, visible, SCORING), v)
         return jnp.sum(weight * mixed), mixed
 
     limit_scores(monkeypatch, 0)
@@ -108,7 +114,7 @@ def test_in_loops_under_vmap_grad_and_shard_map(window: int | None, x64: None, m
     for found, right in zip(slopes, expected_slopes, strict=True):
         np.testing.assert_allclose(found, right, atol=1e-11)
     mesh, rows = Mesh(np.array(jax.devices()[:2]), ("data",)), PartitionSpec("data")
-    cut = jax.shard_map(lambda *given: attend(*given, window), mesh=mesh, in_specs=rows, out_specs=rows)
+    cut = jax.shard_map(lambda *given: attend(*given, SCORING, window), mesh=mesh, in_specs=rows, out_specs=rows)
     np.testing.assert_allclose(jax.jit(cut)(q, k, v, mask), mixed, atol=1e-12)
 
 

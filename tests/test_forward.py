@@ -16,7 +16,7 @@ from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig, RopeConfig
-from landed_jax.nn.hook_points import AXES, RESIDUALS, SOURCES, WRITES, HookPoint
+from landed_jax.nn.hook_points import OUTPUT_SCALES, RESIDUALS, SOURCES, WRITES, HookPoint
 from landed_jax.nn.parameters import Params, stack_layers
 from landed_jax.tokens import Tokens, as_tokens
 from landed_jax.trace import Trace
@@ -96,6 +96,7 @@ def configs(draw: Any) -> ModelConfig:
     kind = draw(st.sampled_from(["default", "linear", "dynamic", "llama3", "yarn"]))
     window = draw(st.sampled_from([None, 1, 3]))
     layers = [(), (True, False), (False, True)]
+    output_norms = draw(st.booleans())
     return ModelConfig(
         vocab_size=11,
         d_model=draw(st.sampled_from([6, 8])),
@@ -111,12 +112,19 @@ def configs(draw: Any) -> ModelConfig:
         windowed_layers=() if window is None else draw(st.sampled_from(layers)),
         qkv_bias=draw(st.booleans()),
         output_bias=draw(st.booleans()),
-        qk_norm=draw(st.booleans()),
+        qk_norm=draw(st.sampled_from([None, "head", "width"])),
         mlp_bias=draw(st.booleans()),
         tie_embeddings=draw(st.booleans()),
         rotary_layers=draw(st.sampled_from([(), (True, False), (False, True)])),
         gain_offset=draw(st.sampled_from([0.0, 1.0])),
         embedding_scale=draw(st.sampled_from([1.0, 3.5])),
+        input_norms=draw(st.booleans()) if output_norms else True,
+        output_norms=output_norms,
+        residual_scale=draw(st.sampled_from([1.0, 0.3])),
+        attention_scale=draw(st.sampled_from([None, 0.2])),
+        attention_cap=draw(st.sampled_from([None, 1.5])),
+        logit_scale=draw(st.sampled_from([1.0, 0.4])),
+        logit_cap=draw(st.sampled_from([None, 2.0])),
     )
 
 
@@ -159,7 +167,7 @@ def test_jit_and_vmap_equal_the_plain_call(hold: Callable[[Params], Params]) -> 
     assert_same((jitted, jitted_trace), (logits, trace), BAR["float32"])
     alone, alone_trace = jax.jit(jax.vmap(lambda ids: forward(params, ids[None], CONFIG)))(IDS)
     assert_same(alone[:, 0], logits, BAR["float32"])
-    for site in WRITES:
+    for site in WRITES - OUTPUT_SCALES:
         axes = ("prompt", *trace.axes(site))
         mapped = alone_trace[site]
         # A prompt's own batch axis has size 1; a value without one, γ, is the same for every prompt.
@@ -274,8 +282,8 @@ def test_at_selects_the_same_numbers(hold: Callable[[Params], Params]) -> None:
     some_logits, some = run(hold(PARAMS), IDS, record=frozenset(HookPoint), at=at)
     assert_same(some_logits, logits[:, at], BAR["float32"])
     assert_same(some.at, at, 0)
-    for site in AXES:
-        axes = trace.axes(site)
+    for site in trace.sown:
+        axes = trace.axes(HookPoint(site))
         value = jnp.take(trace[site], at, axes.index("position")) if "position" in axes else trace[site]
         assert_same(some[site], value, BAR["float32"])
 

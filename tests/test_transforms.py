@@ -21,7 +21,9 @@ FUNCTIONS: dict[str, Callable[[Trace], jax.Array]] = {
     "attribute": lambda trace: landed.attribute(trace, 4, against=2, effects=False).landed.neurons.sum(0),
     "direct_effect": lambda trace: landed.attribute(trace, landed.Logit(4, centred=True)).direct_effect.heads.sum(0),
     "weight_norms": lambda trace: landed.attribute(
-        trace, 4, norms=landed.writes.weight_norms(trace.weights(), trace[landed.HookPoint.EMBEDDING].dtype)
+        trace,
+        4,
+        norms=landed.writes.weight_norms(trace.weights(), trace.config, trace[landed.HookPoint.EMBEDDING].dtype),
     ).direct_effect.neurons.sum(0),
     "sigma_share": lambda trace: landed.attribute(trace, 4).sigma_share.neurons.sum(0),
     "attribute_by_source": lambda trace: landed.attribute_by_source(trace, 4).landed.sum(0),

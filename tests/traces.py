@@ -35,8 +35,10 @@ def real_positions(trace: Trace) -> list[tuple[int, int]]:
     return [tuple(int(i) for i in place) for place in np.argwhere(np.asarray(trace.tokens.mask))]
 
 
-def unembedding(params: dict) -> np.ndarray:
-    return np.asarray(params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"], np.float64)
+def unembedding(params: dict, config: ModelConfig) -> np.ndarray:
+    """What reads each token's logit, before a cap."""
+    W_U = params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"]
+    return config.logit_scale * np.asarray(W_U, np.float64)
 
 
 def asked_by(target: Any = None, against: Any = None, centred: bool = False, read: Any = None) -> Any:

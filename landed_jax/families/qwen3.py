@@ -17,11 +17,11 @@ from landed_jax.nn.config import ModelConfig
 def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
     refuse_if_set(fields, "mlp_bias", "the reference Qwen 3 has no biases in the MLP and would ignore them")
     bias = optional_flag(fields, "attention_bias")
-    return {"qk_norm": True, "qkv_bias": bias, "output_bias": bias, **windows_from_a_layer_on(fields, n_layers)}
+    return {"qk_norm": "head", "qkv_bias": bias, "output_bias": bias, **windows_from_a_layer_on(fields, n_layers)}
 
 
 def _fields(config: ModelConfig) -> dict[str, Any]:
-    require(config, config.qk_norm, "has norms of queries and keys")
+    require(config, config.qk_norm == "head", "has a norm of each head's query and key")
     require(config, config.qkv_bias == config.output_bias, "has all biases of attention or none")
     return {"attention_bias": config.qkv_bias, **window_fields(config)}
 

@@ -5,8 +5,18 @@ from typing import Any
 
 from landed_jax.checkpoints.hf.fields import Fields
 from landed_jax.errors import LandedError
-from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.config import Activation, ModelConfig
 
+ACTIVATIONS: dict[str, Activation] = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "quick_gelu": "quick_gelu",
+    "relu": "relu",
+    "relu2": "relu2",
+}
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 
@@ -27,6 +37,36 @@ def all_layers_alike(fields: Fields, n_layers: int, kind: str) -> None:
         fields.refuse("layer_types", f"every one of the {n_layers} layers must be {kind}")
 
 
+def layer_kinds(fields: Fields, default: list[str]) -> list[str]:
+    """``layer_types``, full or sliding for each layer; where they are not there, `default`."""
+    kinds = fields.take("layer_types")
+    kinds = default if kinds is None else kinds
+    n_layers = len(default)
+    if not isinstance(kinds, list) or len(kinds) != n_layers or not all(kind in (FULL, SLIDING) for kind in kinds):
+        fields.refuse("layer_types", f"not a list of {FULL} or {SLIDING} for each of the {n_layers} layers")
+        return default
+    return kinds
+
+
+def optional_positive(fields: Fields, name: str, default: float) -> float | None:
+    """A number above 0; null is None."""
+    return None if fields.take(name, default) is None else fields.positive(name, default)
+
+
+def activation_in(fields: Fields, name: str, default: str) -> Activation:
+    """An activation function in a field of another name than ``hidden_act``."""
+    found = fields.take(name, default)
+    if isinstance(found, str) and found in ACTIVATIONS:
+        return ACTIVATIONS[found]
+    fields.refuse(name, f"not one of {', '.join(ACTIVATIONS)}")
+    return "silu"
+
+
+def activation_name(config: ModelConfig) -> str:
+    """The inverse."""
+    return next(name for name, ours in ACTIVATIONS.items() if ours == config.activation)
+
+
 def windows_by_layer(
     fields: Fields, n_layers: int, in_window: Callable[[int], bool], default: int | None = 4096
 ) -> dict[str, Any]:
@@ -40,12 +80,8 @@ def windows_by_layer(
     if optional_flag(fields, "use_sliding_window") and fields.take("sliding_window", default) is not None:
         window = fields.whole("sliding_window", default or 1)
     fields.take("sliding_window")
-    kinds = fields.take("layer_types")
-    if kinds is None:
-        kinds = [SLIDING if window is not None and in_window(layer) else FULL for layer in range(n_layers)]
-    if not isinstance(kinds, list) or len(kinds) != n_layers or not all(kind in (FULL, SLIDING) for kind in kinds):
-        fields.refuse("layer_types", f"not a list of {FULL} or {SLIDING} for each of the {n_layers} layers")
-        return {}
+    held = [SLIDING if window is not None and in_window(layer) else FULL for layer in range(n_layers)]
+    kinds = layer_kinds(fields, held)
     if window is None and SLIDING in kinds:
         fields.refuse("layer_types", "there is no sliding window: use_sliding_window is not true")
         return {}

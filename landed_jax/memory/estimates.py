@@ -9,7 +9,7 @@ import jax
 from landed_jax.errors import LandedError, shown
 from landed_jax.memory.host import device_memory
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import WRITES, HookPoint, as_sites, axes_of
+from landed_jax.nn.hook_points import WRITES, HookPoint, as_sites, axes_of, has
 from landed_jax.nn.parameters import Params
 from landed_jax.numerics import compute_dtype, is_concrete
 
@@ -55,7 +55,7 @@ def trace_bytes(
         "neuron": config.d_ff,
         "vocab": config.vocab_size,
     }
-    values = {site.value: axes_of(site) for site in sorted(as_sites(record))}
+    values = {site.value: axes_of(site) for site in sorted(as_sites(record)) if has(config, site)}
     values["logits"] = ("batch", "position", "vocab")
     return {name: size * math.prod(axes[axis] for axis in kinds) for name, kinds in values.items()}
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from landed_jax.nn.config import Scoring
 from landed_jax.nn.schedule import after, on_cpu
 
 # At most so many spans of queries, as each is compiled; and none shorter than this.
@@ -37,18 +38,21 @@ def attention_pattern(
     q: Float[Array, "batch position head head_dim"],
     k: Float[Array, "batch source kv_head head_dim"],
     visible: Bool[Array, "batch position source"],
+    scoring: Scoring,
 ) -> Float[Array, "batch head position source"]:
     """Softmax of scaled query–key products; head h uses key head h // (heads / key heads) (Ainslie et al. 2023)."""
-    return jax.nn.softmax(_scores(q, k, visible), axis=-1)
+    return jax.nn.softmax(_scores(q, k, visible, scoring), axis=-1)
 
 
-def _scores(q: jax.Array, k: jax.Array, visible: jax.Array) -> jax.Array:
+def _scores(q: jax.Array, k: jax.Array, visible: jax.Array, scoring: Scoring) -> jax.Array:
     """``[batch, head, position, source]``, −∞ where a query does not see a key."""
     batch, length, heads, head_dim = q.shape
     sources, kv_heads = k.shape[1:3]
     # The heads of one key head stand below each other, so that each key head takes one product.
-    grouped = jnp.moveaxis(q * head_dim**-0.5, 1, 2).reshape(batch, kv_heads, -1, head_dim)
+    grouped = jnp.moveaxis(q * scoring.scale, 1, 2).reshape(batch, kv_heads, -1, head_dim)
     scores = jnp.einsum("bhqd,bhkd->bhqk", grouped, jnp.moveaxis(k, 1, 2)).reshape(batch, heads, length, sources)
+    if scoring.cap is not None:
+        scores = scoring.cap * jnp.tanh(scores / scoring.cap)
     return jnp.where(visible[:, None], scores, -jnp.inf)
 
 
@@ -68,6 +72,7 @@ def attend(
     k: Float[Array, "batch position kv_head head_dim"],
     v: Float[Array, "batch position kv_head head_dim"],
     mask: Bool[Array, "batch position"],
+    scoring: Scoring,
     window: int | None = None,
 ) -> Float[Array, "batch position head head_dim"]:
     """`mix_values` of `attention_pattern` under `attention_mask`; neither pattern nor mask is ever made whole.
@@ -78,30 +83,30 @@ def attend(
     which is smaller than the pattern (as in Dao et al., FlashAttention, 2022).
     """
     if _span_bytes(q) <= CPU_SCORES:
-        return _attend_in_spans(q, k, v, mask, window, ACCELERATOR_SCORES)
+        return _attend_in_spans(q, k, v, mask, scoring, window, ACCELERATOR_SCORES)
 
     def small(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
-        return _by_key_head(q, k, v, mask, window, CPU_SCORES)
+        return _by_key_head(q, k, v, mask, scoring, window, CPU_SCORES)
 
     def large(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
-        return _attend_in_spans(q, k, v, mask, window, ACCELERATOR_SCORES)
+        return _attend_in_spans(q, k, v, mask, scoring, window, ACCELERATOR_SCORES)
 
     return on_cpu(small, large, q, k, v, mask)
 
 
 def _by_key_head(
-    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, window: int | None, limit: int
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, scoring: Scoring, window: int | None, limit: int
 ) -> jax.Array:
     """One key head after another, where there are several: fewer scores exist at a time."""
     batch, length, heads, head_dim = q.shape
     kv_heads = k.shape[2]
     if kv_heads == 1:
-        return _attend_in_spans(q, k, v, mask, window, limit)
+        return _attend_in_spans(q, k, v, mask, scoring, window, limit)
     queries = jnp.moveaxis(q.reshape(batch, length, kv_heads, heads // kv_heads, head_dim), 2, 0)
     keys, values = (jnp.moveaxis(x, 2, 0)[:, :, :, None] for x in (k, v))
 
     def one(part: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        return _attend_in_spans(*part, mask, window, limit, in_turn=True)
+        return _attend_in_spans(*part, mask, scoring, window, limit, in_turn=True)
 
     return jnp.moveaxis(jax.lax.map(one, (queries, keys, values)), 0, 2).reshape(q.shape)
 
@@ -117,7 +122,14 @@ def _span_bytes(q: jax.Array) -> int:
 
 
 def _attend_in_spans(
-    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array, window: int | None, limit: int, in_turn: bool = False
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    mask: jax.Array,
+    scoring: Scoring,
+    window: int | None,
+    limit: int,
+    in_turn: bool = False,
 ) -> jax.Array:
     """Span after span; `in_turn` also where the spans' scores are below the limit, in bytes."""
     length, size = q.shape[1], _span(q.shape[1])
@@ -130,7 +142,7 @@ def _attend_in_spans(
         # Without this dependency XLA may keep the scores of all spans in memory at once; small spans run faster
         # without it.
         queries = after(q[:, start:end], mixed[-1:]) if in_turn else q[:, start:end]
-        mixed.append(_attend_in_blocks(queries, keys, values, real, window, limit, start, first))
+        mixed.append(_attend_in_blocks(queries, keys, values, real, scoring, window, limit, start, first))
     return jnp.concatenate(mixed, axis=1)
 
 
@@ -139,6 +151,7 @@ def _attend_in_blocks(
     k: jax.Array,
     v: jax.Array,
     mask: jax.Array,
+    scoring: Scoring,
     window: int | None,
     limit: int,
     start: int,
@@ -154,7 +167,7 @@ def _attend_in_blocks(
 
     def block(part: tuple[jax.Array, jax.Array]) -> jax.Array:
         queries, columns = part
-        scores = _scores(queries, k, attention_mask(mask, window, columns, first))
+        scores = _scores(queries, k, attention_mask(mask, window, columns, first), scoring)
         # Held fixed: the largest score divides out, and so has no slope.
         weights = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True)))
         return mix_values(weights, v) / jnp.swapaxes(jnp.sum(weights, axis=-1), 1, 2)[..., None]

@@ -24,6 +24,9 @@ LARGEST = {
     "max_positions": 2**31 - 1,  # positions are 32-bit
 }
 _MOST_PARAMETERS = 2**45
+_FLAGS = ("qkv_bias", "output_bias", "mlp_bias", "tie_embeddings", "input_norms", "output_norms")
+_FACTORS = ("embedding_scale", "residual_scale", "logit_scale")
+_OPTIONAL_FACTORS = ("attention_scale", "attention_cap", "logit_cap")
 # Within these no frequency, angle or score overflows in float32, whatever the head's size and the prompt's length.
 _ROPE_BOUNDS = {
     "theta": (1e-9, 1e30),
@@ -115,6 +118,18 @@ class LayerKind(NamedTuple):
     rotary: bool = True
 
 
+class Scoring(NamedTuple):
+    """How attention's scores are made.
+
+    Attributes:
+        scale: a factor of the products of queries and keys.
+        cap: scores s become ``cap · tanh(s / cap)``; None for no cap.
+    """
+
+    scale: float
+    cap: float | None = None
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """A pre-norm decoder as one stream with reads and writes, and the switches in which families differ.
@@ -123,7 +138,8 @@ class ModelConfig:
         d_ff: neurons per layer, the width of the gated MLP.
         qkv_bias: biases on the query, key and value products.
         output_bias: a bias on attention's output product.
-        qk_norm: each head's query and key pass an RMSNorm of their own before the rotary embedding (Qwen3).
+        qk_norm: queries and keys pass an RMSNorm of their own before the rotary embedding: over each head's
+            coordinates (``"head"``: Qwen 3, Gemma 3) or over those of all heads (``"width"``: OLMo 2).
         mlp_bias: biases on the gate, up and down products.
         sliding_window: how many positions a query sees, itself included; None for all.
         windowed_layers: for each layer, whether the window holds there; empty where it holds in all.
@@ -131,6 +147,13 @@ class ModelConfig:
         gain_offset: what a norm adds to its weight to make γ: 1 in Gemma.
         embedding_scale: a factor of the embedding's write, rounded to the weights' type where that is narrower than
             float32 (Gemma).
+        input_norms: attention and MLP read the stream through a norm; without, they read the stream itself (OLMo 2).
+        output_norms: what attention and the MLP put out passes an RMSNorm before it is added (Gemma 2, OLMo 2).
+        residual_scale: a factor of all that attention and the MLP add to the stream (Granite).
+        attention_scale: a factor of the products of queries and keys; None for ``head_dim ** -0.5``.
+        attention_cap: scores s become ``cap · tanh(s / cap)`` (Gemma 2); None for no cap.
+        logit_scale: a factor of the logits (Granite).
+        logit_cap: logits l become ``cap · tanh(l / cap)`` (Gemma 2); None for no cap.
         max_positions: the length the checkpoint was made for (dynamic rotary scaling starts beyond it).
 
     >>> ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12).group_size
@@ -156,9 +179,16 @@ class ModelConfig:
     embedding_scale: float = 1.0
     qkv_bias: bool = False
     output_bias: bool = False
-    qk_norm: bool = False
+    qk_norm: Literal["head", "width"] | None = None
     mlp_bias: bool = False
     tie_embeddings: bool = False
+    input_norms: bool = True
+    output_norms: bool = False
+    residual_scale: float = 1.0
+    attention_scale: float | None = None
+    attention_cap: float | None = None
+    logit_scale: float = 1.0
+    logit_cap: float | None = None
 
     def __post_init__(self) -> None:
         wrong = [
@@ -184,7 +214,7 @@ class ModelConfig:
             wrong.append(
                 f"sliding_window {shown(self.sliding_window)} is not a whole number from 1 to {2**31 - 1} or None"
             )
-        for name in ("qkv_bias", "output_bias", "qk_norm", "mlp_bias", "tie_embeddings"):
+        for name in _FLAGS:
             if type(getattr(self, name)) is not bool:
                 wrong.append(f"{name} is {shown(getattr(self, name))}, not true or false")
         for name in ("windowed_layers", "rotary_layers"):
@@ -199,14 +229,26 @@ class ModelConfig:
                 object.__setattr__(self, name, ())  # one form for each model: no list where all layers are alike
         if self.windowed_layers and self.sliding_window is None:
             wrong.append("windowed_layers needs a sliding_window")
-        for name, least in (("gain_offset", 0.0), ("embedding_scale", _SMALLEST_FLOAT32)):
-            value = getattr(self, name)
-            if _is_number(value) and least <= value <= LARGEST_FLOAT32:
-                object.__setattr__(self, name, float(value))
-            else:
-                wrong.append(f"{name} is {shown(value)}, not a number from {least:g} on that float32 holds")
+        wrong += self._numbers()
         if wrong:
             raise LandedError(f"This model configuration cannot be: {listed(wrong)}.")
+
+    def _numbers(self) -> list[str]:
+        """Factors and caps that cannot be; the others become floats."""
+        wrong = []
+        if self.qk_norm not in (None, "head", "width"):
+            wrong.append(f"qk_norm is {shown(self.qk_norm)}, not head, width or None")
+        if not (self.input_norms or self.output_norms):
+            wrong.append("a model without input_norms needs output_norms")
+        for name in ("gain_offset", *_FACTORS, *_OPTIONAL_FACTORS):
+            value = getattr(self, name)
+            if value is None and name in _OPTIONAL_FACTORS:
+                continue
+            if isinstance(value, float | int) and (is_positive_float32(value) or (name == "gain_offset" and not value)):
+                object.__setattr__(self, name, float(value))
+            else:
+                wrong.append(f"{name} is {shown(value)}, not a number above 0 that float32 holds")
+        return wrong
 
     def _misfits(self) -> list[str]:
         """Sizes that are sound by themselves and do not fit each other."""
@@ -226,6 +268,22 @@ class ModelConfig:
     def group_size(self) -> int:
         """Query heads that share one key and value head."""
         return self.n_heads // self.n_kv_heads
+
+    def has_norm(self, site: str) -> bool:
+        """Whether the read at ``attn``, ``mlp`` or ``final``, or at a read site's name, passes a norm.
+
+        >>> sizes = dict(vocab_size=2, d_model=2, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=2)
+        >>> config = ModelConfig(**sizes, input_norms=False, output_norms=True)
+        >>> config.has_norm("0.mlp"), config.has_norm("final")
+        (False, True)
+        """
+        return self.input_norms or site == "final"
+
+    @property
+    def scoring(self) -> "Scoring":
+        """How attention's scores are made of queries and keys."""
+        scale = self.head_dim**-0.5 if self.attention_scale is None else self.attention_scale
+        return Scoring(scale, self.attention_cap)
 
     @property
     def kinds(self) -> tuple["LayerKind", ...]:

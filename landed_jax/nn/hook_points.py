@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from landed_jax.errors import LandedError
+from landed_jax.nn.config import ModelConfig
 
 
 class HookPoint(StrEnum):
@@ -23,7 +24,10 @@ class HookPoint(StrEnum):
     VALUE = "value"
     PATTERN = "pattern"  # attention probabilities
     HEAD = "head"  # z_h; the head's write is z_h W_O[h]
-    ATTN_WRITE = "attn_write"  # all heads and the output bias together
+    ATTN_OUT = "attn_out"  # what attention puts out: all heads and the output bias, before an output norm
+    ATTN_OUT_SIGMA = "attn_out_sigma"  # σ′ and γ′ of the norm behind attention, in a model with output norms
+    ATTN_OUT_GAMMA = "attn_out_gamma"
+    ATTN_WRITE = "attn_write"  # what attention adds to the stream
     MLP_RESIDUAL = "mlp_residual"  # the stream between attention and the MLP
     MLP_NORM_INPUT = "mlp_norm_input"
     MLP_SIGMA = "mlp_sigma"
@@ -32,6 +36,9 @@ class HookPoint(StrEnum):
     GATE = "gate"  # pre-activation
     UP = "up"
     NEURON = "neuron"  # a_j = act(gate_j) up_j; the neuron's write is a_j W_down[j]
+    MLP_OUT = "mlp_out"
+    MLP_OUT_SIGMA = "mlp_out_sigma"
+    MLP_OUT_GAMMA = "mlp_out_gamma"
     MLP_WRITE = "mlp_write"
     FINAL_RESIDUAL = "final_residual"  # the stream after the last layer
     FINAL_NORM_INPUT = "final_norm_input"
@@ -42,6 +49,7 @@ class HookPoint(StrEnum):
 
 _STREAM = ("batch", "position", "d_model")
 _KEYS = ("batch", "source", "kv_head", "head_dim")
+_NORMS = ("attn", "mlp", "final", "attn_out", "mlp_out")
 
 AXES: dict[HookPoint, tuple[str, ...]] = {
     HookPoint.EMBEDDING: _STREAM,
@@ -50,6 +58,8 @@ AXES: dict[HookPoint, tuple[str, ...]] = {
     HookPoint.VALUE: _KEYS,
     HookPoint.PATTERN: ("batch", "head", "position", "source"),
     HookPoint.HEAD: ("batch", "position", "head", "head_dim"),
+    HookPoint.ATTN_OUT: _STREAM,
+    HookPoint.MLP_OUT: _STREAM,
     HookPoint.ATTN_WRITE: _STREAM,
     HookPoint.GATE: ("batch", "position", "neuron"),
     HookPoint.UP: ("batch", "position", "neuron"),
@@ -57,14 +67,15 @@ AXES: dict[HookPoint, tuple[str, ...]] = {
     HookPoint.MLP_WRITE: _STREAM,
     **{HookPoint(f"{norm}_residual"): _STREAM for norm in ("attn", "mlp", "final")},
     **{HookPoint(f"{norm}_norm_input"): _STREAM for norm in ("attn", "mlp", "final")},
-    **{HookPoint(f"{norm}_sigma"): ("batch", "position") for norm in ("attn", "mlp", "final")},
-    **{HookPoint(f"{norm}_gamma"): ("d_model",) for norm in ("attn", "mlp", "final")},
+    **{HookPoint(f"{norm}_sigma"): ("batch", "position") for norm in _NORMS},
+    **{HookPoint(f"{norm}_gamma"): ("d_model",) for norm in _NORMS},
     **{HookPoint(f"{norm}_normed"): _STREAM for norm in ("attn", "mlp", "final")},
 }
 
 OUTSIDE_LAYERS = frozenset({HookPoint.EMBEDDING, *(s for s in HookPoint if s.value.startswith("final_"))})
 
 SCALES = frozenset(s for s in HookPoint if s.value.endswith(("_sigma", "_gamma")))
+OUTPUT_SCALES = frozenset(s for s in SCALES if "_out_" in s.value)
 RESIDUALS = frozenset(s for s in HookPoint if s.value.endswith("_residual"))
 NORMED = frozenset(s for s in HookPoint if s.value.endswith("_normed"))
 SOURCES = frozenset({HookPoint.PATTERN, HookPoint.VALUE})
@@ -106,6 +117,16 @@ def as_sites(record: object) -> frozenset[HookPoint]:
     if isinstance(record, str) or not isinstance(record, Iterable):
         raise LandedError(f"record= takes a set of sites, such as WRITES or {{HookPoint.HEAD}}, not {record!r}.")
     return frozenset(map(as_site, record))
+
+
+def has(config: ModelConfig, site: HookPoint) -> bool:
+    """Whether a value of this name passes anywhere in a model.
+
+    >>> sizes = dict(vocab_size=2, d_model=2, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=2)
+    >>> has(ModelConfig(**sizes), HookPoint.ATTN_OUT_SIGMA)
+    False
+    """
+    return config.output_norms or site not in OUTPUT_SCALES
 
 
 def axes_of(site: HookPoint) -> tuple[str, ...]:

@@ -13,9 +13,11 @@ from landed_jax.nn.config import LayerKind, ModelConfig
 from landed_jax.nn.functions import ACTIVATIONS, rms_sigma, rotate, scale_stream
 from landed_jax.nn.hook_points import AXES, HookPoint
 from landed_jax.nn.layer_programs import layer_call
+from landed_jax.nn.output_scale import OutputScale
 from landed_jax.nn.parameters import LEAVES
 from landed_jax.nn.products import linear
 from landed_jax.nn.tap import Context, Plan, observe, record, select_positions, tap
+from landed_jax.nn.unembedding import Unembedding
 from landed_jax.numerics import is_concrete
 
 
@@ -46,21 +48,39 @@ class _Part(nn.Module):
 
 
 class RMSNorm(_Part):
-    """A read site: σ of the stream, then the stream as it lands."""
+    """A read site: σ of the stream, then the stream as it lands. Where the stream itself is read, σ and γ are 1."""
 
     site: str  # attn, mlp or final
 
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array | None, context: Context) -> jax.Array:
         x = self.tap(f"{self.site}_norm_input", x, layer, context)
-        sigma = self.tap(f"{self.site}_sigma", rms_sigma(x, self.config.norm_eps), layer, context)
-        gamma = self.gain(f"{self.site}_norm/gamma", x)
+        normed = self.config.has_norm(self.site)
+        sigma = rms_sigma(x, self.config.norm_eps) if normed else jnp.ones_like(x[..., 0])
+        sigma = self.tap(f"{self.site}_sigma", sigma, layer, context)
+        gamma = self.gain(f"{self.site}_norm/gamma", x) if normed else jnp.ones_like(x[0, 0])
         gamma = self.tap(f"{self.site}_gamma", gamma, layer, context)
         return self.tap(f"{self.site}_normed", scale_stream(x, sigma, gamma), layer, context)
 
 
+class Output(_Part):
+    """What attention or the MLP puts out, as it is added to the stream; and the scale between the two."""
+
+    site: str  # attn or mlp
+
+    @nn.compact
+    def __call__(self, y: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, OutputScale]:
+        y = self.tap(f"{self.site}_out", y, layer, context)
+        sigma = gamma = None
+        if self.config.output_norms:
+            sigma = self.tap(f"{self.site}_out_sigma", rms_sigma(y, self.config.norm_eps), layer, context)
+            gamma = self.tap(f"{self.site}_out_gamma", self.gain(f"{self.site}_out_norm/gamma", y), layer, context)
+        scale = OutputScale.of(self.config, sigma, gamma)
+        return self.tap(f"{self.site}_write", scale.written(y), layer, context), scale
+
+
 class Attention(_Part):
-    """Grouped-query attention with rotary embedding; a head's write is ``z_h W_O[h]``. Gives all of it, and z.
+    """Grouped-query attention with rotary embedding; a head puts out ``z_h W_O[h]``. Gives all of it, and z.
 
     `kind` is that of the layer, as `ModelConfig.kinds` gives it.
     """
@@ -78,32 +98,36 @@ class Attention(_Part):
 
         def turned(name: str) -> jax.Array:
             heads = project(name)
-            if self.config.qk_norm:
+            if self.config.qk_norm == "head":
                 gamma = self.gain(f"attn/{name.lower()}_gamma", x)
                 heads = scale_stream(heads, rms_sigma(heads, self.config.norm_eps), gamma)
+            elif self.config.qk_norm == "width":
+                gamma, flat = self.gain(f"attn/{name.lower()}_width_gamma", x), heads.reshape(*x.shape[:2], -1)
+                normed = scale_stream(flat, rms_sigma(flat, self.config.norm_eps), gamma.reshape(-1))
+                heads = normed.reshape(heads.shape)
             return rotate(heads, context.cos, context.sin) if self.kind.rotary else heads
 
         q = self.tap("query", turned("Q"), layer, context)
         k = self.tap("key", turned("K"), layer, context)
         v = self.tap("value", project("V"), layer, context)
-        recorded = HookPoint.PATTERN in self.plan.record
+        recorded, scoring = HookPoint.PATTERN in self.plan.record, self.config.scoring
         if self.plan.edits_any(HookPoint.PATTERN) or (recorded and context.at is None):
             visible = attention_mask(context.mask, self.kind.window)
-            pattern = self.tap("pattern", attention_pattern(q, k, visible), layer, context)
+            pattern = self.tap("pattern", attention_pattern(q, k, visible, scoring), layer, context)
             z = mix_values(pattern, v)
         else:
-            z = attend(q, k, v, context.mask, self.kind.window)
+            z = attend(q, k, v, context.mask, scoring, self.kind.window)
             if recorded:  # the rows of the chosen positions: the pattern is never made whole
                 visible = attention_mask(context.mask, self.kind.window, context.at)
                 queries = select_positions(q, AXES[HookPoint.QUERY], context.at)
-                record(self, HookPoint.PATTERN, attention_pattern(queries, k, visible))
+                record(self, HookPoint.PATTERN, attention_pattern(queries, k, visible, scoring))
         z = self.tap("head", z, layer, context)
-        write = linear(z.reshape(*x.shape[:2], -1), self.leaf("attn/W_O").reshape(d_model, -1))
-        return self.tap("attn_write", self.add_bias(write, "attn/b_O"), layer, context), z
+        out = linear(z.reshape(*x.shape[:2], -1), self.leaf("attn/W_O").reshape(d_model, -1))
+        return self.add_bias(out, "attn/b_O"), z
 
 
 class MLP(_Part):
-    """Gated MLP; a neuron's write is ``a_j W_down[j]``. Gives all of it, and a."""
+    """Gated MLP; a neuron puts out ``a_j W_down[j]``. Gives all of it, and a."""
 
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, jax.Array]:
@@ -112,8 +136,7 @@ class MLP(_Part):
         gate = self.tap("gate", gate, layer, context)
         up = self.tap("up", up, layer, context)
         a = self.tap("neuron", ACTIVATIONS[self.config.activation](gate) * up, layer, context)
-        write = self.add_bias(linear(a, self.leaf("mlp/W_down")), "mlp/b_down")
-        return self.tap("mlp_write", write, layer, context), a
+        return self.add_bias(linear(a, self.leaf("mlp/W_down")), "mlp/b_down"), a
 
 
 class Block(_Part):
@@ -125,11 +148,13 @@ class Block(_Part):
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> jax.Array:
         x = self.tap("attn_residual", x, layer, context)
         normed = RMSNorm(self.config, self.plan, "attn", name="attn_norm")(x, layer, context)
-        write, z = Attention(self.config, self.plan, self.kind, name="attn")(normed, layer, context)
+        out, z = Attention(self.config, self.plan, self.kind, name="attn")(normed, layer, context)
+        write, attn_scale = Output(self.config, self.plan, "attn", name="attn_out_norm")(out, layer, context)
         x = self.tap("mlp_residual", x + write, layer, context)
         normed = RMSNorm(self.config, self.plan, "mlp", name="mlp_norm")(x, layer, context)
-        write, a = MLP(self.config, self.plan, name="mlp")(normed, layer, context)
-        return observe(self, self.plan, x + write, layer, z, a, context)
+        out, a = MLP(self.config, self.plan, name="mlp")(normed, layer, context)
+        write, mlp_scale = Output(self.config, self.plan, "mlp", name="mlp_out_norm")(out, layer, context)
+        return observe(self, self.plan, x + write, layer, z, a, (attn_scale, mlp_scale), context)
 
 
 class Layers(_Part):
@@ -197,7 +222,7 @@ class Unembed(_Part):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return linear(x, self.leaf("unembed/W_U"))
+        return Unembedding.of(self.config, self.leaf("unembed/W_U")).logits(x)
 
 
 class Decoder(_Part):
@@ -219,5 +244,5 @@ class Decoder(_Part):
         x = self.tap("final_residual", x, None, context)
         x = RMSNorm(self.config, self.plan, "final", name="final_norm")(x, None, context)
         if self.config.tie_embeddings:
-            return linear(x, embed.W_E)
+            return Unembedding.of(self.config, embed.W_E).logits(x)
         return Unembed(self.config, self.plan, name="unembed")(x)

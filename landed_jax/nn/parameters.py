@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.unembedding import Unembedding
 from landed_jax.numerics import layer_of
 
 Params = dict[str, Any]
@@ -61,8 +62,20 @@ def _has_output_bias(config: ModelConfig) -> bool:
     return config.output_bias
 
 
-def _has_qk_norm(config: ModelConfig) -> bool:
-    return config.qk_norm
+def _has_head_norm(config: ModelConfig) -> bool:
+    return config.qk_norm == "head"
+
+
+def _has_width_norm(config: ModelConfig) -> bool:
+    return config.qk_norm == "width"
+
+
+def _has_input_norms(config: ModelConfig) -> bool:
+    return config.input_norms
+
+
+def _has_output_norms(config: ModelConfig) -> bool:
+    return config.output_norms
 
 
 def _has_mlp_bias(config: ModelConfig) -> bool:
@@ -79,7 +92,7 @@ TOP_LEAVES = (
     Leaf("unembed/W_U", ("vocab", "d_model"), present=_is_untied),
 )
 LAYER_LEAVES = (
-    Leaf("attn_norm/gamma", ("d_model",), "ones"),
+    Leaf("attn_norm/gamma", ("d_model",), "ones", _has_input_norms),
     Leaf("attn/W_Q", ("head", "head_dim", "d_model")),
     Leaf("attn/W_K", ("kv_head", "head_dim", "d_model")),
     Leaf("attn/W_V", ("kv_head", "head_dim", "d_model")),
@@ -88,15 +101,19 @@ LAYER_LEAVES = (
     Leaf("attn/b_K", ("kv_head", "head_dim"), "zeros", _has_qkv_bias),
     Leaf("attn/b_V", ("kv_head", "head_dim"), "zeros", _has_qkv_bias),
     Leaf("attn/b_O", ("d_model",), "zeros", _has_output_bias),
-    Leaf("attn/q_gamma", ("head_dim",), "ones", _has_qk_norm),
-    Leaf("attn/k_gamma", ("head_dim",), "ones", _has_qk_norm),
-    Leaf("mlp_norm/gamma", ("d_model",), "ones"),
+    Leaf("attn/q_gamma", ("head_dim",), "ones", _has_head_norm),
+    Leaf("attn/k_gamma", ("head_dim",), "ones", _has_head_norm),
+    Leaf("attn/q_width_gamma", ("head", "head_dim"), "ones", _has_width_norm),
+    Leaf("attn/k_width_gamma", ("kv_head", "head_dim"), "ones", _has_width_norm),
+    Leaf("attn_out_norm/gamma", ("d_model",), "ones", _has_output_norms),
+    Leaf("mlp_norm/gamma", ("d_model",), "ones", _has_input_norms),
     Leaf("mlp/W_gate", ("d_ff", "d_model")),
     Leaf("mlp/W_up", ("d_ff", "d_model")),
     Leaf("mlp/W_down", ("d_model", "d_ff")),
     Leaf("mlp/b_gate", ("d_ff",), "zeros", _has_mlp_bias),
     Leaf("mlp/b_up", ("d_ff",), "zeros", _has_mlp_bias),
     Leaf("mlp/b_down", ("d_model",), "zeros", _has_mlp_bias),
+    Leaf("mlp_out_norm/gamma", ("d_model",), "ones", _has_output_norms),
 )
 LEAVES = {leaf.path: leaf for leaf in TOP_LEAVES + LAYER_LEAVES}
 
@@ -196,13 +213,13 @@ def unstack_layers(params: Params) -> Params:
     if not is_stacked(params):
         return params
     layers = params["layers"]
-    depth = layers["attn_norm"]["gamma"].shape[0]
+    depth = layers["attn"]["W_O"].shape[0]
     return {
         **params,
         "layers": {str(i): jax.tree.map(lambda leaf, i=i: layer_of(leaf, i), layers) for i in range(depth)},
     }
 
 
-def unembedding(params: Params) -> jax.Array:
-    """``W_U`` as ``[vocab, d_model]`` rows: the embedding's own table where the two are tied."""
-    return params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"]
+def unembedding(params: Params, config: ModelConfig) -> Unembedding:
+    """The unembedding: the embedding's own table where the two are tied."""
+    return Unembedding.of(config, params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"])

@@ -1,5 +1,6 @@
 """The one place through which every named value passes: edited if asked, then recorded if asked."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from landed_jax.errors import LandedError
-from landed_jax.nn.hook_points import AXES, HookPoint, as_site, as_sites
+from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.hook_points import AXES, HookPoint, as_site, as_sites, has
 from landed_jax.nn.layer_writes import LayerWrites
+from landed_jax.nn.output_scale import OutputScale
 from landed_jax.nn.schedule import after, computed_once
 
 Edit = Callable[[jax.Array, jax.Array | None], jax.Array]
@@ -35,18 +38,23 @@ class Plan:
         return any(edited == site for edited, _ in self.edits)
 
 
-def as_plan(record: Any, edits: Any, observers: Any) -> Plan:
-    """A plan of what the user asked for.
+def as_plan(config: ModelConfig, record: Any, edits: Any, observers: Any) -> Plan:
+    """A plan of what the user asked for; of the sites to record, those that the model has.
 
     Raises:
-        LandedError: for what is no collection of sites, or no mapping to functions.
+        LandedError: for what is no collection of sites, or no mapping to functions, or an edit of what the model does
+            not have.
     """
     for name, given in (("edits", edits), ("observers", observers)):
         if given is not None and not (isinstance(given, Mapping) and all(map(callable, given.values()))):
             keys = "sites" if name == "edits" else "names"
             raise LandedError(f"{name}= takes a dictionary from {keys} to functions, not {given!r}.")
     edited = tuple((as_site(site), edit) for site, edit in (edits or {}).items())
-    return Plan(as_sites(record), edited, tuple((observers or {}).items()))
+    for site, _ in edited:
+        if not has(config, site):
+            raise LandedError(f"This model has no {site.value} to edit.")
+    recorded = frozenset(site for site in as_sites(record) if has(config, site))
+    return Plan(recorded, edited, tuple((observers or {}).items()))
 
 
 class Context(NamedTuple):
@@ -115,6 +123,7 @@ def observe(
     layer: jax.Array,
     z: jax.Array,
     a: jax.Array,
+    scales: tuple[OutputScale, OutputScale],
     context: Context,
 ) -> jax.Array:
     """Keep what each observer makes of one layer's writes at the recorded positions; `module` owns the layer.
@@ -128,12 +137,19 @@ def observe(
     if not plan.observers:
         return x
     z, a = (select_positions(value, AXES[site], at) for site, value in ((HookPoint.HEAD, z), (HookPoint.NEURON, a)))
+    scales = _at_positions(scales[0], at), _at_positions(scales[1], at)
     columns = jnp.arange(z.shape[1]) if at is None else at
-    writes = LayerWrites.of(layer, module.variables["params"], z, a, columns, context.mask)
+    writes = LayerWrites.of(layer, module.variables["params"], z, a, scales, columns, context.mask)
     kept = jax.tree.map(jnp.asarray, {name: observer(writes) for name, observer in plan.observers})
     _sow(module, "observed", "by_name", kept)  # together: a name of the user's could be a part's
     # The observers run before the next layer: only then can this layer's factors be freed.
     return after(x, kept)
+
+
+def _at_positions(scale: OutputScale, at: jax.Array | None) -> OutputScale:
+    if scale.sigma is None:
+        return scale
+    return dataclasses.replace(scale, sigma=select_positions(scale.sigma, AXES[HookPoint.ATTN_OUT_SIGMA], at))
 
 
 def _sow(module: nn.Module, collection: str, name: str, value: Any) -> None:

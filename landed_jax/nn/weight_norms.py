@@ -14,7 +14,9 @@ class WeightNorms:
     Attributes:
         heads: the Gram matrix ``W_O[h]ᵀ W_O[h]`` of each head.
         neurons: the squared norm of each column of ``W_down``.
+        before: in a model with output norms, whose gains are in these, the same without the gains; None in others.
     """
 
     heads: Float[Array, "*layer head head_dim head_dim"]
     neurons: Float[Array, "*layer neuron"]
+    before: "WeightNorms | None" = None

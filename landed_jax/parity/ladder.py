@@ -18,10 +18,12 @@ TINY = float(np.finfo(np.float64).tiny)
 
 LADDER_SITES = frozenset(
     {
-        HookPoint.EMBEDDING,
+        HookPoint.ATTN_RESIDUAL,
         HookPoint.ATTN_NORMED,
+        HookPoint.ATTN_OUT,
         HookPoint.ATTN_WRITE,
         HookPoint.MLP_NORMED,
+        HookPoint.MLP_OUT,
         HookPoint.MLP_WRITE,
         HookPoint.FINAL_NORMED,
     }
@@ -59,9 +61,20 @@ class Ladder:
 
 
 def rung_names(config: ModelConfig) -> list[str]:
-    """The rungs in order: embedding, four a layer, the final norm, logits."""
-    steps = ("attn_normed", "attn_write", "mlp_normed", "mlp_write")
-    return ["embedding", *(f"{i}.{s}" for i in range(config.n_layers) for s in steps), "final_normed", "logits"]
+    """The rungs in order: the stream before the first layer, each layer's, the final norm, logits."""
+    steps = rung_leaves(config)
+    return ["embedded", *(f"{i}.{step}" for i in range(config.n_layers) for step in steps), "final_normed", "logits"]
+
+
+def rung_leaves(config: ModelConfig) -> dict[str, str]:
+    """A layer's rungs in order, each with the leaf of the module that puts it out in the reference."""
+    leaves = {"attn_out": "attn/W_O", "mlp_out": "mlp/W_down"}
+    if config.input_norms:
+        leaves |= {"attn_normed": "attn_norm/gamma", "mlp_normed": "mlp_norm/gamma"}
+    if config.output_norms:
+        leaves |= {"attn_write": "attn_out_norm/gamma", "mlp_write": "mlp_out_norm/gamma"}
+    order = [f"{part}_{step}" for part in ("attn", "mlp") for step in ("normed", "out", "write")]
+    return {step: leaves[step] for step in order if step in leaves}
 
 
 def climb(trace: Trace, reference: dict[str, np.ndarray]) -> Ladder:
@@ -96,6 +109,8 @@ def rounding_of(logits: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> 
 def _value(trace: Trace, name: str) -> np.ndarray:
     if name == "logits":
         return np.asarray(trace.logits)
+    if name == "embedded":
+        return np.asarray(trace[HookPoint.ATTN_RESIDUAL][0])
     layer, _, site = name.rpartition(".")
     value = trace[HookPoint(site)]
     return np.asarray(value if not layer else value[int(layer)])

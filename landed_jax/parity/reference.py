@@ -13,6 +13,7 @@ from landed_jax.checkpoints.opening import Reading, survey_folder
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.parity.float64 import float64_throughout, widen_as_it_runs
+from landed_jax.parity.ladder import rung_leaves
 
 
 def torch_module() -> Any:
@@ -108,22 +109,18 @@ def rung_modules(config: ModelConfig) -> dict[str, str]:
     """The reference's module whose output each rung is, by the names of the tensors that it owns.
 
     >>> sizes = dict(vocab_size=2, d_model=2, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=2)
-    >>> rung_modules(ModelConfig(**sizes))["0.attn_write"]
+    >>> rung_modules(ModelConfig(**sizes))["0.attn_out"]
     'model.layers.0.self_attn.o_proj'
     """
     owner = {path: entry.name.rpartition(".")[0] for path, entry in entries(config.family).items()}
-    steps = {
-        "attn_normed": "attn_norm/gamma",
-        "attn_write": "attn/W_O",
-        "mlp_normed": "mlp_norm/gamma",
-        "mlp_write": "mlp/W_down",
-    }
-    inside = {
-        f"{layer}.{step}": owner[leaf].format(layer=layer)
-        for layer in range(config.n_layers)
-        for step, leaf in steps.items()
-    }
-    return {"embedding": owner["embed/W_E"], **inside, "final_normed": owner["final_norm/gamma"]}
+    layers, steps = range(config.n_layers), rung_leaves(config)
+    inside = {f"{i}.{step}": owner[leaf].format(layer=i) for i in layers for step, leaf in steps.items()}
+    return {**inside, "final_normed": owner["final_norm/gamma"]}
+
+
+def _first_layer(config: ModelConfig) -> str:
+    before, _, _ = entries(config.family)["attn/W_O"].name.partition("{layer}")
+    return f"{before}0"
 
 
 def _run(model: Any, config: ModelConfig, prompt: np.ndarray) -> dict[str, np.ndarray]:
@@ -141,6 +138,11 @@ def _run(model: Any, config: ModelConfig, prompt: np.ndarray) -> dict[str, np.nd
 
     for rung, name in rung_modules(config).items():
         record(model.get_submodule(name), rung)
+
+    def embedded(_module: Any, args: Any, kwargs: Any) -> None:
+        rungs["embedded"] = (args[0] if args else kwargs["hidden_states"])[0].detach().numpy()
+
+    hooks.append(model.get_submodule(_first_layer(config)).register_forward_pre_hook(embedded, with_kwargs=True))
     with torch.no_grad():
         output = model(input_ids=torch.from_numpy(prompt[None].astype(np.int64)), use_cache=False)
     for hook in hooks:

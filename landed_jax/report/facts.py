@@ -10,6 +10,8 @@ from landed_jax.nn.hook_points import SOURCES, WRITES
 from landed_jax.nn.parameters import count_parameters
 from landed_jax.nn.stream_order import site_names
 
+_QK_NORMS = {None: "none", "head": "over each head's coordinates", "width": "over the coordinates of all heads"}
+
 
 def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str, str]]:
     """The architecture, the parameter count and the writes it makes."""
@@ -29,7 +31,7 @@ def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str
         ("positions", f"{config.max_positions}"),
         ("sliding window", _window(config)),
         ("biases", _biases(config)),
-        ("query and key norms", "of each head, with one γ a layer" if config.qk_norm else "none"),
+        ("query and key norms", _QK_NORMS[config.qk_norm]),
         ("parameters", f"{count:,}"),
     ]
     if weight_dtype is not None:

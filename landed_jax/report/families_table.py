@@ -12,7 +12,14 @@ _WORDS = {
     "windowed_layers": "window by layer",
     "rotary_layers": "rotary by layer",
     "gain_offset": "γ = 1 + weight",
-    "embedding_scale": "embedding × √d_model",
+    "embedding_scale": "scaled embedding",
+    "input_norms": "blocks that read the stream itself",
+    "output_norms": "norms behind blocks",
+    "residual_scale": "scaled writes",
+    "attention_scale": "scale of scores",
+    "attention_cap": "capped scores",
+    "logit_scale": "scaled logits",
+    "logit_cap": "capped logits",
 }
 
 

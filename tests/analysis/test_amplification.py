@@ -70,7 +70,8 @@ def test_a_mean_lies_below_the_root_mean_square_and_both_between_the_extremes(na
         assert written.sum() > len(first)
         for below, over in ((low * (1 - 1e-12) + 0 * a, a), (a, b * (1 + 1e-12)), (b, high * (1 + 1e-12) + 0 * b)):
             assert (below <= over)[written].all()
-        assert (a < b * (1 - 1e-6))[written].any()
+        # Where blocks read the stream itself nothing is amplified: both means are 1.
+        assert (a < b * (1 - 1e-6))[written].any() or not trace.config.input_norms
 
 
 @pytest.mark.quick

@@ -27,7 +27,7 @@ def test_every_write_equals_brute_force(name: str, read: str, x64: None) -> None
     config = CONFIGS[name]
     trace = traced(config, params=random_params(config, dtype=jnp.float64))
     numbers = numpy_forward(trace.params, trace.tokens.ids, trace.tokens.mask, config)
-    W_U = unembedding(trace.params)
+    W_U = unembedding(trace.params, config)
     top = numbers["logits"].argmax(-1)
     own = np.random.default_rng(1).integers(0, config.vocab_size, top.shape)
     mine = np.random.default_rng(2).standard_normal(config.d_model)

@@ -28,8 +28,8 @@ def held(at: list[int] | None, config: ModelConfig = CONFIG, *, effects: bool = 
         return [part and part.neurons for part in (shares.landed, shares.direct_effect, shares.sigma_share)]
 
     params = jax.eval_shape(lambda: random_params(config))
-    shapes = params, jax.ShapeDtypeStruct((1, LENGTH), jnp.int32), jax.eval_shape(landed.writes.weight_norms, params)
-    needs = jax.jit(run).lower(*shapes).compile().memory_analysis()
+    norms = jax.eval_shape(lambda params: landed.writes.weight_norms(params, config), params)
+    needs = jax.jit(run).lower(params, jax.ShapeDtypeStruct((1, LENGTH), jnp.int32), norms).compile().memory_analysis()
     assert needs is not None
     return needs.temp_size_in_bytes
 

@@ -35,12 +35,12 @@ def test_equals_numpy_by_position_and_pooled(name: str, x64: None) -> None:
     params = random_params(config, dtype=jnp.float64)
     trace = traced(config, params=params)
     numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
-    W_U, inner = unembedding(params), np.arange(5) >= 2
+    W_U, inner = unembedding(params, config), np.arange(5) >= 2
     arguments, u = {
         "small": ({"target": 1}, W_U[1]),
         "biased": ({"target": 1, "centred": True}, W_U[1] - W_U.mean(0)),
         "windowed": ({"target": 1, "against": 2}, W_U[1] - W_U[2]),
-    }[name]
+    }.get(name, ({"target": 1}, W_U[1]))
     found = jax.jit(lambda t: frozen_sigma_agreement(t, asked_by(**arguments)))(trace)
     pooled, later = found.pooled(), found.pooled(jnp.asarray(np.broadcast_to(inner, found.real.shape)))
     for kind, members in KINDS.items():

@@ -15,7 +15,7 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
 from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
-from tests.reference.landed import every_write
+from tests.reference.landed import every_write, lost_with
 from tests.reference.numpy_model import numpy_forward
 from tests.traces import asked_by, column, real_positions, run, traced
 
@@ -35,19 +35,28 @@ def widened(group: PerWrite, like: PerWrite) -> PerWrite:
 
 
 def by_brute_force(
-    numbers: dict, config: ModelConfig, weights: np.ndarray, vector: np.ndarray, site: int, b: int, p: int
+    numbers: dict,
+    params: dict,
+    config: ModelConfig,
+    weights: np.ndarray,
+    vector: np.ndarray,
+    site: int,
+    b: int,
+    p: int,
 ) -> tuple[float, float, float]:
     """Landed contribution, direct effect and σ′ of a group, every write made, removed and read again."""
     written = every_write(numbers, config, b, p)
     w = (weights * (written.sites <= site)) @ written.vectors
     x, gamma, sigma = numbers["residual"][site, b, p], numbers["gamma"][site], numbers["sigma"][site, b, p]
-    without = np.sqrt(np.mean((x - w) ** 2) + config.norm_eps)
+    left = x - lost_with(numbers, params, config, weights, site, b, p)
+    has_norm = config.has_norm(site_names(config)[site])
+    without = np.sqrt(np.mean(left**2) + config.norm_eps) if has_norm else 1.0
     landed = w / sigma * gamma @ vector
-    return landed, (x / sigma - (x - w) / without) * gamma @ vector, without
+    return landed, (x / sigma - left / without) * gamma @ vector, without
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("name", ["stacked", "biased", "windowed"])
+@pytest.mark.parametrize("name", ["stacked", "biased", "windowed", "both_norms", "raw_reads", "scaled"])
 def test_groups_equal_brute_force_at_a_first_a_middle_and_the_last_site(name: str, x64: None) -> None:
     config, hold = (SMALL, stack_layers) if name == "stacked" else (CONFIGS[name], dict)
     params = random_params(config, dtype=jnp.float64)
@@ -64,7 +73,7 @@ def test_groups_equal_brute_force_at_a_first_a_middle_and_the_last_site(name: st
         found = jax.jit(jax.vmap(lambda g, read=read: group_effect(trace, read, group=g)))(many)
         for g, group in enumerate(groups):
             for b, p in real_positions(trace):
-                expected = by_brute_force(numbers, config, column(group, b, p), vector, index, b, p)
+                expected = by_brute_force(numbers, params, config, column(group, b, p), vector, index, b, p)
                 ours = [part[g, b, p] for part in (found.landed, found.effect, found.sigma_without)]
                 np.testing.assert_allclose(ours, expected, atol=1e-9, rtol=1e-9)
         np.testing.assert_allclose(found.mediated, found.effect - found.landed, atol=1e-12)
@@ -122,7 +131,7 @@ def test_float32_keeps_its_digits_when_little_stays(size: float) -> None:
     only_embedding = np.eye(len(every_write(numbers, config, 0, 4).vectors))[0]
     vector = np.asarray(params["unembed"]["W_U"][1], np.float64)
     for b, p in real_positions(trace):
-        _, effect, without = by_brute_force(numbers, config, only_embedding, vector, n_sites(config) - 1, b, p)
+        _, effect, without = by_brute_force(numbers, params, config, only_embedding, vector, n_sites(config) - 1, b, p)
         assert abs(found.effect[b, p] - effect) < 1e-5 * np.linalg.norm(vector)
         assert abs(found.sigma_without[b, p] / without - 1) < 1e-5
 
@@ -137,7 +146,7 @@ def test_float32_keeps_the_digits_of_a_small_effect() -> None:
     vector = np.asarray(params["unembed"]["W_U"][1], np.float64)
     for b, p in real_positions(trace):
         weights = column(widened(group, random_group(trace)), b, p)
-        landed_part, effect, _ = by_brute_force(numbers, SMALL, weights, vector, n_sites(SMALL) - 1, b, p)
+        landed_part, effect, _ = by_brute_force(numbers, params, SMALL, weights, vector, n_sites(SMALL) - 1, b, p)
         scale = abs(landed_part) + abs(effect - landed_part)
         assert abs(found.effect[b, p] - effect) < 2e-5 * scale
         assert abs(found.mediated[b, p] - (effect - landed_part)) < 2e-5 * scale

@@ -11,7 +11,7 @@ import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, HookPoint, LandedError
 from tests.models import SMALL, random_params
 
-NORMED = dataclasses.replace(SMALL, qk_norm=True, rotary_layers=(True, False), gain_offset=1.0)
+NORMED = dataclasses.replace(SMALL, qk_norm="head", rotary_layers=(True, False), gain_offset=1.0)
 VECTOR = np.linspace(-1, 2, SMALL.head_dim)
 
 

@@ -17,7 +17,7 @@ from landed_jax.nn.stream_order import site_names
 from tests.models import BIASED, CONFIGS, SMALL, configs, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import numpy_forward
-from tests.traces import asked_by
+from tests.traces import asked_by, unembedding
 
 RECORD = WRITES | NORMED | SOURCES
 closure = jax.jit(landed.closure_error)
@@ -140,14 +140,14 @@ def test_by_source_sums_to_the_heads_and_equals_brute_force(name: str, x64: None
         np.testing.assert_allclose(split.sum(-1), heads, atol=1e-12)
     numbers = numpy_forward(params, tokens.ids, tokens.mask, config)
     split = np.asarray(landed.attribute_by_source(trace, 1).landed)
-    W_U = params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"]
-    read = np.asarray(W_U[1]) * numbers["gamma"][-1] / numbers["sigma"][-1, 0, 4]
+    read = unembedding(params, config)[1] * numbers["gamma"][-1] / numbers["sigma"][-1, 0, 4]
     for layer in range(config.n_layers):
         W_O = np.asarray(params["layers"][str(layer)]["attn"]["W_O"])
         for head in range(config.n_heads):
             for k in range(5):
                 value = numbers["v"][layer, 0, k, head // config.group_size]
-                expected = numbers["pattern"][layer, 0, head, 4, k] * (W_O[:, head] @ value) @ read
+                written = numbers["attn_scale"][layer, 0, 4] * (W_O[:, head] @ value)
+                expected = numbers["pattern"][layer, 0, head, 4, k] * written @ read
                 np.testing.assert_allclose(split[layer, 0, 4, head, k], expected, atol=1e-12)
 
 

@@ -35,7 +35,7 @@ def traced(config: ModelConfig, params: dict, lengths: tuple[int, ...] = (5, 3),
     return run(params, random_tokens(config, lengths=lengths), config, record=record, **arguments)[1].bind(params)
 
 
-HELD = [*zip(CONFIGS, (as_they_are, stack_layers, as_they_are), strict=True)]  # both ways to hold parameters
+HELD = [*zip(CONFIGS, (as_they_are, stack_layers) * 3, strict=True)]  # both ways to hold parameters
 
 
 @functools.cache

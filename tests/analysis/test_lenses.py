@@ -17,8 +17,8 @@ from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
 from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
-from tests.reference.numpy_model import Arrays, numpy_forward
-from tests.traces import asked_by
+from tests.reference.numpy_model import Arrays, numpy_forward, root_mean_square
+from tests.traces import asked_by, unembedding
 
 RECORD = WRITES | RESIDUALS
 # Of one layer, with every bias: enough where what is tested is a transform or an argument, and it compiles quickly.
@@ -35,11 +35,7 @@ def traced(config: ModelConfig, params: dict, lengths: tuple[int, ...] = (5, 3),
     return run(params, random_tokens(config, lengths=lengths), config, record=record, **arguments)[1].bind(params)
 
 
-HELD = [*zip(CONFIGS, (as_they_are, stack_layers, as_they_are), strict=True)]  # both ways to hold parameters
-
-
-def rows(params: dict) -> np.ndarray:
-    return np.asarray(params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"], np.float64)
+HELD = [*zip(CONFIGS, (as_they_are, stack_layers) * 3, strict=True)]  # both ways to hold parameters
 
 
 def lens_of(numbers: Arrays, direction: np.ndarray, sigma: np.ndarray, b: int, p: int) -> np.ndarray:
@@ -76,7 +72,7 @@ def test_both_lenses_and_their_parts_equal_brute_force(name: str, read: str, hol
     config = CONFIGS[name]
     params = random_params(config, dtype=jnp.float64)
     trace = traced(config, hold(params))
-    numbers, W_U = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config), rows(params)
+    numbers, W_U = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config), unembedding(params, config)
     top = numbers["logits"].argmax(-1)
     mine = np.random.default_rng(2).standard_normal(config.d_model)
     arguments, directions = {
@@ -133,7 +129,7 @@ def test_one_recorded_position(position: int, lengths: tuple[int, ...], x64: Non
     params, tokens = random_params(BIASED, dtype=jnp.float64), random_tokens(BIASED, lengths=lengths)
     numbers = numpy_forward(params, tokens.ids, tokens.mask, BIASED)
     trace = traced(BIASED, params, lengths, at=jnp.array([position]))
-    W_U = rows(params)
+    W_U = unembedding(params, BIASED)
     for b in range(2):
         check(logit_lens(trace, landed.Logit(4, against=1)), numbers, BIASED, W_U[4] - W_U[1], b, 0, position)
         found = lens_top_tokens(trace, k=3)
@@ -148,13 +144,14 @@ def ranked(numbers: Arrays, W_U: np.ndarray, b: int, p: int) -> np.ndarray:
 def test_top_tokens_equal_brute_force(name: str, hold: Hold, x64: None) -> None:
     config = CONFIGS[name]
     params = random_params(config, dtype=jnp.float64)
-    trace, W_U = traced(config, hold(params)), rows(params)
+    trace, W_U = traced(config, hold(params)), unembedding(params, config)
     numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
     found = lens_top_tokens(trace, k=4)
     for b, p in np.argwhere(np.asarray(trace.tokens.mask)):
         order = ranked(numbers, W_U, b, p)[:, :4]
         np.testing.assert_array_equal(found.ids[:, b, p], order)
-        own = numbers["sigma"][:, b, p]
+        # The lens reads every site through the final norm, whether the site has one or not.
+        own = root_mean_square(numbers["residual"][:, b, p], config)
         for values, sigma in ((found.own_sigma, own), (found.final_sigma, np.full_like(own, own[-1]))):
             expected = np.take_along_axis(lens_of(numbers, W_U, sigma, b, p), order, axis=-1)
             np.testing.assert_allclose(values[:, b, p], expected, atol=1e-11)

@@ -14,7 +14,7 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
 from tests.reference.landed import every_write, landed_contributions
-from tests.reference.numpy_model import numpy_forward
+from tests.reference.numpy_model import numpy_forward, soft_capped
 from tests.traces import asked_by, column, real_positions, run, traced, unembedding
 
 
@@ -24,19 +24,22 @@ def removed(numbers: dict, config: ModelConfig, W_U: np.ndarray, token: int, b: 
 
     def value(x: np.ndarray) -> float:
         normed = x / np.sqrt(np.mean(x**2) + config.norm_eps) * numbers["gamma"][-1]
-        return float(log_softmax(W_U @ normed)[token])
+        return float(log_softmax(soft_capped(W_U @ normed, config.logit_cap))[token])
 
-    return np.array([value(stream) - value(stream - w) for w in every_write(numbers, config, b, p).vectors])
+    return np.array([value(stream) - value(stream - w) for w in every_write(numbers, config, b, p).lost])
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize(("name", "chunk"), [("small", 5), ("stacked", 13), ("biased", None), ("windowed", 1)])
+@pytest.mark.parametrize(
+    ("name", "chunk"),
+    [("small", 5), ("stacked", 13), ("biased", None), ("windowed", 1), ("both_norms", 4), ("raw_reads", 5)],
+)
 def test_equals_brute_force(name: str, chunk: int | None, x64: None) -> None:
     config, hold = (SMALL, stack_layers) if name == "stacked" else (CONFIGS[name], dict)
     params = random_params(config, dtype=jnp.float64)
     trace = traced(config, params=hold(params))
     numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
-    W_U, top = unembedding(params), numbers["logits"].argmax(-1)
+    W_U, top = unembedding(params, config), numbers["logits"].argmax(-1)
     target = {} if name == "small" else {"target": jnp.array([1, 2])}
     found = attribute_log_probability(trace, asked_by(**target), chunk=chunk)
     for b, p in real_positions(trace):
@@ -46,7 +49,10 @@ def test_equals_brute_force(name: str, chunk: int | None, x64: None) -> None:
         np.testing.assert_allclose(
             column(found.direct_effect, b, p), removed(numbers, config, W_U, token, b, p), atol=1e-10
         )
-        written, gradient = every_write(numbers, config, b, p), W_U[token] - np.exp(log_p) @ W_U
+        # The slope of the cap at each token's logit; 1 without a cap.
+        slope = 1 - np.square(numbers["logits"][b, p] / config.logit_cap) if config.logit_cap else np.ones(len(W_U))
+        written = every_write(numbers, config, b, p)
+        gradient = slope[token] * W_U[token] - (np.exp(log_p) * slope) @ W_U
         expected = landed_contributions(written, numbers, gradient, b, p)
         np.testing.assert_allclose(column(found.landed, b, p), expected, atol=1e-12)
         np.testing.assert_allclose(found.gradient_value[b, p], expected.sum(), atol=1e-11)
@@ -65,7 +71,7 @@ def test_float32_keeps_small_effects_and_survives_large_ones(size: float) -> Non
     params["unembed"]["W_U"] = params["unembed"]["W_U"] * 10  # sharp, so that large changes are changes by many nats
     trace = traced(SMALL, params=params)
     found = attribute_log_probability(trace, 1, chunk=4)
-    numbers, W_U = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, SMALL), unembedding(params)
+    numbers, W_U = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, SMALL), unembedding(params, SMALL)
     for b, p in real_positions(trace):
         loud = every_write(numbers, SMALL, b, p).names.index(("neuron", 1, 3))
         mine = column(found.direct_effect, b, p)[loud]
@@ -91,7 +97,7 @@ def test_float32_keeps_its_digits_where_the_model_is_sure(gap: float, likely: bo
     trace = traced(SMALL, params=params)
     target = token if likely else other
     found = attribute_log_probability(trace, target, chunk=5)
-    numbers, W_U = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, SMALL), unembedding(params)
+    numbers, W_U = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, SMALL), unembedding(params, SMALL)
     log_p = log_softmax(numbers["logits"][b, p])
     beside = np.delete(np.arange(SMALL.vocab_size), target)
     rest = np.exp(log_p[beside])

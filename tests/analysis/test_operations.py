@@ -19,6 +19,7 @@ from landed_jax.nn.parameters import stack_layers
 from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
 from tests.reference.landed import every_write, landed_contributions
 from tests.reference.numpy_model import numpy_forward
+from tests.traces import unembedding
 
 FRACTIONS = (0.5, 0.9, 0.99)
 # Of one layer, with every bias: enough where what is tested is a transform or an argument, and it compiles quickly.
@@ -79,7 +80,7 @@ def test_everything_equals_brute_force(name: str, x64: None) -> None:
     params = random_params(config, dtype=jnp.float64)
     trace = traced(config, params)
     numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
-    W_U = np.asarray(params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"])
+    W_U = unembedding(params, config)
     found = operations(trace, landed.Logit(4, against=1))
     for b, p in np.argwhere(np.asarray(trace.tokens.mask)):
         written = every_write(numbers, config, b, p)

@@ -47,6 +47,7 @@ def brute_force(trace: Trace, read: Read) -> np.ndarray:
             continue
         value = numbers["v"][layer, b, source, head // config.group_size]
         write = numbers["pattern"][layer, b, head, p, source] * W_O[layer][:, head] @ value
+        write = write * numbers["attn_scale"][layer, b, p]
         out[layer, b, p, head, source] = write * numbers["gamma"][site] / numbers["sigma"][site, b, p] @ vector[b, p]
     return out
 

@@ -73,7 +73,7 @@ def test_removed_writes_equal_brute_force(name: str, source: str, x64: None) -> 
     position = ids.shape[1] - 1
     written = every_write(numbers, config, 0, position)
     target = int(numbers["logits"][0, -1].argmax())
-    W_U = np.asarray(unembedding(opened.params), np.float64)
+    W_U = np.asarray(unembedding(opened.params, opened.config).W_U, np.float64)
     x, gamma = written.vectors.sum(0), numbers["gamma"][-1]
 
     def logit(stream: np.ndarray) -> float:

@@ -68,7 +68,7 @@ def test_weak_directions_are_numpys_singular_vectors(chunk: int, x64: None, monk
     jax.clear_caches()
     params = random_params(SMALL, dtype=jnp.float64)
     weak = weak_directions(traced(SMALL, params=params), fraction=0.25)
-    centred = unembedding(params) - unembedding(params).mean(0)
+    centred = unembedding(params, SMALL) - unembedding(params, SMALL).mean(0)
     _, values, rows = np.linalg.svd(centred, full_matrices=False)
     np.testing.assert_allclose(weak.singular_values, values[::-1], atol=1e-7)
     ours, theirs = np.asarray(weak.directions[: weak.count]), rows[::-1][: weak.count]
@@ -82,7 +82,7 @@ def test_scores_equal_their_definition(name: str, x64: None) -> None:
     config = CONFIGS[name]
     params = random_params(config, dtype=jnp.float64)
     trace = traced(config, params=params)
-    numbers, W_U = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config), unembedding(params)
+    numbers, W_U = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config), unembedding(params, config)
     found = volume(trace, 1, directions=weak_directions(trace, fraction=0.3))
     _, _, rows = np.linalg.svd(W_U - W_U.mean(0), full_matrices=False)
     weakest = rows[::-1][: round(0.3 * config.d_model)]
@@ -152,7 +152,7 @@ def test_all_that_a_small_vocabulary_does_not_read_is_weak(config: ModelConfig) 
     params = random_params(config)
     trace = traced(config, params=params)
     weak = weak_directions(trace, fraction=0.01)
-    centred = unembedding(params) - unembedding(params).mean(0)
+    centred = unembedding(params, config) - unembedding(params, config).mean(0)
     null = scipy.linalg.null_space(centred)
     assert int(weak.count) == max(null.shape[1], 1) == max(config.d_model - config.vocab_size + 1, 1)
     if not null.shape[1]:

@@ -18,13 +18,21 @@ from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
 def test_they_are_numpys(name: str, hold, x64: None) -> None:
     config = CONFIGS[name]
     params = random_params(config, dtype=jnp.float64)
-    norms = landed.writes.weight_norms(hold(params))
+    norms = landed.writes.weight_norms(hold(params), config)
     for i in range(config.n_layers):
         attn, mlp = params["layers"][str(i)]["attn"], params["layers"][str(i)]["mlp"]
-        W_O = np.asarray(attn["W_O"])
+        W_O, W_down = np.asarray(attn["W_O"]), np.asarray(mlp["W_down"])
+        of_attn, of_mlp = (
+            config.gain_offset + np.asarray(params["layers"][str(i)][f"{part}_out_norm"]["gamma"])
+            if config.output_norms
+            else np.ones(config.d_model)
+            for part in ("attn", "mlp")
+        )
         for h in range(config.n_heads):
-            np.testing.assert_allclose(norms.heads[i, h], W_O[:, h].T @ W_O[:, h], atol=1e-13)
-        np.testing.assert_allclose(norms.neurons[i], (np.asarray(mlp["W_down"]) ** 2).sum(0), atol=1e-13)
+            np.testing.assert_allclose(norms.heads[i, h], (W_O[:, h].T * of_attn**2) @ W_O[:, h], atol=1e-13)
+        np.testing.assert_allclose(norms.neurons[i], (of_mlp**2) @ W_down**2, atol=1e-13)
+        if norms.before is not None:
+            np.testing.assert_allclose(norms.before.neurons[i], (W_down**2).sum(0), atol=1e-13)
 
 
 # The heads of one position are written out, those of many go by Gram matrices.
@@ -33,7 +41,7 @@ def test_they_are_numpys(name: str, hold, x64: None) -> None:
 def test_squared_norms_are_those_of_the_vectors(made: bool, lengths: tuple[int, ...], x64: None) -> None:
     params = random_params(BIASED, dtype=jnp.float64)
     _, trace = jax.jit(landed.forward, static_argnums=2)(params, random_tokens(BIASED, lengths=lengths), BIASED)
-    found = squared_norms(trace.bind(params), landed.writes.weight_norms(params) if made else None)
+    found = squared_norms(trace.bind(params), landed.writes.weight_norms(params, BIASED) if made else None)
     for i in range(BIASED.n_layers):
         attn, mlp = params["layers"][str(i)]["attn"], params["layers"][str(i)]["mlp"]
         heads = np.einsum("bphk,mhk->bphm", trace[landed.HookPoint.HEAD][i], attn["W_O"])
@@ -48,7 +56,7 @@ def test_squared_norms_are_those_of_the_vectors(made: bool, lengths: tuple[int, 
 def test_effects_are_the_same_with_norms_made_before(name: str, x64: None) -> None:
     config = CONFIGS[name]
     params, tokens = random_params(config, dtype=jnp.float64), random_tokens(config)
-    model, norms = landed.Model(config, params), landed.writes.weight_norms(params)
+    model, norms = landed.Model(config, params), landed.writes.weight_norms(params, config)
     trace = model.trace(tokens)
     expected = landed.attribute(trace).direct_effect
     found = [landed.attribute(trace, norms=norms).direct_effect]
@@ -68,7 +76,10 @@ def test_effects_are_the_same_with_norms_made_before(name: str, x64: None) -> No
 def test_norms_that_do_not_fit_are_refused(x64: None) -> None:
     params, tokens = random_params(SMALL, dtype=jnp.float64), random_tokens(SMALL)
     trace = landed.Model(SMALL, params).trace(tokens)
-    for norms in (landed.writes.weight_norms(params, "float32"), landed.writes.weight_norms(random_params(BIASED))):
+    for norms in (
+        landed.writes.weight_norms(params, SMALL, "float32"),
+        landed.writes.weight_norms(random_params(BIASED), BIASED),
+    ):
         with pytest.raises(landed.LandedError, match="weight_norms"):
             landed.attribute(trace, norms=norms)
         with pytest.raises(landed.LandedError, match="weight_norms"):
@@ -78,5 +89,5 @@ def test_norms_that_do_not_fit_are_refused(x64: None) -> None:
 
 
 def test_weights_in_bfloat16_give_float32() -> None:
-    norms = landed.writes.weight_norms(random_params(SMALL, dtype=jnp.bfloat16))
+    norms = landed.writes.weight_norms(random_params(SMALL, dtype=jnp.bfloat16), SMALL)
     assert {leaf.dtype for leaf in jax.tree.leaves(norms)} == {jnp.dtype("float32")}

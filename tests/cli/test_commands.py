@@ -75,7 +75,7 @@ def test_closes_and_agrees_with_an_independent_float64_reading(document: dict) -
     assert document["target"]["id"] == target
     logit = numbers["logits"][0, -1, target]
     bar = 1e-4 * abs(logit)
-    W_U = np.asarray(unembedding(model.params), np.float64)
+    W_U = np.asarray(unembedding(model.params, model.config).W_U, np.float64)
     written = every_write(numbers, config, 0, position)
     landed = landed_contributions(written, numbers, W_U[target], 0, position)
     effects = removed_effects(written, numbers, W_U[target], config, 0, position)
@@ -278,7 +278,7 @@ def test_the_table_shows_the_runner_up_and_direct_effects(biased: Path) -> None:
             np.testing.assert_allclose(shown, [column[i] for column in columns], atol=2e-4)
     for layer in range(2):
         stream, sigma = numbers["residual"][-1, 0, -1], numbers["sigma"][-1, 0, -1]
-        without = stream - numbers["head_write"][layer, 0, -1].sum(0) - numbers["attn_bias"][layer]
+        without = stream - numbers["head_write"][layer, 0, -1].sum(0) - numbers["attn_bias"][layer, 0, -1]
         scale = np.sqrt(np.mean(without**2) + model.config.norm_eps)
         effect = (stream / sigma - without / scale) * numbers["gamma"][-1] @ first
         assert account.layer_effects[layer, 0] == pytest.approx(effect, abs=1e-4)

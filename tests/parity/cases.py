@@ -85,6 +85,43 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma_biases_full_heads": ("gemma", {"attention_bias": True, "num_key_value_heads": 4}),
     "gemma_untied": ("gemma", {"tie_word_embeddings": False}),
     "gemma_legacy_activation": ("gemma", {"hidden_act": "gelu"}),
+    "gemma2": ("gemma2", {}),
+    "gemma2_windows_by_layer": (
+        "gemma2",
+        {"sliding_window": 3, "layer_types": ["full_attention", "sliding_attention"], "head_dim": 16},
+    ),
+    "gemma2_low_caps": ("gemma2", {"attn_logit_softcapping": 0.5, "final_logit_softcapping": 1.5}),
+    "gemma2_no_caps": ("gemma2", {"attn_logit_softcapping": None, "final_logit_softcapping": None}),
+    "gemma2_query_scale_multi_query": ("gemma2", {"query_pre_attn_scalar": 3, "num_key_value_heads": 1}),
+    "gemma2_biases_untied": (
+        "gemma2",
+        {"attention_bias": True, "tie_word_embeddings": False, "hidden_activation": "gelu", "num_key_value_heads": 4},
+    ),
+    "gemma2_large_eps": ("gemma2", {"rms_norm_eps": 0.3, "sliding_window": 1}),
+    "olmo2": ("olmo2", {}),
+    "olmo2_full_heads_large_eps": ("olmo2", {"num_key_value_heads": 4, "rms_norm_eps": 0.3}),
+    "olmo2_multi_query_tied": ("olmo2", {"num_key_value_heads": 1, "tie_word_embeddings": True}),
+    "olmo2_biases": ("olmo2", {"attention_bias": True}),
+    "olmo2_one_layer": ("olmo2", {"num_hidden_layers": 1, "hidden_act": "gelu"}),
+    "olmo2_linear": ("olmo2", rope(rope_type="linear", rope_theta=500.0, factor=2.5)),
+    "granite": ("granite", {}),
+    "granite_all_factors": (
+        "granite",
+        {
+            "embedding_multiplier": 6.0,
+            "attention_multiplier": 0.2,
+            "residual_multiplier": 0.22,
+            "logits_scaling": 8.0,
+            "tie_word_embeddings": True,
+        },
+    ),
+    "granite_biases": ("granite", {"attention_bias": True, "mlp_bias": True, "residual_multiplier": 0.22}),
+    "granite_multi_query": ("granite", {"num_key_value_heads": 1, "attention_multiplier": 0.0078125}),
+    "granite_large_eps": ("granite", {"rms_norm_eps": 0.3, "logits_scaling": 0.3, "embedding_multiplier": 12}),
+    "granite_linear": (
+        "granite",
+        {"residual_multiplier": 0.5, **rope(rope_type="linear", rope_theta=500.0, factor=2.5)},
+    ),
     **{
         f"activation_{name}": ("llama", {"hidden_act": name})
         for name in ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "relu2", "swish")
@@ -100,4 +137,7 @@ RUNG_CASES = (
     "all_biases_full_heads_tied",
     "mistral_window",
     "yarn_mscale",
+    "gemma2_low_caps",
+    "olmo2_biases",
+    "granite_all_factors",
 )

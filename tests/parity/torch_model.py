@@ -27,6 +27,8 @@ def hf_config(kind: str = "llama", **fields: Any) -> PreTrainedConfig:
         "mistral": {"sliding_window": None},
         "qwen3": {"head_dim": 8},
         "gemma": {"head_dim": 8},
+        "gemma2": {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 4},
+        "olmo2": {"pad_token_id": None},
         "smollm3": {"pad_token_id": None},
     }
     return AutoConfig.for_model(kind, **{**SIZES, **defaults.get(kind, {}), **fields})

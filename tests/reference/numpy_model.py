@@ -9,6 +9,7 @@ import numpy as np
 from landed_jax.nn.config import ModelConfig
 
 Arrays = dict[str, np.ndarray]
+_OUTSIDE = ("embedding", "uncapped", "logits")
 
 _erf = np.vectorize(math.erf, otypes=[float])
 
@@ -67,6 +68,18 @@ def rotate(x: np.ndarray, config: ModelConfig) -> np.ndarray:
     return np.concatenate([turned.real, turned.imag], axis=-1)
 
 
+def root_mean_square(x: np.ndarray, config: ModelConfig) -> np.ndarray:
+    return np.sqrt((x**2).sum(-1) / x.shape[-1] + config.norm_eps)
+
+
+def rms_norm(x: np.ndarray, weight: np.ndarray, config: ModelConfig) -> np.ndarray:
+    return x * (config.gain_offset + weight) / root_mean_square(x, config)[..., None]
+
+
+def soft_capped(x: np.ndarray, cap: float | None) -> np.ndarray:
+    return x if cap is None else cap * np.tanh(x / cap)
+
+
 def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str, tuple[int, int]]) -> Arrays:
     length = len(ids)
     seen: dict[str, list[np.ndarray]] = {}
@@ -75,10 +88,37 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
         for name, value in values.items():
             seen.setdefault(name, []).append(value)
 
-    def norm(x: np.ndarray, gamma: np.ndarray) -> np.ndarray:
-        sigma = np.sqrt((x**2).sum(-1) / config.d_model + config.norm_eps)
-        keep(residual=x, sigma=sigma)
-        return x * (config.gain_offset + gamma) / sigma[:, None]
+    def norm(x: np.ndarray, part: Mapping[str, np.ndarray] | None) -> np.ndarray:
+        if part is None:  # the block reads the stream itself
+            keep(residual=x, sigma=np.ones(length))
+            return x
+        keep(residual=x, sigma=root_mean_square(x, config))
+        return rms_norm(x, part["gamma"], config)
+
+    def added(layer: Mapping[str, Any], name: str, parts: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        """What an output ``[position, part, d_model]`` adds to the stream, kept part by part."""
+        gamma, out = layer.get(f"{name}_out_norm", {}).get("gamma"), parts.sum(1) + bias
+
+        def written(y: np.ndarray, of: np.ndarray) -> np.ndarray:
+            """The part y of an output `of`, through the norm's scale of that output."""
+            if gamma is None:
+                return config.residual_scale * y
+            return config.residual_scale * y * (config.gain_offset + gamma) / root_mean_square(of, config)[..., None]
+
+        whole, wide = written(out, out), out[:, None]
+        kind = {"attn": "head", "mlp": "neuron"}[name]
+        without, bare = wide - parts, out - bias
+        keep(
+            **{
+                f"{kind}_out": parts,
+                f"{name}_scale": written(np.ones_like(out), out),
+                f"{kind}_write": written(parts, wide),
+                f"{kind}_lost": whole[:, None] - written(without, without),
+                f"{name}_bias": written(bias + 0 * out, out),
+                f"{name}_bias_lost": whole - written(bare, bare),
+            }
+        )
+        return whole
 
     query, key = np.arange(length)[:, None], np.arange(length)[None]
     x = embedding = config.embedding_scale * params["embed"]["W_E"][ids]
@@ -87,13 +127,13 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
         windowed = config.sliding_window and (not config.windowed_layers or config.windowed_layers[index])
         hidden = (key > query) | (query - key >= (config.sliding_window if windowed else length))
         attn, mlp = layer["attn"], layer["mlp"]
-        heard = norm(x, layer["attn_norm"]["gamma"])
+        heard = norm(x, layer.get("attn_norm"))
         q, k, v = (np.einsum("hed,sd->she", attn[f"W_{n}"], heard) + attn.get(f"b_{n}", 0) for n in "QKV")
-        if config.qk_norm:  # the root mean square over each head's own coordinates
+        if config.qk_norm == "head":  # the root mean square over each head's own coordinates
+            q, k = (rms_norm(x, attn[f"{n}_gamma"], config) for x, n in ((q, "q"), (k, "k")))
+        elif config.qk_norm == "width":  # over those of all heads together
             q, k = (
-                x
-                / np.sqrt((x**2).sum(-1, keepdims=True) / config.head_dim + config.norm_eps)
-                * (config.gain_offset + attn[f"{n}_gamma"])
+                rms_norm(x.reshape(length, -1), attn[f"{n}_width_gamma"].ravel(), config).reshape(x.shape)
                 for x, n in ((q, "q"), (k, "k"))
             )
         if not config.rotary_layers or config.rotary_layers[index]:
@@ -101,27 +141,29 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
         z, pattern = np.zeros_like(q), np.zeros((config.n_heads, length, length))
         for head in range(config.n_heads):
             group = head // (config.n_heads // config.n_kv_heads)
-            scores = np.where(hidden, -np.inf, q[:, head] @ k[:, group].T / math.sqrt(config.head_dim))
+            scale = 1 / math.sqrt(config.head_dim) if config.attention_scale is None else config.attention_scale
+            scores = soft_capped(q[:, head] @ k[:, group].T * scale, config.attention_cap)
+            scores = np.where(hidden, -np.inf, scores)
             weights = np.exp(scores - scores.max(-1, keepdims=True))
             pattern[head] = weights / weights.sum(-1, keepdims=True)
             z[:, head] = pattern[head] @ v[:, group]
         if zero.get("head", (None,))[0] == index:
             z[:, zero["head"][1]] = 0
-        head_write = np.einsum("she,dhe->shd", z, attn["W_O"])
-        x = x + head_write.sum(1) + attn.get("b_O", 0)
-        heard = norm(x, layer["mlp_norm"]["gamma"])
+        none = np.zeros(config.d_model)
+        x = x + added(layer, "attn", np.einsum("she,dhe->shd", z, attn["W_O"]), attn.get("b_O", none))
+        heard = norm(x, layer.get("mlp_norm"))
         gate, up = (heard @ mlp[f"W_{n}"].T + mlp.get(f"b_{n}", 0) for n in ("gate", "up"))
         a = ACTIVATIONS[config.activation](gate) * up
         if zero.get("neuron", (None,))[0] == index:
             a[:, zero["neuron"][1]] = 0
-        neuron_write = a[:, :, None] * mlp["W_down"].T
-        x = x + neuron_write.sum(1) + mlp.get("b_down", 0)
-        keep(q=q, k=k, v=v, pattern=pattern, z=z, head_write=head_write, a=a, neuron_write=neuron_write)
-    final = norm(x, params["final_norm"]["gamma"])
+        x = x + added(layer, "mlp", a[:, :, None] * mlp["W_down"].T, mlp.get("b_down", none))
+        keep(q=q, k=k, v=v, pattern=pattern, z=z, a=a)
+    final = norm(x, params["final_norm"])
     unembed = params["embed"]["W_E"] if config.tie_embeddings else params["unembed"]["W_U"]
     return {name: np.stack(values) for name, values in seen.items()} | {
         "embedding": embedding,
-        "logits": final @ unembed.T,
+        "uncapped": (uncapped := config.logit_scale * final @ unembed.T),
+        "logits": soft_capped(uncapped, config.logit_cap),
     }
 
 
@@ -138,8 +180,11 @@ def numpy_forward(
     Returns:
         With B prompts of S columns: `embedding` [B,S,D]; per layer `q` [L,B,S,H,dh], `k`, `v` [L,B,S,Kv,dh],
         `pattern` [L,B,H,S,S], `z` [L,B,S,H,dh], `head_write` [L,B,S,H,D], `a` [L,B,S,F], `neuron_write` [L,B,S,F,D];
-        `attn_bias` and `mlp_bias` [L,D] (the bias writes); per read site `residual` [2L+1,B,S,D], `sigma` [2L+1,B,S],
-        `gamma` [2L+1,D]; `logits` [B,S,V].
+        `attn_bias` and `mlp_bias` [L,B,S,D] (the bias writes); `head_lost`, `neuron_lost`, `attn_bias_lost`,
+        `mlp_bias_lost`: what the stream loses without each, an output norm's scale recomputed; `head_out` and
+        `neuron_out`: what goes into that norm, and `attn_scale`, `mlp_scale` [L,B,S,D], what each of its coordinates is
+        multiplied with; per read site `residual`
+        [2L+1,B,S,D], `sigma` [2L+1,B,S], `gamma` [2L+1,D]; `logits` [B,S,V], and `uncapped`, the same before a cap.
     """
     params = _float64(params)
     ids = np.asarray(ids)
@@ -148,7 +193,7 @@ def numpy_forward(
     for row, (prompt, real) in enumerate(zip(ids, mask, strict=True)):
         columns = np.flatnonzero(real)
         for name, value in _prompt(params, prompt[columns], config, zero or {}).items():
-            layered = name not in ("embedding", "logits")
+            layered = name not in _OUTSIDE
             value = value if layered else value[None]
             square = name == "pattern"
             shape = list(value.shape)
@@ -159,15 +204,10 @@ def numpy_forward(
                 whole[:, row][np.ix_(range(shape[0]), range(shape[1]), columns, columns)] = value
             else:
                 whole[:, row, columns] = value
-    out |= {name: out[name][0] for name in ("embedding", "logits")}
-    layers = [params["layers"][str(index)] for index in range(config.n_layers)]
-    none = np.zeros(config.d_model)
-    gammas = [layer[norm]["gamma"] for layer in layers for norm in ("attn_norm", "mlp_norm")]
-    return out | {
-        "attn_bias": np.stack([layer["attn"].get("b_O", none) for layer in layers]),
-        "mlp_bias": np.stack([layer["mlp"].get("b_down", none) for layer in layers]),
-        "gamma": config.gain_offset + np.stack([*gammas, params["final_norm"]["gamma"]]),
-    }
+    out |= {name: out[name][0] for name in _OUTSIDE}
+    layers, raw = [params["layers"][str(index)] for index in range(config.n_layers)], np.ones(config.d_model)
+    parts = [*(layer.get(norm) for layer in layers for norm in ("attn_norm", "mlp_norm")), params["final_norm"]]
+    return out | {"gamma": np.stack([raw if part is None else config.gain_offset + part["gamma"] for part in parts])}
 
 
 def _float64(tree: Any) -> Any:

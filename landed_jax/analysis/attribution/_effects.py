@@ -1,24 +1,22 @@
 """What a value loses at its own norm without one write: σ recomputed, all other writes as they ran."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from landed_jax.analysis.reads._read import Read, folded, residual_at, sigma_at
+from landed_jax.analysis.attribution._output_removal import output_removal
+from landed_jax.analysis.attribution._reader import Reader, reader_of
+from landed_jax.analysis.reads._read import Read
 from landed_jax.analysis.writes._projections import from_layers, only_before, squared_norms
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.per_write import PerWrite
+from landed_jax.nn.scale_change import NEARLY_NOTHING_LEFT, change, rescale
 from landed_jax.nn.weight_norms import WeightNorms
-from landed_jax.numerics import left_broadcast
 from landed_jax.trace import Trace
-
-# σ′²/σ² under which the closed form has lost so many digits that σ′ is better taken from the stream without the write.
-NEARLY_NOTHING_LEFT = 1 / 4
 
 
 def mediated_effect(
@@ -42,8 +40,8 @@ def mediated_effect(
     >>> round(float(mediated_effect(*map(jnp.array, (0.0, 2.0, 6.0, 4.0, 2.0)), 4, 0.0)), 6)  # σ′² = 4 − 3 + 1
     -0.828427
     """
-    delta = _change(write_dot_stream, write_dot_write, sigma, d_model)
-    return (landed - value) * _rescale(delta, eps / jnp.square(sigma))
+    delta = change(write_dot_stream, write_dot_write, sigma, d_model)
+    return (landed - value) * rescale(delta, eps / jnp.square(sigma))
 
 
 def sigma_share(
@@ -70,8 +68,7 @@ def rescaling(trace: Trace, site: str, with_stream: PerWrite, norms: WeightNorms
     Raises:
         LandedError: for a trace without weights, or a site before the final norm without `RESIDUALS`.
     """
-    reader = _Reader.of(residual_at(trace, site), sigma_at(trace, site), trace.config.norm_eps)
-    return _of_trace(trace, site, with_stream, None, reader, norms)
+    return _of_trace(trace, site, with_stream, None, Reader.of(trace, site), norms)
 
 
 def mediated(
@@ -94,66 +91,55 @@ def mediated(
     Raises:
         LandedError: for a trace without weights, or a site before the final norm without `RESIDUALS`.
     """
-    reader = reader_of(trace, read)
-    return _of_trace(trace, read.site, with_stream, landed, reader, norms)
+    return _of_trace(trace, read.site, with_stream, landed, reader_of(trace, read), norms)
 
 
-def layer_mediated(writes: LayerWrites, landed: PerWrite, with_stream: PerWrite, reader: "_Reader") -> PerWrite:
+def layer_mediated(writes: LayerWrites, landed: PerWrite, with_stream: PerWrite, reader: Reader) -> PerWrite:
     """`mediated` of one layer's writes, inside the layer loop."""
-    change = with_stream.map(_change_at(reader), writes.squared_norms(), reader.sigma)
+    removed = _removed(writes, landed, with_stream, reader)
     exact = jax.lax.cond(
-        _little_left(change), lambda: _from_vectors(writes, change, reader), lambda: _Exact.none(change)
+        _little_left(removed.least),
+        lambda: _from_vectors(writes, removed.least, reader),
+        lambda: _Exact.none(removed.least),
     )
-    return _with_exact(change, landed, exact, reader)
+    return _with_exact(removed, landed, exact, reader)
 
 
 def embedding_mediated(
-    embedding: Float[Array, "batch position d_model"], landed: Float[Array, "batch position"], reader: "_Reader"
+    embedding: Float[Array, "batch position d_model"], landed: Float[Array, "batch position"], reader: Reader
 ) -> Float[Array, "batch position"]:
     """`mediated` of the embedding."""
-    products = (jnp.vecdot(embedding, other) for other in (reader.stream, embedding))
-    return _of_one(_change_at(reader)(*products, reader.sigma), landed, reader.exact(embedding), reader)
+    with_stream, square = (jnp.vecdot(embedding, other) for other in (reader.stream, embedding))
+    delta = reader.change(with_stream, square, reader.sigma)
+    return _chosen(delta, reader.exact(embedding), reader.closed(delta, landed, False))
 
 
-class _Reader(NamedTuple):
-    """The stream that a norm reads, and what is read from it: a value, or (None) its scale alone.
+class _Removed(NamedTuple):
+    """What the stream loses with each write.
 
     Attributes:
-        floor: ``ε/σ²``.
-        value: less the reader's own offset.
-        vector: what reads the stream, γ folded in.
+        change: δ of the read's σ.
+        least: the smaller of that and the change of the output norm's own: where little is left, digits are lost.
+        landed: the landed contribution of what is lost, which differs from the write's behind an output norm.
     """
 
-    stream: Float[Array, "batch position d_model"]
-    sigma: Float[Array, "batch position"]
-    floor: Float[Array, "batch position"]
-    value: Float[Array, "batch position"] | None
-    vector: Float[Array, "_ _ d_model"] | None
-
-    @classmethod
-    def of(cls, stream: jax.Array, sigma: jax.Array, eps: float, value: Any = None, vector: Any = None) -> "_Reader":
-        return cls(stream, sigma, eps / jnp.square(sigma), value, vector)
-
-    def closed(self, delta: jax.Array, landed: jax.Array | None, many: bool) -> jax.Array:
-        """From δ: the closed form. With `many`, for an axis of writes behind the positions'."""
-
-        def beside(number: jax.Array) -> jax.Array:
-            return left_broadcast(number[..., None] if many else number, delta)
-
-        lost = _rescale(delta, beside(self.floor))
-        return lost if landed is None or self.value is None else (landed - beside(self.value)) * lost
-
-    def exact(self, write: Float[Array, "_ _ d_model"]) -> Float[Array, "batch position"]:
-        """The same from the stream less the write."""
-        left = self.stream - write
-        lost = jax.lax.rsqrt(jnp.mean(jnp.square(left), axis=-1) / jnp.square(self.sigma) + self.floor) - 1
-        return lost if self.vector is None else -jnp.vecdot(left, self.vector) / self.sigma * lost
+    change: PerWrite
+    least: PerWrite
+    landed: PerWrite | None
 
 
-def reader_of(trace: Trace, read: Read) -> _Reader:
-    """What `layer_mediated` and `embedding_mediated` need of a read."""
-    stream, sigma = residual_at(trace, read.site), sigma_at(trace, read.site)
-    return _Reader.of(stream, sigma, trace.config.norm_eps, read.value - read.offset, folded(trace, read))
+def _removed(writes: LayerWrites, landed: PerWrite | None, with_stream: PerWrite, reader: Reader) -> _Removed:
+    """Of one layer."""
+    behind = output_removal(writes)
+    if behind is None:
+        delta = with_stream.map(reader.change, writes.squared_norms(), reader.sigma)
+        return _Removed(delta, delta, landed)
+    lost = behind.lost(with_stream, reader.stream)
+    delta = lost.map(reader.change, behind.lost_squares(writes), reader.sigma)
+    least = delta.map(jnp.minimum, behind.change)
+    if landed is None or reader.vector is None:
+        return _Removed(delta, least, None)
+    return _Removed(delta, least, behind.lost(landed, reader.vector / reader.sigma[..., None]))
 
 
 def _of_trace(
@@ -161,26 +147,53 @@ def _of_trace(
     site: str,
     with_stream: PerWrite,
     landed: PerWrite | None,
-    reader: _Reader,
+    reader: Reader,
     norms: WeightNorms | None,
 ) -> PerWrite:
-    of_writes = only_before(squared_norms(trace, norms), trace.config, site)
-    change = with_stream.map(_change_at(reader), of_writes, reader.sigma)
-    of_layers, mine = change.without_embedding(), None if landed is None else landed.without_embedding()
+    mine = None if landed is None else landed.without_embedding()
+    removed = _all_removed(trace, site, with_stream.without_embedding(), mine, reader, norms)
 
     def from_vectors() -> _Exact:
-        return from_layers(trace, lambda writes, change: _from_vectors(writes, change, reader), of_layers)
+        return from_layers(trace, lambda writes, least: _from_vectors(writes, least, reader), removed.least)
 
     # One condition for all layers: one a layer would take twice as long to compile.
-    exact = jax.lax.cond(_little_left(of_layers), from_vectors, lambda: _Exact.none(of_layers))
+    exact = jax.lax.cond(_little_left(removed.least), from_vectors, lambda: _Exact.none(removed.least))
+    written = trace[HookPoint.EMBEDDING]
+    square = jnp.sum(jnp.square(written), axis=-1)
+    delta = reader.change(with_stream.embedding, square, reader.sigma)
     own = None if landed is None else landed.embedding
-    embedding = _of_one(change.embedding, own, reader.exact(trace[HookPoint.EMBEDDING]), reader)
-    return dataclasses.replace(_with_exact(of_layers, mine, exact, reader), embedding=embedding)
+    embedding = _chosen(delta, reader.exact(written), reader.closed(delta, own, False))
+    return dataclasses.replace(_with_exact(removed, mine, exact, reader), embedding=embedding)
 
 
-def _little_left(change: PerWrite) -> jax.Array:
-    """Whether any write is nearly the whole stream."""
-    return jnp.stack([jnp.min(delta) for delta in jax.tree.leaves(change)]).min() < NEARLY_NOTHING_LEFT - 1
+def _all_removed(
+    trace: Trace,
+    site: str,
+    with_stream: PerWrite,
+    landed: PerWrite | None,
+    reader: Reader,
+    norms: WeightNorms | None,
+) -> _Removed:
+    """Of all layers; nothing is lost with what is written after the site."""
+    if not trace.config.output_norms:
+        squares = only_before(squared_norms(trace, norms), trace.config, site)
+        delta = with_stream.map(reader.change, squares.without_embedding(), reader.sigma)
+        return _Removed(delta, delta, landed)
+
+    def layer(writes: LayerWrites, landed: PerWrite | None, with_stream: PerWrite) -> _Removed:
+        return _removed(writes, landed, with_stream, reader)
+
+    found = from_layers(trace, layer, landed, with_stream, norms=norms)
+    return jax.tree.map(lambda values: only_before(values, trace.config, site), found, is_leaf=_is_per_write)
+
+
+def _is_per_write(node: object) -> bool:
+    return isinstance(node, PerWrite)
+
+
+def _little_left(least: PerWrite) -> jax.Array:
+    """Whether any write is nearly the whole stream, or nearly all that its output norm scales."""
+    return jnp.stack([jnp.min(delta) for delta in jax.tree.leaves(least)]).min() < NEARLY_NOTHING_LEFT - 1
 
 
 class _Exact(NamedTuple):
@@ -197,28 +210,49 @@ class _Exact(NamedTuple):
     of_mlp_bias: Float[Array, "*layer batch position"]
 
     @classmethod
-    def none(cls, change: PerWrite) -> "_Exact":
-        index = jnp.zeros(change.attn_bias.shape, jnp.int32)
-        return cls(index, nothing := jnp.zeros_like(change.attn_bias), index, nothing, nothing, nothing)
+    def none(cls, least: PerWrite) -> "_Exact":
+        index = jnp.zeros(least.attn_bias.shape, jnp.int32)
+        return cls(index, nothing := jnp.zeros_like(least.attn_bias), index, nothing, nothing, nothing)
 
 
-def _from_vectors(writes: LayerWrites, change: PerWrite, reader: _Reader) -> _Exact:
-    head, neuron = (jnp.argmin(delta, axis=-1).astype(jnp.int32) for delta in (change.heads, change.neurons))
-    of_biases = (jnp.zeros_like(reader.sigma) if bias is None else reader.exact(bias) for bias in writes.biases())
-    return _Exact(head, reader.exact(writes.head(head)), neuron, reader.exact(writes.neuron(neuron)), *of_biases)
+def _from_vectors(writes: LayerWrites, least: PerWrite, reader: Reader) -> _Exact:
+    head, neuron = (jnp.argmin(delta, axis=-1).astype(jnp.int32) for delta in (least.heads, least.neurons))
+    added = writes.head(head), writes.neuron(neuron), *writes.biases()
+    if writes.attn.sigma is None:
+        lost = added
+    else:
+        parts, scales = writes.before_output_norm(), (writes.attn, writes.mlp) * 2
+        put_out = parts.head(head), parts.neuron(neuron), *parts.biases()
+        wholes = (parts.attn_write(), parts.mlp_write()) * 2
+        lost = (
+            None if part is None else scale.lost(whole, part, whole - part)
+            for scale, whole, part in zip(scales, wholes, put_out, strict=True)
+        )
+
+    def exact(write: jax.Array | None, lost: jax.Array | None) -> jax.Array:
+        return jnp.zeros_like(reader.sigma) if lost is None else reader.exact(lost, None if lost is write else write)
+
+    of_head, of_neuron, *of_biases = (exact(write, gone) for write, gone in zip(added, lost, strict=True))
+    return _Exact(head, of_head, neuron, of_neuron, *of_biases)
 
 
-def _with_exact(change: PerWrite, landed: PerWrite | None, exact: _Exact, reader: _Reader) -> PerWrite:
+def _with_exact(removed: _Removed, landed: PerWrite | None, exact: _Exact, reader: Reader) -> PerWrite:
     """The closed form, for one layer or for all of them stacked, but for what leaves little behind."""
 
+    def closed(name: str, many: bool) -> jax.Array:
+        lost = None if removed.landed is None else getattr(removed.landed, name)
+        found = reader.closed(getattr(removed.change, name), lost, many)
+        if landed is None or lost is None or removed.landed is landed:
+            return found
+        return found + lost - getattr(landed, name)
+
     def many(name: str, index: jax.Array, number: jax.Array) -> jax.Array:
-        delta = getattr(change, name)
-        loudest = jax.nn.one_hot(index, delta.shape[-1], dtype=bool)
-        closed = reader.closed(delta, None if landed is None else getattr(landed, name), True)
-        return jnp.where(loudest & (delta < NEARLY_NOTHING_LEFT - 1), number[..., None], closed)
+        least = getattr(removed.least, name)
+        loudest = jax.nn.one_hot(index, least.shape[-1], dtype=bool)
+        return jnp.where(loudest & (least < NEARLY_NOTHING_LEFT - 1), number[..., None], closed(name, True))
 
     def one(name: str, number: jax.Array) -> jax.Array:
-        return _of_one(getattr(change, name), None if landed is None else getattr(landed, name), number, reader)
+        return _chosen(getattr(removed.least, name), number, closed(name, False))
 
     return PerWrite.of_layers(
         many("heads", exact.head, exact.of_head),
@@ -228,22 +262,5 @@ def _with_exact(change: PerWrite, landed: PerWrite | None, exact: _Exact, reader
     )
 
 
-def _of_one(delta: jax.Array, landed: jax.Array | None, exact: jax.Array, reader: _Reader) -> jax.Array:
-    return jnp.where(delta < NEARLY_NOTHING_LEFT - 1, exact, reader.closed(delta, landed, False))
-
-
-def _change_at(reader: _Reader) -> Callable[..., jax.Array]:
-    return lambda wx, ww, sigma: _change(wx, ww, sigma, reader.stream.shape[-1])
-
-
-def _change(wx: jax.Array, ww: jax.Array, sigma: jax.Array, d_model: int) -> jax.Array:
-    """δ = σ′²/σ² − 1."""
-    return (ww - 2 * wx) / (d_model * jnp.square(sigma))
-
-
-def _rescale(delta: jax.Array, floor: jax.Array) -> jax.Array:
-    """σ/σ′ − 1 = (1+δ)^−½ − 1, with 1+δ at least ε/σ²."""
-    # 1/s − 1 = (1 − s²) / (s + s²) with s² = 1 + δ, so that a tiny δ keeps its digits.
-    left = jnp.maximum(1 + delta, floor)
-    lost = jnp.where(1 + delta > floor, -delta, 1 - floor)
-    return lost / (jnp.sqrt(left) + left)
+def _chosen(least: jax.Array, exact: jax.Array, closed: jax.Array) -> jax.Array:
+    return jnp.where(least < NEARLY_NOTHING_LEFT - 1, exact, closed)

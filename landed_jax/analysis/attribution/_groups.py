@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from landed_jax.analysis.attribution._reader import reader_of
 from landed_jax.analysis.attribution._removal import removal
 from landed_jax.analysis.reads._questions import QuestionLike, resolve
-from landed_jax.analysis.reads._read import Read, folded, residual_at, sigma_at
+from landed_jax.analysis.reads._read import Read
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import from_layers, only_before
 from landed_jax.analysis.writes._write import Write, describe, next_site
@@ -17,6 +19,7 @@ from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_programs import by_layers
+from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.numerics import compute_dtype
 from landed_jax.results.result import Result, result
@@ -108,7 +111,8 @@ def group_effect(
 ) -> GroupEffect:
     """What a value loses at its own norm without a group of writes, σ recomputed from the stream without them.
 
-    With ``w = Σ_u weight_u w_u``, the value without the group is ``⟨RMSNorm_s(x − w), vector⟩ + offset``: exact, for
+    With ``w = Σ_u weight_u w_u``, the value without the group is ``⟨RMSNorm_s(x − w), vector⟩ + offset`` (behind an
+    output norm w is what the stream loses: the norm scales what is left of its input): exact, for
     heads that back each other up or cancel as for a single write. This is the direct path: later layers stay as they
     ran, and what the group does through them is not in it (ablate with ``edits=`` for the total effect). Writes that
     come after the read's site play no part.
@@ -154,20 +158,39 @@ def group_effect(
 
 @by_layers
 def _group_effect(trace: Trace, group: PerWrite, read: Read) -> GroupEffect:
-    sigma, value = sigma_at(trace, read.site), read.value - read.offset
-    removed = summed_writes(trace, group, site=read.site)
-    kept = summed_writes(trace, group.map(lambda weight: 1 - weight), site=read.site)
-    x, vector = residual_at(trace, read.site), folded(trace, read)
-    found = removal(removed, kept, x, vector, value, sigma, trace.config.norm_eps)
+    reader, others = reader_of(trace, read), group.map(lambda weight: 1 - weight)
+    removed, kept = (summed_writes(trace, weights, site=read.site) for weights in (group, others))
+    landed, rest = (reader.landed(part) for part in (removed, kept))
+    if trace.config.output_norms:
+        removed, kept = _lost_and_left(trace, group, others, read.site)
+    found = removal(removed, kept, reader)
     return GroupEffect(
-        landed=found.landed,
+        landed=landed,
         effect=found.effect,
-        mediated=found.mediated,
-        sigma=sigma,
+        mediated=found.mediated + (found.landed - landed),
+        sigma=reader.sigma,
         sigma_without=found.sigma_without,
         value=read.value,
-        closure_error=jnp.abs(found.landed + found.rest - value),
+        closure_error=jnp.abs(landed + rest - (read.value - read.offset)),
     )
+
+
+def _lost_and_left(
+    trace: Trace, group: PerWrite, others: PerWrite, site: str
+) -> tuple[Float[Array, "batch position d_model"], Float[Array, "batch position d_model"]]:
+    """What the stream loses without the group, and what stays, where each output norm scales what is left to it."""
+    group, others = (only_before(weights, trace.config, site) for weights in (group, others))
+
+    def layer(writes: LayerWrites, group: PerWrite, others: PerWrite) -> tuple[jax.Array, jax.Array]:
+        parts = writes.before_output_norm()
+        sums = zip((writes.attn, writes.mlp), parts.weighted_sums(group), parts.weighted_sums(others), strict=True)
+        found = [(scale.lost(gone + rest, gone, rest), scale.of_rest(rest)) for scale, gone, rest in sums]
+        return found[0][0] + found[1][0], found[0][1] + found[1][1]
+
+    lost, left = from_layers(trace, layer, *(weights.without_embedding() for weights in (group, others)))
+    embedding = trace[HookPoint.EMBEDDING]
+    gone, kept = (embedding * weights.embedding[..., None] for weights in (group, others))
+    return gone + jnp.sum(lost, axis=0), kept + jnp.sum(left, axis=0)
 
 
 def summed_writes(trace: Trace, weights: PerWrite, *, site: str = "final") -> Float[Array, "batch position d_model"]:
@@ -186,8 +209,8 @@ def summed_writes(trace: Trace, weights: PerWrite, *, site: str = "final") -> Fl
     weights = only_before(weights.map(lambda weight: jnp.asarray(weight, embedding.dtype)), trace.config, site)
 
     of_layers = weights.without_embedding()
-    layers = from_layers(trace, lambda writes, mine: writes.weighted_sum(mine), of_layers)
-    return embedding * weights.embedding[..., None] + jnp.sum(layers, axis=0)
+    attn, mlp = from_layers(trace, lambda writes, mine: writes.weighted_sums(mine), of_layers)
+    return embedding * weights.embedding[..., None] + jnp.sum(attn + mlp, axis=0)
 
 
 def _shapes(config: ModelConfig, batch: int, position: int) -> dict[str, tuple[int, ...]]:

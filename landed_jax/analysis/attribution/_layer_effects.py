@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.attribution._removal import Removal, removal
+from landed_jax.analysis.attribution._reader import reader_of
+from landed_jax.analysis.attribution._removal import removal
 from landed_jax.analysis.reads._questions import QuestionLike, resolve
-from landed_jax.analysis.reads._read import Read, folded, residual_at, sigma_at
+from landed_jax.analysis.reads._read import Read
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import from_layers
 from landed_jax.nn.hook_points import HookPoint
@@ -71,13 +72,8 @@ def _layer_effects(trace: Trace, read: Read) -> LayerEffects:
     writes = jnp.where(heard[:, None, None, None], trace.order.interleave(attn, mlp), 0)
     before = jnp.cumsum(jnp.concatenate([trace[HookPoint.EMBEDDING][None], writes[:-1]]), axis=0)
     behind = jax.lax.cumsum(jnp.concatenate([writes[1:], jnp.zeros_like(writes[:1])]), axis=0, reverse=True)
-    value, sigma, vector = read.value - read.offset, sigma_at(trace, read.site), folded(trace, read)
-    stream = residual_at(trace, read.site)
-
-    def one(removed: jax.Array, kept: jax.Array) -> Removal:
-        return removal(removed, kept, stream, vector, value, sigma, trace.config.norm_eps)
-
-    found = jax.vmap(one)(writes, before + behind)
+    reader = reader_of(trace, read)
+    found = jax.vmap(lambda removed, kept: removal(removed, kept, reader))(writes, before + behind)
     landed, effect = (trace.order.by_layer(part) for part in (found.landed, found.effect))
     return LayerEffects(landed[:, 0], landed[:, 1], effect[:, 0], effect[:, 1], read.value)
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from landed_jax.analysis.attribution._attribute import attribute
 from landed_jax.analysis.attribution._effects import rescaling
 from landed_jax.analysis.attribution._frozen_sigma_agreement import FrozenSigmaAgreement, compare
+from landed_jax.analysis.attribution._output_removal import output_removal
 from landed_jax.analysis.reads._questions import QuestionLike, resolve
 from landed_jax.analysis.reads._read import Read, gamma_at, residual_at, sigma_at
 from landed_jax.analysis.registry import analysis
@@ -22,7 +23,8 @@ from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.parameters import unembedding
 from landed_jax.nn.per_write import PerWrite
-from landed_jax.nn.products import contract_output, linear
+from landed_jax.nn.products import contract_output
+from landed_jax.nn.unembedding import Unembedding
 from landed_jax.results.result import Result, result, with_provenance
 from landed_jax.trace import Trace, bare
 
@@ -171,17 +173,18 @@ def _beside_target(logits: Float[Array, "batch position vocab"], target: Int[Arr
 
 @partial(by_layers, static=("chunk",))
 def _log_probability(trace: Trace, target: Int[Array, "batch position"], *, chunk: int) -> LogProbability:
-    W_U = unembedding(trace.weights())
-    logits = trace.logits if trace.logits is not None else linear(trace[HookPoint.FINAL_NORMED], W_U)
+    to_logits = unembedding(trace.weights(), trace.config)
+    uncapped = None
+    if to_logits.cap is not None:
+        uncapped = to_logits.uncapped(trace[HookPoint.FINAL_NORMED])
+        logits = to_logits.capped(uncapped)
+    else:
+        logits = trace.logits if trace.logits is not None else to_logits.logits(trace[HookPoint.FINAL_NORMED])
     others = _beside_target(logits, target)
-    # Σ_{v≠t} p_v (W_U[t] − W_U[v]), in one product: the target's own weight is the sum of the others'.
-    p = jnp.exp(others.log_p)
-    rest = jnp.sum(p, axis=-1)
-    vector = contract_output(jnp.where(others.is_target, rest[..., None], -p), W_U)
-    read = Read(vector, -jnp.sum(p * others.gap, axis=-1), jnp.zeros((1, 1), logits.dtype))
+    read = _gradient(others, to_logits, uncapped, target)
     first_order = attribute(trace, read, effects=False)
     return LogProbability(
-        direct_effect=_effects(trace, target, others, chunk),
+        direct_effect=_effects(trace, target, others, uncapped, chunk),
         landed=first_order.landed,
         value=others.target,
         gradient_value=first_order.value,
@@ -191,17 +194,44 @@ def _log_probability(trace: Trace, target: Int[Array, "batch position"], *, chun
     )
 
 
-def _effects(trace: Trace, target: Int[Array, "batch position"], others: _Others, chunk: int) -> PerWrite:
+def _gradient(
+    others: _Others, to_logits: Unembedding, uncapped: jax.Array | None, target: Int[Array, "batch position"]
+) -> Read:
+    """``Σ_{v≠t} p_v (s_t W_U[t] − s_v W_U[v])``, s being the slope of the cap (1 without one), in one product."""
+    p = jnp.exp(others.log_p)
+    if uncapped is None:
+        # The target's own weight is the sum of the others'.
+        weights = jnp.where(others.is_target, jnp.sum(p, axis=-1, keepdims=True), -p)
+        value = -jnp.sum(p * others.gap, axis=-1)
+    else:
+        slope = to_logits.slope(uncapped)
+        mine = _at(slope, target)
+        weights = jnp.where(others.is_target, (mine * jnp.sum(p, axis=-1))[..., None], -p * slope)
+        value = jnp.sum(p * ((mine * _at(uncapped, target))[..., None] - slope * uncapped), axis=-1)
+    vector = to_logits.scaled(contract_output(weights, to_logits.W_U))
+    return Read(vector, value, jnp.zeros((1, 1), value.dtype))
+
+
+def _effects(
+    trace: Trace, target: Int[Array, "batch position"], others: _Others, uncapped: jax.Array | None, chunk: int
+) -> PerWrite:
     """Every write's exact effect, the vocabulary streamed."""
-    config = trace.config
+    config, to_logits = trace.config, unembedding(trace.weights(), trace.config)
     sigma, gamma = sigma_at(trace, "final"), gamma_at(trace, "final")
     lost = rescaling(trace, "final", inner_products(trace, residual_at(trace, "final")))
-    at_target = inner_products(trace, _rows(trace, target) * gamma[None, None]).map(jnp.divide, sigma)
-    tokens = (others.gap, others.log_p, others.target, sigma)
-    streamed = partial(_streamed, unembedding(trace.weights()), gamma, tokens, chunk)
+    seen = to_logits.rows(target, gamma.dtype) * gamma[None, None] / sigma[..., None]
+    at_target = inner_products(trace, seen)
+    of_target = None if uncapped is None else _at(uncapped, target)
+    tokens = (others.gap, others.log_p, others.target, sigma, uncapped, of_target)
+    streamed = partial(_streamed, to_logits, gamma, tokens, chunk)
 
     def layer(writes: LayerWrites, at_target: PerWrite, lost: PerWrite) -> PerWrite:
-        effect = streamed(writes.along, (writes.z, writes.a), at_target.flat(), lost.flat())
+        behind = output_removal(writes)
+        if behind is None:
+            effect = streamed(writes.along, writes.factors, at_target.flat(), lost.flat())
+        else:
+            mine = behind.lost(at_target, seen)
+            effect = streamed(behind.along(writes), behind.factors(writes), mine.flat(), lost.flat())
         return PerWrite.from_flat(effect, config.n_heads)
 
     def embedding_heard_by(rows: Float[Array, "chunk d_model"]) -> Heard:
@@ -215,9 +245,9 @@ def _effects(trace: Trace, target: Int[Array, "batch position"], others: _Others
 
 
 def _streamed(
-    W_U: Float[Array, "vocab d_model"],
+    to_logits: Unembedding,
     gamma: Float[Array, " d_model"],
-    tokens: tuple[jax.Array, ...],
+    tokens: tuple[jax.Array | None, ...],
     chunk: int,
     heard_by: Callable[[jax.Array], Heard],
     factors: tuple[jax.Array, ...],
@@ -228,7 +258,7 @@ def _streamed(
 
     Args:
         tokens: of the other tokens the logits less the target's and the log-probabilities (`_Others`), the target's own
-            log-probability, and σ.
+            log-probability, and σ; of all tokens the logits before the cap, and the target's, where there is a cap.
         heard_by: takes rows of ``W_U ⊙ γ`` to a function from one position's factors to ``[chunk, write]``, the
             products of its writes with the rows.
         at_target: each write's landed contribution to the target's logit.
@@ -236,17 +266,24 @@ def _streamed(
     """
     shape = at_target.shape
     flat = jax.tree.map(lambda value: value.reshape(-1, *value.shape[2:]), (tokens, factors, at_target, lost))
-    (_, _, log_p_target, _), _, at_target, _ = flat
+    (_, _, log_p_target, *_), _, at_target, _ = flat
 
     def step(carry: _Sums, start: jax.Array) -> tuple[_Sums, None]:
-        rows, fresh = vocabulary_chunk(W_U, start, chunk)
-        heard = heard_by(rows.astype(gamma.dtype) * gamma[None])
+        rows, fresh = vocabulary_chunk(to_logits.W_U, start, chunk)
+        heard = heard_by(to_logits.scaled(rows.astype(gamma.dtype)) * gamma[None])
 
         def position(now: tuple[_Sums, tuple]) -> _Sums:
-            sums, ((gap, log_p, _, sigma), factors, at_target, lost) = now
+            sums, ((gap, log_p, _, sigma, uncapped, of_target), factors, at_target, lost) = now
             gap, log_p = (vocabulary_chunk(row, start, chunk)[0][:, None] for row in (gap, log_p))
-            contribution = heard(*factors) / sigma - at_target[None]
-            change = gap * lost[None] - contribution * (1 + lost[None])
+            if uncapped is None:
+                contribution = heard(*factors) / sigma - at_target[None]
+                change = gap * lost[None] - contribution * (1 + lost[None])
+            else:
+                before = vocabulary_chunk(uncapped, start, chunk)[0][:, None]
+                moved = before * lost[None] - heard(*factors) / sigma * (1 + lost[None])
+                of_target_moved = of_target * lost - at_target * (1 + lost)
+                change = to_logits.capped_change(before, moved)
+                change = change - to_logits.capped_change(of_target, of_target_moved)[None]
             # Neither a token that an earlier chunk held nor the target itself, whose change is 0 and not its rounding.
             counted = fresh[:, None] & (log_p > -jnp.inf)
             return sums.add(jnp.where(counted, change, 0), jnp.where(counted, log_p, -jnp.inf))
@@ -257,7 +294,7 @@ def _streamed(
     # The target's own term stands in the sum from the start, under itself as the largest.
     own = log_p_target[:, None] - jax.lax.stop_gradient(log_p_target)[:, None]
     start = _Sums(nothing + jax.lax.stop_gradient(log_p_target)[:, None], nothing + jnp.exp(own), nothing, nothing)
-    sums, _ = jax.lax.scan(jax.checkpoint(step), start, jnp.arange(0, W_U.shape[0], chunk))
+    sums, _ = jax.lax.scan(jax.checkpoint(step), start, jnp.arange(0, to_logits.W_U.shape[0], chunk))
     return sums.logarithm().reshape(shape)
 
 
@@ -279,10 +316,6 @@ class _Sums(NamedTuple):
     def logarithm(self) -> jax.Array:
         small = (self.largest <= _LARGE) & (self.excess > -0.5)
         return jnp.where(small, jnp.log1p(jnp.maximum(self.excess, -0.5)), self.pivot + jnp.log(self.total))
-
-
-def _rows(trace: Trace, ids: Int[Array, "batch position"]) -> Float[Array, "batch position d_model"]:
-    return jnp.take(unembedding(trace.weights()), ids, axis=0).astype(trace[HookPoint.FINAL_NORMED].dtype)
 
 
 def _at(values: Float[Array, "batch position vocab"], ids: Int[Array, "batch position"]) -> jax.Array:

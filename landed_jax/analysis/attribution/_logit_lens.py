@@ -11,10 +11,10 @@ from landed_jax.analysis.reads._read import Read, folded
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import inner_products
 from landed_jax.errors import LandedError
+from landed_jax.nn.functions import rms_sigma
 from landed_jax.nn.hook_points import RESIDUALS, WRITES
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.parameters import unembedding
-from landed_jax.nn.products import linear
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import left_broadcast
 from landed_jax.results.result import Result, result
@@ -98,7 +98,7 @@ def logit_lens(
 
 @by_layers
 def _logit_lens(trace: Trace, read: Read) -> LogitLens:
-    sigma, vector = trace.sigma, folded(trace, read)
+    sigma, vector = _own_sigma(trace), folded(trace, read)
     seen = jnp.sum(trace.residual * vector[None], axis=-1)
     own, final = seen / sigma, seen / sigma[-1][None]
 
@@ -162,11 +162,19 @@ def lens_top_tokens(trace: Trace, k: int = 5) -> LensTokens:
 
 @partial(jax.jit, static_argnums=1)
 def _lens_top_tokens(trace: Trace, k: int) -> LensTokens:
-    sigma, gamma, W_U = trace.sigma, trace.gamma[-1], unembedding(trace.weights())
+    sigma, gamma, to_logits = _own_sigma(trace), trace.gamma[-1], unembedding(trace.weights(), trace.config)
 
     def site(stream: jax.Array) -> tuple[jax.Array, jax.Array]:
-        values, ids = jax.lax.top_k(linear(stream * left_broadcast(gamma, stream), W_U), k)
+        values, ids = jax.lax.top_k(to_logits.uncapped(stream * left_broadcast(gamma, stream)), k)
         return values, ids
 
     values, ids = jax.lax.map(site, trace.residual)
     return LensTokens(ids, values / sigma[..., None], values / sigma[-1][None, ..., None])
+
+
+def _own_sigma(trace: Trace) -> Float[Array, "site batch position"]:
+    """The scale that the final norm would give to each site's stream; the site's own where it has a norm."""
+    if trace.config.input_norms:
+        return trace.sigma
+    whole = rms_sigma(trace.residual, trace.config.norm_eps)
+    return jnp.concatenate([whole[:-1], trace.sigma[-1:]])

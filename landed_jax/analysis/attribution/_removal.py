@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.attribution._effects import mediated_effect
+from landed_jax.analysis.attribution._reader import Reader
 from landed_jax.nn.functions import rms_sigma
 
 
@@ -17,27 +17,19 @@ class Removal(NamedTuple):
 
     Attributes:
         landed: the vector's landed contribution.
-        rest: that of all that stays.
         effect: the value less the value without the vector, σ recomputed.
         mediated: effect − landed.
         sigma_without: σ′, of the stream without the vector.
     """
 
     landed: Float[Array, "batch position"]
-    rest: Float[Array, "batch position"]
     effect: Float[Array, "batch position"]
     mediated: Float[Array, "batch position"]
     sigma_without: Float[Array, "batch position"]
 
 
 def removal(
-    removed: Float[Array, "batch position d_model"],
-    kept: Float[Array, "batch position d_model"],
-    stream: Float[Array, "batch position d_model"],
-    vector: Float[Array, "_ _ d_model"],
-    value: Float[Array, "batch position"],
-    sigma: Float[Array, "batch position"],
-    eps: float,
+    removed: Float[Array, "batch position d_model"], kept: Float[Array, "batch position d_model"], reader: Reader
 ) -> Removal:
     """What a value loses with `removed`, exactly: ``value − ⟨kept, vector⟩ / σ′``.
 
@@ -46,20 +38,21 @@ def removal(
 
     Args:
         removed, kept: parts that sum to the stream, each made from the writes themselves.
-        vector: what reads the stream, γ folded in.
-        value: ``⟨stream, vector⟩ / σ``, the model's own number.
 
     >>> x, w = jnp.array([[[3.0, 4.0]]]), jnp.array([[[3.0, 0.0]]])
-    >>> found = removal(w, x - w, x, jnp.ones((1, 1, 2)), jnp.array([[7.0 / 12.5**0.5]]), jnp.array([[12.5**0.5]]), 0.0)
-    >>> round(float(found.effect[0, 0]), 6), round(7 / 12.5**0.5 - 4 / 8**0.5, 6)
+    >>> sigma = jnp.array([[12.5**0.5]])
+    >>> reader = Reader(x, sigma, sigma * 0, 7 / sigma, jnp.ones((1, 1, 2)), 0.0, True)
+    >>> round(float(removal(w, x - w, reader).effect[0, 0]), 6), round(7 / 12.5**0.5 - 4 / 8**0.5, 6)
     (0.565685, 0.565685)
     """
-    landed, rest = (jnp.vecdot(part, vector) / sigma for part in (removed, kept))
-    products = jnp.vecdot(removed, stream), jnp.sum(jnp.square(removed), axis=-1)
-    closed = mediated_effect(landed, value, *products, sigma, stream.shape[-1], eps)
-    without, difference = rms_sigma(kept, eps), rms_sigma(stream - removed, eps)
+    assert reader.value is not None and reader.vector is not None
+    landed, sigma = reader.landed(removed), reader.sigma
+    if not reader.has_norm:
+        return Removal(landed, landed, jnp.zeros_like(landed), sigma)
+    delta = reader.change(jnp.vecdot(removed, reader.stream), jnp.sum(jnp.square(removed), axis=-1), sigma)
+    closed = reader.closed(delta, landed, False)
+    without, difference = (rms_sigma(left, reader.eps) for left in (kept, reader.stream - removed))
     little = difference < sigma / 2
-    effect = jnp.where(little, value - jnp.vecdot(kept, vector) / without, landed + closed)
-    return Removal(
-        landed, rest, effect, jnp.where(little, effect - landed, closed), jnp.where(little, without, difference)
-    )
+    effect = jnp.where(little, reader.value - jnp.vecdot(kept, reader.vector) / without, landed + closed)
+    mediated = jnp.where(little, effect - landed, closed)
+    return Removal(landed, effect, mediated, jnp.where(little, without, difference))

@@ -5,6 +5,7 @@ One computation for all writes of a trace, for one layer's in a streamed pass, a
 
 from collections.abc import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -23,7 +24,8 @@ class Shares(Result):
         landed: landed contributions, in units of the value.
         direct_effect: the value less the value without the write at the read's norm, σ recomputed and everything else
             as it ran; None unless asked for.
-        sigma_share: the write's part of σ² at the read's site; None unless asked for.
+        sigma_share: the write's part of σ² at the read's site; 0 where a block reads the stream itself, which has no
+            σ. None unless asked for.
     """
 
     landed: PerWrite
@@ -56,7 +58,8 @@ def shares_of(
         return Shares(landed, None, None)
     with_stream, d_model = products[1], trace.config.d_model
     effect = landed.map(jnp.add, mediated(landed, with_stream))
-    return Shares(landed, effect, with_stream.map(lambda wx, s: sigma_share(wx, s, d_model), sigma))
+    share = with_stream.map(lambda wx, s: sigma_share(wx, s, d_model), sigma)
+    return Shares(landed, effect, share if trace.config.has_norm(read.site) else jax.tree.map(jnp.zeros_like, share))
 
 
 def _has_sigma(trace: Trace, read: Read) -> bool:

@@ -25,6 +25,7 @@ from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.parameters import unembedding
 from landed_jax.nn.per_write import PerWrite
+from landed_jax.nn.unembedding import Unembedding
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace, bare
 
@@ -48,7 +49,8 @@ def sigma_shares(trace: Trace, *, site: str | None = None) -> SigmaShares:
     """``⟨w, x_s⟩ / (d σ_s²)``: every write's part of σ² as a norm reads it.
 
     Over the writes before a site the shares sum to ``1 − ε/σ_s²``, exactly. A share is negative where a write shrinks
-    the stream. Writes that come after the site have share 0.
+    the stream. Writes that come after the site have share 0, and so has every write where a block reads the stream
+    itself (OLMo 2): there is no σ to share.
 
     Args:
         trace: bound to its weights; sites before the final norm need `RESIDUALS`.
@@ -84,7 +86,8 @@ def _shares(trace: Trace, *, sites: tuple[str, ...]) -> PerWrite:
 
     def at(index: int, name: str) -> PerWrite:
         mine = only_before(jax.tree.map(lambda product: product[index], products), config, name)
-        return mine.map(lambda product, s: sigma_share(product, s, config.d_model), sigma_at(trace, name))
+        shares = mine.map(lambda product, s: sigma_share(product, s, config.d_model), sigma_at(trace, name))
+        return shares if config.has_norm(name) else jax.tree.map(jnp.zeros_like, shares)
 
     return jax.tree.map(lambda *shares: jnp.stack(shares), *(at(index, name) for index, name in enumerate(sites)))
 
@@ -164,12 +167,13 @@ def weak_directions(trace: Trace, fraction: float = 0.02) -> WeakDirections:
     if not 0 < fraction <= 1:
         raise LandedError(f"The fraction of weak directions is above 0 and at most 1, not {fraction}.")
     asked = max(round(fraction * trace.config.d_model), 1)
-    values, directions = _singular(unembedding(trace.weights()), gamma_at(trace, "final"))
+    values, directions = _singular(unembedding(trace.weights(), trace.config), gamma_at(trace, "final"))
     return WeakDirections(values, directions, asked)
 
 
 @jax.jit
-def _singular(W_U: Float[Array, "vocab d_model"], like: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _singular(unembedding: Unembedding, like: jax.Array) -> tuple[jax.Array, jax.Array]:
+    W_U = unembedding.W_U
     vocab, d_model = W_U.shape
     mean = jnp.mean(W_U, axis=0, dtype=like.dtype)
     chunk = min(max(_CHUNK_NUMBERS // d_model, 1), vocab)
@@ -181,7 +185,7 @@ def _singular(W_U: Float[Array, "vocab d_model"], like: jax.Array) -> tuple[jax.
 
     gram, _ = jax.lax.scan(add, jnp.zeros((d_model, d_model), like.dtype), jnp.arange(0, vocab, chunk))
     squares, vectors = jnp.linalg.eigh(gram)
-    return jnp.sqrt(jnp.maximum(squares, 0)), vectors.T
+    return unembedding.scaled(jnp.sqrt(jnp.maximum(squares, 0))), vectors.T
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from landed_jax.analysis.reads._read import normed_at
 from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
 from landed_jax.nn.parameters import unembedding
-from landed_jax.nn.products import linear
 from landed_jax.numerics import is_concrete
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
@@ -27,8 +26,8 @@ class Reading(Result):
 
     Attributes:
         value: the read's value, its offset included.
-        logit, against_logit: the logits of the read's tokens, from the product with the whole vocabulary; None where
-            the read is not of a token.
+        logit, against_logit: the logits of the read's tokens (before a cap), from the product with the whole
+            vocabulary; None where the read is not of a token.
         rank: the target's place among all logits: 0 is the most likely, and equal logits stand in the order of their
             ids, as ``argmax`` takes them. (A stream of zeros makes all logits equal, and ranks say nothing.) None where
             the read is not of a token.
@@ -115,13 +114,13 @@ def check_coordinates(
     assert count is not None
     chosen = carried.largest(count)
     of_tokens = read.target is not None and read.site == "final"
-    W_U = unembedding(trace.weights()) if of_tokens else None
+    to_logits = unembedding(trace.weights(), trace.config) if of_tokens else None
 
     def reading(stream: jax.Array) -> Reading:
         value = jnp.vecdot(stream, read.vector) + read.offset
-        if W_U is None or read.target is None:
+        if to_logits is None or read.target is None:
             return Reading(value, None, None, None)
-        logits = linear(stream, W_U)
+        logits = to_logits.uncapped(stream)
         logit = _pick(logits, read.target)
         against = None if read.against is None else _pick(logits, read.against)
         return Reading(value, logit, against, _rank(logits, logit, read.target))

@@ -177,9 +177,9 @@ def _norms(trace: Trace) -> PerWrite:
         columns = jax.tree.map(safe_root, writes.weighted_squares(squares))
         # Head by head: one head's write is alive at a time, and a sum of squares cannot round to below 0.
         heads = writes.for_each_head(lambda written: _norm_at_sites(written, squares))
-        shape = (len(squares), *writes.real.shape)
-        biases = (jnp.broadcast_to(norm, shape) for norm in (columns.attn_bias, columns.mlp_bias))
-        return PerWrite.of_layers(heads, jnp.abs(writes.a)[None] * columns.neurons, *biases)
+        amounts = writes.amounts
+        biases = (amounts.attn_bias[None] * columns.attn_bias, amounts.mlp_bias[None] * columns.mlp_bias)
+        return PerWrite.of_layers(heads, jnp.abs(amounts.neurons)[None] * columns.neurons, *biases)
 
     layers = jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), from_layers(trace, layer))
     embedding = _norm_at_sites(trace[HookPoint.EMBEDDING], squares)

@@ -21,7 +21,7 @@ from landed_jax.nn.functions import rms_sigma
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.parameters import Params, is_stacked, unembedding
 from landed_jax.nn.top_token import top_token
-from landed_jax.nn.vocabulary_blocks import mean_row
+from landed_jax.nn.unembedding import Unembedding
 from landed_jax.numerics import highest_precision, is_concrete, layer_of
 from landed_jax.shapes import ShapeRepr
 from landed_jax.trace import Trace, bare
@@ -82,9 +82,9 @@ class Logit:
     def resolve(self, trace: Trace) -> Read:
         if self.centred and self.against is not None:
             raise LandedError("A logit difference is centred already: give against= or centred=True, not both.")
-        normed, W_U = trace[HookPoint.FINAL_NORMED], unembedding(trace.weights())
+        normed, to_logits = trace[HookPoint.FINAL_NORMED], unembedding(trace.weights(), trace.config)
         ids, other = (None if token is None else token_ids(trace, token) for token in (self.token, self.against))
-        return _logit(normed, W_U, trace.logits, ids, other, self.centred)
+        return _logit(normed, to_logits, trace.logits, ids, other, self.centred)
 
 
 @jax.tree_util.register_dataclass
@@ -128,8 +128,8 @@ class Neuron:
 class Head(ShapeRepr):
     """A head's query, key or value along a vector of its own space, before rotary embedding.
 
-    Where queries and keys pass a norm (Qwen 3), its scale at each position is held fixed, as σ is. The trace needs
-    `RESIDUALS`. The layer is static under ``jit``; the index may be traced.
+    Where queries and keys pass a norm (Qwen 3, OLMo 2), its scale at each position is held fixed, as σ is. The trace
+    needs `RESIDUALS`. The layer is static under ``jit``; the index may be traced.
 
     Args:
         vector: ``[head_dim]``: a coordinate, a singular direction, or a key that a query is compared with.
@@ -169,7 +169,7 @@ class Head(ShapeRepr):
         return read if bias is None else _with_offset(read, bias[row].astype(dtype) @ vector)
 
     def _through_norm(self, trace: Trace, leaves: Params, row: Any, vector: jax.Array) -> jax.Array:
-        """``vector ⊙ γ / σ`` of the head's own norm, ``[batch, position, head_dim]``."""
+        """``vector ⊙ γ / σ`` of the norm of queries or keys, ``[batch, position, head_dim]``."""
         letter = self.part[0]
         if f"b_{letter.upper()}" in leaves:
             raise LandedError(
@@ -177,8 +177,12 @@ class Head(ShapeRepr):
                 "be one number. Ask for the value, or give a Vector."
             )
         heard = normed_at(trace, f"{self.layer}.attn")
-        raw = heard @ leaves[f"W_{letter.upper()}"][row].astype(heard.dtype).T
-        gamma = leaves[f"{letter}_gamma"].astype(heard.dtype) + trace.config.gain_offset
+        weights = leaves[f"W_{letter.upper()}"].astype(heard.dtype)
+        if trace.config.qk_norm == "head":
+            raw, gamma = heard @ weights[row].T, leaves[f"{letter}_gamma"]
+        else:
+            raw, gamma = heard @ weights.reshape(-1, weights.shape[-1]).T, leaves[f"{letter}_width_gamma"][row]
+        gamma = gamma.astype(heard.dtype) + trace.config.gain_offset
         return (vector * gamma)[None, None] / rms_sigma(raw, trace.config.norm_eps)[..., None]
 
 
@@ -282,25 +286,25 @@ def site_of(question: Question) -> str:
 @partial(jax.jit, static_argnums=5)
 def _logit(
     normed: jax.Array,
-    W_U: jax.Array,
+    unembedding: Unembedding,
     logits: jax.Array | None,
     ids: jax.Array | None,
     other: jax.Array | None,
     centred: bool,
 ) -> Read:
     def rows(ids: jax.Array) -> jax.Array:
-        return jnp.take(W_U, ids, axis=0).astype(normed.dtype)
+        return unembedding.rows(ids, normed.dtype)
 
     if ids is None:
-        ids = top_token(normed, W_U) if logits is None else jnp.argmax(logits, axis=-1)
+        ids = top_token(normed, unembedding.W_U) if logits is None else jnp.argmax(logits, axis=-1)
     vector = rows(ids)
     if other is not None:
         vector = vector - rows(other)
         other = jnp.broadcast_to(other, normed.shape[:2])
     if centred:
-        vector = vector - mean_row(W_U, normed.dtype)[None, None]
+        vector = vector - unembedding.mean_row(normed.dtype)[None, None]
     ids = jnp.broadcast_to(ids, normed.shape[:2])
-    if logits is None:
+    if logits is None or unembedding.cap is not None:  # what the writes sum to is the logit before its cap
         value = jnp.vecdot(normed, vector)
     else:
         value = _pick(logits, ids)

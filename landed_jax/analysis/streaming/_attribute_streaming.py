@@ -21,7 +21,7 @@ from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
 from landed_jax.memory.estimates import attribution_bytes, choose_passes, weight_bytes
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.hook_points import OUTPUT_SCALES, HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.per_write import PerWrite
@@ -42,7 +42,7 @@ ENDS = frozenset(
         HookPoint.FINAL_NORMED,
     }
 )
-FACTORS = frozenset({HookPoint.HEAD, HookPoint.NEURON})
+FACTORS = OUTPUT_SCALES | {HookPoint.HEAD, HookPoint.NEURON}
 
 
 @result

@@ -14,6 +14,7 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_programs import by_layers, over_layers
 from landed_jax.nn.layer_writes import LayerWrites, layer_norms
+from landed_jax.nn.output_scale import OutputScale
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.stream_order import StreamOrder
@@ -51,11 +52,22 @@ def from_layers(
         in_turn: as for `over_layers`.
     """
 
-    def layer(part: Params, index: jax.Array, z: jax.Array, a: jax.Array, norms: Any, *slices: Any) -> Any:
-        return function(LayerWrites.of(index, part, z, a, trace.at, trace.tokens.mask, norms), *slices)
+    def layer(part: Params, index: jax.Array, z: jax.Array, a: jax.Array, scales: Any, norms: Any, *slices: Any) -> Any:
+        return function(LayerWrites.of(index, part, z, a, scales, trace.at, trace.tokens.mask, norms), *slices)
 
-    mine = jnp.arange(trace.config.n_layers), trace[HookPoint.HEAD], trace[HookPoint.NEURON], norms
+    factors = trace[HookPoint.HEAD], trace[HookPoint.NEURON], output_scales(trace)
+    mine = jnp.arange(trace.config.n_layers), *factors, norms
     return over_layers(layer, trace.weights()["layers"], *mine, *stacks, in_turn=in_turn)
+
+
+def output_scales(trace: Trace) -> tuple[OutputScale, OutputScale]:
+    """What scales attention's and the MLP's outputs, of all layers: arrays with a leading layer axis."""
+    if not trace.config.output_norms:
+        plain = OutputScale.of(trace.config, None, None)
+        return plain, plain
+    attn = trace[HookPoint.ATTN_OUT_SIGMA], trace[HookPoint.ATTN_OUT_GAMMA]
+    mlp = trace[HookPoint.MLP_OUT_SIGMA], trace[HookPoint.MLP_OUT_GAMMA]
+    return OutputScale.of(trace.config, *attn), OutputScale.of(trace.config, *mlp)
 
 
 def inner_products(trace: Trace, vector: Float[Array, "batch position d_model"]) -> PerWrite:
@@ -83,7 +95,7 @@ def squared_norms(trace: Trace, norms: WeightNorms | None = None) -> PerWrite:
     """``⟨w_u, w_u⟩`` for every write u."""
 
     def layer(writes: LayerWrites) -> PerWrite:
-        return dataclasses.replace(writes.squared_norms(), neurons=writes.column_norms()[None, None])
+        return dataclasses.replace(writes.squared_norms(), neurons=writes.squares_per_activation())
 
     layers = from_layers(trace, layer, norms=norms)
     # All layers' neurons together: XLA fuses the squares into what is computed from them.
@@ -93,28 +105,28 @@ def squared_norms(trace: Trace, norms: WeightNorms | None = None) -> PerWrite:
 
 
 @highest_precision
-def weight_norms(params: Params, dtype: Any = None) -> WeightNorms:
+def weight_norms(params: Params, config: ModelConfig, dtype: Any = None) -> WeightNorms:
     """What the weights alone give to the norms of writes, for direct effects: the same for every prompt.
 
     Make it once where many prompts follow each other, and pass it as ``norms=``: on a CPU it takes about as long as a
     forward pass of 32 tokens, and ``layers · (heads · head_dim² + d_ff)`` numbers.
 
     Args:
-        params: the weights, in any float type.
+        params, config: the weights, in any float type, and their architecture.
         dtype: float32 or float64, that of the traces; by default JAX's default float.
 
     >>> from landed_jax import ModelConfig, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
-    >>> norms = weight_norms(init_params(config, jax.random.key(0)))
+    >>> norms = weight_norms(init_params(config, jax.random.key(0)), config)
     >>> norms.heads.shape, norms.neurons.shape
     ((2, 4, 4, 4), (2, 12))
     """
-    return _weight_norms(params, dtype=compute_dtype(dtype))
+    return _weight_norms(params, config=config, dtype=compute_dtype(dtype))
 
 
-@partial(by_layers, static=("dtype",))
-def _weight_norms(params: Params, *, dtype: Any) -> WeightNorms:
-    return over_layers(lambda part: layer_norms(part, dtype), params["layers"])
+@partial(by_layers, static=("config", "dtype"))
+def _weight_norms(params: Params, *, config: ModelConfig, dtype: Any) -> WeightNorms:
+    return over_layers(lambda part: layer_norms(part, config, dtype), params["layers"])
 
 
 def check_norms(norms: WeightNorms | None, trace: Trace) -> None:
@@ -128,5 +140,6 @@ def check_norms(norms: WeightNorms | None, trace: Trace) -> None:
     if norms is not None and (norms.neurons.shape != shape or norms.neurons.dtype != dtype):
         raise LandedError(
             f"These weight_norms are of {norms.neurons.dtype} and of neurons {list(norms.neurons.shape)}, the trace of "
-            f"{dtype} and {list(shape)}: make them with weight_norms(params, {str(dtype)!r}) of the same weights."
+            f"{dtype} and {list(shape)}: make them of the same weights, with weight_norms(params, config, "
+            f"{str(dtype)!r})."
         )

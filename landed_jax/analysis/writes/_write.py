@@ -1,12 +1,15 @@
 """One write by name, and the vector that it adds to the stream."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from landed_jax.analysis.registry import analysis
+from landed_jax.analysis.writes._projections import output_scales
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
@@ -111,21 +114,28 @@ def write_vector(trace: Trace, write: Write) -> Float[Array, " d_model"]:
     if write.kind == "embedding":
         return embedding[batch, column]
     assert write.layer is not None
+    layer, is_attn = write.layer, write.kind in ("head", "attn_bias")
+
+    def added(output: jax.Array) -> jax.Array:
+        scale = jax.tree.map(lambda values: values[layer], output_scales(trace)[0 if is_attn else 1])
+        at = scale if scale.sigma is None else dataclasses.replace(scale, sigma=scale.sigma[batch, column][None, None])
+        return at.written(output[None, None])[0, 0]
+
     if write.kind in ("attn_bias", "mlp_bias"):
         bias = output_bias(layers, write.kind, write.layer)
-        return jnp.zeros_like(embedding[0, 0]) if bias is None else bias.astype(embedding.dtype)
+        return jnp.zeros_like(embedding[0, 0]) if bias is None else added(bias.astype(embedding.dtype))
     assert write.index is not None
     weights = output_weights(layers, write.kind, write.layer, write.index)
     if write.kind == "neuron":
         a = trace[HookPoint.NEURON][write.layer, batch, column, write.index]
-        return a * weights.astype(a.dtype)
+        return added(a * weights.astype(a.dtype))
     if write.source is None:
         z = trace[HookPoint.HEAD][write.layer, batch, column, write.index]
     else:
         kv_head = write.index // trace.config.group_size
         weight = trace[HookPoint.PATTERN][write.layer, batch, write.index, column, write.source]
         z = weight * trace[HookPoint.VALUE][write.layer, batch, write.source, kv_head]
-    return weights.astype(z.dtype) @ z
+    return added(weights.astype(z.dtype) @ z)
 
 
 def _check_source(write: Write, length: int) -> None:

@@ -12,18 +12,8 @@ from landed_jax.checkpoints.hf.rope_gate import read_rope
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.errors import LandedError, Refusal, shown
 from landed_jax.families import Family, families
-from landed_jax.nn.config import LARGEST, Activation, ModelConfig
-
-ACTIVATIONS: dict[str, Activation] = {
-    "silu": "silu",
-    "swish": "silu",
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "quick_gelu": "quick_gelu",
-    "relu": "relu",
-    "relu2": "relu2",
-}
+from landed_jax.families.reading import activation_in
+from landed_jax.nn.config import LARGEST, ModelConfig
 
 _OF_ALL = frozenset({"architectures", "auto_map"})  # read only to refuse what the reference would execute
 
@@ -116,7 +106,7 @@ def _build(fields: Fields, family: Family, notes: Notes) -> ModelConfig | None:
         head_dim=_head_dim(fields, family, d_model, n_heads),
         d_ff=fields.whole("intermediate_size", family.default("intermediate_size")),
         family=family.name,
-        activation=_activation(fields, family),
+        activation=activation_in(fields, "hidden_act", family.default("hidden_act")),
         norm_eps=fields.positive("rms_norm_eps", family.default("rms_norm_eps")),
         max_positions=max_positions,
         rope=read_rope(fields, max_positions, notes, family.default("rope_theta")),
@@ -148,11 +138,3 @@ def _head_dim(fields: Fields, family: Family, d_model: int, n_heads: int) -> int
         fields.refuse("hidden_size", f"not a multiple of num_attention_heads {n_heads}, and there is no head_dim")
         fields.ill_typed = True
     return max(d_model // n_heads, 1)
-
-
-def _activation(fields: Fields, family: Family) -> Activation:
-    name = fields.take("hidden_act", family.default("hidden_act"))
-    if isinstance(name, str) and name in ACTIVATIONS:
-        return ACTIVATIONS[name]
-    fields.refuse("hidden_act", f"not one of {', '.join(ACTIVATIONS)}")
-    return "silu"

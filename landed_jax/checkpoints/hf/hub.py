@@ -16,7 +16,8 @@ from landed_jax.files.wrong_content import wrong_content
 # Weights in safetensors only, and no Python files.
 _CONFIG = ("config.json", ADAPTER_CONFIG)
 _ADAPTER = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
-_MODEL = (*_CONFIG, "model*.safetensors", "model.safetensors.index.json", *TOKENIZER_FILES)
+_WITHOUT_WEIGHTS = (*_CONFIG, *TOKENIZER_FILES)
+_MODEL = (*_WITHOUT_WEIGHTS, "model*.safetensors", "model.safetensors.index.json")
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _OFFLINE = "Without a network, a folder in Hugging Face layout, a folder written by `landed convert`, or an id that is \
 already in the cache can be opened."
@@ -37,6 +38,15 @@ def resolve(source: str | os.PathLike[str], *, config_only: bool = False) -> Pat
     if is_gguf(path := expanded(source)):
         return path
     return _resolve(source, _CONFIG if config_only else _MODEL)
+
+
+def resolve_without_weights(source: str | os.PathLike[str]) -> Path:
+    """The folder that `source` names, as `resolve`; of an id, the config and the tokenizer are downloaded.
+
+    Raises:
+        LandedError: as `resolve` does.
+    """
+    return bundled_folder() if source == BUNDLED else _resolve(source, _WITHOUT_WEIGHTS)
 
 
 def _resolve(source: str | os.PathLike[str], wanted: tuple[str, ...]) -> Path:

@@ -67,6 +67,9 @@ TABLE = (
     Entry(_LAYER + "self_attn.o_proj.bias", "attn/b_O", (_D,)),
     Entry(_LAYER + "self_attn.q_norm.weight", "attn/q_gamma", (("head_dim",),)),
     Entry(_LAYER + "self_attn.k_norm.weight", "attn/k_gamma", (("head_dim",),)),
+    Entry(_LAYER + "self_attn.q_norm.weight", "attn/q_width_gamma", (_H,)),
+    Entry(_LAYER + "self_attn.k_norm.weight", "attn/k_width_gamma", (_KV,)),
+    Entry(_LAYER + "post_attention_layernorm.weight", "attn_out_norm/gamma", (_D,)),
     Entry(_LAYER + "post_attention_layernorm.weight", "mlp_norm/gamma", (_D,)),
     Entry(_LAYER + "mlp.gate_proj.weight", "mlp/W_gate", (_F, _D)),
     Entry(_LAYER + "mlp.up_proj.weight", "mlp/W_up", (_F, _D)),
@@ -74,6 +77,7 @@ TABLE = (
     Entry(_LAYER + "mlp.gate_proj.bias", "mlp/b_gate", (_F,)),
     Entry(_LAYER + "mlp.up_proj.bias", "mlp/b_up", (_F,)),
     Entry(_LAYER + "mlp.down_proj.bias", "mlp/b_down", (_D,)),
+    Entry(_LAYER + "post_feedforward_layernorm.weight", "mlp_out_norm/gamma", (_D,)),
 )
 
 EMBEDDING = "model.embed_tokens.weight"

@@ -9,11 +9,11 @@ from typing import Any
 import jax
 
 from landed_jax.checkpoints.hf.files import SINGLE
-from landed_jax.checkpoints.hf.gate import ACTIVATIONS
 from landed_jax.checkpoints.hf.table import to_hf
 from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
 from landed_jax.checkpoints.source_files import write_source_files
 from landed_jax.families import families
+from landed_jax.families.reading import activation_name
 from landed_jax.files.inside import keep_private
 from landed_jax.nn.config import ModelConfig, RopeConfig
 from landed_jax.nn.parameters import Params
@@ -42,7 +42,7 @@ def config_to_hf(config: ModelConfig) -> dict[str, Any]:
         "num_attention_heads": config.n_heads,
         "num_key_value_heads": config.n_kv_heads,
         "head_dim": config.head_dim,
-        "hidden_act": next(name for name, ours in ACTIVATIONS.items() if ours == config.activation),
+        "hidden_act": activation_name(config),
         "rms_norm_eps": config.norm_eps,
         "max_position_embeddings": config.max_positions,
         "rope_theta": config.rope.theta,
