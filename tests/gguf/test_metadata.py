@@ -122,6 +122,12 @@ def test_phi3s_two_tables(tmp_path: Path) -> None:
         "attention_factor": 1.19,
     }
     assert (fields["original_max_position_embeddings"], fields["sliding_window"]) == (32, None)
+    assert "partial_rotary_factor" not in fields
+
+
+def test_phi4_rotates_part_of_each_head(tmp_path: Path) -> None:
+    fields = fields_with(tmp_path, {"phi3.rope.dimension_count": 4}, arch="phi3")
+    assert fields["partial_rotary_factor"] == 4 / CONFIG.head_dim
 
 
 @pytest.mark.parametrize(("arch", "layers", "scalar"), [("gemma2", 46, 4), ("gemma2", 3, 6), ("gemma3_text", 62, 4)])
@@ -135,6 +141,7 @@ def test_gemmas_largest_models_scale_queries_otherwise(tmp_path: Path, arch: str
     ("more", "how", "said"),
     [
         ({"llama.attention.scale": 0.5}, {}, r"llama\.attention\.scale = 0\.5 \(an unknown field"),
+        ({"llama.rope.dimension_count": 4}, {}, r"llama\.rope\.dimension_count = 4 \(an unknown field"),
         ({"llama.expert_count": 8}, {}, r"llama\.expert_count = 8 \(an unknown field"),
         ({"llama.rope.scaling.type": "su"}, {}, r"rope_scaling\.rope_type = 'su' \(not one of"),
         ({"llama.attention.sliding_window": 7}, {}, "the reference Llama has no sliding window"),

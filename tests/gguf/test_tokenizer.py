@@ -214,6 +214,8 @@ def test_a_converted_folder_has_the_same_tokenizer(tmp_path: Path, kind: str, hf
     [
         ({}, "it is of the kind None, and these are read: gpt2, llama"),
         ({"tokenizer.ggml.model": "t5"}, "it is of the kind 't5'"),
+        ({"tokenizer.ggml.model": ["llama"]}, "it is of the kind ['llama']"),
+        ({**sentencepiece(tokens=["a" * 30_000])[0]}, "its tokens are longer than any tokenizer's"),
         ({"tokenizer.ggml.model": "gpt2"}, "it has no list of tokens"),
         ({**byte_level("a new one")}, "it cuts text into words in the way 'a new one', and these are known: gpt-2"),
         ({**byte_level(None)}, "it cuts text into words in the way None"),

@@ -93,7 +93,7 @@ def read_header(path: Path) -> Header:
         raise LandedError(f"{path} is {instead}.")
     if size < 24:
         raise LandedError(f"{path} is no GGUF file: it has {size} bytes.")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), min(size, _LARGEST_HEADER), access=mmap.ACCESS_READ) as data:
         try:
             return _Walk(path, data, size).header(gguf)
         except _Damaged as error:

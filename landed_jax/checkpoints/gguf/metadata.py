@@ -42,6 +42,7 @@ _HARMLESS = frozenset({"vocab_size", "rope.scaling.finetuned", "tensor_data_layo
 # What a dense model says by 0.
 _ZERO = frozenset({"expert_count", "expert_used_count", "expert_shared_count", "nextn_predict_layers"})
 _SCALING = "rope.scaling."
+_PARTLY_ROTATED = frozenset({"phi3"})  # families whose config can say that part of each head is rotated
 
 
 def architecture_of(header: Header) -> Architecture:
@@ -132,9 +133,13 @@ def _add_heads(found: dict[str, Any], left: dict[str, Any]) -> None:
 
 def _add_rotary(found: dict[str, Any], left: dict[str, Any], header: Header) -> None:
     head_dim = found.get("head_dim")
-    rotated = left.pop("rope.dimension_count", head_dim)
-    if rotated != head_dim and type(rotated) is int and type(head_dim) is int and head_dim > 0:
+    rotated = left.get("rope.dimension_count", head_dim)
+    sized = type(rotated) is int and type(head_dim) is int and head_dim > 0
+    if sized and rotated != head_dim and found["model_type"] in _PARTLY_ROTATED:
         found["partial_rotary_factor"] = rotated / head_dim
+        del left["rope.dimension_count"]
+    elif rotated == head_dim:
+        left.pop("rope.dimension_count", None)
     if "rope.scale_linear" in left:  # the name in the first files
         left |= {f"{_SCALING}type": "linear", f"{_SCALING}factor": left.pop("rope.scale_linear")}
     taken = {name.removeprefix(_SCALING): left.pop(name) for name in list(left) if name.startswith(_SCALING)}

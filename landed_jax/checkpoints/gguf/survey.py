@@ -4,7 +4,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes  # noqa: F401 - registers bfloat16 with NumPy
 import numpy as np
 
 from landed_jax.checkpoints.gguf.header import read_header

@@ -10,6 +10,7 @@ from landed_jax.tokenizer_errors import prints_go_to_stderr, tokenizer_errors
 from landed_jax.vocabulary import Vocabulary
 
 _UNKNOWN, _CONTROL, _OWN = 2, 3, 4  # tokenizer.ggml.token_type; _OWN are pieces that are never cut
+_MOST_CUTS = 1 << 29  # characters, of all ways to cut all tokens in two; 16 times those of the largest vocabulary
 _SPACE = "▁"  # as SentencePiece writes it
 _NAMED = {
     "bos_token": "bos_token_id",
@@ -38,7 +39,7 @@ def load_gguf_vocabulary(file: Path) -> Vocabulary:
     header = read_header(file)
     what = f"The tokenizer in {file} cannot be read"
     kind = _field(header, "model")
-    if kind not in _BUILDERS:
+    if not isinstance(kind, str) or kind not in _BUILDERS:
         known = ", ".join(_BUILDERS)
         raise LandedError(f"{what}: it is of the kind {shown(kind)}, and these are read: {known}.")
     if problem := _problem(header):
@@ -71,6 +72,8 @@ def _problem(header: Header) -> str | None:
         return "it has no list of tokens"
     if len(set(tokens)) != len(tokens):
         return "the same text stands for two tokens"
+    if sum(len(token) ** 2 for token in tokens) > _MOST_CUTS:
+        return "its tokens are longer than any tokenizer's"
     for name, kind in (("token_type", int), ("scores", float), ("merges", str)):
         values = _field(header, name)
         if values is None:
