@@ -32,13 +32,13 @@ from .loading import convert as convert
 from .loading import load as load
 from .model import Model as Model
 from .nn.config import ModelConfig as ModelConfig
-from .nn.config import RopeConfig as RopeConfig
 from .nn.hook_points import NORMED as NORMED
 from .nn.hook_points import RESIDUALS as RESIDUALS
 from .nn.hook_points import SOURCES as SOURCES
 from .nn.hook_points import WRITES as WRITES
 from .nn.hook_points import HookPoint as HookPoint
 from .nn.parameters import init_params as init_params
+from .nn.rope_config import RopeConfig as RopeConfig
 from .prompts import PromptWarning as PromptWarning
 from .results.files import load_result as load_result
 from .tokens import Tokens as Tokens

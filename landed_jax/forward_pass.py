@@ -11,7 +11,7 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import OUTSIDE_LAYERS, WRITES, HookPoint
 from landed_jax.nn.modules import Decoder
 from landed_jax.nn.parameters import Params, is_stacked
-from landed_jax.nn.rotary import rotary_table
+from landed_jax.nn.rotary import query_scale, rotary_tables
 from landed_jax.nn.tap import Context, Edit, Observer, as_plan
 from landed_jax.numerics import compute_dtype, highest_precision
 from landed_jax.provenance import Provenance
@@ -76,8 +76,9 @@ def forward(
     at = None if at is None else columns(at, tokens.ids.shape[1])
     dtype = compute_dtype(dtype)
     plan = as_plan(config, record, edits, observers)
-    cos, sin = rotary_table(config.rope, config.head_dim, config.max_positions, tokens.positions, dtype)
-    context = Context(cos, sin, tokens.mask, at)
+    positions = tokens.positions
+    rotary, scale = rotary_tables(config, positions, dtype), query_scale(config, positions, dtype)
+    context = Context(rotary, scale, tokens.mask, at)
     decoder = Decoder(config, plan, is_stacked(params))
     logits, state = decoder.apply({"params": params}, tokens.ids, context, dtype, mutable=["intermediates", "observed"])
     sown = _collect(state.get("intermediates") or {}, plan.record, config.n_layers)

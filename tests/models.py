@@ -1,15 +1,16 @@
 """Random models and prompts for property tests: every leaf random, gains and biases too."""
 
 import dataclasses
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
-from landed_jax.nn.config import ModelConfig, RopeConfig
+from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import Leaf, Params, build_tree, leaf_places
+from landed_jax.nn.rope_config import RopeConfig, RopeKind
 from landed_jax.tokens import Tokens
 
 SMALL = ModelConfig(vocab_size=13, d_model=12, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=10)
@@ -113,10 +114,26 @@ def random_tokens(config: ModelConfig, seed: int = 0, lengths: tuple[int, ...] =
 
 
 @st.composite
+def ropes(draw: st.DrawFn, pairs: int) -> RopeConfig:
+    """Any rotary embedding of so many pairs, turning fast, and scaled in some prompts."""
+    kind = draw(st.sampled_from(get_args(RopeKind)))
+    short, long = (tuple(start + i / 3 for i in range(pairs)) for start in (1, 2))
+    return RopeConfig(
+        kind,
+        theta=100.0,
+        factor=1.0 if kind in ("default", "longrope") else 2.0,
+        original_max_positions=draw(st.sampled_from([3, 16])),
+        short_factors=short if kind == "longrope" else (),
+        long_factors=long if kind == "longrope" else (),
+    )
+
+
+@st.composite
 def configs(draw: st.DrawFn) -> ModelConfig:
     """Any architecture that the package honours, small."""
     kv_heads = draw(st.integers(1, 3))
-    kind = draw(st.sampled_from(["default", "linear", "dynamic", "llama3", "yarn"]))
+    head_dim, rotary_dim = draw(st.sampled_from([4, 6])), draw(st.sampled_from([None, 4]))
+    any_rope = ropes((rotary_dim or head_dim) // 2)
     n_layers, window = draw(st.integers(1, 3)), draw(st.sampled_from([None, 1, 2]))
     output_norms = draw(st.booleans())
     layers = st.one_of(st.just(()), st.tuples(*[st.booleans()] * n_layers))
@@ -126,12 +143,15 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         n_layers=n_layers,
         n_heads=kv_heads * draw(st.integers(1, 3)),
         n_kv_heads=kv_heads,
-        head_dim=draw(st.sampled_from([4, 6])),
+        head_dim=head_dim,
         d_ff=draw(st.integers(1, 9)),
         activation=draw(st.sampled_from(["silu", "gelu", "relu2"])),
         norm_eps=draw(st.sampled_from([1e-6, 1e-2])),
         max_positions=draw(st.sampled_from([2, 64])),
-        rope=RopeConfig(kind, theta=100.0, factor=1.0 if kind == "default" else 2.0, original_max_positions=16),
+        rope=draw(any_rope),
+        local_rope=draw(st.one_of(st.none(), any_rope)),
+        rotary_dim=rotary_dim,
+        query_growth=draw(st.sampled_from([0.0, 0.4])),
         sliding_window=window,
         windowed_layers=() if window is None else draw(layers),
         qkv_bias=draw(st.booleans()),

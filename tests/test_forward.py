@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
 from landed_jax.model import Model
-from landed_jax.nn.config import ModelConfig, RopeConfig
+from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import OUTPUT_SCALES, RESIDUALS, SOURCES, WRITES, HookPoint
 from landed_jax.nn.parameters import Params, stack_layers
+from landed_jax.nn.rope_config import RopeConfig
 from landed_jax.tokens import Tokens, as_tokens
 from landed_jax.trace import Trace
-from tests.models import random_params
+from tests.models import random_params, ropes
 from tests.reference.numpy_model import numpy_forward
 
 CONFIG = ModelConfig(
@@ -93,7 +94,8 @@ def test_scan_equals_the_unrolled_loop_in_values_and_gradients(dtype: str, preci
 @st.composite
 def configs(draw: Any) -> ModelConfig:
     kv_heads, group = draw(st.sampled_from([(1, 1), (1, 3), (2, 1), (2, 2)]))
-    kind = draw(st.sampled_from(["default", "linear", "dynamic", "llama3", "yarn"]))
+    head_dim, rotary_dim = draw(st.sampled_from([4, 6])), draw(st.sampled_from([None, 4]))
+    any_rope = ropes((rotary_dim or head_dim) // 2)
     window = draw(st.sampled_from([None, 1, 3]))
     layers = [(), (True, False), (False, True)]
     output_norms = draw(st.booleans())
@@ -103,11 +105,14 @@ def configs(draw: Any) -> ModelConfig:
         n_layers=2,
         n_heads=kv_heads * group,
         n_kv_heads=kv_heads,
-        head_dim=draw(st.sampled_from([4, 6])),
+        head_dim=head_dim,
         d_ff=draw(st.sampled_from([5, 12])),
         activation=draw(st.sampled_from(["silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2"])),
         max_positions=draw(st.sampled_from([3, 64])),
-        rope=RopeConfig(kind, 100.0, draw(st.floats(1, 8)), 16),
+        rope=draw(any_rope),
+        local_rope=draw(st.one_of(st.none(), any_rope)),
+        rotary_dim=rotary_dim,
+        query_growth=draw(st.sampled_from([0.0, 0.4])),
         sliding_window=window,
         windowed_layers=() if window is None else draw(st.sampled_from(layers)),
         qkv_bias=draw(st.booleans()),

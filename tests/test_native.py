@@ -54,9 +54,11 @@ def test_weights_come_back_bit_for_bit(tmp_path, dtype):
 
 def test_every_fact_of_the_config_comes_back(tmp_path):
     config = ModelConfig(
-        vocab_size=8, d_model=4, n_layers=1, n_heads=2, n_kv_heads=1, head_dim=4, d_ff=6, family="mistral",
+        vocab_size=8, d_model=4, n_layers=2, n_heads=2, n_kv_heads=1, head_dim=4, d_ff=6, family="mistral",
         activation="gelu", norm_eps=1e-3, max_positions=9, sliding_window=3, tie_embeddings=True, mlp_bias=True,
         rope=RopeConfig("yarn", 5e5, 4.0, 16, beta_fast=20.0, truncate=False, attention_factor=1.5),
+        windowed_layers=(True, False), rotary_dim=2, query_growth=0.3,
+        local_rope=RopeConfig("longrope", original_max_positions=3, short_factors=(1.5,), long_factors=(2.5,)),
     )  # fmt: skip
     save_native(tmp_path / "a", config, init_params(config, jax.random.key(1)))
     assert load_native(tmp_path / "a")[0] == config

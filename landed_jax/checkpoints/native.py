@@ -38,7 +38,7 @@ from landed_jax.nn.parameters import Path as ParamPath
 from landed_jax.nn.sharding import leaf_sharding
 from landed_jax.processes import new_folder_of_all
 
-FORMAT = 4
+FORMAT = 5
 MANIFEST = "landed.json"
 _PARAMS = "params"
 _FLOATS = {str(dtype): dtype for dtype in FLOATS.values()}

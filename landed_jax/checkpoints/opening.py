@@ -21,6 +21,7 @@ from landed_jax.checkpoints.hf.tokenizer import open_vocabulary
 from landed_jax.checkpoints.native import check_native, is_native, load_native, read_manifest, read_notes
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.errors import LandedError
+from landed_jax.families import wrappers
 from landed_jax.files.atomic_folder import is_unfinished
 from landed_jax.files.json_object import read_json_object
 from landed_jax.nn.config import ModelConfig
@@ -72,7 +73,9 @@ def survey_folder(folder: Path, reading: Reading, notes: Notes) -> Survey:
         survey = survey_gguf(folder, reading.ignore_fields, reading.dtype, notes)
     else:
         _refuse_dtype(folder, reading)
-        survey = survey_checkpoint(folder, _config(folder, reading, notes), notes)
+        values = _config_values(folder)
+        config = config_from_hf(values, reading.ignore_fields, notes)
+        survey = survey_checkpoint(folder, config, notes, wrappers().get(values["model_type"]))
     if reading.adapter is None:
         refuse_adapter_beside(folder)
     elif reading.adapter != NONE:
@@ -86,7 +89,7 @@ def read_config_of(folder: Path, reading: Reading, notes: Notes) -> ModelConfig:
         return config_of(read_header(folder), reading.ignore_fields, notes)
     if is_native(folder):
         return read_manifest(folder)[0]
-    return _config(folder, reading, notes)
+    return config_from_hf(_config_values(folder), reading.ignore_fields, notes)
 
 
 def open_vocabulary_of(folder: Path, notes: Notes) -> tuple[Vocabulary | None, str]:
@@ -108,7 +111,7 @@ def check_folder(folder: Path, reading: Reading, notes: Notes) -> None:
         check_values(survey_folder(folder, reading, notes))
 
 
-def _config(folder: Path, reading: Reading, notes: Notes) -> ModelConfig:
+def _config_values(folder: Path) -> dict[str, Any]:
     _refuse_unfinished(folder)
     if not (folder / "config.json").exists() and (folder / ADAPTER_CONFIG).exists():
         base = read_json_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
@@ -116,7 +119,7 @@ def _config(folder: Path, reading: Reading, notes: Notes) -> ModelConfig:
             f"{folder} is an adapter, and no model: open the model that it was trained on ({base}) with --adapter "
             f"{folder} (adapter= in Python)."
         )
-    return config_from_hf(read_json_object(folder / "config.json"), reading.ignore_fields, notes)
+    return read_json_object(folder / "config.json")
 
 
 def _refuse_unfinished(folder: Path) -> None:

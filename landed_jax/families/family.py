@@ -23,6 +23,7 @@ DEFAULTS: Mapping[str, Any] = {
     "rms_norm_eps": 1e-6,
     "tie_word_embeddings": False,
     "rope_theta": 10_000.0,
+    "partial_rotary_factor": 1.0,
 }
 
 
@@ -46,8 +47,11 @@ class Family:
             cannot hold.
         held: the fields of `ModelConfig` that `switches` may set; the writer refuses a model that sets others.
         defaults: values of absent fields where they differ from `DEFAULTS`: those of the class's configuration.
+        rope_kinds: the kinds of rotary embedding that the family's config may name, and which each is; None for all
+            under their own names.
         ignorable: fields that `switches` reads only to refuse them, so that a user may have them ignored.
-        names: tensors whose names differ from Llama's, by leaf (`nn/parameters.py`), with ``{layer}`` in layers.
+        names: tensors whose names differ from Llama's, by leaf (`nn/parameters.py`), with ``{layer}`` in layers. Leaves
+            of one name are the rows of one tensor, in the order in which they stand here.
         examples: ids of well-known checkpoints.
     """
 
@@ -57,6 +61,7 @@ class Family:
     fields: Callable[[ModelConfig], dict[str, Any]]
     held: frozenset[str]
     defaults: Mapping[str, Any]
+    rope_kinds: Mapping[str, str] | None = None
     ignorable: frozenset[str] = frozenset()
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     examples: tuple[str, ...] = ()
@@ -77,3 +82,26 @@ class Family:
     def default(self, name: str) -> Any:
         """The value of a field that config.json does not have."""
         return self.defaults.get(name, DEFAULTS[name])
+
+
+@dataclass(frozen=True, eq=False)
+class Wrapper:
+    """A kind of checkpoint that holds a text model of one of the families beside other parts, which are left out.
+
+    Attributes:
+        name: ``model_type`` in config.json; that of the text model is in ``text_config``.
+        architecture: the model class in `transformers`.
+        texts: the families that the text model may be of, first the one where ``text_config`` does not say it.
+        parts: the other parts, as the names of their tensors begin.
+        fields: fields of config.json that are about the other parts alone.
+        tied: whether the text model's embedding is its unembedding, where config.json does not say it.
+        examples: ids of well-known checkpoints.
+    """
+
+    name: str
+    architecture: str
+    texts: tuple[str, ...]
+    parts: frozenset[str] = frozenset({"vision_tower", "multi_modal_projector"})
+    fields: frozenset[str] = frozenset({"vision_config", "image_token_index"})
+    tied: bool = True
+    examples: tuple[str, ...] = ()

@@ -20,10 +20,11 @@ from landed_jax.nn.config import ModelConfig
 NAMES = {"mlp_norm/gamma": "model.layers.{layer}.pre_feedforward_layernorm.weight"}
 
 
-def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
+def gemma_switches(fields: Fields, kinds: list[str]) -> dict[str, Any]:
+    """What Gemma 2 and 3 have in common; `kinds` are the layers' where ``layer_types`` does not say them."""
     refuse_if_set(fields, "use_bidirectional_attention", "only causal attention is read")
     window = None if fields.take("sliding_window", 4096) is None else fields.whole("sliding_window", 4096)
-    kinds = layer_kinds(fields, [FULL if layer % 2 else SLIDING for layer in range(n_layers)])
+    kinds = layer_kinds(fields, kinds)
     if window is None and SLIDING in kinds:
         fields.refuse("sliding_window", f"layer_types has layers of {SLIDING}")
     bias = optional_flag(fields, "attention_bias")
@@ -37,21 +38,15 @@ def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
         "windowed_layers": tuple(kind == SLIDING for kind in kinds) if window else (),
         "output_norms": True,
         "attention_scale": fields.positive("query_pre_attn_scalar", 256) ** -0.5,
-        "attention_cap": optional_positive(fields, "attn_logit_softcapping", 50.0),
-        "logit_cap": optional_positive(fields, "final_logit_softcapping", 30.0),
     }
 
 
-def require_gemma(config: ModelConfig) -> None:
-    """Refuse to write a model without what all of Gemma 2 and 3 have."""
+def gemma_fields(config: ModelConfig) -> dict[str, Any]:
+    """The inverse."""
     require(config, config.qkv_bias == config.output_bias, "has all biases of attention or none")
     require(config, config.gain_offset == 1, "adds 1 to the weights of its norms")
     require(config, config.embedding_scale == config.d_model**0.5, "scales the embedding by √d_model")
     require(config, config.output_norms and config.input_norms, "has norms before and behind its blocks")
-
-
-def _fields(config: ModelConfig) -> dict[str, Any]:
-    require_gemma(config)
     scale = config.head_dim**-0.5 if config.attention_scale is None else config.attention_scale
     return {
         "hidden_activation": activation_name(config),
@@ -59,9 +54,20 @@ def _fields(config: ModelConfig) -> dict[str, Any]:
         "sliding_window": config.sliding_window,
         "layer_types": [FULL if window is None else SLIDING for window in config.windows],
         "query_pre_attn_scalar": scale**-2,
-        "attn_logit_softcapping": config.attention_cap,
         "final_logit_softcapping": config.logit_cap,
     }
+
+
+def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
+    return {
+        **gemma_switches(fields, [FULL if layer % 2 else SLIDING for layer in range(n_layers)]),
+        "attention_cap": optional_positive(fields, "attn_logit_softcapping", 50.0),
+        "logit_cap": optional_positive(fields, "final_logit_softcapping", 30.0),
+    }
+
+
+def _fields(config: ModelConfig) -> dict[str, Any]:
+    return {**gemma_fields(config), "attn_logit_softcapping": config.attention_cap}
 
 
 FAMILY = Family(

@@ -48,9 +48,9 @@ def layer_kinds(fields: Fields, default: list[str]) -> list[str]:
     return kinds
 
 
-def optional_positive(fields: Fields, name: str, default: float) -> float | None:
+def optional_positive(fields: Fields, name: str, default: float | None) -> float | None:
     """A number above 0; null is None."""
-    return None if fields.take(name, default) is None else fields.positive(name, default)
+    return None if fields.take(name, default) is None else fields.positive(name, default or 1.0)
 
 
 def activation_in(fields: Fields, name: str, default: str) -> Activation:

@@ -36,7 +36,7 @@ def _fields(config: ModelConfig) -> dict[str, Any]:
     require(config, config.qkv_bias == config.output_bias, "has all biases of attention or none")
     return {
         "pad_token_id": None,  # the class's default is beyond a small vocabulary
-        "no_rope_layers": [int(kind.rotary) for kind in config.kinds],
+        "no_rope_layers": [int(kind.rope is not None) for kind in config.kinds],
         "attention_bias": config.qkv_bias,
         "mlp_bias": config.mlp_bias,
         **window_fields(config),

@@ -1,9 +1,9 @@
 from .config import ModelConfig as ModelConfig
-from .config import RopeConfig as RopeConfig
 from .hook_points import HookPoint as HookPoint
 from .layer_writes import LayerWrites as LayerWrites
 from .parameters import count_parameters as count_parameters
 from .per_write import PerWrite as PerWrite
+from .rope_config import RopeConfig as RopeConfig
 from .stream_order import StreamOrder as StreamOrder
 from .stream_order import site_names as site_names
 from .weight_norms import WeightNorms as WeightNorms

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 from landed_jax.errors import LandedError, first_line, listed, shown
+from landed_jax.nn.rope_config import DEFAULT_ROPE, RopeConfig
+from landed_jax.nn.values import is_positive_float32, is_size
 
-RopeKind = Literal["default", "linear", "dynamic", "llama3", "yarn"]
 Activation = Literal["silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2"]
 
-LARGEST_FLOAT32 = (2 - 2.0**-23) * 2.0**127
-_SMALLEST_FLOAT32 = 2.0**-149
 # Larger sizes come from damaged or hostile files, and nothing may be made or looped over in such a size. Each is at
 # least 16 times the largest of any published model.
 LARGEST = {
@@ -27,83 +26,7 @@ _MOST_PARAMETERS = 2**45
 _FLAGS = ("qkv_bias", "output_bias", "mlp_bias", "tie_embeddings", "input_norms", "output_norms")
 _FACTORS = ("embedding_scale", "residual_scale", "logit_scale")
 _OPTIONAL_FACTORS = ("attention_scale", "attention_cap", "logit_cap")
-# Within these no frequency, angle or score overflows in float32, whatever the head's size and the prompt's length.
-_ROPE_BOUNDS = {
-    "theta": (1e-9, 1e30),
-    "factor": (1e-9, 1e30),
-    "low_freq_factor": (1e-9, 1e30),
-    "high_freq_factor": (1e-9, 1e30),
-    "beta_fast": (1e-9, 1e30),
-    "beta_slow": (1e-9, 1e30),
-    "attention_factor": (1e-9, 1e9),
-}
-
-
-def is_positive_float32(value: Any) -> bool:
-    """Whether a value is a number above 0 that is neither 0 nor infinite in float32.
-
-    >>> is_positive_float32(1e-6), is_positive_float32(1e-50), is_positive_float32(1e308), is_positive_float32("1")
-    (True, False, False, False)
-    """
-    return _is_number(value) and _SMALLEST_FLOAT32 <= value <= LARGEST_FLOAT32
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)  # NumPy's float64 is a float
-
-
-def _is_size(value: Any, least: int, most: int) -> bool:
-    return type(value) is int and least <= value <= most
-
-
-@dataclass(frozen=True)
-class RopeConfig:
-    """Rotary position embedding: the base and how the frequencies are scaled.
-
-    `attention_factor` multiplies cos and sin (YaRN); `original_max_positions` is the context length before
-    scaling (llama3 and yarn).
-    """
-
-    kind: RopeKind = "default"
-    theta: float = 10_000.0
-    factor: float = 1.0
-    original_max_positions: int = 0
-    low_freq_factor: float = 1.0
-    high_freq_factor: float = 4.0
-    beta_fast: float = 32.0
-    beta_slow: float = 1.0
-    truncate: bool = True
-    attention_factor: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name, (least, most) in _ROPE_BOUNDS.items():
-            value = getattr(self, name)
-            if _is_number(value) and least <= value <= most:
-                object.__setattr__(self, name, float(value))  # JAX takes no whole number beyond 63 bits
-
-    def problems(self) -> list[str]:
-        """Every reason why these settings cannot be."""
-        wrong = []
-        for name, (least, most) in _ROPE_BOUNDS.items():
-            value = getattr(self, name)
-            if not _is_number(value) or not least <= value <= most:
-                wrong.append(f"the rotary {name} is {shown(value)}, not a number from {least:g} to {most:g}")
-        if self.kind not in get_args(RopeKind):
-            wrong.append(f"rope kind {shown(self.kind)} is not one of {', '.join(get_args(RopeKind))}")
-        if type(self.truncate) is not bool:
-            wrong.append(f"the rotary truncate is {shown(self.truncate)}, not true or false")
-        if not _is_size(self.original_max_positions, 0, 2**31 - 1):
-            original = shown(self.original_max_positions)
-            wrong.append(f"original_max_positions is {original}, not a whole number from 0 to {2**31 - 1}")
-        elif self.kind in ("llama3", "yarn") and self.original_max_positions < 1:
-            wrong.append(f"rope kind {self.kind} needs original_max_positions")
-        if not wrong and self.kind == "llama3" and self.high_freq_factor <= self.low_freq_factor:
-            wrong.append(
-                f"high_freq_factor {self.high_freq_factor} is not above low_freq_factor {self.low_freq_factor}"
-            )
-        if not wrong and self.kind == "yarn" and self.theta == 1:
-            wrong.append("yarn divides by the logarithm of theta, which is 0 where theta is 1")
-        return wrong
+_MAY_BE_0 = ("gain_offset", "query_growth")
 
 
 class LayerKind(NamedTuple):
@@ -111,11 +34,11 @@ class LayerKind(NamedTuple):
 
     Attributes:
         window: how many positions a query sees, or None for all.
-        rotary: whether queries and keys are rotated.
+        rope: which of the model's `ropes` turns queries and keys, or None for none.
     """
 
     window: int | None = None
-    rotary: bool = True
+    rope: int | None = 0
 
 
 class Scoring(NamedTuple):
@@ -144,6 +67,10 @@ class ModelConfig:
         sliding_window: how many positions a query sees, itself included; None for all.
         windowed_layers: for each layer, whether the window holds there; empty where it holds in all.
         rotary_layers: for each layer, whether queries and keys are rotated there; empty where they are in all.
+        local_rope: the rotary embedding of the windowed layers, where it is another than that of the others (Gemma 3).
+        query_growth: β in 1 + β log(1 + ⌊p / n⌋), by which queries at position p are multiplied, with n the length
+            before rotary scaling (Ministral 3); 0 for none.
+        rotary_dim: how many coordinates of each head are rotated, the first ones; None for all.
         gain_offset: what a norm adds to its weight to make γ: 1 in Gemma.
         embedding_scale: a factor of the embedding's write, rounded to the weights' type where that is narrower than
             float32 (Gemma).
@@ -171,7 +98,10 @@ class ModelConfig:
     activation: Activation = "silu"
     norm_eps: float = 1e-6
     max_positions: int = 2048
-    rope: RopeConfig = RopeConfig()
+    rope: RopeConfig = DEFAULT_ROPE
+    local_rope: RopeConfig | None = None
+    rotary_dim: int | None = None
+    query_growth: float = 0.0
     sliding_window: int | None = None
     windowed_layers: tuple[bool, ...] = ()
     rotary_layers: tuple[bool, ...] = ()
@@ -194,7 +124,7 @@ class ModelConfig:
         wrong = [
             f"{name} is {shown(getattr(self, name))}, not a whole number from 1 to {most}"
             for name, most in LARGEST.items()
-            if not _is_size(getattr(self, name), 1, most)
+            if not is_size(getattr(self, name), 1, most)
         ]
         if not wrong:
             wrong += self._misfits()
@@ -202,15 +132,11 @@ class ModelConfig:
             object.__setattr__(self, "norm_eps", float(self.norm_eps))
         else:
             wrong.append(f"norm_eps is {shown(self.norm_eps)}, not a number above 0 that float32 holds")
-        if not isinstance(self.rope, RopeConfig):
-            wrong.append(f"rope is {shown(self.rope)}, not a RopeConfig")
-        else:
-            wrong += self.rope.problems()
         if not isinstance(self.family, str):
             wrong.append(f"family is {shown(self.family)}, not a name")
         if self.activation not in get_args(Activation):
             wrong.append(f"activation {shown(self.activation)} is not one of {', '.join(get_args(Activation))}")
-        if self.sliding_window is not None and not _is_size(self.sliding_window, 1, 2**31 - 1):
+        if self.sliding_window is not None and not is_size(self.sliding_window, 1, 2**31 - 1):
             wrong.append(
                 f"sliding_window {shown(self.sliding_window)} is not a whole number from 1 to {2**31 - 1} or None"
             )
@@ -229,6 +155,7 @@ class ModelConfig:
                 object.__setattr__(self, name, ())  # one form for each model: no list where all layers are alike
         if self.windowed_layers and self.sliding_window is None:
             wrong.append("windowed_layers needs a sliding_window")
+        wrong += self._rotary_problems()
         wrong += self._numbers()
         if wrong:
             raise LandedError(f"This model configuration cannot be: {listed(wrong)}.")
@@ -240,11 +167,11 @@ class ModelConfig:
             wrong.append(f"qk_norm is {shown(self.qk_norm)}, not head, width or None")
         if not (self.input_norms or self.output_norms):
             wrong.append("a model without input_norms needs output_norms")
-        for name in ("gain_offset", *_FACTORS, *_OPTIONAL_FACTORS):
+        for name in (*_MAY_BE_0, *_FACTORS, *_OPTIONAL_FACTORS):
             value = getattr(self, name)
             if value is None and name in _OPTIONAL_FACTORS:
                 continue
-            if isinstance(value, float | int) and (is_positive_float32(value) or (name == "gain_offset" and not value)):
+            if isinstance(value, float | int) and (is_positive_float32(value) or (name in _MAY_BE_0 and not value)):
                 object.__setattr__(self, name, float(value))
             else:
                 wrong.append(f"{name} is {shown(value)}, not a number above 0 that float32 holds")
@@ -255,14 +182,49 @@ class ModelConfig:
         wrong = []
         if self.n_heads % self.n_kv_heads:
             wrong.append(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}")
-        if self.head_dim % 2:
-            wrong.append(f"head_dim {self.head_dim} is odd, and rotary embedding turns pairs of coordinates")
-        if self.head_dim == 2 and getattr(self.rope, "kind", None) == "dynamic":
-            wrong.append("dynamic rotary scaling divides by head_dim - 2, which is 0")
         heads = 2 * (self.n_heads + self.n_kv_heads) * self.head_dim
         if self.d_model * (self.vocab_size + self.n_layers * (heads + 3 * self.d_ff)) > _MOST_PARAMETERS:
             wrong.append(f"these sizes make a model of more than 2**{_MOST_PARAMETERS.bit_length() - 1} parameters")
         return wrong
+
+    def _rotary_problems(self) -> list[str]:
+        if self.rotary_dim is not None and self.rotary_dim == self.head_dim:
+            object.__setattr__(self, "rotary_dim", None)  # one form for each model, here and below
+        if not self.windowed_layers:
+            if self.local_rope is not None and self.sliding_window is not None:
+                object.__setattr__(self, "rope", self.local_rope)
+            object.__setattr__(self, "local_rope", None)
+        elif self.local_rope == self.rope:
+            object.__setattr__(self, "local_rope", None)
+        wrong = []
+        for name in ("rope", "local_rope"):
+            rope = getattr(self, name)
+            if isinstance(rope, RopeConfig):
+                wrong += rope.problems()
+            elif name == "rope" or rope is not None:
+                wrong.append(f"{name} is {shown(rope)}, not a RopeConfig")
+        most = self.head_dim if is_size(self.head_dim, 1, LARGEST["head_dim"]) else LARGEST["head_dim"]
+        if self.rotary_dim is not None and not is_size(self.rotary_dim, 2, most):
+            wrong.append(f"rotary_dim is {shown(self.rotary_dim)}, not a whole number from 2 to {most} or None")
+        if wrong:
+            return wrong
+        for name in ("rope", "local_rope"):
+            rope = getattr(self, name)
+            if rope is not None and len(rope.short_factors) not in (0, self.rotated // 2):
+                wrong.append(f"{name} has {len(rope.short_factors)} factors for {self.rotated // 2} rotated pairs")
+        if self.query_growth and self.rope.original_max_positions < 1:
+            wrong.append("query_growth needs the rope's original_max_positions")
+        name = "head_dim" if self.rotary_dim is None else "rotary_dim"
+        if self.rotated % 2:
+            wrong.append(f"{name} {self.rotated} is odd, and rotary embedding turns pairs of coordinates")
+        if self.rotated == 2 and "dynamic" in (self.rope.kind, getattr(self.local_rope, "kind", None)):
+            wrong.append(f"dynamic rotary scaling divides by {name} - 2, which is 0")
+        return wrong
+
+    @property
+    def rotated(self) -> int:
+        """Coordinates of each head that are rotated."""
+        return self.rotary_dim or self.head_dim
 
     @property
     def group_size(self) -> int:
@@ -291,10 +253,26 @@ class ModelConfig:
 
         >>> sizes = dict(vocab_size=2, d_model=2, n_layers=2, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=2)
         >>> ModelConfig(**sizes, rotary_layers=(True, False)).kinds
-        (LayerKind(window=None, rotary=True), LayerKind(window=None, rotary=False))
+        (LayerKind(window=None, rope=0), LayerKind(window=None, rope=None))
         """
+        numbers = {rope: number for number, rope in enumerate(self.ropes)}
+        return tuple(
+            LayerKind(window, None if rope is None else numbers[rope])
+            for window, rope in zip(self.windows, self._layer_ropes(), strict=True)
+        )
+
+    @property
+    def ropes(self) -> tuple[RopeConfig, ...]:
+        """The rotary embeddings that layers have, each once."""
+        return tuple(dict.fromkeys(rope for rope in self._layer_ropes() if rope is not None))
+
+    def _layer_ropes(self) -> list[RopeConfig | None]:
         rotary = self.rotary_layers or (True,) * self.n_layers
-        return tuple(LayerKind(window, turned) for window, turned in zip(self.windows, rotary, strict=True))
+        local = self.local_rope or self.rope
+        return [
+            (self.rope if window is None else local) if turned else None
+            for window, turned in zip(self.windows, rotary, strict=True)
+        ]
 
     @property
     def windows(self) -> tuple[int | None, ...]:
@@ -319,9 +297,9 @@ class ModelConfig:
             LandedError: for a field that is missing or unknown.
         """
         try:
-            rope = RopeConfig(**values["rope"])
+            ropes = {name: values[name] and RopeConfig.from_dict(values[name]) for name in ("rope", "local_rope")}
             layers = {name: tuple(values[name]) for name in ("windowed_layers", "rotary_layers")}  # JSON has lists
-            config = cls(**{**values, **layers, "rope": rope})
+            config = cls(**{**values, **layers, **ropes})
         except (TypeError, KeyError) as error:
             raise LandedError(f"These are not the fields of a model configuration: {first_line(error)}.") from error
         return config

@@ -31,10 +31,15 @@ def rotate(
     cos: Float[Array, "batch position half"],
     sin: Float[Array, "batch position half"],
 ) -> Float[Array, "batch position head head_dim"]:
-    """Rotary embedding in the half-split layout: coordinate i is paired with i + head_dim/2 (Su et al. 2021)."""
-    first, second = jnp.split(x, 2, axis=-1)
+    """Rotary embedding in the half-split layout: coordinate i is paired with i + half (Su et al. 2021).
+
+    Coordinates from 2 · half on are left as they are.
+    """
+    half = cos.shape[-1]
+    first, second, rest = jnp.split(x, [half, 2 * half], axis=-1)
     cos, sin = cos[:, :, None], sin[:, :, None]
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    turned = [first * cos - second * sin, second * cos + first * sin]
+    return jnp.concatenate([*turned, rest] if rest.size else turned, axis=-1)
 
 
 ACTIVATIONS: dict[Activation, Callable[[jax.Array], jax.Array]] = {

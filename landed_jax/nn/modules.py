@@ -105,9 +105,10 @@ class Attention(_Part):
                 gamma, flat = self.gain(f"attn/{name.lower()}_width_gamma", x), heads.reshape(*x.shape[:2], -1)
                 normed = scale_stream(flat, rms_sigma(flat, self.config.norm_eps), gamma.reshape(-1))
                 heads = normed.reshape(heads.shape)
-            return rotate(heads, context.cos, context.sin) if self.kind.rotary else heads
+            return heads if self.kind.rope is None else rotate(heads, *context.rotary[self.kind.rope])
 
-        q = self.tap("query", turned("Q"), layer, context)
+        q, scale = turned("Q"), context.query_scale
+        q = self.tap("query", q if scale is None else q * scale[:, :, None, None], layer, context)
         k = self.tap("key", turned("K"), layer, context)
         v = self.tap("value", project("V"), layer, context)
         recorded, scoring = HookPoint.PATTERN in self.plan.record, self.config.scoring

@@ -61,13 +61,14 @@ class Context(NamedTuple):
     """What every layer shares.
 
     Attributes:
-        cos, sin: ``[batch, position, head_dim / 2]``.
+        rotary: cos and sin of each of the model's `ropes`, ``[batch, position, rotated / 2]``.
+        query_scale: what queries are multiplied by, ``[batch, position]``, or None.
         mask: ``[batch, position]``, False on padding.
         at: the positions whose values are recorded, or None for all.
     """
 
-    cos: jax.Array
-    sin: jax.Array
+    rotary: tuple[tuple[jax.Array, jax.Array], ...]
+    query_scale: jax.Array | None
     mask: jax.Array
     at: jax.Array | None
 

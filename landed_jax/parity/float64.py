@@ -23,6 +23,11 @@ def float64_throughout() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
+def text_model(model: Any) -> Any:
+    """The part of a reference that holds the layers, in a model that has other parts too."""
+    return getattr(model.model, "language_model", model.model)
+
+
 def widen_as_it_runs(model: Any) -> None:
     """Convert the weights of each part of a decoder to float64 for its run, and back afterwards.
 
@@ -43,8 +48,8 @@ def widen_as_it_runs(model: Any) -> None:
     def narrow(module: Any, inputs: Any, output: Any) -> None:
         module.to(model.dtype)
 
-    inner = model.model
-    inner.rotary_emb = type(inner.rotary_emb)(config=model.config)
+    inner = text_model(model)
+    inner.rotary_emb = type(inner.rotary_emb)(config=inner.config)
     for module in (inner.embed_tokens, *inner.layers, inner.norm, model.lm_head):
         module.register_forward_pre_hook(widen)
         module.register_forward_hook(narrow)

@@ -11,8 +11,10 @@ from landed_jax.checkpoints.hf.table import entries
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.checkpoints.opening import Reading, survey_folder
 from landed_jax.errors import LandedError
+from landed_jax.families import wrappers
+from landed_jax.files.json_object import read_json_object
 from landed_jax.nn.config import ModelConfig
-from landed_jax.parity.float64 import float64_throughout, widen_as_it_runs
+from landed_jax.parity.float64 import float64_throughout, text_model, widen_as_it_runs
 from landed_jax.parity.ladder import rung_leaves
 
 
@@ -78,14 +80,16 @@ def _run_each(model: Any, config: ModelConfig, ids: np.ndarray, mask: np.ndarray
 
 def _open(folder: Path) -> Any:
     torch_module()
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
     from transformers.utils import logging
+
+    wrapped = read_json_object(folder / "config.json").get("model_type") in wrappers()
 
     logging.disable_progress_bar()
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = (AutoModelForImageTextToText if wrapped else AutoModelForCausalLM).from_pretrained(
             folder,
             dtype="auto",
             local_files_only=True,
@@ -137,12 +141,13 @@ def _run(model: Any, config: ModelConfig, prompt: np.ndarray) -> dict[str, np.nd
         hooks.append(module.register_forward_hook(hook))
 
     for rung, name in rung_modules(config).items():
-        record(model.get_submodule(name), rung)
+        record(text_model(model).get_submodule(name.removeprefix("model.")), rung)
 
     def embedded(_module: Any, args: Any, kwargs: Any) -> None:
         rungs["embedded"] = (args[0] if args else kwargs["hidden_states"])[0].detach().numpy()
 
-    hooks.append(model.get_submodule(_first_layer(config)).register_forward_pre_hook(embedded, with_kwargs=True))
+    first = text_model(model).get_submodule(_first_layer(config).removeprefix("model."))
+    hooks.append(first.register_forward_pre_hook(embedded, with_kwargs=True))
     with torch.no_grad():
         output = model(input_ids=torch.from_numpy(prompt[None].astype(np.int64)), use_cache=False)
     for hook in hooks:

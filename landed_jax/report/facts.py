@@ -8,6 +8,7 @@ from landed_jax.memory.shortage import human_bytes
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SOURCES, WRITES
 from landed_jax.nn.parameters import count_parameters
+from landed_jax.nn.rope_config import RopeConfig
 from landed_jax.nn.stream_order import site_names
 
 _QK_NORMS = {None: "none", "head": "over each head's coordinates", "width": "over the coordinates of all heads"}
@@ -17,8 +18,6 @@ def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str
     """The architecture, the parameter count and the writes it makes."""
     kv = config.n_kv_heads
     sharing = "" if kv == config.n_heads else f" on {kv} key and value heads"
-    rope = config.rope
-    scaling = "" if rope.kind == "default" else f", {rope.kind} scaling by {rope.factor:g}"
     count = count_parameters(config)
     rows = [
         ("kind", config.family),
@@ -27,7 +26,7 @@ def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str
         ("heads", f"{config.n_heads} of {config.head_dim} coordinates{sharing}"),
         ("d_ff", f"{config.d_ff} ({config.activation})"),
         ("vocabulary", f"{config.vocab_size}{' (embedding and unembedding tied)' if config.tie_embeddings else ''}"),
-        ("rotary embedding", f"theta {rope.theta:g}{scaling}"),
+        ("rotary embedding", _rotary(config)),
         ("positions", f"{config.max_positions}"),
         ("sliding window", _window(config)),
         ("biases", _biases(config)),
@@ -49,6 +48,22 @@ def _biases(config: ModelConfig) -> str:
         "MLP": config.mlp_bias,
     }
     return "; ".join(name for name, has in parts.items() if has) or "none"
+
+
+def _rotary(config: ModelConfig) -> str:
+    if not config.ropes:
+        return "none"
+    part = "" if config.rotary_dim is None else f", of {config.rotary_dim} coordinates of each head"
+    local = "" if config.local_rope is None else f"; in windows {_one_rope(config.local_rope)}"
+    growth = "" if config.query_growth == 0 else f", queries growing with position by {config.query_growth:g}"
+    return f"{_one_rope(config.rope)}{local}{part}{growth}"
+
+
+def _one_rope(rope: RopeConfig) -> str:
+    if rope.kind == "default":
+        return f"theta {rope.theta:g}"
+    by = f"beyond {rope.original_max_positions} positions" if rope.kind == "longrope" else f"by {rope.factor:g}"
+    return f"theta {rope.theta:g}, {rope.kind} scaling {by}"
 
 
 def _window(config: ModelConfig) -> str:

@@ -20,9 +20,10 @@ import numpy as np
 from landed_jax.analysis.writes._write import Write, next_site
 from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
-from landed_jax.nn.config import ModelConfig, RopeConfig
+from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.nn.parameters import Leaf, Params, build_tree, leaf_places
+from landed_jax.nn.rope_config import RopeConfig
 from landed_jax.numerics import compute_dtype
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace

@@ -72,7 +72,8 @@ def _check_numbers(folder: Path, model: Model, original: Model) -> None:
     if (folder / "landed.json").exists():
         values = json.loads((folder / "landed.json").read_bytes())["config"]
         layers = {name: tuple(values[name]) for name in ("windowed_layers", "rotary_layers")}
-        config = ModelConfig(**{**values, **layers, "rope": RopeConfig(**values["rope"])})
+        ropes = {name: values[name] and RopeConfig(**values[name]) for name in ("rope", "local_rope")}
+        config = ModelConfig(**{**values, **layers, **ropes})
         _same_params(to_hf(model.params, model.config), to_hf(original.params, original.config))
     else:
         config = expected.config_of(folder)

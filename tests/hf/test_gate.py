@@ -178,6 +178,12 @@ YARN_DICTS = [
     {"factor": 4.0, "beta_fast": 16, "beta_slow": 2, "truncate": False},
     {"factor": 4.0, "beta_fast": None, "beta_slow": 0, "truncate": None, "attention_factor": None},
 ]
+LONGROPE = {
+    "rope_type": "longrope",
+    "short_factor": [1.0, 1.1, 2, 3.5],
+    "long_factor": [1.5, 2.0, 4.0, 8.0],
+    "original_max_position_embeddings": 16,
+}
 ROPES = [
     {"rope_type": "default"},
     {"rope_type": "default", "factor": 3.0, "attention_factor": 2.0},
@@ -186,6 +192,10 @@ ROPES = [
     LLAMA3,
     {k: v for k, v in LLAMA3.items() if k != "original_max_position_embeddings"},
     *({"rope_type": "yarn", **values} for values in YARN_DICTS),
+    LONGROPE,
+    {**LONGROPE, "factor": 3.0},
+    {**LONGROPE, "factor": 0.5},
+    {**LONGROPE, "attention_factor": 0.7},
 ]
 
 
@@ -213,7 +223,12 @@ def test_frequencies_are_the_references(rope, outer):
 @pytest.mark.parametrize(
     ("rope", "said"),
     [
-        ({"rope_type": "longrope", "factor": 2.0}, "rope_scaling.rope_type = 'longrope'"),
+        ({"rope_type": "proportional", "factor": 2.0}, "rope_scaling.rope_type = 'proportional'"),
+        ({"rope_type": "longrope", "factor": 2.0}, "rope_scaling.short_factor = None (not a list of numbers)"),
+        ({**LONGROPE, "long_factor": [1.0, 2.0]}, "short_factors and long_factors are not as many"),
+        ({**LONGROPE, "long_factor": [1.0], "short_factor": [2]}, "rope has 1 factors for 4 rotated pairs"),
+        ({**LONGROPE, "long_factor": [1.0, 2.0, 0.0, 1.0]}, "the rotary long_factors are not numbers from 1e-09 on"),
+        ({**LONGROPE, "original_max_position_embeddings": 1}, "longrope divides by the logarithm"),
         ({"type": 3}, "rope_scaling.type = 3"),
         ({"type": "linear"}, "rope_scaling.factor = None (not there, and is needed)"),
         ({"type": "linear", "factor": "2"}, "rope_scaling.factor = '2' (not a number)"),

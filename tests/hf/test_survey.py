@@ -51,6 +51,8 @@ RENAMED = {
     "_orig_mod": lambda name: name.replace("self_attn.", "self_attn._orig_mod."),
     "_fsdp_wrapped_module.": lambda name: re.sub(r"(layers\.\d+\.)", r"\1_fsdp_wrapped_module.", name),
     "_checkpoint_wrapped_module.": lambda name: re.sub(r"(layers\.\d+\.)", r"\1_checkpoint_wrapped_module.", name),
+    "language_model.": lambda name: f"language_model.{name}",
+    "base_model.model. and language_model.": lambda name: f"base_model.model.language_model.{name}",
     "base_model.model. and module.": lambda name: f"module.base_model.model.{base_name(name)}",
 }
 
@@ -83,7 +85,7 @@ def test_two_names_for_one_tensor_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rename", "said"),
     [
-        (lambda name: f"language_model.{name}", "begin with language_model.: write the model without this prefix."),
+        (lambda name: f"text_model.{name}", "begin with text_model.: write the model without this prefix."),
         (lambda name: f"a.b.{base_name(name)}", "begin with a.b.: write the model without this prefix."),
         (
             lambda name: name.replace("embed_tokens", "wte").replace("model.", "gpt."),

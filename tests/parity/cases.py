@@ -14,7 +14,16 @@ YARN = {"rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0, "original_max_p
 # Few turns over the original context, so that the ramp between them crosses the few pairs of a tiny head.
 RAMP = {"beta_fast": 4.0, "beta_slow": 0.5}
 DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 3.0}
-
+# One prompt is shorter than the original length, another longer.
+LONGROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 100.0,
+    "short_factor": [1.0, 1.1, 1.3, 1.7],
+    "long_factor": [1.0, 2.0, 3.5, 6.0],
+    "original_max_position_embeddings": 6,
+}
+# Queries of these prompts grow in steps.
+GROWTH = {"llama_4_scaling_beta": 0.4, "original_max_position_embeddings": 3}
 
 WINDOW = {"use_sliding_window": True, "sliding_window": 4}
 
@@ -40,6 +49,24 @@ ROPE_CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "yarn_not_truncated": ("llama", {"head_dim": 16, **rope(**YARN, **RAMP, truncate=False)}),
     "yarn_mscale": ("llama", {"head_dim": 16, **rope(**YARN, **RAMP, mscale=1.0, mscale_all_dim=0.5)}),
     "yarn_attention_factor": ("mistral", {"head_dim": 16, **rope(**YARN, **RAMP, attention_factor=1.3)}),
+    "ministral3_yarn": ("ministral3", {"head_dim": 16, **rope(**{**YARN, **RAMP, **GROWTH})}),
+    "ministral3_no_growth": ("ministral3", rope(**{**YARN, **GROWTH, "llama_4_scaling_beta": 0.0})),
+    "longrope": ("llama", rope(**LONGROPE)),
+    "longrope_factor": ("llama", rope(**LONGROPE, factor=2.0)),
+    "phi3_longrope": ("phi3", {**rope(**LONGROPE), "original_max_position_embeddings": 6}),
+    "phi3_longrope_old_spelling": (
+        "phi3",
+        {
+            "original_max_position_embeddings": 6,
+            "rope_theta": 100.0,
+            "rope_scaling": {"type": "yarn", "short_factor": [1.0, 1.5, 2.0], "long_factor": [1.0, 2.0, 4.0]},
+            "partial_rotary_factor": 0.75,
+        },
+    ),
+    "phi3_longrope_attention_factor": (
+        "phi3",
+        {**rope(**LONGROPE, attention_factor=1.3), "original_max_position_embeddings": 64},
+    ),
 }
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "full_heads": ("llama", {"num_key_value_heads": 4}),
@@ -98,12 +125,35 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {"attention_bias": True, "tie_word_embeddings": False, "hidden_activation": "gelu", "num_key_value_heads": 4},
     ),
     "gemma2_large_eps": ("gemma2", {"rms_norm_eps": 0.3, "sliding_window": 1}),
+    "gemma3_text": ("gemma3_text", {}),
+    "gemma3_text_old_spelling": (
+        "gemma3_text",
+        {"rope_local_base_freq": 20.0, "rope_theta": 500.0, "rope_scaling": {"rope_type": "linear", "factor": 8.0}},
+    ),
+    "gemma3_text_windows_by_layer": (
+        "gemma3_text",
+        {"sliding_window": 2, "layer_types": ["full_attention", "sliding_attention"], "rms_norm_eps": 0.3},
+    ),
+    "gemma3_text_pattern": ("gemma3_text", {"sliding_window_pattern": 2, "query_pre_attn_scalar": 3}),
+    "gemma3_text_capped": ("gemma3_text", {"final_logit_softcapping": 1.5, "num_key_value_heads": 1}),
+    "gemma3_text_biases_untied": (
+        "gemma3_text",
+        {"attention_bias": True, "tie_word_embeddings": False, "num_key_value_heads": 4, "head_dim": 16},
+    ),
+    "gemma3": ("gemma3", {"sliding_window": 2}),
+    "gemma3_untied": ("gemma3", {"tie_word_embeddings": False, "num_key_value_heads": 1}),
     "olmo2": ("olmo2", {}),
     "olmo2_full_heads_large_eps": ("olmo2", {"num_key_value_heads": 4, "rms_norm_eps": 0.3}),
     "olmo2_multi_query_tied": ("olmo2", {"num_key_value_heads": 1, "tie_word_embeddings": True}),
     "olmo2_biases": ("olmo2", {"attention_bias": True}),
     "olmo2_one_layer": ("olmo2", {"num_hidden_layers": 1, "hidden_act": "gelu"}),
     "olmo2_linear": ("olmo2", rope(rope_type="linear", rope_theta=500.0, factor=2.5)),
+    "olmo3": ("olmo3", {}),
+    "olmo3_windows_by_layer": ("olmo3", {"layer_types": ["full_attention", "sliding_attention"]}),
+    "olmo3_yarn": ("olmo3", {"head_dim": 16, "rope_scaling": {**YARN, **RAMP}, "rope_theta": 100.0}),
+    "olmo3_multi_query_tied": ("olmo3", {"num_key_value_heads": 1, "tie_word_embeddings": True}),
+    "olmo3_biases_large_eps": ("olmo3", {"attention_bias": True, "rms_norm_eps": 0.3}),
+    "olmo3_window_one_full_heads": ("olmo3", {"sliding_window": 1, "num_key_value_heads": 4}),
     "granite": ("granite", {}),
     "granite_all_factors": (
         "granite",
@@ -121,6 +171,29 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "granite_linear": (
         "granite",
         {"residual_multiplier": 0.5, **rope(rope_type="linear", rope_theta=500.0, factor=2.5)},
+    ),
+    "phi3": ("phi3", {}),
+    "phi3_window": ("phi3", {"sliding_window": 4, "tie_word_embeddings": True}),
+    "phi3_partial": ("phi3", {"partial_rotary_factor": 0.75, "num_key_value_heads": 1}),
+    "phi3_wide_heads": ("phi3", {"head_dim": 16, "num_key_value_heads": 4, "rms_norm_eps": 0.3}),
+    "mistral3": ("mistral3", {}),
+    "mistral3_untied": ("mistral3", {"tie_word_embeddings": False}),
+    "mistral3_window": ("mistral3", {"sliding_window": 4, "head_dim": 12}),
+    "mistral3_multi_query": ("mistral3", {"num_key_value_heads": 1, **rope(rope_type="default", rope_theta=500.0)}),
+    "mistral3_ministral3": (
+        "mistral3",
+        {"model_type": "ministral3", "head_dim": 16, **rope(**{**YARN, **RAMP, **GROWTH})},
+    ),
+    "mistral3_ministral3_untied": (
+        "mistral3",
+        {"model_type": "ministral3", "tie_word_embeddings": False, "sliding_window": 3},
+    ),
+    "ministral3": ("ministral3", {}),
+    "ministral3_tied_multi_query": ("ministral3", {"num_key_value_heads": 1, "tie_word_embeddings": True}),
+    "ministral3_window": ("ministral3", {"sliding_window": 4, **rope(rope_type="default", rope_theta=50.0, **GROWTH)}),
+    "ministral3_large_eps_full_heads": (
+        "ministral3",
+        {"rms_norm_eps": 0.3, "num_key_value_heads": 4, **rope(rope_type="linear", factor=2.0, **GROWTH)},
     ),
     **{
         f"activation_{name}": ("llama", {"hidden_act": name})

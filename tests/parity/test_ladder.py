@@ -19,8 +19,9 @@ from landed_jax.forward_pass import forward
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.modules import MLP, Attention, Block, RMSNorm
 from landed_jax.nn.parameters import Params
-from landed_jax.nn.rotary import rotary_table
+from landed_jax.nn.rotary import query_scale, rotary_tables
 from landed_jax.nn.tap import Context, Plan
+from landed_jax.parity.float64 import text_model
 from landed_jax.tokens import Tokens
 from tests.parity.cases import CASES, ROPE_CASES, RUNG_CASES
 from tests.parity.conversion import convert
@@ -69,7 +70,7 @@ def run_torch(case: str, dtype: str) -> Run:
 
         return hook
 
-    for name, module in model.model.named_modules():
+    for name, module in text_model(model).named_modules():
         if name:
             module.register_forward_hook(listen(name), with_kwargs=True)
     return Run(config, params, torch_logits(model, PROMPTS).numpy(), modules)
@@ -82,9 +83,9 @@ def precision(dtype: str) -> Any:
 
 
 def context(config: ModelConfig, dtype: str) -> Context:
-    given = config.rope, config.head_dim, config.max_positions, TOKENS.positions, jnp.dtype(dtype)
-    cos, sin = jax.jit(rotary_table, static_argnums=(0, 1, 2, 4))(*given)
-    return Context(cos, sin, TOKENS.mask, None)
+    tables = jax.jit(rotary_tables, static_argnums=(0, 2))(config, TOKENS.positions, jnp.dtype(dtype))
+    scale = query_scale(config, TOKENS.positions, jnp.dtype(dtype))
+    return Context(tables, scale, TOKENS.mask, None)
 
 
 def assert_close(ours: Any, theirs: Any, bar: float, where: Any = REAL) -> None:
@@ -118,9 +119,9 @@ def test_norm(case: str, theirs: str, site: str, dtype: str, precision: None) ->
 @pytest.mark.parametrize("case", ["grouped", *ROPE_CASES])
 def test_rotary(case: str, dtype: str, precision: None) -> None:
     run = run_torch(case, dtype)
-    cos, sin, *_ = context(run.config, dtype)
-    # In a batch, transformers gives dynamic scaling the longest prompt's length for every row; here that is row 0.
-    where = REAL & (np.arange(len(PROMPTS)) == 0)[:, None] if run.config.rope.kind == "dynamic" else REAL
+    ((cos, sin),) = context(run.config, dtype).rotary
+    # In a batch, transformers scales every row by the longest prompt's length; here that is row 0's.
+    where = REAL & (np.arange(len(PROMPTS)) == 0)[:, None] if by_length(run.config) else REAL
     for ours, theirs in zip((cos, sin), run.modules["rotary_emb"].gave, strict=True):
         assert_close(jnp.concatenate([ours, ours], axis=-1), theirs, RUNG_BAR[dtype], where)
 
@@ -148,7 +149,7 @@ def test_logits(case: str, dtype: str, precision: None) -> None:
     run = run_torch(case, dtype)
     logits = jax.jit(lambda params, tokens: forward(params, tokens, run.config, record=())[0])(run.params, TOKENS)
     theirs = run.logits
-    if run.config.rope.kind == "dynamic":
+    if by_length(run.config):
         theirs = alone(case, dtype)
     assert_close(logits, theirs, LOGITS_BAR[dtype])
 
@@ -161,8 +162,13 @@ def test_both_spellings_of_rope_read_the_same(case: str) -> None:
     assert "rope_scaling" not in new and config_from_hf(old) == config_from_hf(new)
 
 
+def by_length(config: ModelConfig) -> bool:
+    """Whether rotary scaling depends on the prompt's length."""
+    return config.rope.kind in ("dynamic", "longrope")
+
+
 def alone(case: str, dtype: str) -> np.ndarray:
-    """Each prompt's logits when it runs alone: dynamic scaling goes by the prompt's own length."""
+    """Each prompt's logits when it runs alone: rotary scaling goes by the prompt's own length."""
     model = make_torch(case, dtype)
     rows = [torch_logits(model, [prompt]) for prompt in PROMPTS]
     return torch.cat([torch.nn.functional.pad(row, (0, 0, REAL.shape[1] - row.shape[1], 0)) for row in rows]).numpy()

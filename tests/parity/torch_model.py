@@ -1,12 +1,20 @@
 """Tiny random models of `transformers`, in float32 and truly in float64."""
 
 import contextlib
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
+from landed_jax.families import wrappers
 from landed_jax.parity.float64 import float64_throughout
 
 SIZES = {
@@ -21,17 +29,43 @@ SIZES = {
 }
 
 
+# What a family's class has in another size than is tiny.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "mistral": {"sliding_window": None},
+    "ministral3": {"head_dim": 8, "pad_token_id": None},
+    "qwen3": {"head_dim": 8},
+    "gemma": {"head_dim": 8},
+    "gemma2": {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 4},
+    "gemma3_text": {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 4},
+    "olmo2": {"pad_token_id": None},
+    "olmo3": {"pad_token_id": None, "sliding_window": 3, "layer_types": ["sliding_attention", "full_attention"]},
+    "phi3": {"pad_token_id": None},
+    "smollm3": {"pad_token_id": None},
+}
+VISION = {
+    "hidden_size": 16,
+    "intermediate_size": 20,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+
+
 def hf_config(kind: str = "llama", **fields: Any) -> PreTrainedConfig:
-    """A tiny configuration; `fields` override `SIZES`."""
-    defaults = {
-        "mistral": {"sliding_window": None},
-        "qwen3": {"head_dim": 8},
-        "gemma": {"head_dim": 8},
-        "gemma2": {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 4},
-        "olmo2": {"pad_token_id": None},
-        "smollm3": {"pad_token_id": None},
-    }
-    return AutoConfig.for_model(kind, **{**SIZES, **defaults.get(kind, {}), **fields})
+    """A tiny configuration; `fields` override `SIZES`, in a larger model's `text_config`."""
+    fields = copy.deepcopy(fields)  # a configuration class changes the objects that it is given
+    if (wrapper := wrappers().get(kind)) is None:
+        return AutoConfig.for_model(kind, **{**SIZES, **DEFAULTS.get(kind, {}), **fields})
+    tied = {name: fields.pop(name) for name in ("tie_word_embeddings",) if name in fields}
+    text = {"model_type": wrapper.texts[0], **fields}
+    text = {**SIZES, **DEFAULTS.get(text["model_type"], {}), **text}
+    return AutoConfig.for_model(kind, text_config=text, vision_config=dict(VISION), **tied)
+
+
+def auto_class(kind: str) -> Any:
+    """The class that makes a model of this kind, with the map to logits."""
+    return AutoModelForImageTextToText if kind in wrappers() else AutoModelForCausalLM
 
 
 def tiny_model(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
@@ -40,7 +74,7 @@ def tiny_model(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
     `transformers` starts biases at 0, gains at 1 and weights so small that attention is uniform: each would hide a
     mistake.
     """
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    model = auto_class(config.model_type).from_config(config, attn_implementation="eager").eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.rope_config import RopeConfig
 
 Arrays = dict[str, np.ndarray]
 _OUTSIDE = ("embedding", "uncapped", "logits")
@@ -28,14 +29,16 @@ ACTIVATIONS = {
 }
 
 
-def frequencies(config: ModelConfig, length: int) -> np.ndarray:
+def frequencies(rope: RopeConfig, config: ModelConfig, length: int) -> np.ndarray:
     """Radians per position of each rotated pair, for a prompt of `length` tokens."""
-    rope, dim = config.rope, config.head_dim
+    dim = config.rotary_dim or config.head_dim
     theta = rope.theta
     if rope.kind == "dynamic" and length > config.max_positions:
         stretch = rope.factor * length / config.max_positions - (rope.factor - 1)
         theta *= stretch ** (dim / (dim - 2))
     plain = np.array([theta ** (-2 * i / dim) for i in range(dim // 2)])
+    if rope.kind == "longrope":
+        return plain / (rope.long_factors if length > rope.original_max_positions else rope.short_factors)
     if rope.kind == "linear":
         return plain / rope.factor
     if rope.kind == "llama3":
@@ -60,12 +63,12 @@ def frequencies(config: ModelConfig, length: int) -> np.ndarray:
     return plain
 
 
-def rotate(x: np.ndarray, config: ModelConfig) -> np.ndarray:
-    """Each pair (i, i + head_dim/2) of ``[position, head, head_dim]`` as a complex number, turned by its angle."""
-    angle = np.outer(np.arange(len(x)), frequencies(config, len(x)))[:, None]
-    half = config.head_dim // 2
-    turned = (x[..., :half] + 1j * x[..., half:]) * np.exp(1j * angle) * config.rope.attention_factor
-    return np.concatenate([turned.real, turned.imag], axis=-1)
+def rotate(x: np.ndarray, rope: RopeConfig, config: ModelConfig) -> np.ndarray:
+    """Each pair (i, i + half) of ``[position, head, head_dim]`` as a complex number, turned by its angle."""
+    angle = np.outer(np.arange(len(x)), frequencies(rope, config, len(x)))[:, None]
+    half = angle.shape[-1]
+    turned = (x[..., :half] + 1j * x[..., half : 2 * half]) * np.exp(1j * angle) * rope.attention_factor
+    return np.concatenate([turned.real, turned.imag, x[..., 2 * half :]], axis=-1)
 
 
 def root_mean_square(x: np.ndarray, config: ModelConfig) -> np.ndarray:
@@ -137,7 +140,11 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
                 for x, n in ((q, "q"), (k, "k"))
             )
         if not config.rotary_layers or config.rotary_layers[index]:
-            q, k = rotate(q, config), rotate(k, config)
+            rope = config.local_rope if windowed and config.local_rope else config.rope
+            q, k = rotate(q, rope, config), rotate(k, rope, config)
+        if config.query_growth:
+            times = [position // config.rope.original_max_positions for position in range(length)]
+            q = q * np.array([1 + config.query_growth * math.log(1 + n) for n in times])[:, None, None]
         z, pattern = np.zeros_like(q), np.zeros((config.n_heads, length, length))
         for head in range(config.n_heads):
             group = head // (config.n_heads // config.n_kv_heads)

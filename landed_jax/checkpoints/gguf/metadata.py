@@ -133,13 +133,11 @@ def _add_heads(found: dict[str, Any], left: dict[str, Any]) -> None:
 
 def _add_rotary(found: dict[str, Any], left: dict[str, Any], header: Header) -> None:
     head_dim = found.get("head_dim")
-    rotated = left.get("rope.dimension_count", head_dim)
-    sized = type(rotated) is int and type(head_dim) is int and head_dim > 0
-    if sized and rotated != head_dim and found["model_type"] in _PARTLY_ROTATED:
-        found["partial_rotary_factor"] = rotated / head_dim
-        del left["rope.dimension_count"]
-    elif rotated == head_dim:
+    rotated: Any = left.get("rope.dimension_count", head_dim)
+    if rotated == head_dim:
         left.pop("rope.dimension_count", None)
+    elif found["model_type"] in _PARTLY_ROTATED and type(rotated) is int and type(head_dim) is int and head_dim > 0:
+        found["partial_rotary_factor"] = left.pop("rope.dimension_count") / head_dim
     if "rope.scale_linear" in left:  # the name in the first files
         left |= {f"{_SCALING}type": "linear", f"{_SCALING}factor": left.pop("rope.scale_linear")}
     taken = {name.removeprefix(_SCALING): left.pop(name) for name in list(left) if name.startswith(_SCALING)}

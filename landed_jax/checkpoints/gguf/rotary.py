@@ -8,7 +8,7 @@ import numpy as np
 from landed_jax.checkpoints.gguf.header import Header
 from landed_jax.checkpoints.gguf.tensors import values_of
 from landed_jax.errors import LandedError
-from landed_jax.nn.config import is_positive_float32
+from landed_jax.nn.values import is_positive_float32
 
 # Llama 3's scaling: the file holds what each frequency is divided by, and not the numbers that made it.
 _LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}

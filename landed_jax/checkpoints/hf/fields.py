@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from landed_jax.errors import shown
-from landed_jax.nn.config import LARGEST_FLOAT32, is_positive_float32
+from landed_jax.nn.values import LARGEST_FLOAT32, is_positive_float32
 
 _MISSING: Any = object()
 

@@ -3,15 +3,16 @@
 Every field is honoured, or is known not to change the logits, or is refused.
 """
 
+import dataclasses
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 from landed_jax.checkpoints.hf.fields import Fields
 from landed_jax.checkpoints.hf.harmless import NO_CHANGE_UNLESS_SET, is_harmless
 from landed_jax.checkpoints.hf.rope_gate import read_rope
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.errors import LandedError, Refusal, shown
-from landed_jax.families import Family, families
+from landed_jax.families import Family, Wrapper, families, wrappers
 from landed_jax.families.reading import activation_in
 from landed_jax.nn.config import LARGEST, ModelConfig
 
@@ -40,39 +41,79 @@ def config_from_hf(values: Any, ignore_fields: Collection[str] = (), notes: Note
     if not isinstance(values, dict):
         raise LandedError(f"A config.json must hold an object of fields, not {shown(values)}.")
     model_type = values.get("model_type")
-    family = families().get(model_type) if isinstance(model_type, str) else None
-    if family is None:
-        raise LandedError(f"model_type is {shown(model_type)}: these can be read so far: {', '.join(families())}.")
-    notes = notes or Notes()
-    fields = Fields({name: value for name, value in values.items() if name not in ignore_fields}, [])
-    fields.take("model_type")
-    _refuse_foreign(fields, family)
-    config = _build(fields, family, notes)
-    _note_ignored(values, ignore_fields, fields, family, notes)
-    for name in fields.unread():
-        value = values[name]
-        # False is not neutral for an unknown switch; for is_causal it would change the logits.
-        if value is not None and not (name in NO_CHANGE_UNLESS_SET and not value) and not is_harmless(name):
-            fields.refuse(name, "an unknown field, which might change the logits: see --ignore-field")
-    if fields.problems or config is None:
-        reasons = list(dict.fromkeys(fields.problems))
+    kinds = {**families(), **wrappers()}
+    kind = kinds.get(model_type) if isinstance(model_type, str) else None
+    if kind is None:
+        raise LandedError(f"model_type is {shown(model_type)}: these can be read so far: {', '.join(kinds)}.")
+    reading = _Reading(frozenset(ignore_fields), notes or Notes(), [])
+    config = _wrapped(values, kind, reading) if isinstance(kind, Wrapper) else _plain(values, kind, reading)
+    for name in ignore_fields:
+        if not any(name in there for there in (values, values.get("text_config")) if isinstance(there, dict)):
+            reading.problems.append(f"{name} is to be ignored, but there is no such field")
+    if reading.problems or config is None:
+        reasons = list(dict.fromkeys(reading.problems))
         raise Refusal("This config.json is not honoured in full, so the model is refused", reasons)
     return config
 
 
-def _note_ignored(
-    values: dict[str, Any], ignore_fields: Collection[str], fields: Fields, family: Family, notes: Notes
-) -> None:
-    for name in ignore_fields:
-        if name not in values:
-            fields.problems.append(f"{name} is to be ignored, but there is no such field")
-        elif name in fields.read and name not in _OF_ALL | family.ignorable:
-            fields.problems.append(f"{name} is to be ignored, but the model's numbers depend on it")
-        else:
-            notes.add(f"config.json: {name} = {shown(values[name])} was ignored on request")
+class _Reading(NamedTuple):
+    """What one call of `config_from_hf` shares."""
+
+    ignored: frozenset[str]
+    notes: Notes
+    problems: list[str]
+
+    def fields(self, values: dict[str, Any], where: str = "") -> Fields:
+        """Access to those fields that are not to be ignored."""
+        return Fields({name: value for name, value in values.items() if name not in self.ignored}, self.problems, where)
+
+    def check_rest(self, values: dict[str, Any], fields: Fields, ignorable: frozenset[str]) -> None:
+        """Refuse what was not read and might change the logits, and what is to be ignored and does change them."""
+        for name in self.ignored & set(values):
+            if name in fields.read and name not in _OF_ALL | ignorable:
+                self.problems.append(f"{name} is to be ignored, but the model's numbers depend on it")
+            else:
+                self.notes.add(f"config.json: {fields.where}{name} = {shown(values[name])} was ignored on request")
+        for name in fields.unread():
+            value = values[name]
+            # False is not neutral for an unknown switch; for is_causal it would change the logits.
+            if value is not None and not (name in NO_CHANGE_UNLESS_SET and not value) and not is_harmless(name):
+                fields.refuse(name, "an unknown field, which might change the logits: see --ignore-field")
 
 
-def _refuse_foreign(fields: Fields, family: Family) -> None:
+def _plain(values: dict[str, Any], family: Family, reading: _Reading, where: str = "") -> ModelConfig | None:
+    """The architecture that one object of fields describes."""
+    fields = reading.fields(values, where)
+    fields.take("model_type")
+    _refuse_foreign(fields, family)
+    config = _build(fields, family, reading.notes)
+    reading.check_rest(values, fields, family.ignorable)
+    return config
+
+
+def _wrapped(values: dict[str, Any], wrapper: Wrapper, reading: _Reading) -> ModelConfig | None:
+    """The architecture of the text model in a larger one. Whether its tables are one is said for the whole."""
+    fields = reading.fields(values)
+    for name in ("model_type", *wrapper.fields):
+        fields.take(name)
+    _refuse_foreign(fields, wrapper)
+    tied = fields.flag("tie_word_embeddings", wrapper.tied)
+    text: Any = fields.take("text_config")
+    reading.check_rest(values, fields, wrapper.fields)
+    if not isinstance(text, dict):
+        fields.refuse("text_config", "not an object with the text model's fields")
+        return None
+    model_type = text.get("model_type", wrapper.texts[0])
+    if model_type not in wrapper.texts:
+        reading.problems.append(
+            f"text_config.model_type = {shown(model_type)} (in {wrapper.name} only {', '.join(wrapper.texts)} is read)"
+        )
+        return None
+    config = _plain(text, families()[model_type], reading, "text_config.")
+    return None if config is None else dataclasses.replace(config, tie_embeddings=tied)
+
+
+def _refuse_foreign(fields: Fields, family: Family | Wrapper) -> None:
     named = fields.take("architectures")
     if named is not None and not (isinstance(named, list) and all(_is_class(name, family) for name in named)):
         fields.refuse("architectures", f"a {family.name} model is read as [{family.architecture!r}]")
@@ -84,7 +125,7 @@ def _refuse_foreign(fields: Fields, family: Family) -> None:
         fields.refuse("quantization_config", "quantised weights are not read: take the unquantised checkpoint")
 
 
-def _is_class(name: Any, family: Family) -> bool:
+def _is_class(name: Any, family: Family | Wrapper) -> bool:
     """Whether `name` is the family's model class or its base class, in any spelling: LLaMAForCausalLM, LlamaModel.
 
     FSDP renames the classes of the models that it wraps; the reference reads none of these names.
@@ -97,20 +138,21 @@ def _build(fields: Fields, family: Family, notes: Notes) -> ModelConfig | None:
     names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
     vocab_size, d_model, n_layers, n_heads = (fields.whole(name, family.default(name)) for name in names)
     max_positions = fields.whole("max_position_embeddings", family.default("max_position_embeddings"))
+    head_dim = _head_dim(fields, family, d_model, n_heads)
     values: dict[str, Any] = dict(
         vocab_size=vocab_size,
         d_model=d_model,
         n_layers=n_layers,
         n_heads=n_heads,
         n_kv_heads=_n_kv_heads(fields, family, n_heads),
-        head_dim=_head_dim(fields, family, d_model, n_heads),
+        head_dim=head_dim,
         d_ff=fields.whole("intermediate_size", family.default("intermediate_size")),
         family=family.name,
         activation=activation_in(fields, "hidden_act", family.default("hidden_act")),
         norm_eps=fields.positive("rms_norm_eps", family.default("rms_norm_eps")),
         max_positions=max_positions,
-        rope=read_rope(fields, max_positions, notes, family.default("rope_theta")),
         tie_embeddings=fields.flag("tie_word_embeddings", family.default("tie_word_embeddings")),
+        **read_rope(fields, family, head_dim, max_positions, notes),
     )
     if n_layers <= LARGEST["n_layers"]:  # some switches are lists of all layers
         values |= family.switches(fields, n_layers)

@@ -13,6 +13,8 @@ _WRAPPED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 # What they, data-parallel training and PEFT put in front of the whole model's.
 _OUTER = re.compile(rf"(?:(?:module|{'|'.join(_WRAPPED)})\.|base_model\.model\.)")
 _BASE = "model."
+# What a model with several parts puts in front of its text model's names, or inside them.
+TEXT_MODEL = "language_model."
 # Rotary tables, which are computed from the config, and other constants that old checkpoints hold.
 _UNUSED = re.compile(r"(?:.*\.)?(?:rotary_emb\.(?:inv_freq|cos_cached|sin_cached)|position_ids)")
 _UNMERGED = re.compile(r".*\.(?:lora_\w+|base_layer|modules_to_save)\..*")
@@ -77,6 +79,15 @@ def is_value_head(name: str) -> bool:
     return _unwrapped(name)[0].startswith("v_head.")
 
 
+def part_of(name: str) -> str:
+    """The part that a tensor belongs to, in a model that has several.
+
+    >>> part_of("vision_tower.ln_pre.weight"), part_of("model.vision_tower.ln_pre.weight")
+    ('vision_tower', 'vision_tower')
+    """
+    return _unwrapped(name)[0].removeprefix(_BASE).partition(".")[0]
+
+
 def _unwrapped(name: str) -> tuple[str, set[str]]:
     """A name without wrappers, and the wrappers that it had."""
     taken: set[str] = set()
@@ -84,8 +95,8 @@ def _unwrapped(name: str) -> tuple[str, set[str]]:
         taken.add(outer[0])
         name = name[outer.end() :]
     parts = name.split(".")
-    taken |= {f"{part}." for part in parts if part in _WRAPPED}
-    return ".".join(part for part in parts if part not in _WRAPPED), taken
+    inner = {f"{part}." for part in parts if part in _WRAPPED or f"{part}." == TEXT_MODEL}
+    return ".".join(part for part in parts if f"{part}." not in inner), taken | inner
 
 
 def _cause(left: Sequence[str], stored: Collection[str]) -> str | None:

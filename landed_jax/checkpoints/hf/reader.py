@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from landed_jax.checkpoints.hf.dtypes import FLOATS, require_64_bit
 from landed_jax.checkpoints.hf.files import Stored, chunks, chunks_of
 from landed_jax.checkpoints.hf.survey import Survey
-from landed_jax.checkpoints.hf.table import Index, Place, tensor_places
+from landed_jax.checkpoints.hf.table import Entry, Index, Place, tensor_places
 from landed_jax.errors import Refusal
 from landed_jax.memory.host import default_device, device_memory
 from landed_jax.memory.shortage import require_memory
@@ -47,7 +47,7 @@ def read_params(
     groups = _group(list(tensor_places(config)), stacked)
     if stacked:
         _check_layers_agree(groups, sound, problems)
-    reader = _Reader(config, problems, progress, survey.size)
+    reader = _Reader(config, progress, survey.size)
     if problems:  # no leaf is placed, but all values are checked, so that one error lists all faults
         reader.check_all(sound)
     else:
@@ -55,9 +55,9 @@ def read_params(
         if mesh is None:
             require_memory(survey.size, device_memory(default_device()), f"The weights in {survey.folder}")
         leaves = [(path, reader.place(group, [sound[p.name] for p in group], mesh, stacked)) for path, group in groups]
-        if not problems:
+        if not reader.bad:
             return build_tree(iter(leaves))
-    raise _refusal(survey, problems)
+    raise _refusal(survey, problems + reader.not_finite())
 
 
 def check_values(survey: Survey) -> None:
@@ -66,9 +66,9 @@ def check_values(survey: Survey) -> None:
     Raises:
         LandedError: as `read_params` does.
     """
-    problems = list(survey.problems)
-    _Reader(survey.config, problems, None, survey.size).check_all(survey.sound)
-    if problems:
+    reader = _Reader(survey.config, None, survey.size)
+    reader.check_all(survey.sound)
+    if problems := [*survey.problems, *reader.not_finite()]:
         raise _refusal(survey, problems)
 
 
@@ -96,11 +96,11 @@ def _group(places: list[Place], stacked: bool) -> list[tuple[Path, list[Place]]]
 class _Reader:
     """Reads slices into buffers, chunk by chunk, and counts values that are not finite."""
 
-    def __init__(self, config: ModelConfig, problems: list[str], progress: Progress | None, total: int) -> None:
+    def __init__(self, config: ModelConfig, progress: Progress | None, total: int) -> None:
         self.config = config
-        self.problems = problems
         self.progress = progress
         self.done, self.total = 0, total
+        self.bad: Counter[str] = Counter()
 
     def place(self, group: list[Place], stored: list[Stored], mesh: Mesh | None, stacked: bool) -> jax.Array:
         """One leaf of the tree, on the default device or sharded over the mesh."""
@@ -114,9 +114,9 @@ class _Reader:
             if cuts not in buffers:  # replicated slices are read once
                 buffer = _aligned_empty([stop - start for start, stop in cuts], FLOATS[stored[0].dtype])
                 layers = range(*cuts[0]) if with_layers else (0,)
-                inside = entry.index(self.config, index[1:] if with_layers else index)
+                inside = index[1:] if with_layers else index
                 for layer, part in zip(layers, buffer if with_layers else buffer[None], strict=True):
-                    self.fill(part, stored[layer], inside)
+                    self.fill(part, stored[layer], entry, inside)
                 buffers[cuts] = buffer
             return buffers[cuts]
 
@@ -127,28 +127,29 @@ class _Reader:
     def check_all(self, sound: dict[str, Stored]) -> None:
         """Read and check every value without keeping it."""
         for stored in sound.values():
-            self._report(stored, sum(self._bad(stored.read(rows)) for rows in chunks_of(stored)))
+            for rows in chunks_of(stored):
+                self._check(stored, stored.read(rows))
 
-    def fill(self, buffer: np.ndarray, stored: Stored, index: Index) -> None:
-        """Read a slice of a tensor into `buffer`, which has the same order of elements and may split axes further."""
-        shape = tuple(cut.stop - cut.start for cut in index)
-        merged = buffer.reshape(shape)
-        bad = 0
-        for rows in chunks(shape, FLOATS[stored.dtype].itemsize):
-            chunk = stored.read((slice(index[0].start + rows[0].start, index[0].start + rows[0].stop), *index[1:]))
-            bad += self._bad(chunk)
-            merged[rows] = chunk
-        self._report(stored, bad)
+    def fill(self, buffer: np.ndarray, stored: Stored, entry: Entry, index: Index) -> None:
+        """Read a slice of a leaf out of its tensor into `buffer`, of the slice's shape."""
+        merged = buffer.reshape([cut.stop - cut.start for cut in entry.index(self.config, index)])
+        for piece, at in entry.pieces(self.config, index):
+            part, first = merged[at], piece[0].start
+            for rows in chunks(part.shape, FLOATS[stored.dtype].itemsize):
+                chunk = stored.read((slice(first + rows[0].start, first + rows[0].stop), *piece[1:]))
+                self._check(stored, chunk)
+                part[rows] = chunk
 
-    def _bad(self, chunk: np.ndarray) -> int:
+    def not_finite(self) -> list[str]:
+        """A sentence for each tensor in which values that are not finite were read."""
+        return [f"{name} holds {count} values that are not finite" for name, count in self.bad.items()]
+
+    def _check(self, stored: Stored, chunk: np.ndarray) -> None:
         self.done += chunk.nbytes
         if self.progress is not None:
             self.progress(min(self.done, self.total), self.total)
-        return chunk.size - int(np.count_nonzero(np.isfinite(chunk)))
-
-    def _report(self, stored: Stored, bad: int) -> None:
-        if bad:
-            self.problems.append(f"{stored.name} holds {bad} values that are not finite")
+        if bad := chunk.size - int(np.count_nonzero(np.isfinite(chunk))):
+            self.bad[stored.name] += bad
 
 
 def _aligned_empty(shape: list[int], dtype: np.dtype) -> np.ndarray:

@@ -12,9 +12,18 @@ import numpy as np
 
 from landed_jax.checkpoints.hf.dtypes import FLOATS
 from landed_jax.checkpoints.hf.files import Found, Stored, chunks_of, find_tensors
-from landed_jax.checkpoints.hf.names import is_unused, is_value_head, match_names, plain_name, some
+from landed_jax.checkpoints.hf.names import (
+    TEXT_MODEL,
+    is_unused,
+    is_value_head,
+    match_names,
+    part_of,
+    plain_name,
+    some,
+)
 from landed_jax.checkpoints.hf.table import EMBEDDING, UNEMBEDDING, tensor_places
 from landed_jax.checkpoints.notes import Notes
+from landed_jax.families import Wrapper
 from landed_jax.nn.config import ModelConfig
 
 
@@ -40,20 +49,25 @@ class Survey:
         return sum(math.prod(s.shape) * FLOATS[s.dtype].itemsize for s in self.sound.values())
 
 
-def survey_checkpoint(folder: Path, config: ModelConfig, notes: Notes | None = None) -> Survey:
+def survey_checkpoint(
+    folder: Path, config: ModelConfig, notes: Notes | None = None, wrapper: Wrapper | None = None
+) -> Survey:
     """Compare the files of a checkpoint with the table of its architecture.
 
     Args:
         folder: holds ``model.safetensors``, or shards and their index.
         notes: where it is recorded that names have prefixes, or that a tied model has two tables.
+        wrapper: the kind of larger model that this one is a part of.
 
     Raises:
         LandedError: if the folder has no safetensors checkpoint.
     """
-    return survey_found(folder, find_tensors(folder), config, notes)
+    return survey_found(folder, find_tensors(folder), config, notes, wrapper)
 
 
-def survey_found(folder: Path, found: Found, config: ModelConfig, notes: Notes | None = None) -> Survey:
+def survey_found(
+    folder: Path, found: Found, config: ModelConfig, notes: Notes | None = None, wrapper: Wrapper | None = None
+) -> Survey:
     """Compare what was found in `folder`, or in a file of another format, with the table of an architecture."""
     notes = notes or Notes()
     if 0 < len(found.tensors) < config.n_layers:  # before a table of all layers is made
@@ -64,8 +78,8 @@ def survey_found(folder: Path, found: Found, config: ModelConfig, notes: Notes |
     naming = match_names(found.tensors, known)
     if naming.cause is not None and not found.causes:
         return Survey(folder, config, {}, [naming.cause])
-    if naming.wrappers:
-        notes.warn(f"the names of tensors in {folder} were read without {' and '.join(naming.wrappers)}")
+    if wrappers := [taken for taken in naming.wrappers if wrapper is None or taken != TEXT_MODEL]:
+        notes.warn(f"the names of tensors in {folder} were read without {' and '.join(wrappers)}")
     stored = {plain: found.tensors[name] for plain, name in naming.stored.items()}
     problems = [*found.causes, *naming.problems]
     if config.tie_embeddings and UNEMBEDDING in stored:
@@ -81,9 +95,13 @@ def survey_found(folder: Path, found: Found, config: ModelConfig, notes: Notes |
             )
     problems += [said for name, said in found.misplaced if plain_name(name, wanted) is not None]
     sound = _match(stored, wanted, _explained(found, known), problems)
-    surplus = [name for name in naming.left if not is_unused(name) and not is_value_head(name)]
+    others = {name: part_of(name) for name in naming.left if wrapper is not None and part_of(name) in wrapper.parts}
+    if others:
+        notes.add(f"of the model in {folder} only the text model was read, without {some(sorted({*others.values()}))}")
+    left = [name for name in naming.left if name not in others]
+    surplus = [name for name in left if not is_unused(name) and not is_value_head(name)]
     problems += [f"{n} {list(found.tensors[n].shape)} is left over: this model has no such tensor" for n in surplus]
-    if not surplus and (heads := [name for name in naming.left if is_value_head(name)]):
+    if not surplus and (heads := [name for name in left if is_value_head(name)]):
         notes.warn(f"the value head in {folder} ({some(heads)}) was left out: no logit depends on it")
     return Survey(folder, config, sound, problems)
 

@@ -1,6 +1,6 @@
 """The weight table: the checkpoint tensor of each leaf, and the axes of the leaf that the tensor merges.
 
-The only transform is a reshape that splits off the head axis, so the weights equal the checkpoint's bit for bit.
+Weights equal the checkpoint's bit for bit: a leaf is a tensor, or some rows of one, with the head axis split off.
 """
 
 import dataclasses
@@ -17,23 +17,42 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import LEAVES, Leaf, Params, Path, axis_sizes, is_stacked, leaf_places
 
 Index = tuple[slice, ...]
+Axes = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the table: the tensor's name, the leaf's path, and the leaf's axes as the tensor merges them."""
+    """One line of the table: a leaf, and the tensor that holds it.
+
+    Attributes:
+        name: the tensor's.
+        leaf: the leaf's path.
+        merged: the leaf's axes as the tensor merges them.
+        before, after: the axes that the rows of other leaves of the same tensor merge, by leaf: those that stand
+            before this leaf's rows, and after them.
+    """
 
     name: str
     leaf: str
-    merged: tuple[tuple[str, ...], ...]
+    merged: tuple[Axes, ...]
+    before: tuple[Axes, ...] = ()
+    after: tuple[Axes, ...] = ()
 
     def shape(self, config: ModelConfig) -> tuple[int, ...]:
         """The tensor's shape in the checkpoint."""
-        sizes = axis_sizes(config)
-        return tuple(math.prod(sizes[axis] for axis in axes) for axes in self.merged)
+        others = sum(_size(config, axes) for axes in (*self.before, *self.after))
+        rows, *rest = (_size(config, axes) for axes in self.merged)
+        return (rows + others, *rest)
+
+    def pieces(self, config: ModelConfig, index: Index) -> Iterator[tuple[Index, Index]]:
+        """What makes up a slice of the leaf: slices of the tensor, each with its place in the slice, merged."""
+        cut = self.index(config, index)
+        first = sum(_size(config, axes) for axes in self.before)
+        rows = slice(first + cut[0].start, first + cut[0].stop)
+        yield (rows, *cut[1:]), tuple(slice(0, part.stop - part.start) for part in cut)
 
     def index(self, config: ModelConfig, index: Index) -> Index:
-        """A slice of the leaf as a slice of the tensor. Of merged axes only the first may be sliced."""
+        """A slice of the leaf as one of its merged form. Of merged axes only the first may be sliced."""
         sizes = axis_sizes(config)
         cuts = iter(zip(LEAVES[self.leaf].axes, index, strict=True))
         merged = []
@@ -46,6 +65,11 @@ class Entry:
             start, stop, _ = first[1].indices(sizes[first[0]])
             merged.append(slice(start * inner, stop * inner))
         return tuple(merged)
+
+
+def _size(config: ModelConfig, axes: Axes) -> int:
+    sizes = axis_sizes(config)
+    return math.prod(sizes[axis] for axis in axes)
 
 
 _D, _F, _V = ("d_model",), ("d_ff",), ("vocab",)
@@ -86,7 +110,7 @@ UNEMBEDDING = "lm_head.weight"
 
 @dataclass(frozen=True)
 class Place:
-    """One tensor of one model: its name in the checkpoint, its leaf, and the leaf's full path in the tree."""
+    """One leaf of one model: its full path in the tree, and the name of the tensor that holds it."""
 
     name: str
     path: Path
@@ -96,14 +120,24 @@ class Place:
 
 @functools.cache
 def entries(family: str) -> dict[str, Entry]:
-    """Each leaf's line of the table, under a family's names."""
+    """Each leaf's line of the table. Leaves to which the family gives one name are the rows of one tensor."""
     known = families().get(family)
     own = known.names if known else {}
-    return {entry.leaf: dataclasses.replace(entry, name=own.get(entry.leaf, entry.name)) for entry in TABLE}
+    lines = {entry.leaf: dataclasses.replace(entry, name=own.get(entry.leaf, entry.name)) for entry in TABLE}
+
+    def rows(leaves: list[str]) -> tuple[Axes, ...]:
+        return tuple(lines[leaf].merged[0] for leaf in leaves)
+
+    def line(entry: Entry) -> Entry:
+        together = [leaf for leaf in own if own[leaf] == entry.name] or [entry.leaf]
+        at = together.index(entry.leaf)
+        return dataclasses.replace(entry, before=rows(together[:at]), after=rows(together[at + 1 :]))
+
+    return {leaf: line(entry) for leaf, entry in lines.items()}
 
 
 def tensor_places(config: ModelConfig) -> Iterator[Place]:
-    """Every tensor of a checkpoint of this model, each once.
+    """Every leaf of this model, and its tensor in a checkpoint.
 
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> place = list(tensor_places(config))[-1]
@@ -120,12 +154,18 @@ def tensor_places(config: ModelConfig) -> Iterator[Place]:
 def to_hf(params: Params, config: ModelConfig) -> dict[str, np.ndarray]:
     """The inverse: the checkpoint's tensors, by name and in its shapes, from parameters in either layout."""
     stacked = is_stacked(params)
-    tensors = {}
+    tensors: dict[str, np.ndarray] = {}
     for place in tensor_places(config):
         in_layer = place.path[0] == "layers"
         node: Any = params
         for part in (place.path[0], *place.path[2:]) if stacked and in_layer else place.path:
             node = node[part]
         value = np.asarray(node[int(place.path[1])] if stacked and in_layer else node)
-        tensors[place.name] = value.reshape(place.entry.shape(config))
+        shape = place.entry.shape(config)
+        if value.size == math.prod(shape):
+            tensors[place.name] = value.reshape(shape)
+            continue
+        whole = tensors.setdefault(place.name, np.empty(shape, value.dtype))
+        for piece, at in place.entry.pieces(config, (slice(None),) * value.ndim):
+            whole[piece] = value.reshape(-1, *shape[1:])[at]
     return tensors

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from landed_jax.checkpoints.hf.files import SINGLE
 from landed_jax.checkpoints.hf.table import to_hf
 from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
 from landed_jax.checkpoints.source_files import write_source_files
-from landed_jax.families import families
+from landed_jax.families import Family, families
 from landed_jax.families.reading import activation_name
 from landed_jax.files.inside import keep_private
-from landed_jax.nn.config import ModelConfig, RopeConfig
+from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import Params
+from landed_jax.nn.rope_config import RopeConfig
 from landed_jax.processes import new_folder_of_all
 
 
@@ -45,29 +47,48 @@ def config_to_hf(config: ModelConfig) -> dict[str, Any]:
         "hidden_act": activation_name(config),
         "rms_norm_eps": config.norm_eps,
         "max_position_embeddings": config.max_positions,
-        "rope_theta": config.rope.theta,
-        "rope_scaling": _rope_scaling(config.rope),
+        **_rope_fields(config, family),
         "tie_word_embeddings": config.tie_embeddings,
     }
     return {**fields, **family.fields(config)}
 
 
-_SCALING_KEYS = {
+_SCALING_KEYS: dict[str, tuple[str, ...]] = {
+    "default": (),
     "linear": ("factor",),
     "dynamic": ("factor",),
     "llama3": ("factor", "original_max_positions", "low_freq_factor", "high_freq_factor"),
     "yarn": ("factor", "original_max_positions", "beta_fast", "beta_slow", "truncate", "attention_factor"),
+    "longrope": ("original_max_positions", "attention_factor", "short_factors", "long_factors"),
+}
+_THEIR_NAMES = {
+    "original_max_positions": "original_max_position_embeddings",
+    "short_factors": "short_factor",
+    "long_factors": "long_factor",
 }
 
 
-def _rope_scaling(rope: RopeConfig) -> dict[str, Any] | None:
-    if rope.kind == "default":
-        return None
+def _rope_fields(config: ModelConfig, family: Family) -> dict[str, Any]:
+    """The inverse of `read_rope`; the oldest spelling that has everything."""
+    if "local_rope" in family.held:
+        ropes = {"full_attention": config.rope, "sliding_attention": config.local_rope or config.rope}
+        return {"rope_parameters": {name: {**_scaling(r), "rope_theta": r.theta} for name, r in ropes.items()}}
+    fields: dict[str, Any] = {"rope_theta": config.rope.theta}
+    if "rotary_dim" in family.held:
+        # The next float above the ratio, of which the product with head_dim is never rounded to below `rotated`.
+        fields["partial_rotary_factor"] = min(math.nextafter(config.rotated / config.head_dim, 2), 1.0)
+    scaling: Any = None if config.rope.kind == "default" else _scaling(config.rope)
+    if "query_growth" in family.held:
+        original = config.rope.original_max_positions or config.max_positions
+        growth = {"llama_4_scaling_beta": config.query_growth, "original_max_position_embeddings": original}
+        scaling = {**_scaling(config.rope), **growth}
+    return {**fields, "rope_scaling": scaling}
+
+
+def _scaling(rope: RopeConfig) -> dict[str, Any]:
     values = dataclasses.asdict(rope)
-    named = {key: values[key] for key in _SCALING_KEYS[rope.kind]}
-    if "original_max_positions" in named:
-        named["original_max_position_embeddings"] = named.pop("original_max_positions")
-    return {"rope_type": rope.kind, **named}
+    scaling: dict[str, Any] = {"rope_type": rope.kind}
+    return scaling | {_THEIR_NAMES.get(key, key): values[key] for key in _SCALING_KEYS[rope.kind]}
 
 
 def save_hf(dst: Path, config: ModelConfig, params: Params, source: Path) -> None:

@@ -69,7 +69,7 @@ def _gemma(layer: str) -> Callable[[ModelConfig], list[Entry]]:
 
 def _scales_queries_itself(config: ModelConfig) -> bool:
     """Qwen's blocks alone: with norms of queries and keys, or with biases, which Llama's block has not."""
-    return config.qk_norm or config.qkv_bias
+    return config.qk_norm is not None or config.qkv_bias
 
 
 def _rotary_problems(config: ModelConfig) -> list[str]:
