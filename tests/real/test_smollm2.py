@@ -68,7 +68,7 @@ def test_closure_and_effects_by_brute_force(model: landed.Model, x64: None) -> N
     value = float(found.value[0, 0])
     assert abs(found.closure_error[0, 0]) <= 1e-11 * abs(value)
 
-    rows = np.asarray(unembedding(params), np.float64)
+    rows = np.asarray(unembedding(params, config), np.float64)
     direction = rows[int(found.target[0, 0])] - rows[int(found.against[0, 0])]
     gain = np.asarray(params["final_norm"]["gamma"], np.float64)
     stream = np.asarray(trace[landed.HookPoint.FINAL_RESIDUAL])[0, 0]
