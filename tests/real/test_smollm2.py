@@ -19,7 +19,7 @@ from landed_jax.checkpoints.gguf.header import read_header
 from landed_jax.checkpoints.hf.table import to_hf
 from landed_jax.cli.commands import status_of
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.parameters import count_parameters, unembedding
+from landed_jax.nn.parameters import count_parameters
 from tests.checkpoints import hf_config
 from tests.gguf.files import write_gguf
 from tests.gguf.merging import byte_level_ids
@@ -68,7 +68,7 @@ def test_closure_and_effects_by_brute_force(model: landed.Model, x64: None) -> N
     value = float(found.value[0, 0])
     assert abs(found.closure_error[0, 0]) <= 1e-11 * abs(value)
 
-    rows = np.asarray(unembedding(params, config), np.float64)
+    rows = np.asarray(params["embed"]["W_E"], np.float64)  # tied
     direction = rows[int(found.target[0, 0])] - rows[int(found.against[0, 0])]
     gain = np.asarray(params["final_norm"]["gamma"], np.float64)
     stream = np.asarray(trace[landed.HookPoint.FINAL_RESIDUAL])[0, 0]
