@@ -97,8 +97,8 @@ def test_an_adapter_of_the_whole_tensor(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", families())
 def test_leaves_of_one_tensor_are_of_one_kind(family: str) -> None:
     by_name: dict[str, list[str]] = {}
-    for leaf, entry in entries(family).items():
-        by_name.setdefault(entry.name, []).append(leaf)
+    for leaf, name in families()[family].names.items():
+        by_name.setdefault(name, []).append(leaf)
     for leaves in by_name.values():
         assert len({LEAVES[leaf].present for leaf in leaves}) == 1  # a model has all of them, or none
         assert len({entries(family)[leaf].merged[1:] for leaf in leaves}) == 1
