@@ -15,7 +15,7 @@ from landed_jax.nn.rotary import query_scale, rotary_tables
 from landed_jax.nn.tap import Context, Edit, Observer, as_plan
 from landed_jax.numerics import compute_dtype, highest_precision
 from landed_jax.provenance import Provenance
-from landed_jax.tokens import Tokens, as_tokens, check_ids, columns
+from landed_jax.tokens import Tokens, as_tokens, check_ids, check_positions, columns
 from landed_jax.trace import Trace
 
 
@@ -54,8 +54,8 @@ def forward(
         dtype: float32 or float64; by default JAX's default float.
 
     Raises:
-        LandedError: for ids or columns out of range (where they are known: not under ``jit``), and arguments that are
-            not of the kinds above.
+        LandedError: for ids or columns out of range, or a prompt beyond the learned positions (where they are known:
+            not under ``jit``), for a site that the model does not have, and arguments that are not of the kinds above.
 
     Returns:
         Logits ``[batch, recorded, vocab]`` and the `Trace`, not yet bound to weights.
@@ -75,10 +75,11 @@ def forward(
     check_ids(tokens, config.vocab_size)
     at = None if at is None else columns(at, tokens.ids.shape[1])
     dtype = compute_dtype(dtype)
-    plan = as_plan(config, record, edits, observers)
-    positions = tokens.positions
+    if config.learned_positions:
+        check_positions(tokens, config.max_positions)
+    plan, positions = as_plan(config, record, edits, observers), tokens.positions
     rotary, scale = rotary_tables(config, positions, dtype), query_scale(config, positions, dtype)
-    context = Context(rotary, scale, tokens.mask, at)
+    context = Context(rotary, scale, tokens.mask, positions, at)
     decoder = Decoder(config, plan, is_stacked(params))
     logits, state = decoder.apply({"params": params}, tokens.ids, context, dtype, mutable=["intermediates", "observed"])
     sown = _collect(state.get("intermediates") or {}, plan.record, config.n_layers)

@@ -11,7 +11,7 @@ import numpy as np
 from landed_jax.errors import LandedError, cut, listed, shown
 from landed_jax.nn.config import ModelConfig
 from landed_jax.numerics import is_concrete
-from landed_jax.tokens import Tokens, as_tokens, check_id, check_ids
+from landed_jax.tokens import Tokens, as_tokens, check_id, check_ids, check_length, check_positions
 from landed_jax.vocabulary import Vocabulary, quoted
 
 _MOST = 12  # sentences in one warning
@@ -105,6 +105,8 @@ def read_prompts(
         ]
         return Tokens.from_lists([prompt.ids for prompt in read]), said
     tokens = tokens_from_ids(prompts, config.vocab_size)
+    if config.learned_positions:
+        check_positions(tokens, config.max_positions)
     if isinstance(prompts, Tokens) or not is_concrete(tokens.mask):
         return tokens, []
     return tokens, too_long(np.asarray(tokens.mask).sum(axis=-1).tolist(), config)
@@ -118,8 +120,14 @@ def warn_of(said: Sequence[str]) -> None:
 
 
 def too_long(lengths: Sequence[int], config: ModelConfig) -> list[str]:
-    """A sentence if prompts of these many tokens are longer than the model was made for."""
+    """A sentence if prompts of these many tokens are longer than the model was made for.
+
+    Raises:
+        LandedError: for prompts that are longer than the positions that the model learned.
+    """
     longest = max(lengths, default=0)
+    if config.learned_positions:
+        check_length(longest, config.max_positions)
     if longest <= config.max_positions:
         return []
     return [f"the prompt has {longest} tokens, more than the {config.max_positions} this model was made for"]

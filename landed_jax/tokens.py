@@ -142,6 +142,26 @@ def check_ids(tokens: Tokens, vocab_size: int) -> None:
         check_id(token, vocab_size)
 
 
+def check_positions(tokens: Tokens, learned: int) -> None:
+    """Refuse prompts that are longer than the positions that a model learned.
+
+    Raises:
+        LandedError: with the longest's length (under ``jit`` it cannot be checked).
+    """
+    if is_concrete(tokens.mask):
+        check_length(int(np.asarray(tokens.mask).sum(axis=-1).max()), learned)
+
+
+def check_length(length: int, learned: int) -> None:
+    """Refuse a prompt that is longer than the positions that a model learned.
+
+    Raises:
+        LandedError: with its length.
+    """
+    if length > learned:
+        raise LandedError(f"The prompt has {length} tokens, and this model learned no position beyond {learned}.")
+
+
 def check_id(token: object, vocab_size: int) -> None:
     """Refuse what is no id of a vocabulary.
 

@@ -1,8 +1,8 @@
 """What one forward pass left behind: σ, γ and the factors of every write, with named axes."""
 
 import dataclasses
+import functools
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import GROUPS, HookPoint, axes_of
-from landed_jax.nn.parameters import Params
+from landed_jax.nn.hook_points import GROUPS, HookPoint, absent, axes_of
+from landed_jax.nn.parameters import Params, norm_biases
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.provenance import Provenance
 from landed_jax.shapes import ShapeRepr, array_texts
@@ -96,9 +96,11 @@ class Trace(ShapeRepr):
         """A recorded value.
 
         Raises:
-            LandedError: if the site was not recorded.
+            LandedError: if the site was not recorded, or the model does not have it.
         """
         site = HookPoint(site)
+        if site in (without := absent(self.config)):
+            raise LandedError(f"This model has no {site.value}: {without[site]}.")
         if site.value not in self.sown:
             group = next((f"{name} (or " for name, sites in GROUPS.items() if site in sites), "")
             wanted = f"{group}HookPoint.{site.name}{')' if group else ''}"
@@ -131,6 +133,27 @@ class Trace(ShapeRepr):
     def gamma(self) -> Float[Array, "site d_model"]:
         """γ at every read site, as the norm applies it."""
         return self._per_read_site("gamma")
+
+    @property
+    def beta(self) -> Float[Array, "site d_model"] | None:
+        """β at every read site, of the bound weights; None in a model whose norms have none.
+
+        Raises:
+            LandedError: if the trace is not bound.
+        """
+        betas = norm_biases(self.weights())
+        return None if betas is None else _along_sites(*(beta.astype(self.gamma.dtype) for beta in betas), self.order)
+
+    @property
+    def embeddings(self) -> dict[str, Float[Array, "batch position d_model"]]:
+        """The writes before the layers: the token's embedding, and where positions are learned the position's."""
+        named = {"embedding": HookPoint.EMBEDDING, "position_embedding": HookPoint.POSITION_EMBEDDING}
+        return {name: self[point] for name, point in named.items() if point not in absent(self.config)}
+
+    @property
+    def start(self) -> Float[Array, "batch position d_model"]:
+        """The stream before the first layer."""
+        return functools.reduce(jnp.add, self.embeddings.values())
 
     @property
     def residual(self) -> Float[Array, "site batch position d_model"]:
@@ -170,7 +193,7 @@ def _at_position(at: jax.Array, sown: dict[str, Any], logits: jax.Array | None, 
     return keep(at, 0), kept, None if logits is None else keep(logits, 1)
 
 
-@partial(jax.jit, static_argnums=3)
+@functools.partial(jax.jit, static_argnums=3)
 def _along_sites(attn: jax.Array, mlp: jax.Array, final: jax.Array, order: StreamOrder) -> jax.Array:
     return jnp.concatenate([order.interleave(attn, mlp), final[None]])
 

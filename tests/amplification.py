@@ -10,9 +10,10 @@ import numpy as np
 import landed_jax as landed
 from landed_jax import Trace
 from landed_jax.analysis.scale._spread import PERCENTILES, Spread
+from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from tests.models import CONFIGS, SMALL, random_params, random_tokens
-from tests.reference.landed import Written
+from tests.reference.landed import Written, heard
 from tests.reference.numpy_model import numpy_forward
 
 # Neurons of 0, and a head whose output weights are 0, are writes of nothing, and are no samples.
@@ -41,13 +42,16 @@ def reference(name: str) -> tuple[Trace, dict[str, np.ndarray]]:
     return trace, numpy_forward(trace.params, trace.tokens.ids, trace.tokens.mask, CASES[name])
 
 
-def magnified(written: Written, numbers: dict[str, np.ndarray], b: int, p: int) -> dict[str, np.ndarray]:
+def magnified(
+    written: Written, numbers: dict[str, np.ndarray], config: ModelConfig, b: int, p: int
+) -> dict[str, np.ndarray]:
     """Each write's amplification at its next landing, both definitions, NaN for a write of zeros."""
+    vectors = heard(written.vectors, config)
     scale = np.abs(numbers["gamma"][written.sites]) / numbers["sigma"][written.sites, b, p][:, None]
-    length = np.linalg.norm(written.vectors, axis=1)
+    length = np.linalg.norm(vectors, axis=1)
     with np.errstate(invalid="ignore"):
-        shares = written.vectors**2 / length[:, None] ** 2
-        ratio = np.linalg.norm(written.vectors * scale, axis=1) / length
+        shares = vectors**2 / length[:, None] ** 2
+        ratio = np.linalg.norm(vectors * scale, axis=1) / length
     return {"write_weighted": (shares * scale).sum(1), "norm_ratio": ratio}
 
 

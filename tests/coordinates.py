@@ -11,6 +11,7 @@ import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, Trace
 from landed_jax.nn.parameters import stack_layers
 from tests.models import CONFIGS, random_params, random_tokens
+from tests.reference import landed as landed_reference
 from tests.reference.numpy_model import numpy_forward
 from tests.traces import unembedding
 
@@ -45,7 +46,8 @@ def heard(trace: Trace) -> tuple[np.ndarray, np.ndarray]:
     params = trace.weights()
     found = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, trace.config)
     sigma = np.where(trace.tokens.mask, found["sigma"][-1], 1.0)  # nothing on padding, where it is 0
-    return found["residual"][-1] * found["gamma"][-1] / sigma[..., None], unembedding(params, trace.config)
+    stream = landed_reference.heard(found["residual"][-1], trace.config)
+    return stream * found["gamma"][-1] / sigma[..., None], unembedding(params, trace.config)
 
 
 def first_to_reach(parts: np.ndarray, fraction: float) -> int:

@@ -42,6 +42,44 @@ WINDOWED = ModelConfig(
     rope=RopeConfig("dynamic", factor=2.0),
     max_positions=3,
 )
+LAYER_NORM = ModelConfig(
+    vocab_size=14,
+    d_model=10,
+    n_layers=2,
+    n_heads=2,
+    n_kv_heads=2,
+    head_dim=5,
+    d_ff=9,
+    family="gpt2",
+    activation="gelu_tanh",
+    norm="layer",
+    norm_eps=0.02,
+    max_positions=32,
+    gated_mlp=False,
+    learned_positions=True,
+    rotary_layers=(False, False),
+    qkv_bias=True,
+    output_bias=True,
+    mlp_bias=True,
+    tie_embeddings=True,
+)
+PARALLEL = ModelConfig(
+    vocab_size=15,
+    d_model=12,
+    n_layers=2,
+    n_heads=3,
+    n_kv_heads=3,
+    head_dim=4,
+    d_ff=8,
+    family="gpt_neox",
+    activation="gelu",
+    norm="layer",
+    parallel_blocks=True,
+    gated_mlp=False,
+    qkv_bias=True,
+    output_bias=True,
+    mlp_bias=True,
+)
 BOTH_NORMS = ModelConfig(
     vocab_size=15,
     d_model=10,
@@ -52,11 +90,12 @@ BOTH_NORMS = ModelConfig(
     d_ff=9,
     family="gemma2",
     gain_offset=1.0,
-    embedding_scale=3.0,
+    embedding_scale=10**0.5,
     output_norms=True,
     attention_scale=0.4,
     attention_cap=2.0,
     logit_cap=1.5,
+    qkv_bias=True,
     output_bias=True,
     mlp_bias=True,
     tie_embeddings=True,
@@ -82,6 +121,8 @@ CONFIGS = {
     "small": SMALL,
     "biased": BIASED,
     "windowed": WINDOWED,
+    "layer_norm": LAYER_NORM,
+    "parallel": PARALLEL,
     "both_norms": BOTH_NORMS,
     "raw_reads": RAW_READS,
     "scaled": SCALED,
@@ -135,6 +176,7 @@ def configs(draw: st.DrawFn) -> ModelConfig:
     head_dim, rotary_dim = draw(st.sampled_from([4, 6])), draw(st.sampled_from([None, 4]))
     any_rope = ropes((rotary_dim or head_dim) // 2)
     n_layers, window = draw(st.integers(1, 3)), draw(st.sampled_from([None, 1, 2]))
+    learned = draw(st.booleans())
     output_norms = draw(st.booleans())
     layers = st.one_of(st.just(()), st.tuples(*[st.booleans()] * n_layers))
     return ModelConfig(
@@ -146,8 +188,12 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         head_dim=head_dim,
         d_ff=draw(st.integers(1, 9)),
         activation=draw(st.sampled_from(["silu", "gelu", "relu2"])),
+        norm="rms" if output_norms else draw(st.sampled_from(["rms", "layer"])),
         norm_eps=draw(st.sampled_from([1e-6, 1e-2])),
-        max_positions=draw(st.sampled_from([2, 64])),
+        parallel_blocks=draw(st.booleans()),
+        gated_mlp=draw(st.booleans()),
+        learned_positions=learned,
+        max_positions=draw(st.sampled_from([8, 64] if learned else [2, 64])),
         rope=draw(any_rope),
         local_rope=draw(st.one_of(st.none(), any_rope)),
         rotary_dim=rotary_dim,

@@ -16,12 +16,12 @@ from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import OUTPUT_SCALES, RESIDUALS, SOURCES, WRITES, HookPoint
+from landed_jax.nn.hook_points import EMBEDDINGS, OUTPUT_SCALES, RESIDUALS, SOURCES, WRITES, HookPoint
 from landed_jax.nn.parameters import Params, stack_layers
 from landed_jax.nn.rope_config import RopeConfig
 from landed_jax.tokens import Tokens, as_tokens
 from landed_jax.trace import Trace
-from tests.models import random_params, ropes
+from tests.models import CONFIGS, LAYER_NORM, SMALL, random_params, ropes
 from tests.reference.numpy_model import numpy_forward
 
 CONFIG = ModelConfig(
@@ -98,6 +98,7 @@ def configs(draw: Any) -> ModelConfig:
     any_rope = ropes((rotary_dim or head_dim) // 2)
     window = draw(st.sampled_from([None, 1, 3]))
     layers = [(), (True, False), (False, True)]
+    learned = draw(st.booleans())
     output_norms = draw(st.booleans())
     return ModelConfig(
         vocab_size=11,
@@ -108,7 +109,11 @@ def configs(draw: Any) -> ModelConfig:
         head_dim=head_dim,
         d_ff=draw(st.sampled_from([5, 12])),
         activation=draw(st.sampled_from(["silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2"])),
-        max_positions=draw(st.sampled_from([3, 64])),
+        norm="rms" if output_norms else draw(st.sampled_from(["rms", "layer"])),
+        parallel_blocks=draw(st.booleans()),
+        gated_mlp=draw(st.booleans()),
+        learned_positions=learned,
+        max_positions=draw(st.sampled_from([5, 64] if learned else [3, 64])),
         rope=draw(any_rope),
         local_rope=draw(st.one_of(st.none(), any_rope)),
         rotary_dim=rotary_dim,
@@ -147,9 +152,13 @@ def test_scan_unrolled_and_the_mathematics_agree_on_any_model(config: ModelConfi
 
 
 @pytest.mark.quick
-def test_every_recorded_value_is_that_of_the_mathematics(x64: None) -> None:
-    _, trace = run(PARAMS, IDS, record=WRITES | SOURCES | RESIDUALS | {HookPoint.QUERY, HookPoint.KEY})
-    expected = numpy_forward(PARAMS, IDS, None, CONFIG)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_recorded_value_is_that_of_the_mathematics(name: str, x64: None) -> None:
+    config = CONFIGS[name]
+    params = random_params(config)
+    record = WRITES | SOURCES | RESIDUALS | {HookPoint.QUERY, HookPoint.KEY}
+    _, trace = run(params, IDS, config, record=record)
+    expected = numpy_forward(params, IDS, None, config)
     names = {
         "q": HookPoint.QUERY,
         "k": HookPoint.KEY,
@@ -160,7 +169,7 @@ def test_every_recorded_value_is_that_of_the_mathematics(x64: None) -> None:
     }
     recorded = {name: trace[site] for name, site in names.items()}
     recorded |= {"sigma": trace.sigma, "gamma": trace.gamma, "residual": trace.residual}
-    recorded |= {"embedding": trace[HookPoint.EMBEDDING]}
+    recorded |= {name: trace[site] for site in EMBEDDINGS if (name := site.value) in trace.sown}
     assert_same(recorded, {name: expected[name] for name in recorded}, 1e-13)
 
 
@@ -172,7 +181,8 @@ def test_jit_and_vmap_equal_the_plain_call(hold: Callable[[Params], Params]) -> 
     assert_same((jitted, jitted_trace), (logits, trace), BAR["float32"])
     alone, alone_trace = jax.jit(jax.vmap(lambda ids: forward(params, ids[None], CONFIG)))(IDS)
     assert_same(alone[:, 0], logits, BAR["float32"])
-    for site in WRITES - OUTPUT_SCALES:
+    assert {HookPoint(site) for site in trace.sown} == WRITES - OUTPUT_SCALES - {HookPoint.POSITION_EMBEDDING}
+    for site in map(HookPoint, trace.sown):
         axes = ("prompt", *trace.axes(site))
         mapped = alone_trace[site]
         # A prompt's own batch axis has size 1; a value without one, γ, is the same for every prompt.
@@ -337,6 +347,45 @@ def test_types_that_cannot_be_computed_in_are_refused() -> None:
 def test_what_is_asked_wrongly_is_refused(asked: dict[str, Any], message: str) -> None:
     with pytest.raises(LandedError, match=message):
         Model(CONFIG, PARAMS).trace(IDS, **asked)
+
+
+@pytest.mark.parametrize(
+    ("config", "site", "reason"),
+    [
+        (LAYER_NORM, HookPoint.UP, "its MLP has no up product, and GATE holds"),
+        (SMALL, HookPoint.POSITION_EMBEDDING, "it learned no positions"),
+    ],
+    ids=["up", "positions"],
+)
+def test_a_place_that_a_model_does_not_have(config: ModelConfig, site: HookPoint, reason: str) -> None:
+    params = random_params(config)
+    with pytest.raises(LandedError, match=f"This model has no {site.value} to edit: {reason}"):
+        forward(params, IDS, config, edits={site: lambda value, layer: value})
+    with pytest.raises(LandedError, match=f"This model has no {site.value}: {reason}"):
+        forward(params, IDS, config)[1][site]
+    if site not in WRITES:  # of a group, what is not there is left out
+        with pytest.raises(LandedError, match=f"This model has no {site.value} to record: {reason}"):
+            forward(params, IDS, config, record=WRITES | {site})
+
+
+def test_learned_positions_are_those_of_each_prompt_and_end() -> None:
+    params = random_params(LAYER_NORM)
+    tokens = Tokens.from_lists([[1, 5, 7], [3]])
+    _, trace = forward(params, tokens, LAYER_NORM)
+    places = trace[HookPoint.POSITION_EMBEDDING]
+    assert_same((places[0], places[1, 2]), (params["embed"]["W_pos"][:3], params["embed"]["W_pos"][0]), 0)
+    long = Tokens.from_lists([[1] * 33])
+    model = Model(LAYER_NORM, params)
+    for ask in (
+        lambda: forward(params, long, LAYER_NORM),
+        lambda: model.trace(long),
+        lambda: model.trace([[1] * 33]),
+        lambda: model.trace(long.ids),
+    ):
+        with pytest.raises(LandedError, match="33 tokens, and this model learned no position beyond 32"):
+            ask()
+    assert np.isfinite(model.trace([[1] * 32]).logits).all()
+    assert np.isnan(jax.jit(lambda ids: forward(params, ids, LAYER_NORM)[0])(long.ids)).any()  # and never a wrong one
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ def traced(config: ModelConfig, record: frozenset = WRITES, params: dict | None 
 
 def column(part: PerWrite, b: int, p: int) -> np.ndarray:
     """One position's numbers in the order of `every_write`."""
-    values = [np.asarray(part.embedding)[b, p][None]]
+    embeddings = [part.embedding] if part.position_embedding is None else [part.embedding, part.position_embedding]
+    values = [np.asarray(embedding)[b, p][None] for embedding in embeddings]
     for layer in range(part.heads.shape[0]):
         values += [np.asarray(part.heads)[layer, b, p], np.asarray(part.neurons)[layer, b, p]]
         values += [np.asarray(kind)[layer, b, p][None] for kind in (part.attn_bias, part.mlp_bias)]

@@ -52,6 +52,12 @@ class Family:
         ignorable: fields that `switches` reads only to refuse them, so that a user may have them ignored.
         names: tensors whose names differ from Llama's, by leaf (`nn/parameters.py`), with ``{layer}`` in layers. Leaves
             of one name are the rows of one tensor, in the order in which they stand here.
+        by_head: leaves of such a tensor that take turns in it head by head.
+        transposed: leaves whose tensors have their axes the other way round, inputs first.
+        aliases: other names that checkpoints have for some tensors, each with that in `names`.
+        base: what stands in front of the names of the base model's tensors, which saves them without it.
+        constants: the ends of names of tensors that old checkpoints hold and no forward pass reads.
+        spelling: fields of config.json whose names differ from Llama's, by those; None for what the family has not.
         examples: ids of well-known checkpoints.
     """
 
@@ -64,6 +70,12 @@ class Family:
     rope_kinds: Mapping[str, str] | None = None
     ignorable: frozenset[str] = frozenset()
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    by_head: frozenset[str] = frozenset()
+    transposed: frozenset[str] = frozenset()
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    base: str = "model."
+    constants: tuple[str, ...] = ()
+    spelling: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     examples: tuple[str, ...] = ()
 
     def check_writable(self, config: ModelConfig) -> None:
@@ -80,8 +92,12 @@ class Family:
                 )
 
     def default(self, name: str) -> Any:
-        """The value of a field that config.json does not have."""
+        """The value of a field, under Llama's name for it, that config.json does not have."""
         return self.defaults.get(name, DEFAULTS[name])
+
+    def spelled(self, name: str) -> str | None:
+        """The family's name of one of Llama's fields; None where the family has no such field."""
+        return self.spelling.get(name, name)
 
 
 @dataclass(frozen=True, eq=False)

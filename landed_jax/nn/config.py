@@ -8,6 +8,7 @@ from landed_jax.errors import LandedError, first_line, listed, shown
 from landed_jax.nn.rope_config import DEFAULT_ROPE, RopeConfig
 from landed_jax.nn.values import is_positive_float32, is_size
 
+Norm = Literal["rms", "layer"]
 Activation = Literal["silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2"]
 
 # Larger sizes come from damaged or hostile files, and nothing may be made or looped over in such a size. Each is at
@@ -23,7 +24,10 @@ LARGEST = {
     "max_positions": 2**31 - 1,  # positions are 32-bit
 }
 _MOST_PARAMETERS = 2**45
-_FLAGS = ("qkv_bias", "output_bias", "mlp_bias", "tie_embeddings", "input_norms", "output_norms")
+_FLAGS = (
+    *("parallel_blocks", "gated_mlp", "learned_positions", "input_norms", "output_norms"),
+    *("qkv_bias", "output_bias", "mlp_bias", "tie_embeddings"),
+)
 _FACTORS = ("embedding_scale", "residual_scale", "logit_scale")
 _OPTIONAL_FACTORS = ("attention_scale", "attention_cap", "logit_cap")
 _MAY_BE_0 = ("gain_offset", "query_growth")
@@ -58,12 +62,16 @@ class ModelConfig:
     """A pre-norm decoder as one stream with reads and writes, and the switches in which families differ.
 
     Attributes:
-        d_ff: neurons per layer, the width of the gated MLP.
+        d_ff: neurons per layer, the width of the MLP.
+        norm: what reads the stream: ``rms``, or ``layer`` (Ba et al. 2016), which takes the mean off and adds a bias β.
+        parallel_blocks: a layer's attention and MLP read the same stream (GPT-NeoX), and not one after the other.
+        gated_mlp: whether a neuron's activation is multiplied with an up product; without, it has one product alone.
+        learned_positions: whether a vector for the token's position is added to its embedding (GPT-2).
         qkv_bias: biases on the query, key and value products.
         output_bias: a bias on attention's output product.
         qk_norm: queries and keys pass an RMSNorm of their own before the rotary embedding: over each head's
             coordinates (``"head"``: Qwen 3, Gemma 3) or over those of all heads (``"width"``: OLMo 2).
-        mlp_bias: biases on the gate, up and down products.
+        mlp_bias: biases on the gate, up and down products, or, without a gate, on both products.
         sliding_window: how many positions a query sees, itself included; None for all.
         windowed_layers: for each layer, whether the window holds there; empty where it holds in all.
         rotary_layers: for each layer, whether queries and keys are rotated there; empty where they are in all.
@@ -81,7 +89,8 @@ class ModelConfig:
         attention_cap: scores s become ``cap · tanh(s / cap)`` (Gemma 2); None for no cap.
         logit_scale: a factor of the logits (Granite).
         logit_cap: logits l become ``cap · tanh(l / cap)`` (Gemma 2); None for no cap.
-        max_positions: the length the checkpoint was made for (dynamic rotary scaling starts beyond it).
+        max_positions: the length the checkpoint was made for. Dynamic rotary scaling starts beyond it; learned
+            positions end there.
 
     >>> ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12).group_size
     2
@@ -96,7 +105,11 @@ class ModelConfig:
     d_ff: int
     family: str = "llama"
     activation: Activation = "silu"
+    norm: Norm = "rms"
     norm_eps: float = 1e-6
+    parallel_blocks: bool = False
+    gated_mlp: bool = True
+    learned_positions: bool = False
     max_positions: int = 2048
     rope: RopeConfig = DEFAULT_ROPE
     local_rope: RopeConfig | None = None
@@ -136,6 +149,8 @@ class ModelConfig:
             wrong.append(f"family is {shown(self.family)}, not a name")
         if self.activation not in get_args(Activation):
             wrong.append(f"activation {shown(self.activation)} is not one of {', '.join(get_args(Activation))}")
+        if self.norm not in get_args(Norm):
+            wrong.append(f"norm {shown(self.norm)} is not one of {', '.join(get_args(Norm))}")
         if self.sliding_window is not None and not is_size(self.sliding_window, 1, 2**31 - 1):
             wrong.append(
                 f"sliding_window {shown(self.sliding_window)} is not a whole number from 1 to {2**31 - 1} or None"
@@ -167,6 +182,8 @@ class ModelConfig:
             wrong.append(f"qk_norm is {shown(self.qk_norm)}, not head, width or None")
         if not (self.input_norms or self.output_norms):
             wrong.append("a model without input_norms needs output_norms")
+        if self.norm == "layer" and (self.output_norms or not self.input_norms):
+            wrong.append("norms of the kind layer go without output_norms, and every block reads through one")
         for name in (*_MAY_BE_0, *_FACTORS, *_OPTIONAL_FACTORS):
             value = getattr(self, name)
             if value is None and name in _OPTIONAL_FACTORS:
@@ -183,7 +200,8 @@ class ModelConfig:
         if self.n_heads % self.n_kv_heads:
             wrong.append(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}")
         heads = 2 * (self.n_heads + self.n_kv_heads) * self.head_dim
-        if self.d_model * (self.vocab_size + self.n_layers * (heads + 3 * self.d_ff)) > _MOST_PARAMETERS:
+        tables = self.vocab_size + (self.max_positions if self.learned_positions is True else 0)
+        if self.d_model * (tables + self.n_layers * (heads + 3 * self.d_ff)) > _MOST_PARAMETERS:
             wrong.append(f"these sizes make a model of more than 2**{_MOST_PARAMETERS.bit_length() - 1} parameters")
         return wrong
 
@@ -208,6 +226,12 @@ class ModelConfig:
             wrong.append(f"rotary_dim is {shown(self.rotary_dim)}, not a whole number from 2 to {most} or None")
         if wrong:
             return wrong
+        if self.rotary_layers and not any(self.rotary_layers):  # no layer rotates: nothing of it is read
+            for name, value in (("local_rope", None), ("rotary_dim", None)):
+                object.__setattr__(self, name, value)
+            if not self.query_growth:
+                object.__setattr__(self, "rope", DEFAULT_ROPE)
+                return []
         for name in ("rope", "local_rope"):
             rope = getattr(self, name)
             if rope is not None and len(rope.short_factors) not in (0, self.rotated // 2):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.nn.config import Activation
+from landed_jax.nn.config import Activation, ModelConfig
 from landed_jax.numerics import left_broadcast
 
 
@@ -19,10 +19,30 @@ def rms_sigma(x: Float[Array, "*batch d_model"], eps: float) -> Float[Array, "*b
     return jnp.sqrt(jnp.mean(jnp.square(x), axis=-1) + eps)
 
 
+def centred(x: jax.Array, axis: int = -1) -> jax.Array:
+    """Vectors less the mean of their coordinates, which lie along `axis`.
+
+    >>> centred(jnp.array([1.0, 7.0]))
+    Array([-3.,  3.], dtype=float32)
+    """
+    return x - jnp.mean(x, axis=axis, keepdims=True)
+
+
+def heard(x: Float[Array, "*batch d_model"], config: ModelConfig) -> Float[Array, "*batch d_model"]:
+    """What the norms of a model see of vectors: LayerNorm (Ba et al. 2016) nothing of their mean, RMSNorm all.
+
+    Taking off the mean is symmetric, ``⟨centred(w), v⟩ = ⟨w, centred(v)⟩``: either side will do.
+    """
+    return centred(x) if config.norm == "layer" else x
+
+
 def scale_stream(
     x: Float[Array, "*batch d_model"], sigma: Float[Array, "*batch"], gamma: Float[Array, " d_model"]
 ) -> Float[Array, "*batch d_model"]:
-    """``x / σ ⊙ γ``: RMSNorm of the stream, and the landed form of any vector that is written to it."""
+    """``x / σ ⊙ γ``: RMSNorm of the stream, and the landed form of any vector that is written to it.
+
+    LayerNorm is the same of the `centred` stream, with a bias added to the sum.
+    """
     return x / sigma[..., None] * left_broadcast(gamma, x)
 
 

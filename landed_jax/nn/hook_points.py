@@ -14,6 +14,7 @@ class HookPoint(StrEnum):
     """
 
     EMBEDDING = "embedding"  # the token embedding, the first write
+    POSITION_EMBEDDING = "position_embedding"  # a learned position's, in models that have them
     ATTN_RESIDUAL = "attn_residual"  # the stream before attention; an edit goes on down the stream
     ATTN_NORM_INPUT = "attn_norm_input"  # the same as the attention norm reads it; an edit changes this one read
     ATTN_SIGMA = "attn_sigma"
@@ -28,14 +29,14 @@ class HookPoint(StrEnum):
     ATTN_OUT_SIGMA = "attn_out_sigma"  # σ′ and γ′ of the norm behind attention, in a model with output norms
     ATTN_OUT_GAMMA = "attn_out_gamma"
     ATTN_WRITE = "attn_write"  # what attention adds to the stream
-    MLP_RESIDUAL = "mlp_residual"  # the stream between attention and the MLP
+    MLP_RESIDUAL = "mlp_residual"  # the stream between attention and the MLP; in a parallel block that before both
     MLP_NORM_INPUT = "mlp_norm_input"
     MLP_SIGMA = "mlp_sigma"
     MLP_GAMMA = "mlp_gamma"
     MLP_NORMED = "mlp_normed"
     GATE = "gate"  # pre-activation
-    UP = "up"
-    NEURON = "neuron"  # a_j = act(gate_j) up_j; the neuron's write is a_j W_down[j]
+    UP = "up"  # in models with a gate
+    NEURON = "neuron"  # a_j = act(gate_j) up_j, or act(gate_j) without a gate; the neuron's write is a_j W_down[j]
     MLP_OUT = "mlp_out"
     MLP_OUT_SIGMA = "mlp_out_sigma"
     MLP_OUT_GAMMA = "mlp_out_gamma"
@@ -53,6 +54,7 @@ _NORMS = ("attn", "mlp", "final", "attn_out", "mlp_out")
 
 AXES: dict[HookPoint, tuple[str, ...]] = {
     HookPoint.EMBEDDING: _STREAM,
+    HookPoint.POSITION_EMBEDDING: _STREAM,
     HookPoint.QUERY: ("batch", "position", "head", "head_dim"),
     HookPoint.KEY: _KEYS,
     HookPoint.VALUE: _KEYS,
@@ -72,15 +74,15 @@ AXES: dict[HookPoint, tuple[str, ...]] = {
     **{HookPoint(f"{norm}_normed"): _STREAM for norm in ("attn", "mlp", "final")},
 }
 
-OUTSIDE_LAYERS = frozenset({HookPoint.EMBEDDING, *(s for s in HookPoint if s.value.startswith("final_"))})
+EMBEDDINGS = frozenset({HookPoint.EMBEDDING, HookPoint.POSITION_EMBEDDING})
+OUTSIDE_LAYERS = EMBEDDINGS | {s for s in HookPoint if s.value.startswith("final_")}
 
 SCALES = frozenset(s for s in HookPoint if s.value.endswith(("_sigma", "_gamma")))
 OUTPUT_SCALES = frozenset(s for s in SCALES if "_out_" in s.value)
 RESIDUALS = frozenset(s for s in HookPoint if s.value.endswith("_residual"))
 NORMED = frozenset(s for s in HookPoint if s.value.endswith("_normed"))
 SOURCES = frozenset({HookPoint.PATTERN, HookPoint.VALUE})
-WRITES = SCALES | {
-    HookPoint.EMBEDDING,
+WRITES = (SCALES | EMBEDDINGS) | {
     HookPoint.HEAD,
     HookPoint.NEURON,
     HookPoint.FINAL_RESIDUAL,
@@ -119,6 +121,18 @@ def as_sites(record: object) -> frozenset[HookPoint]:
     return frozenset(map(as_site, record))
 
 
+def absent(config: ModelConfig) -> dict[HookPoint, str]:
+    """The hook points that a model does not have, each with the reason."""
+    reasons = {}
+    if not config.gated_mlp:
+        reasons[HookPoint.UP] = "its MLP has no up product, and GATE holds each neuron's one pre-activation"
+    if not config.learned_positions:
+        reasons[HookPoint.POSITION_EMBEDDING] = "it learned no positions"
+    if not config.output_norms:
+        reasons |= dict.fromkeys(OUTPUT_SCALES, "it has no output norms")
+    return reasons
+
+
 def has(config: ModelConfig, site: HookPoint) -> bool:
     """Whether a value of this name passes anywhere in a model.
 
@@ -126,7 +140,20 @@ def has(config: ModelConfig, site: HookPoint) -> bool:
     >>> has(ModelConfig(**sizes), HookPoint.ATTN_OUT_SIGMA)
     False
     """
-    return config.output_norms or site not in OUTPUT_SCALES
+    return site not in absent(config)
+
+
+def present(record: Iterable[HookPoint], config: ModelConfig) -> frozenset[HookPoint]:
+    """What is to be recorded, less those points of `GROUPS` that the model does not have.
+
+    Raises:
+        LandedError: for another point that it does not have.
+    """
+    wanted, without = frozenset(record), absent(config)
+    for point in sorted(wanted.intersection(without)):
+        if not any(point in group for group in GROUPS.values()):
+            raise LandedError(f"This model has no {point.value} to record: {without[point]}.")
+    return wanted.difference(without)
 
 
 def axes_of(site: HookPoint) -> tuple[str, ...]:

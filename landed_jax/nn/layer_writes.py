@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.functions import centred
 from landed_jax.nn.output_scale import OutputScale
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.products import column_norms, contract_output, head_grams, linear, squares_by_gram
@@ -83,6 +84,15 @@ class LayerWrites:
         one = jnp.ones(self.z.shape[:2], self.z.dtype)
         return PerWrite.of_layers(
             one[..., None], self.mlp.times_amount(self.a), self.attn.times_amount(one), self.mlp.times_amount(one)
+        )
+
+    def centred(self) -> "LayerWrites":
+        """The same writes, each without its mean over the coordinates: what LayerNorm sees of them."""
+        W_O, W_down = (after(cast_late(leaf, self.z), self.z) for leaf in (self.W_O, self.W_down))
+        biases = (None if b is None else centred(b.astype(self.z.dtype)) for b in (self.b_O, self.b_down))
+        b_O, b_down = biases
+        return dataclasses.replace(
+            self, W_O=centred(W_O, axis=0), W_down=centred(W_down, axis=0), b_O=b_O, b_down=b_down
         )
 
     def inner_products(self, vector: Float[Array, "*at d_model"]) -> PerWrite:
@@ -339,6 +349,8 @@ def _grams(W_O: Float[Array, "d_model head head_dim"], scale: OutputScale) -> Fl
 def layer_norms(part: Any, config: ModelConfig, dtype: Any) -> WeightNorms:
     """`WeightNorms` of one layer's parameters."""
     W_O, W_down = part["attn"]["W_O"].astype(dtype), part["mlp"]["W_down"].astype(dtype)
+    if config.norm == "layer":
+        W_O, W_down = (centred(leaf, axis=0) for leaf in (W_O, W_down))
     plain = WeightNorms(head_grams(W_O), column_norms(W_down))
     if not config.output_norms:
         return plain

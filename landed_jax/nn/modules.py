@@ -10,7 +10,7 @@ import numpy as np
 
 from landed_jax.nn.attention import attend, attention_mask, attention_pattern, mix_values
 from landed_jax.nn.config import LayerKind, ModelConfig
-from landed_jax.nn.functions import ACTIVATIONS, rms_sigma, rotate, scale_stream
+from landed_jax.nn.functions import ACTIVATIONS, heard, rms_sigma, rotate, scale_stream
 from landed_jax.nn.hook_points import AXES, HookPoint
 from landed_jax.nn.layer_programs import layer_call
 from landed_jax.nn.output_scale import OutputScale
@@ -47,20 +47,24 @@ class _Part(nn.Module):
         return tap(self, self.plan, HookPoint(name), value, layer, context.at)
 
 
-class RMSNorm(_Part):
-    """A read site: σ of the stream, then the stream as it lands. Where the stream itself is read, σ and γ are 1."""
+class ReadNorm(_Part):
+    """A read site: σ of the stream, then the stream as it lands. Where the stream itself is read, σ and γ are 1.
+
+    LayerNorm is RMSNorm of the stream without its mean, and a bias β behind it.
+    """
 
     site: str  # attn, mlp or final
 
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array | None, context: Context) -> jax.Array:
         x = self.tap(f"{self.site}_norm_input", x, layer, context)
-        normed = self.config.has_norm(self.site)
-        sigma = rms_sigma(x, self.config.norm_eps) if normed else jnp.ones_like(x[..., 0])
+        x, has_norm = heard(x, self.config), self.config.has_norm(self.site)
+        sigma = rms_sigma(x, self.config.norm_eps) if has_norm else jnp.ones_like(x[..., 0])
         sigma = self.tap(f"{self.site}_sigma", sigma, layer, context)
-        gamma = self.gain(f"{self.site}_norm/gamma", x) if normed else jnp.ones_like(x[0, 0])
+        gamma = self.gain(f"{self.site}_norm/gamma", x) if has_norm else jnp.ones_like(x[0, 0])
         gamma = self.tap(f"{self.site}_gamma", gamma, layer, context)
-        return self.tap(f"{self.site}_normed", scale_stream(x, sigma, gamma), layer, context)
+        normed = self.add_bias(scale_stream(x, sigma, gamma), f"{self.site}_norm/beta")
+        return self.tap(f"{self.site}_normed", normed, layer, context)
 
 
 class Output(_Part):
@@ -128,33 +132,40 @@ class Attention(_Part):
 
 
 class MLP(_Part):
-    """Gated MLP; a neuron puts out ``a_j W_down[j]``. Gives all of it, and a."""
+    """The MLP, gated or not; a neuron puts out ``a_j W_down[j]``. Gives all of it, and a."""
 
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, jax.Array]:
-        gate = self.add_bias(linear(x, self.leaf("mlp/W_gate")), "mlp/b_gate")
-        up = self.add_bias(linear(x, self.leaf("mlp/W_up")), "mlp/b_up")
-        gate = self.tap("gate", gate, layer, context)
-        up = self.tap("up", up, layer, context)
-        a = self.tap("neuron", ACTIVATIONS[self.config.activation](gate) * up, layer, context)
+        act = ACTIVATIONS[self.config.activation]
+        if self.config.gated_mlp:
+            gate = self.add_bias(linear(x, self.leaf("mlp/W_gate")), "mlp/b_gate")
+            up = self.add_bias(linear(x, self.leaf("mlp/W_up")), "mlp/b_up")
+            gate = self.tap("gate", gate, layer, context)
+            a = act(gate) * self.tap("up", up, layer, context)
+        else:
+            pre = self.add_bias(linear(x, self.leaf("mlp/W_in")), "mlp/b_in")
+            a = act(self.tap("gate", pre, layer, context))
+        a = self.tap("neuron", a, layer, context)
         return self.add_bias(linear(a, self.leaf("mlp/W_down")), "mlp/b_down"), a
 
 
 class Block(_Part):
-    """One layer: attention, then MLP, each hearing the stream through its own norm."""
+    """One layer: attention, then MLP, or both beside each other; each hears the stream through its own norm."""
 
     kind: LayerKind
 
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> jax.Array:
         x = self.tap("attn_residual", x, layer, context)
-        normed = RMSNorm(self.config, self.plan, "attn", name="attn_norm")(x, layer, context)
+        normed = ReadNorm(self.config, self.plan, "attn", name="attn_norm")(x, layer, context)
         out, z = Attention(self.config, self.plan, self.kind, name="attn")(normed, layer, context)
-        write, attn_scale = Output(self.config, self.plan, "attn", name="attn_out_norm")(out, layer, context)
-        x = self.tap("mlp_residual", x + write, layer, context)
-        normed = RMSNorm(self.config, self.plan, "mlp", name="mlp_norm")(x, layer, context)
+        attn_write, attn_scale = Output(self.config, self.plan, "attn", name="attn_out_norm")(out, layer, context)
+        parallel = self.config.parallel_blocks
+        x = self.tap("mlp_residual", x if parallel else x + attn_write, layer, context)
+        normed = ReadNorm(self.config, self.plan, "mlp", name="mlp_norm")(x, layer, context)
         out, a = MLP(self.config, self.plan, name="mlp")(normed, layer, context)
         write, mlp_scale = Output(self.config, self.plan, "mlp", name="mlp_out_norm")(out, layer, context)
+        x = x + attn_write if parallel else x
         return observe(self, self.plan, x + write, layer, z, a, (attn_scale, mlp_scale), context)
 
 
@@ -205,17 +216,26 @@ class Layers(_Part):
 
 
 class Embed(_Part):
-    """The token embedding, the first write; its table is the unembedding too where the two are tied."""
+    """The token embedding, the first write; its table is the unembedding too where the two are tied.
+
+    Learned positions are a write beside it.
+    """
 
     def setup(self) -> None:
         self.W_E = self.leaf("embed/W_E")
+        if self.config.learned_positions:
+            self.W_pos = self.leaf("embed/W_pos")
 
     def __call__(self, ids: jax.Array, dtype: jnp.dtype, context: Context) -> jax.Array:
         rows = jnp.take(self.W_E, ids, axis=0).astype(dtype)
         if (scale := self.config.embedding_scale) != 1:
             narrow = self.W_E.dtype.itemsize < 4
             rows = rows * (jnp.asarray(scale, self.W_E.dtype).astype(dtype) if narrow else jnp.asarray(scale, dtype))
-        return self.tap("embedding", rows, None, context)
+        rows = self.tap("embedding", rows, None, context)
+        if not self.config.learned_positions:
+            return rows
+        places = jnp.take(self.W_pos, context.positions, axis=0).astype(dtype)
+        return rows + self.tap("position_embedding", places, None, context)
 
 
 class Unembed(_Part):
@@ -243,7 +263,7 @@ class Decoder(_Part):
         x = select_positions(x, ("batch", "position", "d_model"), context.at)
         context = context._replace(at=None)  # selected above
         x = self.tap("final_residual", x, None, context)
-        x = RMSNorm(self.config, self.plan, "final", name="final_norm")(x, None, context)
+        x = ReadNorm(self.config, self.plan, "final", name="final_norm")(x, None, context)
         if self.config.tie_embeddings:
             return Unembedding.of(self.config, embed.W_E).logits(x)
         return Unembed(self.config, self.plan, name="unembed")(x)

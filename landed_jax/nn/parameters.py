@@ -51,7 +51,24 @@ def axis_sizes(config: ModelConfig) -> dict[str, int]:
         "kv_head": config.n_kv_heads,
         "head_dim": config.head_dim,
         "d_ff": config.d_ff,
+        "max_position": config.max_positions,
     }
+
+
+def _has_layer_norms(config: ModelConfig) -> bool:
+    return config.norm == "layer"
+
+
+def _has_learned_positions(config: ModelConfig) -> bool:
+    return config.learned_positions
+
+
+def _is_gated(config: ModelConfig) -> bool:
+    return config.gated_mlp
+
+
+def _is_ungated(config: ModelConfig) -> bool:
+    return not config.gated_mlp
 
 
 def _has_qkv_bias(config: ModelConfig) -> bool:
@@ -82,17 +99,28 @@ def _has_mlp_bias(config: ModelConfig) -> bool:
     return config.mlp_bias
 
 
+def _has_gate_biases(config: ModelConfig) -> bool:
+    return config.mlp_bias and config.gated_mlp
+
+
+def _has_input_bias(config: ModelConfig) -> bool:
+    return config.mlp_bias and not config.gated_mlp
+
+
 def _is_untied(config: ModelConfig) -> bool:
     return not config.tie_embeddings
 
 
 TOP_LEAVES = (
     Leaf("embed/W_E", ("vocab", "d_model")),
+    Leaf("embed/W_pos", ("max_position", "d_model"), present=_has_learned_positions),
     Leaf("final_norm/gamma", ("d_model",), "ones"),
+    Leaf("final_norm/beta", ("d_model",), "zeros", _has_layer_norms),
     Leaf("unembed/W_U", ("vocab", "d_model"), present=_is_untied),
 )
 LAYER_LEAVES = (
     Leaf("attn_norm/gamma", ("d_model",), "ones", _has_input_norms),
+    Leaf("attn_norm/beta", ("d_model",), "zeros", _has_layer_norms),
     Leaf("attn/W_Q", ("head", "head_dim", "d_model")),
     Leaf("attn/W_K", ("kv_head", "head_dim", "d_model")),
     Leaf("attn/W_V", ("kv_head", "head_dim", "d_model")),
@@ -107,11 +135,14 @@ LAYER_LEAVES = (
     Leaf("attn/k_width_gamma", ("kv_head", "head_dim"), "ones", _has_width_norm),
     Leaf("attn_out_norm/gamma", ("d_model",), "ones", _has_output_norms),
     Leaf("mlp_norm/gamma", ("d_model",), "ones", _has_input_norms),
-    Leaf("mlp/W_gate", ("d_ff", "d_model")),
-    Leaf("mlp/W_up", ("d_ff", "d_model")),
+    Leaf("mlp_norm/beta", ("d_model",), "zeros", _has_layer_norms),
+    Leaf("mlp/W_gate", ("d_ff", "d_model"), present=_is_gated),
+    Leaf("mlp/W_up", ("d_ff", "d_model"), present=_is_gated),
+    Leaf("mlp/W_in", ("d_ff", "d_model"), present=_is_ungated),
     Leaf("mlp/W_down", ("d_model", "d_ff")),
-    Leaf("mlp/b_gate", ("d_ff",), "zeros", _has_mlp_bias),
-    Leaf("mlp/b_up", ("d_ff",), "zeros", _has_mlp_bias),
+    Leaf("mlp/b_gate", ("d_ff",), "zeros", _has_gate_biases),
+    Leaf("mlp/b_up", ("d_ff",), "zeros", _has_gate_biases),
+    Leaf("mlp/b_in", ("d_ff",), "zeros", _has_input_bias),
     Leaf("mlp/b_down", ("d_model",), "zeros", _has_mlp_bias),
     Leaf("mlp_out_norm/gamma", ("d_model",), "ones", _has_output_norms),
 )
@@ -223,3 +254,17 @@ def unstack_layers(params: Params) -> Params:
 def unembedding(params: Params, config: ModelConfig) -> Unembedding:
     """The unembedding: the embedding's own table where the two are tied."""
     return Unembedding.of(config, params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"])
+
+
+def norm_biases(params: Params) -> tuple[jax.Array, jax.Array, jax.Array] | None:
+    """β of attention's and of the MLP's norms, ``[layer, d_model]``, and of the final one; None where there is none."""
+    if "beta" not in params["final_norm"]:
+        return None
+    layers = params["layers"]
+    attn, mlp = (
+        layers[norm]["beta"]
+        if is_stacked(params)
+        else jnp.stack([layers[str(i)][norm]["beta"] for i in range(len(layers))])
+        for norm in ("attn_norm", "mlp_norm")
+    )
+    return attn, mlp, params["final_norm"]["beta"]

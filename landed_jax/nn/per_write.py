@@ -1,6 +1,7 @@
 """One number for every write."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +21,14 @@ class PerWrite(ShapeRepr):
     """One number for every write to the stream, at each recorded position.
 
     The biases are 0 in a model that has none. Numbers of one layer's writes alone have no ``layer`` axis, and numbers
-    of the layers' writes no embedding. Numbers at every read site have a leading ``site`` axis; they are 0 at the sites
-    that come before the write.
+    of the layers' writes no embeddings. Numbers at every read site have a leading ``site`` axis; they are 0 at the
+    sites that come before the write.
 
     Attributes:
         embedding: the token embedding's.
         heads, neurons: each head's and each neuron's.
         attn_bias, mlp_bias: those of the output biases ``b_O`` and ``b_down``.
+        position_embedding: the learned position's; None in a model without learned positions.
     """
 
     embedding: Float[Array, "*site batch position"]
@@ -34,16 +36,23 @@ class PerWrite(ShapeRepr):
     neurons: Float[Array, "*site layer batch position neuron"]
     attn_bias: Float[Array, "*site layer batch position"]
     mlp_bias: Float[Array, "*site layer batch position"]
+    position_embedding: Float[Array, "*site batch position"] | None = None
 
     @classmethod
     def of_layers(cls, heads: jax.Array, neurons: jax.Array, attn_bias: jax.Array, mlp_bias: jax.Array) -> "PerWrite":
-        """Numbers of the layers' writes alone: `embedding` is None."""
+        """Numbers of the layers' writes alone: those of the embeddings are None."""
         return cls(None, heads, neurons, attn_bias, mlp_bias)  # pyright: ignore[reportArgumentType]
 
     @classmethod
-    def of_embedding(cls, embedding: Float[Array, "batch position"]) -> "PerWrite":
-        """The embedding's number alone: all others are None."""
-        return cls(embedding, None, None, None, None)  # pyright: ignore[reportArgumentType]
+    def of_embeddings(cls, embeddings: Mapping[str, Float[Array, "batch position"]]) -> "PerWrite":
+        """The embeddings' numbers alone, by the names of their fields: all others are None."""
+        return dataclasses.replace(cls(None, None, None, None, None), **embeddings)  # pyright: ignore[reportArgumentType]
+
+    @property
+    def embeddings(self) -> dict[str, jax.Array]:
+        """The numbers of the writes before the layers, by the names of their fields: of those that there are."""
+        named = {"embedding": self.embedding, "position_embedding": self.position_embedding}
+        return {name: number for name, number in named.items() if number is not None}
 
     def without_embedding(self) -> "PerWrite":
         """The numbers of the layers' writes alone."""
@@ -68,20 +77,15 @@ class PerWrite(ShapeRepr):
         """The sum over every write of all layers."""
         mlp = jnp.sum(jnp.sum(self.neurons, axis=-1), axis=-3)
         layers = jnp.sum(self.heads, axis=(-4, -1)) + mlp + self.bias
-        return layers if self.embedding is None else self.embedding + layers
+        return sum(self.embeddings.values(), start=layers)
 
-    @property
-    def next(self) -> "PerWrite":
+    def next(self, order: StreamOrder) -> "PerWrite":
         """Of numbers at every read site: each write's at its next landing, the first norm that reads it."""
-        order = StreamOrder(self.heads.shape[1])
         layer, attn, mlp = np.arange(order.n_layers), order.next_attn, order.next_mlp
-        return PerWrite(
-            self.embedding[0],
-            self.heads[attn, layer],
-            self.neurons[mlp, layer],
-            self.attn_bias[attn, layer],
-            self.mlp_bias[mlp, layer],
+        layers = PerWrite.of_layers(
+            self.heads[attn, layer], self.neurons[mlp, layer], self.attn_bias[attn, layer], self.mlp_bias[mlp, layer]
         )
+        return dataclasses.replace(layers, **{name: number[0] for name, number in self.embeddings.items()})
 
     @property
     def final(self) -> "PerWrite":
@@ -93,7 +97,7 @@ class PerWrite(ShapeRepr):
         return jax.tree.map(function, self, *(o if isinstance(o, PerWrite) else self._beside(o) for o in others))
 
     def flat(self) -> Float[Array, "*site layer batch position write"]:
-        """Heads, neurons, attention bias and MLP bias along one axis, without the embedding."""
+        """Heads, neurons, attention bias and MLP bias along one axis, without the embeddings."""
         biases = self.attn_bias[..., None], self.mlp_bias[..., None]
         return jnp.concatenate([self.heads, self.neurons, *biases], axis=-1)
 
@@ -115,4 +119,5 @@ class PerWrite(ShapeRepr):
             like(self.neurons, wide),
             like(self.attn_bias, value),
             like(self.mlp_bias, value),
+            None if self.position_embedding is None else like(self.position_embedding, value),
         )

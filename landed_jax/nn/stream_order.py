@@ -14,23 +14,28 @@ from landed_jax.nn.config import ModelConfig
 class StreamOrder:
     """Which norms read the stream, in which order, and where each layer's writes stand among them.
 
-    A layer's attention reads and writes before its MLP does (Llama, Mistral). Sites are counted from 0.
+    A layer's attention reads and writes before its MLP does (Llama, Mistral); or both read before either writes
+    (`parallel`: GPT-NeoX). Sites are counted from 0.
 
     Attributes:
         n_layers: layers of the model.
+        parallel: whether both sites of a layer come before both of its writes.
 
     >>> order = StreamOrder(2)
     >>> order.sites
     ('0.attn', '0.mlp', '1.attn', '1.mlp', 'final')
     >>> order.next_attn, order.next_mlp
     (array([1, 3]), array([2, 4]))
+    >>> StreamOrder(2, parallel=True).next_attn
+    array([2, 4])
     """
 
     n_layers: int
+    parallel: bool = False
 
     @classmethod
     def of(cls, config: ModelConfig) -> "StreamOrder":
-        return cls(config.n_layers)
+        return cls(config.n_layers, config.parallel_blocks)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -39,13 +44,23 @@ class StreamOrder:
 
     @property
     def writes(self) -> tuple[str, ...]:
-        """The names of the layers' whole writes, in order: write i is added between site i and site i + 1."""
+        """The names of the layers' whole writes, in the order in which they are added."""
         return tuple(f"{site}_write" for site in self.sites[:-1])
+
+    @property
+    def writes_before(self) -> np.ndarray:
+        """``[site]``, how many of `writes`, in order, each site reads.
+
+        >>> StreamOrder(2).writes_before, StreamOrder(2, parallel=True).writes_before
+        (array([0, 1, 2, 3, 4]), array([0, 0, 2, 2, 4]))
+        """
+        attn, mlp = self.heard()
+        return np.sum(attn, axis=1) + np.sum(mlp, axis=1)
 
     @property
     def next_attn(self) -> np.ndarray:
         """``[layer]``, the first site that reads each layer's attention write."""
-        return 2 * np.arange(self.n_layers) + 1
+        return self.next_mlp if self.parallel else 2 * np.arange(self.n_layers) + 1
 
     @property
     def next_mlp(self) -> np.ndarray:

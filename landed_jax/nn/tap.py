@@ -12,7 +12,7 @@ import numpy as np
 
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import AXES, HookPoint, as_site, as_sites, has
+from landed_jax.nn.hook_points import AXES, HookPoint, absent, as_site, as_sites, present
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_scale import OutputScale
 from landed_jax.nn.schedule import after, computed_once
@@ -39,22 +39,22 @@ class Plan:
 
 
 def as_plan(config: ModelConfig, record: Any, edits: Any, observers: Any) -> Plan:
-    """A plan of what the user asked for; of the sites to record, those that the model has.
+    """A plan of what the user asked for; of the groups' sites to record, those that the model has.
 
     Raises:
-        LandedError: for what is no collection of sites, or no mapping to functions, or an edit of what the model does
-            not have.
+        LandedError: for what is no collection of sites, or no mapping to functions, an edit of what the model does not
+            have, or such a site to record that is in no group.
     """
     for name, given in (("edits", edits), ("observers", observers)):
         if given is not None and not (isinstance(given, Mapping) and all(map(callable, given.values()))):
             keys = "sites" if name == "edits" else "names"
             raise LandedError(f"{name}= takes a dictionary from {keys} to functions, not {given!r}.")
     edited = tuple((as_site(site), edit) for site, edit in (edits or {}).items())
+    without = absent(config)
     for site, _ in edited:
-        if not has(config, site):
-            raise LandedError(f"This model has no {site.value} to edit.")
-    recorded = frozenset(site for site in as_sites(record) if has(config, site))
-    return Plan(recorded, edited, tuple((observers or {}).items()))
+        if site in without:
+            raise LandedError(f"This model has no {site.value} to edit: {without[site]}.")
+    return Plan(present(as_sites(record), config), edited, tuple((observers or {}).items()))
 
 
 class Context(NamedTuple):
@@ -64,12 +64,14 @@ class Context(NamedTuple):
         rotary: cos and sin of each of the model's `ropes`, ``[batch, position, rotated / 2]``.
         query_scale: what queries are multiplied by, ``[batch, position]``, or None.
         mask: ``[batch, position]``, False on padding.
+        positions: ``[batch, position]``, each token's place in its own prompt.
         at: the positions whose values are recorded, or None for all.
     """
 
     rotary: tuple[tuple[jax.Array, jax.Array], ...]
     query_scale: jax.Array | None
     mask: jax.Array
+    positions: jax.Array
     at: jax.Array | None
 
 

@@ -11,6 +11,8 @@ from jaxtyping import Array, Float
 class WeightNorms:
     """One layer's inner products of output weights with themselves; with a leading axis, those of all layers.
 
+    Under LayerNorm those of each column without its mean, which no read hears.
+
     Attributes:
         heads: the Gram matrix ``W_O[h]ᵀ W_O[h]`` of each head.
         neurons: the squared norm of each column of ``W_down``.

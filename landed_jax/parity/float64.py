@@ -25,11 +25,11 @@ def float64_throughout() -> Iterator[None]:
 
 def text_model(model: Any) -> Any:
     """The part of a reference that holds the layers, in a model that has other parts too."""
-    return getattr(model.model, "language_model", model.model)
+    return getattr(model.base_model, "language_model", model.base_model)
 
 
 def widen_as_it_runs(model: Any) -> None:
-    """Convert the weights of each part of a decoder to float64 for its run, and back afterwards.
+    """Convert the weights of each module of a decoder to float64 for its run, and back afterwards.
 
     Narrower floats survive the round trip unchanged. The rotary tables are recomputed, and so is the scale of an
     embedding where it is not rounded to narrower weights. Call it and run the model under
@@ -49,7 +49,10 @@ def widen_as_it_runs(model: Any) -> None:
         module.to(model.dtype)
 
     inner = text_model(model)
-    inner.rotary_emb = type(inner.rotary_emb)(config=inner.config)
-    for module in (inner.embed_tokens, *inner.layers, inner.norm, model.lm_head):
+    if hasattr(inner, "rotary_emb"):
+        inner.rotary_emb = type(inner.rotary_emb)(config=inner.config)
+    for module in (*inner.modules(), model.get_output_embeddings()):
+        if next(module.parameters(recurse=False), None) is None:
+            continue
         module.register_forward_pre_hook(widen)
         module.register_forward_hook(narrow)

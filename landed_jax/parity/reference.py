@@ -84,7 +84,6 @@ def _open(folder: Path) -> Any:
     from transformers.utils import logging
 
     wrapped = wrapper_of(read_json_object(folder / "config.json")) is not None
-
     logging.disable_progress_bar()
     level = logging.get_verbosity()
     logging.set_verbosity_error()

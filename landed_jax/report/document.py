@@ -7,7 +7,7 @@ import numpy as np
 
 from landed_jax.analysis.attribution._table import WriteRow
 from landed_jax.report.account import Account
-from landed_jax.report.layers_table import embedding_effect, layer_rows
+from landed_jax.report.layers_table import embedding_effects, layer_rows
 from landed_jax.report.prediction import Chances
 from landed_jax.report.scale import scale_rows
 from landed_jax.report.writes_table import in_difference
@@ -29,13 +29,15 @@ def run_document(account: Account, top: int) -> dict[str, Any]:
         "sum_of_landed": float(shares.total[0, 0]),
         "closure_error": float(shares.closure_error[0, 0]),
         "embedding": float(landed.embedding[0, 0]),
-        "bias": float(landed.bias[0, 0]),
+        "position_embedding": 0.0 if landed.position_embedding is None else float(landed.position_embedding[0, 0]),
+        "bias": float(landed.bias[0, 0] + shares.offset[0, 0]),
         "heads": np.asarray(landed.heads[:, 0, 0], float).tolist(),
         "mlp": np.asarray(jnp.sum(landed.neurons, -1)[:, 0, 0], float).tolist(),
         "top_writes": _top_writes(account, top),
         "scale": scale_rows(account),
         "coordinates": {f"for_{percent}": count for percent, count in account.coordinate_counts.items()},
-        "embedding_direct_effect": embedding_effect(account),
+        "embedding_direct_effect": embedding_effects(account).get("embedding"),
+        "position_embedding_direct_effect": embedding_effects(account).get("position_embedding"),
         "layers": layer_rows(account),
         "runner_up": _runner_up(account),
         "prediction": _prediction(account),

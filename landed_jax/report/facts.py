@@ -24,20 +24,23 @@ def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str
         ("layers", str(config.n_layers)),
         ("d_model", str(config.d_model)),
         ("heads", f"{config.n_heads} of {config.head_dim} coordinates{sharing}"),
-        ("d_ff", f"{config.d_ff} ({config.activation})"),
+        ("d_ff", f"{config.d_ff} ({config.activation}{'' if config.gated_mlp else ', without a gate'})"),
         ("vocabulary", f"{config.vocab_size}{' (embedding and unembedding tied)' if config.tie_embeddings else ''}"),
         ("rotary embedding", _rotary(config)),
-        ("positions", f"{config.max_positions}"),
+        ("positions", f"{config.max_positions}{' (learned)' if config.learned_positions else ''}"),
         ("sliding window", _window(config)),
         ("biases", _biases(config)),
         ("query and key norms", _QK_NORMS[config.qk_norm]),
+        ("norms of the stream", "LayerNorm" if config.norm == "layer" else "RMSNorm"),
+        ("blocks", "parallel" if config.parallel_blocks else "attention, then MLP"),
         ("parameters", f"{count:,}"),
     ]
     if weight_dtype is not None:
         rows.append((f"weights in {weight_dtype}", human_bytes(count * jnp.dtype(weight_dtype).itemsize)))
-    writes = config.n_layers * (config.n_heads + config.d_ff) + 1
+    writes = config.n_layers * (config.n_heads + config.d_ff) + (2 if config.learned_positions else 1)
+    embeddings = "the embeddings of token and position" if config.learned_positions else "the embedding"
     rows.append(("read sites", f"{len(site_names(config))}"))
-    rows.append(("writes a position", f"{writes:,} (heads, neurons, the embedding)"))
+    rows.append(("writes a position", f"{writes:,} (heads, neurons, {embeddings})"))
     return rows
 
 

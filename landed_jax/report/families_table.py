@@ -4,6 +4,10 @@ from landed_jax.families import families, wrappers
 from landed_jax.tables.table import Column, Table
 
 _WORDS = {
+    "norm": "LayerNorm",
+    "parallel_blocks": "parallel blocks",
+    "gated_mlp": "MLP without a gate",
+    "learned_positions": "learned positions",
     "qkv_bias": "q/k/v biases",
     "output_bias": "output bias",
     "mlp_bias": "MLP biases",

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from landed_jax.analysis.attribution._table import signed
 from landed_jax.report.account import Account
 from landed_jax.tables.table import Column, Table
 
@@ -22,14 +23,14 @@ def layer_rows(account: Account) -> list[dict[str, Any]]:
     ]
 
 
-def embedding_effect(account: Account) -> float | None:
-    """The direct effect of the embedding."""
+def embedding_effects(account: Account) -> dict[str, float]:
+    """The direct effects of the embeddings, by the names of `PerWrite`'s fields."""
     effect = account.attribution.direct_effect
-    return None if effect is None else float(effect.embedding[0, 0])
+    return {} if effect is None else {name: float(number[0, 0]) for name, number in effect.embeddings.items()}
 
 
 def layers_table(account: Account) -> Table:
-    """Landed contribution and direct effect of every layer's attention and MLP, and of the embedding."""
+    """Landed contribution and direct effect of every layer's attention and MLP, and of the embeddings."""
     columns = [
         Column("layer", left=True),
         Column("attention\nlanded", group=1),
@@ -37,12 +38,16 @@ def layers_table(account: Account) -> Table:
         Column("MLP\nlanded", group=2),
         Column("MLP\ndirect", group=2),
     ]
-    effect = embedding_effect(account)
-    embedding = f"{float(account.attribution.landed.embedding[0, 0]):+.4f}"
-    rows = [["embedding", embedding, "" if effect is None else f"{effect:+.4f}", "", ""]]
+    effects, embeddings = embedding_effects(account), account.attribution.landed.embeddings
+    rows = [
+        [name.replace("_", " "), f"{float(number[0, 0]):+.4f}", signed(effects.get(name)), "", ""]
+        for name, number in embeddings.items()
+    ]
     for layer, parts in enumerate(layer_rows(account)):
         numbers = (part[name] for part in parts.values() for name in ("landed", "direct_effect"))
         rows.append([str(layer), *(f"{number:+.4f}" for number in numbers)])
+    if offset := float(account.attribution.offset[0, 0]):
+        rows.append(["β of the norm", f"{offset:+.4f}", "", "", ""])
     total = float(account.attribution.total[0, 0])
     note = (
         f"The landed columns sum to {total:+.4f}; a direct effect is of a part removed alone, later layers as they ran."

@@ -29,8 +29,9 @@ def in_difference(rows: WriteTable, difference: Attribution | None) -> list[tupl
 
 def _same_writes(rows: WriteTable, numbers: PerWrite) -> list[float]:
     kinds = {"head": numbers.heads, "neuron": numbers.neurons}
+    embeddings = {"embedding": numbers.embedding, "position": numbers.position_embedding}
     return [
-        float(numbers.embedding[0, 0] if row.kind == "embedding" else kinds[row.kind][row.layer, 0, 0, row.index])
+        float(embeddings[row.kind][0, 0] if row.layer is None else kinds[row.kind][row.layer, 0, 0, row.index])
         for row in rows
     ]
 

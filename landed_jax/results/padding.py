@@ -41,7 +41,7 @@ def without_padding(result: R, padding: int, axes: Collection[str] = ("source",)
         value = getattr(result, field.name)
         if value is None:
             continue
-        words = (shape_of(field.type) or "").split()
+        words = [word.lstrip("#") for word in (shape_of(field.type) or "").split()]
         if isinstance(result, Provenance) and field.name == "at":
             changed["at"] = _columns(value[padding:] if "position" in axes else value, padding)
         elif words:

@@ -48,7 +48,7 @@ def test_each_write_equals_brute_force(name: str, x64: None) -> None:
     stacked = by_write(traced(name, "float64", stacked=True)) if name == "biased" else found
     assert trace.tokens.ids.size >= CASES[name].head_dim > len(trace.tokens.ids)
     for b, p in np.argwhere(np.asarray(trace.tokens.mask)):
-        expected = magnified(every_write(numbers, CASES[name], b, p), numbers, b, p)
+        expected = magnified(every_write(numbers, CASES[name], b, p), numbers, CASES[name], b, p)
         for definition in BOTH:
             whole = np.nan_to_num(expected[definition])
             np.testing.assert_allclose(column(found[definition], b, p), whole, rtol=1e-9)
@@ -63,7 +63,7 @@ def test_a_mean_lies_below_the_root_mean_square_and_both_between_the_extremes(na
     mean, ratio = (by_write(trace)[definition] for definition in BOTH)
     scale = landed.amplification(trace)
     first = np.argwhere(np.asarray(trace.tokens.mask))
-    for kind, sites in (("heads", slice(1, None, 2)), ("neurons", slice(2, None, 2))):
+    for kind, sites in (("heads", trace.order.next_attn), ("neurons", trace.order.next_mlp)):
         low, high = (np.asarray(s)[sites][..., None] for s in (scale.minimum, scale.maximum))
         a, b = np.asarray(getattr(mean, kind)), np.asarray(getattr(ratio, kind))
         written = a > 0

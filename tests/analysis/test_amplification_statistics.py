@@ -36,7 +36,7 @@ def test_statistics_are_those_of_all_samples_of_a_class(name: str, stacked: bool
             own = np.abs(numbers["gamma"][site]) / numbers["sigma"][site, b, p]
             samples.setdefault(("per_coordinate", site, c), []).extend(own)
         written = every_write(numbers, config, b, p)
-        for definition, values in magnified(written, numbers, b, p).items():
+        for definition, values in magnified(written, numbers, config, b, p).items():
             for (kind, _, _), site, value in zip(written.names, written.sites, values, strict=True):
                 if "bias" not in kind and not np.isnan(value):
                     samples.setdefault((definition, int(site), c), []).append(value)

@@ -45,14 +45,15 @@ def test_every_write_equals_brute_force(name: str, read: str, x64: None) -> None
     shares = landed.attribute(trace, asked_by(**arguments))
     for b, p in real_positions(trace):
         written, u = every_write(numbers, config, b, p), directions[b, p]
-        expected = landed_contributions(written, numbers, u, b, p)
+        expected = landed_contributions(written, numbers, u, config, b, p)
         np.testing.assert_allclose(column(shares.landed, b, p), expected, atol=1e-12)
         effects = removed_effects(written, numbers, u, config, b, p)
         np.testing.assert_allclose(column(shares.direct_effect, b, p), effects, atol=1e-11)
         np.testing.assert_allclose(
             column(shares.sigma_share, b, p), shares_of_sigma(written, numbers, config, b, p), atol=1e-13
         )
-        np.testing.assert_allclose(shares.value[b, p], expected.sum(), atol=1e-11)
+        offset = numbers["beta"][-1] @ u
+        np.testing.assert_allclose(shares.value[b, p], expected.sum() + offset, atol=1e-11)
         assert shares.closure_error[b, p] < 1e-11
 
 

@@ -41,6 +41,7 @@ SQUARE = [
 def test_kept_and_ablated_coordinates_read_as_in_numpy(name: str, read: str, choice: str, x64: None) -> None:
     trace, config = traced(name, "float64"), CONFIGS[name]
     normed, W_U = heard(trace)
+    beta = 0 if trace.beta is None else np.asarray(trace.beta[-1])
     own = np.random.default_rng(1).integers(0, config.vocab_size, normed.shape[:2])
     arguments, vectors = {
         "token": ({}, W_U[own]),
@@ -58,9 +59,9 @@ def test_kept_and_ablated_coordinates_read_as_in_numpy(name: str, read: str, cho
         np.testing.assert_array_equal(found.chosen[b, p], chosen)
         assert found.count[b, p] == how_many(parts)
         for reading, stream in (
-            (found.whole, normed[b, p]),
-            (found.kept, normed[b, p] * chosen),
-            (found.ablated, normed[b, p] * ~chosen),
+            (found.whole, normed[b, p] + beta),
+            (found.kept, normed[b, p] * chosen + beta),
+            (found.ablated, normed[b, p] * ~chosen + beta),
         ):
             logits = W_U @ stream
             np.testing.assert_allclose(reading.value[b, p], stream @ vectors[b, p], atol=1e-12)
@@ -81,9 +82,11 @@ def test_the_whole_stream_gives_the_models_own_logits(name: str) -> None:
     np.testing.assert_allclose(
         soft_capped(np.asarray(found.whole.logit), trace.config.logit_cap), trace.logits.max(-1), atol=1e-5
     )
-    np.testing.assert_allclose(found.kept.value + found.ablated.value, found.whole.value, atol=1e-5)
+    offset = landed.resolve(trace, None).offset  # of the norm's own bias, which is part of all three
+    np.testing.assert_allclose(found.kept.value + found.ablated.value - offset, found.whole.value, atol=1e-5)
     real = np.asarray(trace.tokens.mask)
-    within = np.abs(found.ablated.value) <= 0.1 * np.abs(np.asarray(found.whole.value)) * (1 + 1e-4)
+    left, carried = (np.abs(np.asarray(reading.value - offset)) for reading in (found.ablated, found.whole))
+    within = left <= 0.1 * carried * (1 + 1e-4)
     assert within[real].all()
     for count, full in ((0, "ablated"), (CONFIGS[name].d_model, "kept")):
         ends = checked(trace, count=count)

@@ -48,7 +48,7 @@ def test_equals_numpy_by_position_and_pooled(name: str, x64: None) -> None:
         for b, p in real_positions(trace):
             written = every_write(numbers, config, b, p)
             mine = np.array([entry[0] in members for entry in written.names])
-            estimate = landed_contributions(written, numbers, u, b, p)[mine]
+            estimate = landed_contributions(written, numbers, u, config, b, p)[mine]
             measured = removed_effects(written, numbers, u, config, b, p)[mine]
             expect(getattr(found, kind), (b, p), estimate, measured)
             every.append((p, estimate, measured))

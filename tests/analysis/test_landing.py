@@ -15,7 +15,7 @@ from landed_jax.nn.config import ModelConfig, RopeConfig
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
 from tests.models import BIASED, CONFIGS, SMALL, configs, n_sites, random_params, random_tokens
-from tests.reference.landed import every_write
+from tests.reference.landed import every_write, land
 from tests.reference.numpy_model import numpy_forward
 from tests.traces import asked_by, unembedding
 
@@ -45,7 +45,7 @@ def test_land_at_every_later_site(name: str, stacked: bool, x64: None) -> None:
                 continue
             write = Write(kind, layer, index, batch=b, position=p)
             for site in range(first, len(sites)):
-                expected = vector * numbers["gamma"][site] / numbers["sigma"][site, b, p]
+                expected = land(vector, numbers, config, site, b, p)
                 np.testing.assert_allclose(landed.land(trace, [write], site=sites[site])[0], expected, atol=1e-12)
             both = [landed.land(trace, [write], site=site)[0] for site in ("next", sites[first])]
             np.testing.assert_array_equal(*both)
@@ -56,17 +56,19 @@ def test_land_at_every_later_site(name: str, stacked: bool, x64: None) -> None:
 
 def size_of_terms(trace: landed.Trace, params: dict) -> np.ndarray:
     """``[site, batch, position, d_model]``: what is summed at each site, every product taken at its absolute value."""
-    z, a, size = (
-        np.abs(np.asarray(trace[site], float)) for site in (HookPoint.HEAD, HookPoint.NEURON, HookPoint.EMBEDDING)
-    )
-    sizes = [size]
+    z, a = (np.abs(np.asarray(trace[site], float)) for site in (HookPoint.HEAD, HookPoint.NEURON))
+    sizes = [sum(np.abs(np.asarray(written, float)) for written in trace.embeddings.values())]
     for i in range(len(z)):
         part = jax.tree.map(lambda leaf: np.abs(np.asarray(leaf, float)), params["layers"][str(i)])
         attn, mlp = part["attn"], part["mlp"]
         sizes.append(sizes[-1] + np.einsum("bphi,dhi->bpd", z[i], attn["W_O"]) + attn.get("b_O", 0))
         sizes.append(sizes[-1] + a[i] @ mlp["W_down"].T + mlp.get("b_down", 0))
+    terms = np.stack(sizes)[trace.order.writes_before]
+    if trace.config.norm == "layer":  # a mean is a sum of all coordinates' terms
+        terms = terms + terms.mean(-1, keepdims=True)
     gamma, sigma = np.abs(np.asarray(trace.gamma)), np.asarray(trace.sigma)
-    return np.stack(sizes) * gamma[:, None, None] / sigma[..., None]
+    beta = 0 if trace.beta is None else np.abs(np.asarray(trace.beta))[:, None, None]
+    return terms * gamma[:, None, None] / sigma[..., None] + beta
 
 
 def check_closure(config: ModelConfig, seed: int, lengths: tuple[int, ...], dtype: str, bar: float) -> np.ndarray:
@@ -89,8 +91,8 @@ def check_closure(config: ModelConfig, seed: int, lengths: tuple[int, ...], dtyp
     for b, p in np.argwhere(np.asarray(tokens.mask)):
         written = every_write(numbers, config, b, p)
         for site in range(n_sites(config)):
-            expected = written.vectors[written.sites <= site].sum(0) * numbers["gamma"][site]
-            expected /= numbers["sigma"][site, b, p]
+            expected = land(written.vectors[written.sites <= site].sum(0), numbers, config, site, b, p)
+            expected += numbers["beta"][site]
             atol = max(10 * bar, 10 * rounding[site, b, p])
             np.testing.assert_allclose(heard[site, b, p], expected, rtol=0, atol=atol)
     return error
@@ -140,14 +142,15 @@ def test_by_source_sums_to_the_heads_and_equals_brute_force(name: str, x64: None
         np.testing.assert_allclose(split.sum(-1), heads, atol=1e-12)
     numbers = numpy_forward(params, tokens.ids, tokens.mask, config)
     split = np.asarray(landed.attribute_by_source(trace, 1).landed)
-    read = unembedding(params, config)[1] * numbers["gamma"][-1] / numbers["sigma"][-1, 0, 4]
+    direction = unembedding(params, config)[1]
     for layer in range(config.n_layers):
         W_O = np.asarray(params["layers"][str(layer)]["attn"]["W_O"])
         for head in range(config.n_heads):
             for k in range(5):
                 value = numbers["v"][layer, 0, k, head // config.group_size]
                 written = numbers["attn_scale"][layer, 0, 4] * (W_O[:, head] @ value)
-                expected = numbers["pattern"][layer, 0, head, 4, k] * written @ read
+                write = numbers["pattern"][layer, 0, head, 4, k] * written
+                expected = land(write, numbers, config, -1, 0, 4) @ direction
                 np.testing.assert_allclose(split[layer, 0, 4, head, k], expected, atol=1e-12)
 
 

@@ -1,6 +1,7 @@
 """The lens at every read site, in both variants, against streams and writes made in NumPy and float64."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import jax
@@ -16,7 +17,7 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
 from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
-from tests.reference.landed import every_write
+from tests.reference.landed import every_write, heard
 from tests.reference.numpy_model import Arrays, numpy_forward, root_mean_square
 from tests.traces import asked_by, unembedding
 
@@ -35,12 +36,15 @@ def traced(config: ModelConfig, params: dict, lengths: tuple[int, ...] = (5, 3),
     return run(params, random_tokens(config, lengths=lengths), config, record=record, **arguments)[1].bind(params)
 
 
-HELD = [*zip(CONFIGS, (as_they_are, stack_layers) * 3, strict=True)]  # both ways to hold parameters
+HELD = [*zip(CONFIGS, itertools.cycle((as_they_are, stack_layers)))]  # both ways to hold parameters
 
 
-def lens_of(numbers: Arrays, direction: np.ndarray, sigma: np.ndarray, b: int, p: int) -> np.ndarray:
+def lens_of(
+    numbers: Arrays, config: ModelConfig, direction: np.ndarray, sigma: np.ndarray, b: int, p: int
+) -> np.ndarray:
     """``[site]``, or ``[site, vocab]`` for every token's direction: each site's stream read with the final γ."""
-    return (numbers["residual"][:, b, p] * numbers["gamma"][-1] / sigma[:, None]) @ direction.T
+    stream = heard(numbers["residual"][:, b, p], config)
+    return (stream * numbers["gamma"][-1] / sigma[:, None] + numbers["beta"][-1]) @ direction.T
 
 
 def check(lens: LogitLens, numbers: Arrays, config: ModelConfig, u: np.ndarray, b: int, p: int, column: int) -> None:
@@ -48,13 +52,21 @@ def check(lens: LogitLens, numbers: Arrays, config: ModelConfig, u: np.ndarray, 
     own = numbers["sigma"][:, b, column]
     final = np.full_like(own, own[-1])
     written = every_write(numbers, config, b, column)
-    products = written.vectors * numbers["gamma"][-1] @ u
-    # A group holds the writes that the same site is the first to hear.
-    groups = np.array([products[written.sites == site].sum() for site in range(n_sites(config))])
-    heard = np.tril(np.ones((n_sites(config), n_sites(config))))
-    np.testing.assert_allclose(lens.own_sigma[:, b, p], lens_of(numbers, u, own, b, column), atol=1e-11)
-    np.testing.assert_allclose(lens.final_sigma[:, b, p], lens_of(numbers, u, final, b, column), atol=1e-11)
-    np.testing.assert_allclose(lens.own_sigma_contributions[..., b, p], heard * groups / own[:, None], atol=1e-11)
+    products = heard(written.vectors, config) * numbers["gamma"][-1] @ u
+    names = ["embedding", "position_embedding"][: 1 + config.learned_positions]
+    parts = {"head": "attn_write", "attn_bias": "attn_write", "neuron": "mlp_write", "mlp_bias": "mlp_write"}
+    names += [f"{layer}.{part}_write" for layer in range(config.n_layers) for part in ("attn", "mlp")]
+    assert lens.groups == tuple(names)
+    sums, first = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0)
+    for (kind, layer, _), product, site in zip(written.names, products, written.sites, strict=True):
+        before = {"embedding": "embedding", "position": "position_embedding"}
+        name = before[kind] if layer is None else f"{layer}.{parts[kind]}"
+        sums[name], first[name] = sums[name] + product, site
+    groups = np.array(list(sums.values()))
+    after = np.arange(n_sites(config))[:, None] >= np.array(list(first.values()))
+    np.testing.assert_allclose(lens.own_sigma[:, b, p], lens_of(numbers, config, u, own, b, column), atol=1e-11)
+    np.testing.assert_allclose(lens.final_sigma[:, b, p], lens_of(numbers, config, u, final, b, column), atol=1e-11)
+    np.testing.assert_allclose(lens.own_sigma_contributions[..., b, p], after * groups / own[:, None], atol=1e-11)
     np.testing.assert_allclose(lens.final_sigma_contributions[:, b, p], groups / own[-1], atol=1e-11)
 
 
@@ -66,6 +78,9 @@ def check(lens: LogitLens, numbers: Arrays, config: ModelConfig, u: np.ndarray, 
         ("biased", "difference", stack_layers),
         ("biased", "vector", stack_layers),
         ("windowed", "centred", as_they_are),
+        ("layer_norm", "centred", stack_layers),
+        ("layer_norm", "vector", as_they_are),
+        ("parallel", "difference", as_they_are),
     ],
 )
 def test_both_lenses_and_their_parts_equal_brute_force(name: str, read: str, hold: Hold, x64: None) -> None:
@@ -87,7 +102,7 @@ def test_both_lenses_and_their_parts_equal_brute_force(name: str, read: str, hol
     lens = logit_lens(trace, asked_by(**arguments))
     for b, p in np.argwhere(np.asarray(trace.tokens.mask)):
         check(lens, numbers, config, directions[b, p], b, p, p)
-        final = numbers["residual"][-1, b, p] * numbers["gamma"][-1] / numbers["sigma"][-1, b, p] @ directions[b, p]
+        final = lens_of(numbers, config, directions[b, p], numbers["sigma"][:, b, p], b, p)[-1]
         np.testing.assert_allclose(lens.value[b, p], final, atol=1e-11)
     for error in (lens.own_sigma_error, lens.final_sigma_error):
         assert error.shape == (n_sites(config), 2, 5)
@@ -101,9 +116,9 @@ def test_closes_in_float32_at_every_site(name: str, hold: Hold) -> None:
     lens = logit_lens(traced(config, hold(random_params(config))), landed.Logit(1, against=2))
     size = jnp.sum(jnp.abs(lens.own_sigma_contributions), axis=1)
     assert float((lens.own_sigma_error / size).max()) <= 1e-5
-    size = jnp.cumsum(jnp.abs(lens.final_sigma_contributions), axis=0)
-    assert float((lens.final_sigma_error / size).max()) <= 1e-5
-    assert float((lens.closure_error / size[-1]).max()) <= 1e-5
+    size = jnp.abs(lens.offset) + jnp.sum(jnp.abs(lens.final_sigma_contributions), axis=0)
+    assert float((lens.final_sigma_error / size[None]).max()) <= 1e-5
+    assert float((lens.closure_error / size).max()) <= 1e-5
 
 
 def test_the_increments_are_the_attributions_layers() -> None:
@@ -133,11 +148,11 @@ def test_one_recorded_position(position: int, lengths: tuple[int, ...], x64: Non
     for b in range(2):
         check(logit_lens(trace, landed.Logit(4, against=1)), numbers, BIASED, W_U[4] - W_U[1], b, 0, position)
         found = lens_top_tokens(trace, k=3)
-        np.testing.assert_array_equal(found.ids[:, b, 0], ranked(numbers, W_U, b, position)[:, :3])
+        np.testing.assert_array_equal(found.ids[:, b, 0], ranked(numbers, BIASED, W_U, b, position)[:, :3])
 
 
-def ranked(numbers: Arrays, W_U: np.ndarray, b: int, p: int) -> np.ndarray:
-    return np.argsort(-lens_of(numbers, W_U, numbers["sigma"][:, b, p], b, p), axis=-1)
+def ranked(numbers: Arrays, config: ModelConfig, W_U: np.ndarray, b: int, p: int) -> np.ndarray:
+    return np.argsort(-lens_of(numbers, config, W_U, numbers["sigma"][:, b, p], b, p), axis=-1)
 
 
 @pytest.mark.parametrize(("name", "hold"), HELD)
@@ -148,12 +163,12 @@ def test_top_tokens_equal_brute_force(name: str, hold: Hold, x64: None) -> None:
     numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
     found = lens_top_tokens(trace, k=4)
     for b, p in np.argwhere(np.asarray(trace.tokens.mask)):
-        order = ranked(numbers, W_U, b, p)[:, :4]
+        order = ranked(numbers, config, W_U, b, p)[:, :4]
         np.testing.assert_array_equal(found.ids[:, b, p], order)
         # The lens reads every site through the final norm, whether the site has one or not.
-        own = root_mean_square(numbers["residual"][:, b, p], config)
+        own = root_mean_square(heard(numbers["residual"][:, b, p], config), config)
         for values, sigma in ((found.own_sigma, own), (found.final_sigma, np.full_like(own, own[-1]))):
-            expected = np.take_along_axis(lens_of(numbers, W_U, sigma, b, p), order, axis=-1)
+            expected = np.take_along_axis(lens_of(numbers, config, W_U, sigma, b, p), order, axis=-1)
             np.testing.assert_allclose(values[:, b, p], expected, atol=1e-11)
 
 

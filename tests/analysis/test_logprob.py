@@ -12,8 +12,8 @@ from landed_jax import HookPoint, LandedError
 from landed_jax.analysis.attribution._log_probability import attribute_log_probability
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
-from tests.models import CONFIGS, SMALL, random_params, random_tokens
-from tests.reference.landed import every_write, landed_contributions
+from tests.models import CONFIGS, LAYER_NORM, SMALL, random_params, random_tokens
+from tests.reference.landed import every_write, heard, landed_contributions, sigma_of
 from tests.reference.numpy_model import numpy_forward, soft_capped
 from tests.traces import asked_by, column, real_positions, run, traced, unembedding
 
@@ -23,7 +23,7 @@ def removed(numbers: dict, config: ModelConfig, W_U: np.ndarray, token: int, b: 
     stream = numbers["residual"][-1, b, p]
 
     def value(x: np.ndarray) -> float:
-        normed = x / np.sqrt(np.mean(x**2) + config.norm_eps) * numbers["gamma"][-1]
+        normed = heard(x, config) / sigma_of(x, config) * numbers["gamma"][-1] + numbers["beta"][-1]
         return float(log_softmax(soft_capped(W_U @ normed, config.logit_cap))[token])
 
     return np.array([value(stream) - value(stream - w) for w in every_write(numbers, config, b, p).lost])
@@ -32,10 +32,15 @@ def removed(numbers: dict, config: ModelConfig, W_U: np.ndarray, token: int, b: 
 @pytest.mark.quick
 @pytest.mark.parametrize(
     ("name", "chunk"),
-    [("small", 5), ("stacked", 13), ("biased", None), ("windowed", 1), ("both_norms", 4), ("raw_reads", 5)],
+    [
+        *(("small", 5), ("stacked", 13), ("biased", None), ("windowed", 1), ("both_norms", 4), ("raw_reads", 5)),
+        *(("layer_norm", 4), ("parallel", None), ("capped", 4)),
+    ],
 )
 def test_equals_brute_force(name: str, chunk: int | None, x64: None) -> None:
-    config, hold = (SMALL, stack_layers) if name == "stacked" else (CONFIGS[name], dict)
+    capped = dataclasses.replace(LAYER_NORM, logit_cap=1.5, residual_scale=0.7)
+    config = {"stacked": SMALL, "capped": capped, **CONFIGS}[name]
+    hold = stack_layers if name == "stacked" else dict
     params = random_params(config, dtype=jnp.float64)
     trace = traced(config, params=hold(params))
     numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
@@ -53,7 +58,7 @@ def test_equals_brute_force(name: str, chunk: int | None, x64: None) -> None:
         slope = 1 - np.square(numbers["logits"][b, p] / config.logit_cap) if config.logit_cap else np.ones(len(W_U))
         written = every_write(numbers, config, b, p)
         gradient = slope[token] * W_U[token] - (np.exp(log_p) * slope) @ W_U
-        expected = landed_contributions(written, numbers, gradient, b, p)
+        expected = landed_contributions(written, numbers, gradient, config, b, p)
         np.testing.assert_allclose(column(found.landed, b, p), expected, atol=1e-12)
         np.testing.assert_allclose(found.gradient_value[b, p], expected.sum(), atol=1e-11)
         heads = np.array([kind == "head" for kind, _, _ in written.names])
@@ -104,7 +109,7 @@ def test_float32_keeps_its_digits_where_the_model_is_sure(gap: float, likely: bo
     value = np.log1p(-rest.sum()) if likely else log_p[target]
     np.testing.assert_allclose(found.value[b, p], value, rtol=1e-5)
     gradient = rest @ (W_U[target] - W_U[beside])
-    expected = landed_contributions(every_write(numbers, SMALL, b, p), numbers, gradient, b, p)
+    expected = landed_contributions(every_write(numbers, SMALL, b, p), numbers, gradient, SMALL, b, p)
     bar = 1e-5 * np.abs(expected).max()
     np.testing.assert_allclose(column(found.landed, b, p), expected, atol=bar)
     assert float(found.closure_error[b, p]) < bar

@@ -84,7 +84,7 @@ def test_everything_equals_brute_force(name: str, x64: None) -> None:
     found = operations(trace, landed.Logit(4, against=1))
     for b, p in np.argwhere(np.asarray(trace.tokens.mask)):
         written = every_write(numbers, config, b, p)
-        check(found, written.names, landed_contributions(written, numbers, W_U[4] - W_U[1], b, p), b, p)
+        check(found, written.names, landed_contributions(written, numbers, W_U[4] - W_U[1], config, b, p), b, p)
     assert float(found.closure_error.max()) <= 1e-11
 
 
@@ -98,7 +98,7 @@ def test_one_recorded_position_stacked(position: int, lengths: tuple[int, ...], 
     )
     for b in range(2):
         written = every_write(numbers, BIASED, b, position)
-        c = landed_contributions(written, numbers, W_E[2] - W_E.mean(0), b, position)
+        c = landed_contributions(written, numbers, W_E[2] - W_E.mean(0), BIASED, b, position)
         check(found, written.names, c, b, 0)
 
 

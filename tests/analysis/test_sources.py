@@ -12,8 +12,9 @@ from landed_jax import RESIDUALS, SOURCES, WRITES, HookPoint, LandedError, Trace
 from landed_jax.analysis.attribution._token_contributions import TokenContributions, token_contributions
 from landed_jax.analysis.reads import Read
 from landed_jax.nn.parameters import stack_layers
-from landed_jax.nn.stream_order import site_names
+from landed_jax.nn.stream_order import StreamOrder, site_names
 from tests.models import BIASED, CONFIGS, SMALL, WINDOWED, random_params, random_tokens
+from tests.reference.landed import land
 from tests.reference.numpy_model import numpy_forward
 
 RECORD = WRITES | SOURCES | RESIDUALS
@@ -43,12 +44,12 @@ def brute_force(trace: Trace, read: Read) -> np.ndarray:
     W_O = [np.asarray(layers[str(layer)]["attn"]["W_O"]) for layer in range(config.n_layers)]
     out = np.zeros((config.n_layers, B, S, config.n_heads, S))
     for layer, b, p, head, source in np.ndindex(*out.shape):
-        if 2 * layer + 1 > site or not mask[b, p]:
+        if StreamOrder.of(config).next_attn[layer] > site or not mask[b, p]:
             continue
         value = numbers["v"][layer, b, source, head // config.group_size]
         write = numbers["pattern"][layer, b, head, p, source] * W_O[layer][:, head] @ value
         write = write * numbers["attn_scale"][layer, b, p]
-        out[layer, b, p, head, source] = write * numbers["gamma"][site] / numbers["sigma"][site, b, p] @ vector[b, p]
+        out[layer, b, p, head, source] = land(write, numbers, config, site, b, p) @ vector[b, p]
     return out
 
 

@@ -16,7 +16,7 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
 from tests.models import CONFIGS, SMALL, WINDOWED, n_sites, random_params, random_tokens
-from tests.reference.landed import every_write
+from tests.reference.landed import every_write, heard
 from tests.reference.numpy_model import numpy_forward
 from tests.traces import column, real_positions, run, traced, unembedding
 
@@ -43,7 +43,7 @@ def planted(dtype=jnp.float32) -> dict:
     return params
 
 
-@pytest.mark.parametrize("name", ["stacked", "biased", "windowed"])
+@pytest.mark.parametrize("name", ["stacked", "biased", "windowed", "layer_norm", "parallel"])
 def test_shares_equal_brute_force_and_sum_to_one_less_epsilon_everywhere(name: str, x64: None) -> None:
     config, hold = (SMALL, stack_layers) if name == "stacked" else (CONFIGS[name], dict)
     params = random_params(config, dtype=jnp.float64)
@@ -56,7 +56,7 @@ def test_shares_equal_brute_force_and_sum_to_one_less_epsilon_everywhere(name: s
         for b, p in real_positions(trace):
             written = every_write(numbers, config, b, p)
             x, sigma = numbers["residual"][site, b, p], numbers["sigma"][site, b, p]
-            expected = written.vectors @ x / (config.d_model * sigma**2) * (written.sites <= site)
+            expected = written.vectors @ heard(x, config) / (config.d_model * sigma**2) * (written.sites <= site)
             np.testing.assert_allclose(column(here, b, p), expected, atol=1e-12)
     one = sigma_shares(trace, site=site_names(config)[1]).shares
     np.testing.assert_allclose(one.heads, shares.heads[1], atol=1e-13)
@@ -77,7 +77,7 @@ def test_weak_directions_are_numpys_singular_vectors(chunk: int, x64: None, monk
     np.testing.assert_allclose(weak.mass, (values[-3:] ** 2).sum() / (values**2).sum(), rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["small", "biased"])
+@pytest.mark.parametrize("name", ["small", "biased", "layer_norm", "parallel"])
 def test_scores_equal_their_definition(name: str, x64: None) -> None:
     config = CONFIGS[name]
     params = random_params(config, dtype=jnp.float64)
@@ -89,7 +89,7 @@ def test_scores_equal_their_definition(name: str, x64: None) -> None:
     centred = landed.attribute(trace, landed.Logit(1, centred=True))
     weak = jax.tree.map(lambda part, like: jnp.broadcast_to(part, like.shape), found.weak, found.score)
     for b, p in real_positions(trace):
-        vectors = every_write(numbers, config, b, p).vectors * numbers["gamma"][-1]
+        vectors = heard(every_write(numbers, config, b, p).vectors, config) * numbers["gamma"][-1]
         inside, whole = ((vectors @ weakest.T) ** 2).sum(-1), (vectors**2).sum(-1)
         expected = inside / np.where(whole > 0, whole, 1)
         np.testing.assert_allclose(column(weak, b, p), expected, atol=1e-9)
@@ -162,7 +162,7 @@ def test_all_that_a_small_vocabulary_does_not_read_is_weak(config: ModelConfig) 
     found = volume(trace, 1, directions=weak)
     parts = jax.tree.map(lambda part, like: jnp.broadcast_to(part, like.shape), found.weak, found.score)
     for b, p in real_positions(trace):
-        vectors = every_write(numbers, config, b, p).vectors * numbers["gamma"][-1]
+        vectors = heard(every_write(numbers, config, b, p).vectors, config) * numbers["gamma"][-1]
         inside, whole = ((vectors @ null) ** 2).sum(-1), (vectors**2).sum(-1)
         np.testing.assert_allclose(column(parts, b, p), inside / np.where(whole > 0, whole, 1), atol=1e-5)
 

@@ -22,6 +22,8 @@ def test_they_are_numpys(name: str, hold, x64: None) -> None:
     for i in range(config.n_layers):
         attn, mlp = params["layers"][str(i)]["attn"], params["layers"][str(i)]["mlp"]
         W_O, W_down = np.asarray(attn["W_O"]), np.asarray(mlp["W_down"])
+        if config.norm == "layer":  # which hears no mean
+            W_O, W_down = W_O - W_O.mean(0), W_down - W_down.mean(0)
         of_attn, of_mlp = (
             config.gain_offset + np.asarray(params["layers"][str(i)][f"{part}_out_norm"]["gamma"])
             if config.output_norms

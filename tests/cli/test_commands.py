@@ -77,7 +77,7 @@ def test_closes_and_agrees_with_an_independent_float64_reading(document: dict) -
     bar = 1e-4 * abs(logit)
     W_U = np.asarray(unembedding(model.params, model.config).W_U, np.float64)
     written = every_write(numbers, config, 0, position)
-    landed = landed_contributions(written, numbers, W_U[target], 0, position)
+    landed = landed_contributions(written, numbers, W_U[target], config, 0, position)
     effects = removed_effects(written, numbers, W_U[target], config, 0, position)
     shares = shares_of_sigma(written, numbers, config, 0, position)
     of = {name: i for i, name in enumerate(written.names)}
@@ -239,7 +239,7 @@ def test_the_account_of_a_difference_in_a_model_with_biases(biased: Path) -> Non
     ids = [model.vocabulary.token_id(text) for text in (" little", ",")]
     u = np.asarray(model.params["unembed"]["W_U"], np.float64)[ids]
     written = every_write(numbers, model.config, 0, 4)
-    landed = landed_contributions(written, numbers, u[0] - u[1], 0, 4)
+    landed = landed_contributions(written, numbers, u[0] - u[1], model.config, 0, 4)
     logit = landed.sum()
     bias = sum(v for name, v in zip(written.names, landed, strict=True) if "bias" in name[0])
     assert found["logit"] == pytest.approx(logit, abs=1e-5)
@@ -264,7 +264,7 @@ def test_the_table_shows_the_runner_up_and_direct_effects(biased: Path) -> None:
     written = every_write(numbers, model.config, 0, -1)
     columns = []
     for u in (first, first - second):
-        columns.append(landed_contributions(written, numbers, u, 0, -1))
+        columns.append(landed_contributions(written, numbers, u, model.config, 0, -1))
         columns.append(removed_effects(written, numbers, u, model.config, 0, -1))
     behind = text_of(headline(account_for(model, PROMPT, target=f"#{ranked[-1]}")), Screen(80))
     assert f"behind {account.token(account.attribution, 'target')['text']!r}" in behind

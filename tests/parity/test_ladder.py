@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from landed_jax.checkpoints.hf.gate import config_from_hf
 from landed_jax.forward_pass import forward
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.modules import MLP, Attention, Block, RMSNorm
+from landed_jax.nn.modules import MLP, Attention, Block, ReadNorm
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.rotary import query_scale, rotary_tables
 from landed_jax.nn.tap import Context, Plan
@@ -85,7 +85,7 @@ def precision(dtype: str) -> Any:
 def context(config: ModelConfig, dtype: str) -> Context:
     tables = jax.jit(rotary_tables, static_argnums=(0, 2))(config, TOKENS.positions, jnp.dtype(dtype))
     scale = query_scale(config, TOKENS.positions, jnp.dtype(dtype))
-    return Context(tables, scale, TOKENS.mask, None)
+    return Context(tables, scale, TOKENS.mask, TOKENS.positions, None)
 
 
 def assert_close(ours: Any, theirs: Any, bar: float, where: Any = REAL) -> None:
@@ -110,7 +110,7 @@ def test_norm(case: str, theirs: str, site: str, dtype: str, precision: None) ->
     run = run_torch(case, dtype)
     heard = run.modules[theirs]
     params = run.params["layers"][theirs.split(".")[1]] if theirs.startswith("layers") else run.params
-    norm = RMSNorm(run.config, Plan(), site)
+    norm = ReadNorm(run.config, Plan(), site)
     ours = jax.jit(norm.apply)({"params": params[f"{site}_norm"]}, heard.given, None, context(run.config, dtype))
     assert_close(ours, heard.gave, RUNG_BAR[dtype])
 

@@ -14,7 +14,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from landed_jax.families import wrappers
+from landed_jax.families import families, wrappers
 from landed_jax.parity.float64 import float64_throughout
 
 SIZES = {
@@ -53,10 +53,14 @@ VISION = {
 
 
 def hf_config(kind: str = "llama", **fields: Any) -> PreTrainedConfig:
-    """A tiny configuration; `fields` override `SIZES`, in a larger model's `text_config`."""
+    """A tiny configuration; `fields` override `SIZES`, under Llama's names or the family's own, in a larger model's
+    `text_config`.
+    """
     fields = copy.deepcopy(fields)  # a configuration class changes the objects that it is given
     if (wrapper := wrappers().get(kind)) is None:
-        return AutoConfig.for_model(kind, **{**SIZES, **DEFAULTS.get(kind, {}), **fields})
+        values = {**SIZES, **DEFAULTS.get(kind, {}), **fields}
+        spelled = {families()[kind].spelled(name): value for name, value in values.items()}
+        return AutoConfig.for_model(kind, **{name: value for name, value in spelled.items() if name is not None})
     tied = {name: fields.pop(name) for name in ("tie_word_embeddings",) if name in fields}
     text = {"model_type": wrapper.texts[0], **fields}
     text = {**SIZES, **DEFAULTS.get(text["model_type"], {}), **text}
@@ -79,12 +83,12 @@ def tiny_model(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if name.endswith("norm.weight"):
+            if parameter.ndim == 1 and name.endswith("weight"):
                 parameter.copy_(1 + 0.4 * noise)
             elif name.endswith("bias"):
                 parameter.copy_(0.3 * noise)
             else:
-                sharp = 1.5 if "q_proj" in name or "k_proj" in name else 1.0
+                sharp = 1.5 if any(part in name for part in ("q_proj", "k_proj", "c_attn", "query_key_value")) else 1.0
                 parameter.copy_(sharp * noise * parameter.shape[-1] ** -0.5)
     return model
 

@@ -10,7 +10,7 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.rope_config import RopeConfig
 
 Arrays = dict[str, np.ndarray]
-_OUTSIDE = ("embedding", "uncapped", "logits")
+_OUTSIDE = ("embedding", "position_embedding", "uncapped", "logits")
 
 _erf = np.vectorize(math.erf, otypes=[float])
 
@@ -95,8 +95,9 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
         if part is None:  # the block reads the stream itself
             keep(residual=x, sigma=np.ones(length))
             return x
-        keep(residual=x, sigma=root_mean_square(x, config))
-        return rms_norm(x, part["gamma"], config)
+        seen = x - x.sum(-1, keepdims=True) / config.d_model if config.norm == "layer" else x
+        keep(residual=x, sigma=root_mean_square(seen, config))
+        return rms_norm(seen, part["gamma"], config) + part.get("beta", 0)
 
     def added(layer: Mapping[str, Any], name: str, parts: np.ndarray, bias: np.ndarray) -> np.ndarray:
         """What an output ``[position, part, d_model]`` adds to the stream, kept part by part."""
@@ -125,12 +126,15 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
 
     query, key = np.arange(length)[:, None], np.arange(length)[None]
     x = embedding = config.embedding_scale * params["embed"]["W_E"][ids]
+    if config.learned_positions:
+        places = params["embed"]["W_pos"][:length]
+        x = x + places
     for index in range(config.n_layers):
         layer = params["layers"][str(index)]
         windowed = config.sliding_window and (not config.windowed_layers or config.windowed_layers[index])
         hidden = (key > query) | (query - key >= (config.sliding_window if windowed else length))
         attn, mlp = layer["attn"], layer["mlp"]
-        heard = norm(x, layer.get("attn_norm"))
+        heard, before = norm(x, layer.get("attn_norm")), x
         q, k, v = (np.einsum("hed,sd->she", attn[f"W_{n}"], heard) + attn.get(f"b_{n}", 0) for n in "QKV")
         if config.qk_norm == "head":  # the root mean square over each head's own coordinates
             q, k = (rms_norm(x, attn[f"{n}_gamma"], config) for x, n in ((q, "q"), (k, "k")))
@@ -158,9 +162,12 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
             z[:, zero["head"][1]] = 0
         none = np.zeros(config.d_model)
         x = x + added(layer, "attn", np.einsum("she,dhe->shd", z, attn["W_O"]), attn.get("b_O", none))
-        heard = norm(x, layer.get("mlp_norm"))
-        gate, up = (heard @ mlp[f"W_{n}"].T + mlp.get(f"b_{n}", 0) for n in ("gate", "up"))
-        a = ACTIVATIONS[config.activation](gate) * up
+        heard = norm(before if config.parallel_blocks else x, layer.get("mlp_norm"))
+        if config.gated_mlp:
+            gate, up = (heard @ mlp[f"W_{n}"].T + mlp.get(f"b_{n}", 0) for n in ("gate", "up"))
+            a = ACTIVATIONS[config.activation](gate) * up
+        else:
+            a = ACTIVATIONS[config.activation](heard @ mlp["W_in"].T + mlp.get("b_in", 0))
         if zero.get("neuron", (None,))[0] == index:
             a[:, zero["neuron"][1]] = 0
         x = x + added(layer, "mlp", a[:, :, None] * mlp["W_down"].T, mlp.get("b_down", none))
@@ -168,6 +175,7 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
     final = norm(x, params["final_norm"])
     unembed = params["embed"]["W_E"] if config.tie_embeddings else params["unembed"]["W_U"]
     return {name: np.stack(values) for name, values in seen.items()} | {
+        **({"position_embedding": places} if config.learned_positions else {}),
         "embedding": embedding,
         "uncapped": (uncapped := config.logit_scale * final @ unembed.T),
         "logits": soft_capped(uncapped, config.logit_cap),
@@ -185,13 +193,14 @@ def numpy_forward(
         zero: a component to ablate: ``{"head": (layer, head)}`` or ``{"neuron": (layer, index)}``.
 
     Returns:
-        With B prompts of S columns: `embedding` [B,S,D]; per layer `q` [L,B,S,H,dh], `k`, `v` [L,B,S,Kv,dh],
-        `pattern` [L,B,H,S,S], `z` [L,B,S,H,dh], `head_write` [L,B,S,H,D], `a` [L,B,S,F], `neuron_write` [L,B,S,F,D];
-        `attn_bias` and `mlp_bias` [L,B,S,D] (the bias writes); `head_lost`, `neuron_lost`, `attn_bias_lost`,
-        `mlp_bias_lost`: what the stream loses without each, an output norm's scale recomputed; `head_out` and
-        `neuron_out`: what goes into that norm, and `attn_scale`, `mlp_scale` [L,B,S,D], what each of its coordinates is
-        multiplied with; per read site `residual`
-        [2L+1,B,S,D], `sigma` [2L+1,B,S], `gamma` [2L+1,D]; `logits` [B,S,V], and `uncapped`, the same before a cap.
+        With B prompts of S columns: `embedding` [B,S,D], and `position_embedding` where positions are learned; per
+        layer `q` [L,B,S,H,dh], `k`, `v` [L,B,S,Kv,dh], `pattern` [L,B,H,S,S], `z` [L,B,S,H,dh], `head_write`
+        [L,B,S,H,D], `a` [L,B,S,F], `neuron_write` [L,B,S,F,D]; `attn_bias` and `mlp_bias` [L,B,S,D] (the bias writes);
+        `head_lost`, `neuron_lost`, `attn_bias_lost`, `mlp_bias_lost`: what the stream loses without each, an output
+        norm's scale recomputed; `head_out` and `neuron_out`: what goes into that norm, and `attn_scale`, `mlp_scale`
+        [L,B,S,D], what each of its coordinates is multiplied with; per read site `residual` [2L+1,B,S,D], `sigma`
+        [2L+1,B,S], `gamma` and `beta` [2L+1,D] (β 0 in RMSNorm); `logits` [B,S,V], and `uncapped`, the same before a
+        cap.
     """
     params = _float64(params)
     ids = np.asarray(ids)
@@ -211,10 +220,13 @@ def numpy_forward(
                 whole[:, row][np.ix_(range(shape[0]), range(shape[1]), columns, columns)] = value
             else:
                 whole[:, row, columns] = value
-    out |= {name: out[name][0] for name in _OUTSIDE}
+    out |= {name: out[name][0] for name in _OUTSIDE if name in out}
     layers, raw = [params["layers"][str(index)] for index in range(config.n_layers)], np.ones(config.d_model)
     parts = [*(layer.get(norm) for layer in layers for norm in ("attn_norm", "mlp_norm")), params["final_norm"]]
-    return out | {"gamma": np.stack([raw if part is None else config.gain_offset + part["gamma"] for part in parts])}
+    return out | {
+        "gamma": np.stack([raw if part is None else config.gain_offset + part["gamma"] for part in parts]),
+        "beta": np.stack([0 * raw if part is None else part.get("beta", 0 * raw) for part in parts]),
+    }
 
 
 def _float64(tree: Any) -> Any:

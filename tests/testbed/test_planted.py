@@ -76,7 +76,7 @@ def test_first_by_brute_force(name: str, background: float, x64: None) -> None:
         planted = PLANT[name](seed, background)
         numbers = reference(planted)
         written = every_write(numbers, planted.config, 0, -1)
-        size = np.abs(landed_contributions(written, numbers, direction(planted), 0, -1))
+        size = np.abs(landed_contributions(written, numbers, direction(planted), planted.config, 0, -1))
         order = np.argsort(-size)
         count = len(planted.writes)
         assert sorted(written.names[u] for u in order[:count]) == sorted(names(planted))
@@ -261,7 +261,7 @@ def test_cancelling_writes_cancel_in_float64(background: float, x64: None) -> No
         np.testing.assert_allclose(both, 0, atol=1e-14)
         # What the two leave on the target is nothing beside what each of them wrote.
         written = every_write(numbers, planted.config, 0, -1)
-        contributions = landed_contributions(written, numbers, direction(planted), 0, -1)
+        contributions = landed_contributions(written, numbers, direction(planted), planted.config, 0, -1)
         places = [written.names.index(name) for name in names(planted)]
         assert abs(contributions[places].sum()) < 1e-14 * np.abs(contributions[places]).sum()
 

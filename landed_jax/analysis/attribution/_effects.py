@@ -11,7 +11,6 @@ from landed_jax.analysis.attribution._output_removal import output_removal
 from landed_jax.analysis.attribution._reader import Reader, reader_of
 from landed_jax.analysis.reads._read import Read
 from landed_jax.analysis.writes._projections import from_layers, only_before, squared_norms
-from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.scale_change import NEARLY_NOTHING_LEFT, change, rescale
@@ -106,12 +105,13 @@ def layer_mediated(writes: LayerWrites, landed: PerWrite, with_stream: PerWrite,
 
 
 def embedding_mediated(
-    embedding: Float[Array, "batch position d_model"], landed: Float[Array, "batch position"], reader: Reader
+    written: Float[Array, "batch position d_model"], landed: Float[Array, "batch position"] | None, reader: Reader
 ) -> Float[Array, "batch position"]:
-    """`mediated` of the embedding."""
-    with_stream, square = (jnp.vecdot(embedding, other) for other in (reader.stream, embedding))
+    """`mediated` of one of the writes before the layers; without `landed`, `rescaling` of it."""
+    heard = reader.hears(written)
+    with_stream, square = (jnp.vecdot(heard, other) for other in (reader.stream, heard))
     delta = reader.change(with_stream, square, reader.sigma)
-    return _chosen(delta, reader.exact(embedding), reader.closed(delta, landed, False))
+    return _chosen(delta, reader.exact(written), reader.closed(delta, landed, False))
 
 
 class _Removed(NamedTuple):
@@ -132,7 +132,8 @@ def _removed(writes: LayerWrites, landed: PerWrite | None, with_stream: PerWrite
     """Of one layer."""
     behind = output_removal(writes)
     if behind is None:
-        delta = with_stream.map(reader.change, writes.squared_norms(), reader.sigma)
+        heard = writes.centred() if reader.centres else writes
+        delta = with_stream.map(reader.change, heard.squared_norms(), reader.sigma)
         return _Removed(delta, delta, landed)
     lost = behind.lost(with_stream, reader.stream)
     delta = lost.map(reader.change, behind.lost_squares(writes), reader.sigma)
@@ -158,12 +159,11 @@ def _of_trace(
 
     # One condition for all layers: one a layer would take twice as long to compile.
     exact = jax.lax.cond(_little_left(removed.least), from_vectors, lambda: _Exact.none(removed.least))
-    written = trace[HookPoint.EMBEDDING]
-    square = jnp.sum(jnp.square(written), axis=-1)
-    delta = reader.change(with_stream.embedding, square, reader.sigma)
-    own = None if landed is None else landed.embedding
-    embedding = _chosen(delta, reader.exact(written), reader.closed(delta, own, False))
-    return dataclasses.replace(_with_exact(removed, mine, exact, reader), embedding=embedding)
+    own = {} if landed is None else landed.embeddings
+    embeddings = {
+        name: embedding_mediated(written, own.get(name), reader) for name, written in trace.embeddings.items()
+    }
+    return dataclasses.replace(_with_exact(removed, mine, exact, reader), **embeddings)
 
 
 def _all_removed(
@@ -177,7 +177,7 @@ def _all_removed(
     """Of all layers; nothing is lost with what is written after the site."""
     if not trace.config.output_norms:
         squares = only_before(squared_norms(trace, norms), trace.config, site)
-        delta = with_stream.map(reader.change, squares.without_embedding(), reader.sigma)
+        delta = with_stream.map(reader.change, squares, reader.sigma)
         return _Removed(delta, delta, landed)
 
     def layer(writes: LayerWrites, landed: PerWrite | None, with_stream: PerWrite) -> _Removed:

@@ -1,5 +1,6 @@
 """Writes removed together: what a head and a neuron, or a whole layer, do between them, cross terms counted."""
 
+import functools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -14,7 +15,7 @@ from landed_jax.analysis.reads._questions import QuestionLike, resolve
 from landed_jax.analysis.reads._read import Read
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import from_layers, only_before
-from landed_jax.analysis.writes._write import Write, describe, next_site
+from landed_jax.analysis.writes._write import EMBEDDING_FIELDS, Write, describe, next_site
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
@@ -71,8 +72,8 @@ def write_group(config: ModelConfig, writes: Sequence[Write]) -> PerWrite:
         next_site(write, config)  # refuses a write that is not there
         if write.source is not None:
             raise LandedError(f"{describe(write)}: a group holds whole writes, not the part from one source token.")
-        if write.kind == "embedding":
-            weights["embedding"][...] = 1
+        if write.kind in EMBEDDING_FIELDS:
+            weights[EMBEDDING_FIELDS[write.kind]][...] = 1
         elif write.kind in ("head", "neuron"):
             weights[f"{write.kind}s"][write.layer, :, :, write.index] = 1
         else:
@@ -188,9 +189,14 @@ def _lost_and_left(
         return found[0][0] + found[1][0], found[0][1] + found[1][1]
 
     lost, left = from_layers(trace, layer, *(weights.without_embedding() for weights in (group, others)))
-    embedding = trace[HookPoint.EMBEDDING]
-    gone, kept = (embedding * weights.embedding[..., None] for weights in (group, others))
+    gone, kept = (_of_embeddings(trace, weights) for weights in (group, others))
     return gone + jnp.sum(lost, axis=0), kept + jnp.sum(left, axis=0)
+
+
+def _of_embeddings(trace: Trace, weights: PerWrite) -> Float[Array, "batch position d_model"]:
+    """The weighted sum of the writes before the layers."""
+    parts = (written * weights.embeddings[name][..., None] for name, written in trace.embeddings.items())
+    return functools.reduce(jnp.add, parts)
 
 
 def summed_writes(trace: Trace, weights: PerWrite, *, site: str = "final") -> Float[Array, "batch position d_model"]:
@@ -205,18 +211,19 @@ def summed_writes(trace: Trace, weights: PerWrite, *, site: str = "final") -> Fl
     >>> bool(jnp.allclose(summed_writes(trace.bind(params), everything), trace[HookPoint.FINAL_RESIDUAL], atol=1e-5))
     True
     """
-    embedding = trace[HookPoint.EMBEDDING]
-    weights = only_before(weights.map(lambda weight: jnp.asarray(weight, embedding.dtype)), trace.config, site)
+    dtype = trace[HookPoint.EMBEDDING].dtype
+    weights = only_before(weights.map(lambda weight: jnp.asarray(weight, dtype)), trace.config, site)
 
     of_layers = weights.without_embedding()
     attn, mlp = from_layers(trace, lambda writes, mine: writes.weighted_sums(mine), of_layers)
-    return embedding * weights.embedding[..., None] + jnp.sum(attn + mlp, axis=0)
+    return _of_embeddings(trace, weights) + jnp.sum(attn + mlp, axis=0)
 
 
 def _shapes(config: ModelConfig, batch: int, position: int) -> dict[str, tuple[int, ...]]:
     layers = (config.n_layers, batch, position)
+    embeddings = EMBEDDING_FIELDS.values() if config.learned_positions else ("embedding",)
     return {
-        "embedding": (batch, position),
+        **dict.fromkeys(embeddings, (batch, position)),
         "heads": (*layers, config.n_heads),
         "neurons": (*layers, config.d_ff),
         "attn_bias": layers,
@@ -237,7 +244,7 @@ def _check_fits(trace: Trace, group: PerWrite) -> None:
     for name, shape in _shapes(trace.config, batch, position).items():
         found = jnp.shape(getattr(group, name))
         # The layer axis is whole, because a layer's place decides whether the read hears it.
-        whole = name == "embedding" or found[:1] == shape[:1]
+        whole = name in EMBEDDING_FIELDS.values() or found[:1] == shape[:1]
         if not whole or len(found) != len(shape) or any(n not in (1, m) for n, m in zip(found, shape, strict=True)):
             raise LandedError(
                 f"The group's {name} have shape {list(found)}, which does not broadcast to {list(shape)}."

@@ -68,9 +68,9 @@ def layer_effects(
 @by_layers
 def _layer_effects(trace: Trace, read: Read) -> LayerEffects:
     attn, mlp = _whole_writes(trace)
-    heard = jnp.arange(len(trace.order.writes)) < trace.order.index(read.site)
+    heard = jnp.arange(len(trace.order.writes)) < trace.order.writes_before[trace.order.index(read.site)]
     writes = jnp.where(heard[:, None, None, None], trace.order.interleave(attn, mlp), 0)
-    before = jnp.cumsum(jnp.concatenate([trace[HookPoint.EMBEDDING][None], writes[:-1]]), axis=0)
+    before = jnp.cumsum(jnp.concatenate([trace.start[None], writes[:-1]]), axis=0)
     behind = jax.lax.cumsum(jnp.concatenate([writes[1:], jnp.zeros_like(writes[:1])]), axis=0, reverse=True)
     reader = reader_of(trace, read)
     found = jax.vmap(lambda removed, kept: removal(removed, kept, reader))(writes, before + behind)

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,11 @@ from landed_jax.analysis.attribution._effects import rescaling
 from landed_jax.analysis.attribution._frozen_sigma_agreement import FrozenSigmaAgreement, compare
 from landed_jax.analysis.attribution._output_removal import output_removal
 from landed_jax.analysis.reads._questions import QuestionLike, resolve
-from landed_jax.analysis.reads._read import Read, gamma_at, residual_at, sigma_at
+from landed_jax.analysis.reads._read import Read, beta_at, gamma_at, heard_at, sigma_at
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import from_layers, inner_products
 from landed_jax.errors import LandedError
+from landed_jax.nn.functions import heard
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
@@ -46,7 +47,8 @@ class LogProbability(Result):
         landed: the contribution along the gradient of the log-probability with respect to the landed stream,
             ``W_U[t] − Σ_v p_v W_U[v]``, σ and p held fixed: the first order of the same.
         value: ``[batch, position]``, the model's own log-probability.
-        gradient_value: the target's logit less the mean logit under p, which is what all of `landed` sums to.
+        gradient_value: the target's logit less the mean logit under p, which is what all of `landed` sums to (what a
+            LayerNorm's own bias β gives to it is no write's, and taken off).
         closure_error: ``|Σ landed − gradient_value|``.
         target: ids.
         real: ``[batch, position]``, False on padding.
@@ -139,7 +141,7 @@ class _Others(NamedTuple):
     """Every other token than the target, as it stands beside it; the target's own place holds what adds nothing.
 
     Attributes:
-        gap: the logits less the target's, 0 at the target.
+        gap: the logits less the target's, 0 at the target; of both what β gives to them is taken off.
         log_p: the log-probabilities, −∞ at the target.
         target: the target's own log-probability.
         is_target: where the target is.
@@ -151,14 +153,19 @@ class _Others(NamedTuple):
     is_target: Bool[Array, "batch position vocab"]
 
 
-def _beside_target(logits: Float[Array, "batch position vocab"], target: Int[Array, "batch position"]) -> _Others:
+def _beside_target(
+    logits: Float[Array, "batch position vocab"],
+    target: Int[Array, "batch position"],
+    of_beta: Float[Array, " vocab"] | None,
+) -> _Others:
     """The logits of the other tokens, against the target's.
 
     Where the target is nearly certain, all that is said of it is a sum over the other tokens of small probabilities:
     the target's own term is never in such a sum, for what it would leave after its subtraction is rounding.
     """
     is_target = jax.nn.one_hot(target, logits.shape[-1], dtype=bool)
-    gap = jnp.where(is_target, 0, logits - _at(logits, target)[..., None])
+    written = _less(logits, of_beta)
+    gap = jnp.where(is_target, 0, written - _at(written, target)[..., None])
     largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1))
     shifted = logits - largest[..., None]
     others = jnp.sum(jnp.where(is_target, 0, jnp.exp(shifted)), axis=-1)
@@ -180,11 +187,13 @@ def _log_probability(trace: Trace, target: Int[Array, "batch position"], *, chun
         logits = to_logits.capped(uncapped)
     else:
         logits = trace.logits if trace.logits is not None else to_logits.logits(trace[HookPoint.FINAL_NORMED])
-    others = _beside_target(logits, target)
-    read = _gradient(others, to_logits, uncapped, target)
+    beta = beta_at(trace, "final")
+    of_beta = None if beta is None else to_logits.uncapped(beta[None])[0]
+    others = _beside_target(logits, target, of_beta)
+    read = _gradient(others, to_logits, uncapped, of_beta, target)
     first_order = attribute(trace, read, effects=False)
     return LogProbability(
-        direct_effect=_effects(trace, target, others, uncapped, chunk),
+        direct_effect=_effects(trace, target, others, uncapped, of_beta, chunk),
         landed=first_order.landed,
         value=others.target,
         gradient_value=first_order.value,
@@ -195,35 +204,51 @@ def _log_probability(trace: Trace, target: Int[Array, "batch position"], *, chun
 
 
 def _gradient(
-    others: _Others, to_logits: Unembedding, uncapped: jax.Array | None, target: Int[Array, "batch position"]
+    others: _Others,
+    to_logits: Unembedding,
+    uncapped: jax.Array | None,
+    of_beta: Float[Array, " vocab"] | None,
+    target: Int[Array, "batch position"],
 ) -> Read:
-    """``Σ_{v≠t} p_v (s_t W_U[t] − s_v W_U[v])``, s being the slope of the cap (1 without one), in one product."""
+    """``Σ_{v≠t} p_v (s_t W_U[t] − s_v W_U[v])``, s being the slope of the cap (1 without one), in one product.
+
+    The value is that of the writes alone: what β gives to it is taken off.
+    """
     p = jnp.exp(others.log_p)
     if uncapped is None:
         # The target's own weight is the sum of the others'.
         weights = jnp.where(others.is_target, jnp.sum(p, axis=-1, keepdims=True), -p)
         value = -jnp.sum(p * others.gap, axis=-1)
     else:
-        slope = to_logits.slope(uncapped)
+        slope, written = to_logits.slope(uncapped), _less(uncapped, of_beta)
         mine = _at(slope, target)
         weights = jnp.where(others.is_target, (mine * jnp.sum(p, axis=-1))[..., None], -p * slope)
-        value = jnp.sum(p * ((mine * _at(uncapped, target))[..., None] - slope * uncapped), axis=-1)
+        value = jnp.sum(p * ((mine * _at(written, target))[..., None] - slope * written), axis=-1)
     vector = to_logits.scaled(contract_output(weights, to_logits.W_U))
     return Read(vector, value, jnp.zeros((1, 1), value.dtype))
 
 
 def _effects(
-    trace: Trace, target: Int[Array, "batch position"], others: _Others, uncapped: jax.Array | None, chunk: int
+    trace: Trace,
+    target: Int[Array, "batch position"],
+    others: _Others,
+    uncapped: jax.Array | None,
+    of_beta: Float[Array, " vocab"] | None,
+    chunk: int,
 ) -> PerWrite:
     """Every write's exact effect, the vocabulary streamed."""
     config, to_logits = trace.config, unembedding(trace.weights(), trace.config)
     sigma, gamma = sigma_at(trace, "final"), gamma_at(trace, "final")
-    lost = rescaling(trace, "final", inner_products(trace, residual_at(trace, "final")))
-    seen = to_logits.rows(target, gamma.dtype) * gamma[None, None] / sigma[..., None]
+    lost = rescaling(trace, "final", inner_products(trace, heard_at(trace, "final")))
+    seen = heard(to_logits.rows(target, gamma.dtype) * gamma[None, None], config) / sigma[..., None]
     at_target = inner_products(trace, seen)
-    of_target = None if uncapped is None else _at(uncapped, target)
+    of_target = None if uncapped is None else (_at(uncapped, target), _at(_less(uncapped, of_beta), target))
     tokens = (others.gap, others.log_p, others.target, sigma, uncapped, of_target)
-    streamed = partial(_streamed, to_logits, gamma, tokens, chunk)
+
+    def read_by(rows: Float[Array, "chunk d_model"]) -> Float[Array, "chunk d_model"]:
+        return heard(to_logits.scaled(rows.astype(gamma.dtype)) * gamma[None], config)
+
+    streamed = partial(_streamed, to_logits, read_by, of_beta, tokens, chunk)
 
     def layer(writes: LayerWrites, at_target: PerWrite, lost: PerWrite) -> PerWrite:
         behind = output_removal(writes)
@@ -239,15 +264,18 @@ def _effects(
 
     of_layers = (numbers.without_embedding() for numbers in (at_target, lost))
     layers = from_layers(trace, layer, *of_layers)
-    alone = at_target.embedding[..., None], lost.embedding[..., None]
-    embedding = streamed(embedding_heard_by, (trace[HookPoint.EMBEDDING],), *alone)
-    return dataclasses.replace(layers, embedding=embedding[..., 0])
+    embeddings = {}
+    for name, written in trace.embeddings.items():
+        alone = (numbers.embeddings[name][..., None] for numbers in (at_target, lost))
+        embeddings[name] = streamed(embedding_heard_by, (written,), *alone)[..., 0]
+    return dataclasses.replace(layers, **embeddings)
 
 
 def _streamed(
     to_logits: Unembedding,
-    gamma: Float[Array, " d_model"],
-    tokens: tuple[jax.Array | None, ...],
+    read_by: Callable[[jax.Array], jax.Array],
+    of_beta: Float[Array, " vocab"] | None,
+    tokens: tuple[Any, ...],
     chunk: int,
     heard_by: Callable[[jax.Array], Heard],
     factors: tuple[jax.Array, ...],
@@ -257,9 +285,12 @@ def _streamed(
     """``log Σ_v p_v exp(Δ_v − Δ_t)`` for every write, a chunk of the vocabulary at a time.
 
     Args:
+        read_by: from rows of ``W_U`` to what meets the writes: scaled, γ folded in, under LayerNorm without the mean.
+        of_beta: what β gives to each token's logit; None where there is none.
         tokens: of the other tokens the logits less the target's and the log-probabilities (`_Others`), the target's own
-            log-probability, and σ; of all tokens the logits before the cap, and the target's, where there is a cap.
-        heard_by: takes rows of ``W_U ⊙ γ`` to a function from one position's factors to ``[chunk, write]``, the
+            log-probability, and σ; of all tokens the logits before the cap, and the target's, whole and less what β
+            gives to it, where there is a cap.
+        heard_by: takes such rows to a function from one position's factors to ``[chunk, write]``, the
             products of its writes with the rows.
         at_target: each write's landed contribution to the target's logit.
         lost: σ/σ′ − 1.
@@ -270,20 +301,22 @@ def _streamed(
 
     def step(carry: _Sums, start: jax.Array) -> tuple[_Sums, None]:
         rows, fresh = vocabulary_chunk(to_logits.W_U, start, chunk)
-        heard = heard_by(to_logits.scaled(rows.astype(gamma.dtype)) * gamma[None])
+        products = heard_by(read_by(rows))
+        more = None if of_beta is None else vocabulary_chunk(of_beta, start, chunk)[0][:, None]
 
         def position(now: tuple[_Sums, tuple]) -> _Sums:
             sums, ((gap, log_p, _, sigma, uncapped, of_target), factors, at_target, lost) = now
             gap, log_p = (vocabulary_chunk(row, start, chunk)[0][:, None] for row in (gap, log_p))
             if uncapped is None:
-                contribution = heard(*factors) / sigma - at_target[None]
+                contribution = products(*factors) / sigma - at_target[None]
                 change = gap * lost[None] - contribution * (1 + lost[None])
             else:
-                before = vocabulary_chunk(uncapped, start, chunk)[0][:, None]
-                moved = before * lost[None] - heard(*factors) / sigma * (1 + lost[None])
-                of_target_moved = of_target * lost - at_target * (1 + lost)
+                before, (whole, written) = vocabulary_chunk(uncapped, start, chunk)[0][:, None], of_target
+                of_writes = before if more is None else before - more
+                moved = of_writes * lost[None] - products(*factors) / sigma * (1 + lost[None])
+                of_target_moved = written * lost - at_target * (1 + lost)
                 change = to_logits.capped_change(before, moved)
-                change = change - to_logits.capped_change(of_target, of_target_moved)[None]
+                change = change - to_logits.capped_change(whole, of_target_moved)[None]
             # Neither a token that an earlier chunk held nor the target itself, whose change is 0 and not its rounding.
             counted = fresh[:, None] & (log_p > -jnp.inf)
             return sums.add(jnp.where(counted, change, 0), jnp.where(counted, log_p, -jnp.inf))
@@ -316,6 +349,11 @@ class _Sums(NamedTuple):
     def logarithm(self) -> jax.Array:
         small = (self.largest <= _LARGE) & (self.excess > -0.5)
         return jnp.where(small, jnp.log1p(jnp.maximum(self.excess, -0.5)), self.pivot + jnp.log(self.total))
+
+
+def _less(logits: Float[Array, "batch position vocab"], of_beta: Float[Array, " vocab"] | None) -> jax.Array:
+    """The logits that the writes alone make."""
+    return logits if of_beta is None else logits - of_beta[None, None]
 
 
 def _at(values: Float[Array, "batch position vocab"], ids: Int[Array, "batch position"]) -> jax.Array:

@@ -4,14 +4,15 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from landed_jax.analysis.reads._questions import QuestionLike, resolve
-from landed_jax.analysis.reads._read import Read, folded
+from landed_jax.analysis.reads._read import Read, beta_at, folded
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import inner_products
 from landed_jax.errors import LandedError
-from landed_jax.nn.functions import rms_sigma
+from landed_jax.nn.functions import heard, rms_sigma
 from landed_jax.nn.hook_points import RESIDUALS, WRITES
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.parameters import unembedding
@@ -25,20 +26,23 @@ from landed_jax.trace import Trace, bare
 class LogitLens(Result):
     """A logit (or difference, or vector) as every read site's stream would have it, in two variants.
 
+    The stream goes through the final norm: its γ, and under LayerNorm without its mean and with the bias β.
+
     ``own_sigma`` divides each site's stream by its own σ, the classic logit lens: its value can move although nothing
     was written along the direction. ``final_sigma`` divides all of them by the final norm's σ: it is linear, so from
-    site to site it moves by exactly the landed contribution of what was written between. Both use the final norm's γ.
+    site to site it moves by exactly the landed contribution of what was written between.
 
-    The ``group`` axis is embedding, then attention and MLP of each layer (`groups` names it): group g is written just
-    before site g, so the lens at site s is the sum over groups 0 to s.
+    The ``group`` axis is the embeddings, then attention and MLP of each layer in order (`groups` names it): the lens at
+    a site is the sum over the groups that are written before it, and `offset`.
 
     Attributes:
         own_sigma, final_sigma: the lens's value.
         own_sigma_contributions: each group's part of ``own_sigma`` at each site; 0 for what is written after it.
         final_sigma_contributions: each group's landed contribution, the same at every site that hears it.
-        own_sigma_error, final_sigma_error: ``|Σ contributions − lens|`` at every site, in units of the value.
-        value: ``[batch, position]``, the model's own number, less a reader's own offset.
-        closure_error: ``[batch, position]``, ``|Σ final_sigma_contributions − value|``.
+        own_sigma_error, final_sigma_error: ``|Σ contributions + offset − lens|`` at every site, in units of the value.
+        offset: what β gives to the value, at all sites alike; 0 where there is none.
+        value: ``[batch, position]``, the model's own number.
+        closure_error: ``[batch, position]``, ``|Σ final_sigma_contributions + offset − value|``.
     """
 
     own_sigma: Float[Array, "site batch position"]
@@ -47,6 +51,7 @@ class LogitLens(Result):
     final_sigma_contributions: Float[Array, "group batch position"]
     own_sigma_error: Float[Array, "site batch position"]
     final_sigma_error: Float[Array, "site batch position"]
+    offset: Float[Array, "#batch #position"]
     value: Float[Array, "batch position"]
     closure_error: Float[Array, "batch position"]
 
@@ -58,7 +63,8 @@ class LogitLens(Result):
     @property
     def groups(self) -> tuple[str, ...]:
         """The names along the ``group`` axis: ``embedding, 0.attn_write, 0.mlp_write, …``"""
-        return ("embedding", *StreamOrder.of(self.config).writes)
+        before = ("embedding", "position_embedding") if self.config.learned_positions else ("embedding",)
+        return (*before, *StreamOrder.of(self.config).writes)
 
 
 @analysis(record=WRITES | RESIDUALS, final_only=True, bucketed=True)
@@ -100,25 +106,28 @@ def logit_lens(
 def _logit_lens(trace: Trace, read: Read) -> LogitLens:
     sigma, vector = _own_sigma(trace), folded(trace, read)
     seen = jnp.sum(trace.residual * vector[None], axis=-1)
-    own, final = seen / sigma, seen / sigma[-1][None]
+    own, final = seen / sigma + read.offset[None], seen / sigma[-1][None] + read.offset[None]
 
     products = inner_products(trace, vector)
     layers = trace.order.interleave(products.attn, products.mlp)
-    groups = jnp.concatenate([products.embedding[None], layers])
+    embeddings = jnp.stack(list(products.embeddings.values()))
+    groups = jnp.concatenate([embeddings, layers])
 
-    heard = jnp.tri(len(groups), dtype=bool)[..., None, None]
-    own_parts = jnp.where(heard, groups[None] / sigma[:, None], 0)
+    before = len(embeddings) + trace.order.writes_before
+    written = (np.arange(len(groups))[None] < before[:, None])[..., None, None]
+    own_parts = jnp.where(written, groups[None] / sigma[:, None], 0)
     final_parts = groups / sigma[-1][None]
-    value = read.value - read.offset
+    sums = jnp.cumsum(final_parts, axis=0)[before - 1] + read.offset[None]
     return LogitLens(
         own_sigma=own,
         final_sigma=final,
         own_sigma_contributions=own_parts,
         final_sigma_contributions=final_parts,
-        own_sigma_error=jnp.abs(jnp.sum(own_parts, axis=1) - own),
-        final_sigma_error=jnp.abs(jnp.cumsum(final_parts, axis=0) - final),
-        value=value,
-        closure_error=jnp.abs(jnp.sum(final_parts, axis=0) - value),
+        own_sigma_error=jnp.abs(jnp.sum(own_parts, axis=1) + read.offset[None] - own),
+        final_sigma_error=jnp.abs(sums - final),
+        offset=read.offset,
+        value=read.value,
+        closure_error=jnp.abs(jnp.sum(final_parts, axis=0) + read.offset - read.value),
     )
 
 
@@ -127,6 +136,7 @@ class LensTokens(Result):
     """The tokens that every read site's stream favours, most favoured first.
 
     σ is positive, so both variants of the lens rank tokens alike: `ids` holds for both, and only the logits differ.
+    Under a norm with a bias β, which no σ divides, that is not so: there `ids` are those of ``own_sigma``.
     """
 
     ids: Int[Array, "site batch position rank"]
@@ -163,13 +173,20 @@ def lens_top_tokens(trace: Trace, k: int = 5) -> LensTokens:
 @partial(jax.jit, static_argnums=1)
 def _lens_top_tokens(trace: Trace, k: int) -> LensTokens:
     sigma, gamma, to_logits = _own_sigma(trace), trace.gamma[-1], unembedding(trace.weights(), trace.config)
+    beta = beta_at(trace, "final")
+    of_beta = None if beta is None else to_logits.uncapped(beta[None])[0]
 
-    def site(stream: jax.Array) -> tuple[jax.Array, jax.Array]:
-        values, ids = jax.lax.top_k(to_logits.uncapped(stream * left_broadcast(gamma, stream)), k)
-        return values, ids
+    def site(read: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        stream, sigma = heard(read[0], trace.config), read[1]
+        logits = to_logits.uncapped(stream * left_broadcast(gamma, stream))
+        logits = logits if of_beta is None else logits / sigma[..., None] + of_beta[None, None]
+        values, ids = jax.lax.top_k(logits, k)
+        return values, ids, jnp.zeros_like(values) if of_beta is None else of_beta[ids]
 
-    values, ids = jax.lax.map(site, trace.residual)
-    return LensTokens(ids, values / sigma[..., None], values / sigma[-1][None, ..., None])
+    values, ids, offset = jax.lax.map(site, (trace.residual, sigma))
+    if of_beta is not None:
+        values = (values - offset) * sigma[..., None]
+    return LensTokens(ids, values / sigma[..., None] + offset, values / sigma[-1][None, ..., None] + offset)
 
 
 def _own_sigma(trace: Trace) -> Float[Array, "site batch position"]:

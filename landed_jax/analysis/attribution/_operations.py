@@ -23,7 +23,7 @@ class Operations(Result):
     """The writes behind a value, counted and weighed.
 
     Attributes:
-        embedding: the embedding's landed contribution.
+        embedding, position_embedding: the embeddings' landed contributions; None for positions that were not learned.
         attn_net, mlp_net: each layer's landed contribution, all heads (neurons) and the bias together.
         attn_gross, mlp_gross: the sum of their sizes, ``Σ|c|``.
         layer_heads, layer_neurons: the participation ratio ``(Σ|c|)² / Σc²`` within each layer: n for n contributions
@@ -33,10 +33,11 @@ class Operations(Result):
         fewest: how many writes, largest ``|c|`` of either sign first, until their signed sum first reaches each of
             `fractions` of the value. Another choice of writes may reach it with fewer.
         value: the model's own number, less a reader's own offset.
-        closure_error: ``|embedding + Σ attn_net + Σ mlp_net − value|``, in units of the value.
+        closure_error: ``|embeddings + Σ attn_net + Σ mlp_net − value|``, in units of the value.
     """
 
     embedding: Float[Array, "batch position"]
+    position_embedding: Float[Array, "batch position"] | None
     attn_net: Float[Array, "layer batch position"]
     attn_gross: Float[Array, "layer batch position"]
     mlp_net: Float[Array, "layer batch position"]
@@ -115,10 +116,12 @@ def _operations(landed: PerWrite, value: jax.Array, fractions: tuple[float, ...]
     mlp_net, mlp_gross = _net_and_gross(landed.neurons, landed.mlp_bias)
     heads, neurons = _flat(landed.heads), _flat(landed.neurons)
     biases = [jnp.moveaxis(bias, 0, -1) for bias in (landed.attn_bias, landed.mlp_bias)]
-    writes = jnp.concatenate([landed.embedding[..., None], heads, neurons, *biases], axis=-1)
-    total = landed.embedding + jnp.sum(attn_net, axis=0) + jnp.sum(mlp_net, axis=0)
+    embeddings = [number[..., None] for number in landed.embeddings.values()]
+    writes = jnp.concatenate([*embeddings, heads, neurons, *biases], axis=-1)
+    total = sum(landed.embeddings.values(), start=jnp.sum(attn_net, axis=0) + jnp.sum(mlp_net, axis=0))
     return Operations(
         embedding=landed.embedding,
+        position_embedding=landed.position_embedding,
         attn_net=attn_net,
         attn_gross=attn_gross,
         mlp_net=mlp_net,

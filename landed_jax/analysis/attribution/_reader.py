@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from landed_jax.analysis.reads._read import Read, folded, residual_at, sigma_at
+from landed_jax.analysis.reads._read import Read, folded, heard_at, sigma_at
+from landed_jax.nn.functions import centred
 from landed_jax.nn.scale_change import change, rescale
 from landed_jax.numerics import left_broadcast
 from landed_jax.trace import Trace
@@ -16,10 +17,12 @@ class Reader(NamedTuple):
     """The stream that a norm reads, and what is read from it: a value, or (None) its scale alone.
 
     Attributes:
+        stream: without its mean where the norm takes that off.
         floor: ``ε/σ²``.
         value: less the reader's own offset.
         vector: what reads the stream, γ folded in.
         has_norm: whether σ depends on the stream; it is 1 where a block reads the stream itself.
+        centres: whether the norm takes off the mean (LayerNorm).
     """
 
     stream: Float[Array, "batch position d_model"]
@@ -29,12 +32,17 @@ class Reader(NamedTuple):
     vector: Float[Array, "_ _ d_model"] | None
     eps: float
     has_norm: bool
+    centres: bool = False
 
     @classmethod
     def of(cls, trace: Trace, site: str, value: Any = None, vector: Any = None) -> "Reader":
-        stream, sigma = residual_at(trace, site), sigma_at(trace, site)
-        floor = trace.config.norm_eps / jnp.square(sigma)
-        return cls(stream, sigma, floor, value, vector, trace.config.norm_eps, trace.config.has_norm(site))
+        stream, sigma, config = heard_at(trace, site), sigma_at(trace, site), trace.config
+        floor = config.norm_eps / jnp.square(sigma)
+        return cls(stream, sigma, floor, value, vector, config.norm_eps, config.has_norm(site), config.norm == "layer")
+
+    def hears(self, written: Float[Array, "_ _ d_model"]) -> Float[Array, "_ _ d_model"]:
+        """What the norm sees of a vector that was written."""
+        return centred(written) if self.centres else written
 
     def landed(self, written: Float[Array, "batch position d_model"]) -> Float[Array, "batch position"]:
         """The landed contribution of a vector that was written."""
@@ -61,7 +69,7 @@ class Reader(NamedTuple):
             lost: what leaves the stream, ``[batch, position, d_model]``.
             write: the write itself where that is another vector (`OutputRemoval`): what is between the two is counted.
         """
-        left = self.stream - lost
+        left = self.stream - self.hears(lost)
         squares = jnp.mean(jnp.square(left), axis=-1)
         grown = jax.lax.rsqrt(squares / jnp.square(self.sigma) + self.floor) - 1 if self.has_norm else squares * 0
         if self.vector is None:

@@ -46,6 +46,7 @@ def removal(
     (0.565685, 0.565685)
     """
     assert reader.value is not None and reader.vector is not None
+    removed, kept = reader.hears(removed), reader.hears(kept)
     landed, sigma = reader.landed(removed), reader.sigma
     if not reader.has_norm:
         return Removal(landed, landed, jnp.zeros_like(landed), sigma)

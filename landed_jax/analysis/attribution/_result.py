@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from landed_jax.analysis.attribution._table import WriteRow, WriteTable
 from landed_jax.analysis.scale._amplification import Amplification
-from landed_jax.analysis.writes._write import Write, next_site
+from landed_jax.analysis.writes._write import Kind, Write, next_site
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.per_write import PerWrite
@@ -31,7 +31,8 @@ class Attribution(Result):
         value: ``[batch, position]``, what was read: the model's own logit, a difference, a pre-activation (the
             reader's own bias, `offset`, included).
         total: ``[batch, position]``, the sum of all landed contributions and the offset.
-        offset: ``[1, 1]``, the reader's own bias, which no write makes.
+        offset: the part of the value that no write makes: the reader's own bias, and a LayerNorm's β along what reads.
+            Of size 1 where it is the same for all.
         closure_error: ``|total − value|``, in units of the value: float arithmetic's error, unless an edit
             of the pass broke the sum.
         target, against: ids ``[batch, position]``; None for a direction of the user's.
@@ -49,7 +50,7 @@ class Attribution(Result):
     value: Float[Array, "batch position"]
     total: Float[Array, "batch position"]
     closure_error: Float[Array, "batch position"]
-    offset: Float[Array, "1 1"]
+    offset: Float[Array, "#batch #position"]
     target: Int[Array, "batch position"] | None
     against: Int[Array, "batch position"] | None
     attended: Int[Array, "layer batch position head"] | None
@@ -71,7 +72,7 @@ class Attribution(Result):
     def top(self, n: int = 20, *, position: int | None = None, batch: int = 0) -> WriteTable:
         """The `n` writes with the largest |landed contribution| at one position of one prompt.
 
-        Every head, every neuron and the embedding are ranked; biases are not. Needs concrete values, so it does
+        Every head, every neuron and the embeddings are ranked; biases are not. Needs concrete values, so it does
         not run under ``jit``; use ``jax.lax.top_k`` on `landed` there.
 
         Args:
@@ -135,17 +136,19 @@ def recorded_token(known: Provenance, position: int | None, batch: int) -> tuple
 
 def write_at(u: int, config: ModelConfig, batch: int, column: int) -> Write:
     """The write at place u in the order of `flat_writes`."""
-    if u == 0:
-        return Write("embedding", batch=batch, position=column)
-    u -= 1
+    before: tuple[Kind, ...] = ("embedding", "position") if config.learned_positions else ("embedding",)
+    if u < len(before):
+        return Write(before[u], batch=batch, position=column)
+    u -= len(before)
     if u < config.n_layers * config.n_heads:
         return Write("head", *divmod(u, config.n_heads), batch=batch, position=column)
     return Write("neuron", *divmod(u - config.n_layers * config.n_heads, config.d_ff), batch, column)
 
 
 def flat_writes(part: PerWrite | None, batch: int, p: int) -> np.ndarray:
-    """Embedding, heads, neurons of one position in a row; empty where there is nothing."""
+    """Embeddings, heads, neurons of one position in a row; empty where there is nothing."""
     if part is None:
         return np.zeros(0)
     heads, neurons = np.asarray(part.heads[:, batch, p]), np.asarray(part.neurons[:, batch, p])
-    return np.concatenate([np.asarray(part.embedding[batch, p])[None], heads.ravel(), neurons.ravel()])
+    embeddings = [np.asarray(number[batch, p])[None] for number in part.embeddings.values()]
+    return np.concatenate([*embeddings, heads.ravel(), neurons.ravel()])

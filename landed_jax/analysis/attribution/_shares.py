@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from landed_jax.analysis.attribution._effects import sigma_share
-from landed_jax.analysis.reads._read import Read, folded, residual_at, sigma_at
+from landed_jax.analysis.reads._read import Read, folded, heard_at, sigma_at
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
@@ -34,13 +34,14 @@ class Shares(Result):
 
 
 def folded_vectors(trace: Trace, read: Read, effects: bool) -> tuple[Float[Array, "_ _ d_model"], ...]:
-    """What every write is contracted with: ``vector ⊙ γ / σ``, and for effects the stream that the norm reads.
+    """What every write is contracted with: ``vector ⊙ γ / σ``, and for effects the stream that the norm reads; both
+    centred under LayerNorm, so that the writes need not be.
 
     σ divides the vectors, which are smaller than the shares, unless one vector stands for all positions.
     """
     vector = folded(trace, read)
     vector = vector / sigma_at(trace, read.site)[..., None] if _has_sigma(trace, read) else vector
-    return (vector, residual_at(trace, read.site)) if effects else (vector,)
+    return (vector, heard_at(trace, read.site)) if effects else (vector,)
 
 
 def shares_of(

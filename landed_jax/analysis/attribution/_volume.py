@@ -15,12 +15,13 @@ from landed_jax.analysis.attribution._effects import sigma_share
 from landed_jax.analysis.attribution._log_probability import vocabulary_chunk
 from landed_jax.analysis.attribution._result import flat_writes, recorded_token, write_at
 from landed_jax.analysis.reads._questions import Logit, Question, QuestionLike, resolve
-from landed_jax.analysis.reads._read import gamma_at, residual_at, sigma_at
+from landed_jax.analysis.reads._read import gamma_at, heard_at, sigma_at
 from landed_jax.analysis.registry import analysis
-from landed_jax.analysis.writes._projections import from_layers, inner_products, only_before
+from landed_jax.analysis.writes._projections import from_layers, inner_products, of_embeddings, only_before
 from landed_jax.analysis.writes._write import Write
 from landed_jax.errors import LandedError
-from landed_jax.nn.hook_points import RESIDUALS, WRITES, HookPoint
+from landed_jax.nn.functions import heard
+from landed_jax.nn.hook_points import RESIDUALS, WRITES
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.parameters import unembedding
@@ -38,7 +39,8 @@ class SigmaShares(Result):
     """Every write's part of σ² as norms read it.
 
     Attributes:
-        shares: ``⟨w, x_s⟩ / (d σ_s²)`` of every write; with a leading ``site`` axis where all sites were asked for.
+        shares: ``⟨w, x_s⟩ / (d σ_s²)`` of every write (under LayerNorm of x without its mean); with a leading ``site``
+            axis where all sites were asked for.
     """
 
     shares: PerWrite
@@ -61,7 +63,7 @@ def sigma_shares(trace: Trace, *, site: str | None = None) -> SigmaShares:
         LandedError: for a site that is not there, a trace without weights or without the needed sites.
 
     References:
-        Equation: σ_s² = mean(x_s²) + ε with x_s = Σ w, so Σ_w ⟨w, x_s⟩ / d = σ_s² − ε.
+        Equation: σ_s² = mean(x_s²) + ε with x_s = Σ w, so Σ_w ⟨w, x_s⟩ / d = σ_s² − ε; likewise without means.
 
     >>> from landed_jax import RESIDUALS, WRITES, ModelConfig, forward, init_params
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
@@ -81,7 +83,7 @@ def sigma_shares(trace: Trace, *, site: str | None = None) -> SigmaShares:
 @partial(by_layers, static=("sites",))
 def _shares(trace: Trace, *, sites: tuple[str, ...]) -> PerWrite:
     config = trace.config
-    x = jnp.stack([residual_at(trace, name) for name in sites])
+    x = jnp.stack([heard_at(trace, name) for name in sites])
     products = jax.vmap(inner_products, in_axes=(None, 0))(trace, x)
 
     def at(index: int, name: str) -> PerWrite:
@@ -241,7 +243,8 @@ class Volume(Result):
         names = ("score", "mediated", "landed", "ratio", "sigma_share")
         flat = {name: flat_writes(getattr(self, name), batch, p) for name in names}
         flat["weak"] = flat_writes(weak, batch, p)
-        order = 1 + np.argsort(-flat["score"][1:], kind="stable")[: max(n, 0)]  # without the embedding
+        first = len(self.score.embeddings)  # which are not ranked
+        order = first + np.argsort(-flat["score"][first:], kind="stable")[: max(n, 0)]
 
         def row(u: int) -> VolumeRow:
             numbers: dict[str, Any] = {name: float(values[u]) for name, values in flat.items()}
@@ -323,6 +326,10 @@ def _part(mine: jax.Array, other: jax.Array) -> jax.Array:
 def _weak_parts(trace: Trace, directions: WeakDirections) -> PerWrite:
     """The part of every landed write's squared length that lies in the weak directions."""
     gamma = gamma_at(trace, "final")
+
+    def landed(written: jax.Array) -> jax.Array:
+        return heard(written, trace.config) * gamma[None, None]
+
     count, asked, rows = directions.count, directions.asked, directions.directions.astype(gamma.dtype)
 
     def part_of(inside: jax.Array, whole: jax.Array) -> jax.Array:
@@ -331,9 +338,9 @@ def _weak_parts(trace: Trace, directions: WeakDirections) -> PerWrite:
 
     def along(weak: Float[Array, "direction d_model"]) -> PerWrite:
         # No head's or neuron's write is made as a vector.
-        layers = from_layers(trace, lambda writes: writes.squares_along(weak * gamma[None]))
-        embedding = jnp.square(trace[HookPoint.EMBEDDING] * gamma[None, None] @ weak.T)
-        return dataclasses.replace(layers, embedding=jnp.sum(embedding, axis=-1))
+        layers = from_layers(trace, lambda writes: writes.squares_along(weak * gamma[None]), heard=True)
+        inside = of_embeddings(trace, lambda written: jnp.sum(jnp.square(landed(written) @ weak.T), axis=-1))
+        return dataclasses.replace(layers, **inside)
 
     def whole(writes: LayerWrites) -> PerWrite:
         return jax.tree.map(lambda squares: squares[0], writes.weighted_squares(jnp.square(gamma)[None]))
@@ -341,5 +348,5 @@ def _weak_parts(trace: Trace, directions: WeakDirections) -> PerWrite:
     # Shapes are known before the count is: as many rows as asked for, or all, with those beyond the count set to 0.
     weak = jnp.where(jnp.arange(len(rows))[:, None] < count, rows, 0)
     inside = jax.lax.cond(count > asked, lambda: along(weak), lambda: along(rows[:asked]))
-    embedding = jnp.sum(jnp.square(trace[HookPoint.EMBEDDING] * gamma[None, None]), axis=-1)
-    return inside.map(part_of, dataclasses.replace(from_layers(trace, whole), embedding=embedding))
+    embeddings = of_embeddings(trace, lambda written: jnp.sum(jnp.square(landed(written)), axis=-1))
+    return inside.map(part_of, dataclasses.replace(from_layers(trace, whole, heard=True), **embeddings))

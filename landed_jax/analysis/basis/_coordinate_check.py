@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from landed_jax.analysis.basis._coordinates import Coordinates, check_fraction
 from landed_jax.analysis.reads._questions import QuestionLike, resolve
-from landed_jax.analysis.reads._read import normed_at
+from landed_jax.analysis.reads._read import beta_at, landed_stream_at
 from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
 from landed_jax.nn.parameters import unembedding
@@ -67,7 +67,8 @@ def check_coordinates(
     """Keep only the largest coordinates of a value, then ablate only them, and read both remainders.
 
     Coordinates of the *landed* stream are set to 0, after the norm: σ is as the model had it, so the values of the two
-    remainders add up to the whole. Their ranks among the whole vocabulary do not, and are what this is for.
+    remainders add up to the whole. (The norm's own bias β, where it has one, is part of all three, as the read's offset
+    is.) Their ranks among the whole vocabulary do not, and are what this is for.
 
     One ``[batch, position, vocab]`` product is alive at a time.
 
@@ -107,8 +108,8 @@ def check_coordinates(
     read = resolve(trace, question)
     if count is not None and jnp.ndim(count) and jnp.shape(count) != read.value.shape:
         raise LandedError(f"Counts are one number or {list(read.value.shape)}, not {list(jnp.shape(count))}.")
-    normed = normed_at(trace, read.site)
-    carried = Coordinates(normed * read.vector, read.value - read.offset)
+    landed, beta = landed_stream_at(trace, read.site), beta_at(trace, read.site)
+    carried = Coordinates(landed * read.vector, read.value - read.offset)
     if fraction is not None:
         count = carried.settled_count(fraction) if rule == "settled" else carried.count(fraction)
     assert count is not None
@@ -120,12 +121,12 @@ def check_coordinates(
         value = jnp.vecdot(stream, read.vector) + read.offset
         if to_logits is None or read.target is None:
             return Reading(value, None, None, None)
-        logits = to_logits.uncapped(stream)
+        logits = to_logits.uncapped(stream if beta is None else stream + beta[None, None])
         logit = _pick(logits, read.target)
         against = None if read.against is None else _pick(logits, read.against)
         return Reading(value, logit, against, _rank(logits, logit, read.target))
 
-    streams = jnp.stack([normed, jnp.where(chosen, normed, 0), jnp.where(chosen, 0, normed)])
+    streams = jnp.stack([landed, jnp.where(chosen, landed, 0), jnp.where(chosen, 0, landed)])
     readings = jax.lax.map(reading, streams)  # one at a time: each makes a product with the vocabulary
     whole, kept, ablated = (jax.tree.map(lambda leaf, i=i: leaf[i], readings) for i in range(3))
     return CoordinateCheck(whole, kept, ablated, chosen, jnp.sum(chosen, axis=-1))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from landed_jax.analysis.reads._questions import QuestionLike, resolve
-from landed_jax.analysis.reads._read import normed_at
+from landed_jax.analysis.reads._read import landed_stream_at
 from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
 from landed_jax.numerics import is_concrete
@@ -32,7 +32,7 @@ class Coordinates(Result):
     the squares that made them are equal to it.
 
     Attributes:
-        contributions: ``x_k γ_k u_k / σ``, in units of the value.
+        contributions: ``x_k γ_k u_k / σ``, in units of the value (under LayerNorm of x without its mean).
         value: what they sum to: the model's own number, less a reader's own offset.
     """
 
@@ -181,4 +181,4 @@ def coordinates(
     (1, 3, 8)
     """
     read = resolve(trace, question)
-    return Coordinates(normed_at(trace, read.site) * read.vector, read.value - read.offset)
+    return Coordinates(landed_stream_at(trace, read.site) * read.vector, read.value - read.offset)

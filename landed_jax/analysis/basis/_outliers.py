@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from landed_jax.analysis.basis._coordinates import Coordinates
 from landed_jax.analysis.reads._questions import QuestionLike, resolve
-from landed_jax.analysis.reads._read import normed_at, residual_at
+from landed_jax.analysis.reads._read import heard_at, landed_stream_at, normed_at
 from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
 from landed_jax.results.result import Result, result
@@ -49,9 +49,9 @@ def outliers(
 ) -> Outliers:
     """Coordinates with ``|x_k| > multiple · median_k |x|`` at their position, and what they contribute to a read.
 
-    By default x is the residual stream as the read's norm hears it: there the outliers of trained models are known,
-    and γ is often smallest just where they are, so that the landed stream may hide them. With ``stream="landed"`` x
-    is what the norm puts out, and the outliers are those that the reader itself meets.
+    By default x is the residual stream as the read's norm hears it (LayerNorm without its mean): there the outliers of
+    trained models are known, and γ is often smallest just where they are, so that the landed stream may hide them. With
+    ``stream="landed"`` x is what the norm puts out, and the outliers are those that the reader itself meets.
 
     Args:
         question: as for `attribute`.
@@ -80,11 +80,10 @@ def outliers(
     if stream not in ("residual", "landed"):
         raise LandedError(f"stream={stream!r}: outliers are looked for in the 'residual' or the 'landed' stream.")
     read = resolve(trace, question)
-    normed = normed_at(trace, read.site)
-    size = jnp.abs(residual_at(trace, read.site) if stream == "residual" else normed)
+    size = jnp.abs((heard_at if stream == "residual" else normed_at)(trace, read.site))
     median = jnp.median(size, axis=-1, keepdims=True)
     outlying = size > multiple * median
-    everything = Coordinates(normed * read.vector, read.value - read.offset)
+    everything = Coordinates(landed_stream_at(trace, read.site) * read.vector, read.value - read.offset)
     contribution = jnp.sum(jnp.where(outlying, everything.contributions, 0), axis=-1)
     without = Coordinates(jnp.where(outlying, 0, everything.contributions), everything.value - contribution)
     times = jnp.where(median > 0, size / jnp.where(median > 0, median, 1), jnp.where(size > 0, jnp.inf, 0))

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from landed_jax.analysis.basis._coordinates import Coordinates, check_fraction
 from landed_jax.analysis.reads._questions import QuestionLike, resolve
-from landed_jax.analysis.reads._read import Read, normed_at
+from landed_jax.analysis.reads._read import Read, landed_stream_at
 from landed_jax.analysis.registry import analysis
 from landed_jax.errors import LandedError
 from landed_jax.numerics import highest_precision
@@ -121,19 +121,19 @@ def rotated_counts(
         check_fraction(fraction)
     read = resolve(trace, question)
     keys = jax.random.split(key, rotations)
-    return _rotated_counts(normed_at(trace, read.site), read, keys, tuple(fractions))
+    return _rotated_counts(landed_stream_at(trace, read.site), read, keys, tuple(fractions))
 
 
 @partial(jax.jit, static_argnums=3)
 def _rotated_counts(
-    normed: Float[Array, "batch position d_model"],
+    landed: Float[Array, "batch position d_model"],
     read: Read,
     keys: Key[Array, " rotation"],
     fractions: tuple[float, ...],
 ) -> RotatedCounts:
     def one(key: Key[Array, ""]) -> tuple[jax.Array, jax.Array, jax.Array]:
-        Q = random_rotation(key, normed.shape[-1], normed.dtype)
-        turned = Coordinates((normed @ Q) * (read.vector @ Q), read.value - read.offset)
+        Q = random_rotation(key, landed.shape[-1], landed.dtype)
+        turned = Coordinates((landed @ Q) * (read.vector @ Q), read.value - read.offset)
         first = jnp.stack([turned.count(fraction) for fraction in fractions])
         settled = jnp.stack([turned.settled_count(fraction) for fraction in fractions])
         return first, settled, turned.closure_error

@@ -6,8 +6,8 @@ from jaxtyping import Array, Float
 
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import from_layers
-from landed_jax.nn.functions import scale_stream
-from landed_jax.nn.hook_points import NORMED, WRITES, HookPoint
+from landed_jax.nn.functions import heard, scale_stream
+from landed_jax.nn.hook_points import NORMED, WRITES
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.results.result import Result, result
@@ -27,11 +27,11 @@ class ClosureError(Result):
 
 @analysis(record=WRITES | NORMED, bucketed=True)
 def closure_error(trace: Trace) -> ClosureError:
-    """``max_k |Σ_u land(w_u, s) − RMSNorm_s(x)| / max_k |RMSNorm_s(x)|`` at every read site.
+    """``max_k |Σ_u land(w_u, s) + β_s − N_s(x)| / max_k |N_s(x)|`` at every read site, N_s being its norm.
 
-    In exact arithmetic it is 0. It is the error bar of `land` at each site. Record `NORMED` beside `WRITES`. Edits of
-    whole writes, of the stream a norm reads or of what it puts out break the sum, and show here. No unit: it is
-    relative to the largest coordinate that is heard.
+    In exact arithmetic it is 0 (β is LayerNorm's own bias). It is the error bar of `land` at each site. Record `NORMED`
+    beside `WRITES`. Edits of whole writes, of the stream a norm reads or of what it puts out break the sum, and show
+    here. No unit: it is relative to the largest coordinate that is heard.
 
     Raises:
         LandedError: for a trace without weights or without the needed sites.
@@ -57,8 +57,10 @@ def _closure_error(trace: Trace) -> jax.Array:
 
     attn, mlp = from_layers(trace, layer, in_turn=True)
     writes = trace.order.interleave(attn, mlp)
-    stream = jnp.cumsum(jnp.concatenate([trace[HookPoint.EMBEDDING][None], writes]), axis=0)
-    landed = jax.vmap(scale_stream)(stream, trace.sigma, trace.gamma)
+    stream = jnp.cumsum(jnp.concatenate([trace.start[None], writes]), axis=0)[trace.order.writes_before]
+    landed = jax.vmap(scale_stream)(heard(stream, trace.config), trace.sigma, trace.gamma)
+    if (beta := trace.beta) is not None:
+        landed = landed + beta[:, None, None]
     normed = trace.normed
     # A stream of zeros (a padding token's embedding may be one) is heard as zeros, without error.
     size = jnp.maximum(jnp.max(jnp.abs(normed), axis=-1), jnp.finfo(normed.dtype).tiny)

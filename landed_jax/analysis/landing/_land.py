@@ -8,13 +8,13 @@ from jaxtyping import Array, Float
 
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._write import Write, landing_site, write_vector
-from landed_jax.nn.functions import scale_stream
+from landed_jax.nn.functions import heard, scale_stream
 from landed_jax.trace import Trace
 
 
 @analysis(example=lambda trace: {"writes": [Write("head", 0, 1), Write("neuron", 0, 2)], "site": "next"})
 def land(trace: Trace, writes: Sequence[Write], *, site: str) -> Float[Array, "write d_model"]:
-    """Landed writes ``w ⊙ γ_s / σ_s`` at a read site that comes after them.
+    """Landed writes ``w ⊙ γ_s / σ_s`` at a read site that comes after them; under LayerNorm w without its mean.
 
     Args:
         trace: bound to its weights.
@@ -43,7 +43,8 @@ def land(trace: Trace, writes: Sequence[Write], *, site: str) -> Float[Array, "w
     def landed(write: Write) -> jax.Array:
         index = landing_site(write, trace.config, site)
         column = trace.provenance.recorded(write.position, write.batch)
-        return scale_stream(write_vector(trace, write), sigma[index, write.batch, column], gamma[index])
+        vector = heard(write_vector(trace, write), trace.config)
+        return scale_stream(vector, sigma[index, write.batch, column], gamma[index])
 
     if not writes:
         return jnp.zeros((0, trace.config.d_model), sigma.dtype)

@@ -8,11 +8,11 @@ from jaxtyping import Array, Bool, Float
 
 from landed_jax.analysis.reads._questions import Vector
 from landed_jax.analysis.registry import analysis
-from landed_jax.analysis.writes._projections import from_layers, inner_products
-from landed_jax.analysis.writes._write import Write, describe, next_site
+from landed_jax.analysis.writes._projections import from_layers, inner_products, of_embeddings
+from landed_jax.analysis.writes._write import EMBEDDING_FIELDS, Write, describe, next_site
 from landed_jax.errors import LandedError
-from landed_jax.nn.functions import scale_stream
-from landed_jax.nn.hook_points import NORMED, RESIDUALS, HookPoint
+from landed_jax.nn.functions import heard, scale_stream
+from landed_jax.nn.hook_points import NORMED, RESIDUALS
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.per_write import PerWrite
@@ -22,7 +22,7 @@ from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace, bare
 
 _KINDS = {
-    "embedding": "embedding",
+    **EMBEDDING_FIELDS,
     "head": "heads",
     "neuron": "neurons",
     "attn_bias": "attn_bias",
@@ -68,10 +68,11 @@ class LandingMatrix(Result):
     """How every write lands at every read site after it.
 
     Attributes:
-        norm: ``‖w ⊙ γ_s/σ_s‖``, the landed write's length.
+        norm: ``‖w ⊙ γ_s/σ_s‖``, the landed write's length (under LayerNorm of w without its mean).
         projection: ``⟨w ⊙ γ_s/σ_s, vector⟩``; None without a vector.
-        value: ``[site, batch, position]``, ``⟨RMSNorm_s(x), vector⟩``, which the projections sum to; None without a
-            vector, or where the trace recorded neither `RESIDUALS` nor `NORMED`.
+        value: ``[site, batch, position]``, ``⟨N_s(x) − β_s, vector⟩``, which the projections sum to, N_s being the
+            site's norm and β_s LayerNorm's bias; None without a vector, or where the trace recorded neither
+            `RESIDUALS` nor `NORMED`.
         closure_error: ``[site, batch, position]``, ``|Σ projections − value|`` in units of the value; None likewise.
     """
 
@@ -109,7 +110,7 @@ class LandingMatrix(Result):
 
         def pick(values: PerWrite) -> jax.Array:
             numbers = getattr(values, _KINDS[write.kind])[first:]
-            numbers = numbers if write.kind == "embedding" else numbers[:, write.layer]
+            numbers = numbers if write.layer is None else numbers[:, write.layer]
             numbers = numbers[:, write.batch, column]
             return numbers[:, write.index] if write.kind in ("head", "neuron") else numbers
 
@@ -158,16 +159,18 @@ def _landing_matrix(trace: Trace, vector: jax.Array | None) -> LandingMatrix:
     projection = value = error = None
     if vector is not None:
         projection = _projections(trace, vector)
-        normed = _normed(trace)
-        if normed is not None:
-            value = jnp.sum(normed * vector[None], axis=-1)
+        stream = _landed_stream(trace)
+        if stream is not None:
+            value = jnp.sum(stream * vector[None], axis=-1)
             error = jnp.abs(projection.total() - value)
     return LandingMatrix(_norms(trace), projection, value, error)
 
 
 def _projections(trace: Trace, vector: jax.Array) -> PerWrite:
-    products = jax.vmap(lambda gamma: inner_products(trace, vector * left_broadcast(gamma, vector)))(trace.gamma)
-    return _landed(trace, products)
+    def at(gamma: jax.Array) -> PerWrite:
+        return inner_products(trace, heard(vector * left_broadcast(gamma, vector), trace.config))
+
+    return _landed(trace, jax.vmap(at)(trace.gamma))
 
 
 def _norms(trace: Trace) -> PerWrite:
@@ -181,9 +184,9 @@ def _norms(trace: Trace) -> PerWrite:
         biases = (amounts.attn_bias[None] * columns.attn_bias, amounts.mlp_bias[None] * columns.mlp_bias)
         return PerWrite.of_layers(heads, jnp.abs(amounts.neurons)[None] * columns.neurons, *biases)
 
-    layers = jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), from_layers(trace, layer))
-    embedding = _norm_at_sites(trace[HookPoint.EMBEDDING], squares)
-    return _landed(trace, dataclasses.replace(layers, embedding=embedding))
+    layers = jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), from_layers(trace, layer, heard=True))
+    embeddings = of_embeddings(trace, lambda written: _norm_at_sites(heard(written, trace.config), squares))
+    return _landed(trace, dataclasses.replace(layers, **embeddings))
 
 
 def _norm_at_sites(
@@ -201,19 +204,19 @@ def _landed(trace: Trace, products: PerWrite) -> PerWrite:
         scale = sigma[:, None] if values.ndim == 4 else sigma[:, None, ..., None]
         return jnp.where(heard.reshape(*heard.shape, *(1,) * (values.ndim - 2)), values / scale, 0)
 
-    return PerWrite(
-        products.embedding / sigma,
+    layers = PerWrite.of_layers(
         land(products.heads, after_attn),
         land(products.neurons, after_mlp),
         land(products.attn_bias, after_attn),
         land(products.mlp_bias, after_mlp),
     )
+    return dataclasses.replace(layers, **{name: number / sigma for name, number in products.embeddings.items()})
 
 
-def _normed(trace: Trace) -> jax.Array | None:
-    """What every norm put out, where the trace can say."""
+def _landed_stream(trace: Trace) -> jax.Array | None:
+    """What every norm put out, less its own bias, where the trace can say."""
     if all(site.value in trace.sown for site in NORMED):
-        return trace.normed
+        return trace.normed if (beta := trace.beta) is None else trace.normed - beta[:, None, None]
     if all(site.value in trace.sown for site in RESIDUALS):
-        return jax.vmap(scale_stream)(trace.residual, trace.sigma, trace.gamma)
+        return jax.vmap(scale_stream)(heard(trace.residual, trace.config), trace.sigma, trace.gamma)
     return None

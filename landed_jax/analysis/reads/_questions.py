@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from landed_jax.analysis.reads._read import Read, normed_at
+from landed_jax.analysis.reads._read import Read, beta_at, normed_at, offset_at
 from landed_jax.analysis.reads._targets import Target, ids_of, is_text, token_ids
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
@@ -84,7 +84,7 @@ class Logit:
             raise LandedError("A logit difference is centred already: give against= or centred=True, not both.")
         normed, to_logits = trace[HookPoint.FINAL_NORMED], unembedding(trace.weights(), trace.config)
         ids, other = (None if token is None else token_ids(trace, token) for token in (self.token, self.against))
-        return _logit(normed, to_logits, trace.logits, ids, other, self.centred)
+        return _logit(normed, beta_at(trace, "final"), to_logits, trace.logits, ids, other, self.centred)
 
 
 @jax.tree_util.register_dataclass
@@ -96,7 +96,7 @@ class Neuron:
 
     Args:
         part: the product that the activation function takes (``"gate"``), or the one that it is multiplied with
-            (``"up"``).
+            (``"up"``), which a model without a gate does not have.
 
     References:
         Shazeer, GLU Variants Improve Transformer, 2020 (the gate and up products of a gated MLP).
@@ -117,10 +117,12 @@ class Neuron:
     def resolve(self, trace: Trace) -> Read:
         if self.part not in ("gate", "up"):
             raise LandedError(f"A neuron is read by its gate or its up weights, not by {self.part!r}.")
+        if self.part == "up" and not trace.config.gated_mlp:
+            raise LandedError('A neuron of this model has no up weights: its one pre-activation is its "gate".')
         _check_index("neuron", self.index, trace.config.d_ff)
-        leaves = _layer(trace, self.layer)["mlp"]
-        read = Vector(leaves[f"W_{self.part}"][self.index], site=f"{self.layer}.mlp").resolve(trace)
-        return _with_offset(read, leaves[f"b_{self.part}"][self.index]) if f"b_{self.part}" in leaves else read
+        leaves, name = _layer(trace, self.layer)["mlp"], self.part if trace.config.gated_mlp else "in"
+        read = Vector(leaves[f"W_{name}"][self.index], site=f"{self.layer}.mlp").resolve(trace)
+        return _with_offset(read, leaves[f"b_{name}"][self.index]) if f"b_{name}" in leaves else read
 
 
 @jax.tree_util.register_dataclass
@@ -215,7 +217,7 @@ class Vector(ShapeRepr):
                 f"A direction has shape [d_model] or [batch, position, d_model], here {list(normed.shape)}, "
                 f"not {list(jnp.shape(self.vector))}."
             )
-        return Read(wide, *_projection(normed, wide), site=self.site)
+        return Read(wide, _projection(normed, wide), offset_at(trace, self.site, wide), site=self.site)
 
 
 Question = Logit | Neuron | Head | Vector | Read
@@ -283,9 +285,10 @@ def site_of(question: Question) -> str:
     return "final" if isinstance(question, Logit) else question.site
 
 
-@partial(jax.jit, static_argnums=5)
+@partial(jax.jit, static_argnums=6)
 def _logit(
     normed: jax.Array,
+    beta: jax.Array | None,
     unembedding: Unembedding,
     logits: jax.Array | None,
     ids: jax.Array | None,
@@ -310,12 +313,13 @@ def _logit(
         value = _pick(logits, ids)
         value = value if other is None else value - _pick(logits, other)
         value = value - jnp.mean(logits, axis=-1) if centred else value
-    return Read(vector, value, jnp.zeros((1, 1), normed.dtype), ids, other, site="final")
+    offset = jnp.zeros((1, 1), normed.dtype) if beta is None else jnp.vecdot(vector, beta[None, None])
+    return Read(vector, value, offset, ids, other, site="final")
 
 
 @jax.jit
-def _projection(normed: jax.Array, vector: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return jnp.vecdot(normed, vector), jnp.zeros((1, 1), normed.dtype)
+def _projection(normed: jax.Array, vector: jax.Array) -> jax.Array:
+    return jnp.vecdot(normed, vector)
 
 
 def _hashable(text: Any) -> str | tuple[str, ...]:
@@ -338,8 +342,8 @@ def _check_index(what: str, index: Any, size: int) -> None:
 
 
 def _with_offset(read: Read, bias: Float[Array, ""]) -> Read:
-    offset = bias.astype(read.value.dtype).reshape(1, 1)
-    return dataclasses.replace(read, offset=offset, value=read.value + offset)
+    more = bias.astype(read.value.dtype).reshape(1, 1)
+    return dataclasses.replace(read, offset=read.offset + more, value=read.value + more)
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:

@@ -1,6 +1,6 @@
 """How γ/σ is spread over each class of positions, by three definitions that must not be confused."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,10 @@ from jaxtyping import Array, Bool, Float
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.scale._position_classes import Delimiters, position_classes
 from landed_jax.analysis.scale._spread import PERCENTILES, Spread, spread
-from landed_jax.analysis.scale._write_amplification import embedding_gains, layer_gains
+from landed_jax.analysis.scale._write_amplification import DEFINITIONS, embedding_gains, layer_gains
 from landed_jax.analysis.writes._projections import from_layers
 from landed_jax.errors import LandedError
+from landed_jax.nn.functions import heard
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
@@ -24,8 +25,9 @@ class AmplificationStatistics(Result):
     """The spread of the amplification, for each read site and class of positions, by three definitions.
 
     Axes ``[site, class]``: sites in the order of `site_names`, classes in that of `POSITION_CLASSES`. Every site is the
-    next landing of exactly one kind of component: ``0.attn`` of the embedding, ``l.mlp`` of layer l's heads, and the
-    site after of its neurons.
+    next landing of one kind of component: ``0.attn`` of the embeddings, ``l.mlp`` of layer l's heads, and the site
+    after of its neurons. In parallel blocks heads and neurons next land together, at the next layer's attention or
+    ``final``, and are pooled; ``l.mlp`` is then no component's next landing, and has no samples of the last two.
 
     Attributes:
         per_coordinate: the samples are ``|γ_k|/σ`` of each coordinate at each position. What the norm does, whatever
@@ -44,18 +46,17 @@ class AmplificationStatistics(Result):
     norm_ratio: Spread
 
     def of(self, kind: Literal["embedding", "heads", "neurons"]) -> "AmplificationStatistics":
-        """The statistics at the next landings of one kind: ``[class]`` for the embedding, else ``[layer, class]``.
+        """The statistics at the next landings of one kind: ``[class]`` for the embeddings, else ``[layer, class]``.
 
         Raises:
-            LandedError: for another kind.
+            LandedError: for another kind, and for heads or neurons of parallel blocks, which are pooled.
         """
-        places: dict[str, int | slice] = {
-            "embedding": 0,
-            "heads": slice(1, None, 2),
-            "neurons": slice(2, None, 2),
-        }
+        order = self.known.order
+        places: dict[str, Any] = {"embedding": 0, "heads": order.next_attn, "neurons": order.next_mlp}
         if kind not in places:
             raise LandedError(f"{kind!r} is not a kind of component: {', '.join(places)}.")
+        if order.parallel and kind != "embedding":
+            raise LandedError("In parallel blocks heads and neurons land at the same norms: their samples are pooled.")
         place = places[kind]
 
         def taken(part: Spread) -> Spread:
@@ -110,20 +111,35 @@ def _statistics(trace: Trace, classes: Bool[Array, "class batch position"]) -> A
         chosen = classes.reshape(*classes.shape, *(1,) * (written.ndim - 2)) & written[None]
         return jax.vmap(spread, in_axes=(0, None))(samples, chosen)
 
-    def heads(layer: tuple[jax.Array, ...]) -> Spread:
+    def heads(layer: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         gains, z, able, sigma = layer
-        return both(gains / sigma[None, ..., None], jnp.any(z != 0, axis=-1) & able)
+        return gains / sigma[None, ..., None], jnp.any(z != 0, axis=-1) & able
 
-    def neurons(layer: tuple[jax.Array, ...]) -> Spread:
+    def neurons(layer: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         gains, a, able, sigma = layer
-        return both(gains / sigma[None, ..., None], (a != 0) & able)
+        return gains / sigma[None, ..., None], (a != 0) & able
 
-    sigma, gains, able = trace.sigma, layer_gains(trace), from_layers(trace, LayerWrites.weights_not_zero)
-    first = both(embedding_gains(trace) / sigma[:1], jnp.any(trace[HookPoint.EMBEDDING] != 0, axis=-1))
+    def pooled(layer: tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]) -> Spread:
+        parts = zip(heads(layer[0]), neurons(layer[1]), strict=True)
+        return both(*(jnp.concatenate(part, axis=-1) for part in parts))
+
+    def no_samples(count: jax.Array) -> Spread:
+        return both(count, jnp.zeros(count.shape[1:], bool))
+
+    sigma, gains, order = trace.sigma, layer_gains(trace), trace.order
+    able = from_layers(trace, LayerWrites.weights_not_zero, heard=True)
     # Layer by layer, so that the samples of all layers together are never alive.
-    order = trace.order
-    of_heads = jax.lax.map(heads, (gains.heads, trace[HookPoint.HEAD], able.heads, sigma[order.next_attn]))
-    of_neurons = jax.lax.map(neurons, (gains.neurons, trace[HookPoint.NEURON], able.neurons, sigma[order.next_mlp]))
+    own_heads = gains.heads, trace[HookPoint.HEAD], able.heads, sigma[order.next_attn]
+    own_neurons = gains.neurons, trace[HookPoint.NEURON], able.neurons, sigma[order.next_mlp]
+    if order.parallel:
+        of_neurons = jax.lax.map(pooled, (own_heads, own_neurons))
+        of_heads = jax.lax.map(no_samples, jnp.zeros((order.n_layers, len(DEFINITIONS), *sigma.shape[1:]), sigma.dtype))
+    else:
+        of_heads = jax.lax.map(lambda layer: both(*heads(layer)), own_heads)
+        of_neurons = jax.lax.map(lambda layer: both(*neurons(layer)), own_neurons)
+    own_gains = jnp.stack(list(embedding_gains(trace).values()), axis=-1)
+    there = [jnp.any(heard(written, trace.config) != 0, axis=-1) for written in trace.embeddings.values()]
+    first = both(own_gains / sigma[:1, ..., None], jnp.stack(there, axis=-1))
 
     def by_site(first: jax.Array, heads: jax.Array, neurons: jax.Array) -> jax.Array:
         return jnp.concatenate([first[None], order.interleave(heads, neurons)])

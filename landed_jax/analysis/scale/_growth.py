@@ -19,16 +19,18 @@ from landed_jax.trace import Trace, bare
 class ResidualGrowth(Result):
     """The stream's size at every read site, and what each layer's attention and MLP do to it.
 
-    The ``write`` axis is the attention and MLP of each layer in order (`writes` names it): write i stands between
-    sites i and i + 1. All sizes are root mean squares over coordinates, in units of the stream.
+    The ``write`` axis is the attention and MLP of each layer in order (`writes` names it). Each is added to the stream
+    that the one before left, also in a parallel block, where the stream between the two is read by no norm. All sizes
+    are root mean squares over coordinates, in units of the stream: of the whole stream, its mean included, also where
+    LayerNorm takes that off.
 
     Attributes:
-        rms: ``sqrt(mean(x²))`` of the stream, without the norm's ε.
-        ratio: each site's rms over the one's before; 0 where the stream before was 0.
+        rms: ``sqrt(mean(x²))`` of the stream that each site reads, without the norm's ε.
+        ratio: the stream's rms after each write over that before it; 0 where the stream before was 0.
         along: the write's signed part along the stream that it is added to: below 0 where it shrinks it.
         across: the size of the write's part at right angles to that stream.
-        closure_error: how far ``hypot(rms + along, across)`` is from the next site's rms, relative to the larger of
-            the two rms.
+        closure_error: how far ``hypot(rms + along, across)`` of the stream before a write is from the rms after it,
+            relative to the larger of the two.
     """
 
     rms: Float[Array, "site batch position"]
@@ -77,19 +79,20 @@ def residual_growth(trace: Trace) -> ResidualGrowth:
 @by_layers
 def _residual_growth(trace: Trace) -> ResidualGrowth:
     stream = trace.residual
-    rms = _rms(stream)
-    before = trace.order.by_layer(stream[:-1])
 
-    def layer(writes: LayerWrites, before: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return _along_and_across(jnp.stack([writes.attn_write(), writes.mlp_write()]), before)
+    def layer(writes: LayerWrites, read: jax.Array) -> tuple[jax.Array, ...]:
+        attn = writes.attn_write()
+        before = jnp.stack([read[0], read[0] + attn if trace.order.parallel else read[1]])
+        return _rms(before), *_along_and_across(jnp.stack([attn, writes.mlp_write()]), before)
 
-    layers = from_layers(trace, layer, before)
-    along, across = (trace.order.interleave(values[:, 0], values[:, 1]) for values in layers)
-    larger = jnp.maximum(rms[:-1], rms[1:])
-    error = jnp.abs(safe_root(jnp.square(rms[:-1] + along) + jnp.square(across)) - rms[1:])
+    layers = from_layers(trace, layer, trace.order.by_layer(stream[:-1]))
+    between, along, across = (trace.order.interleave(values[:, 0], values[:, 1]) for values in layers)
+    size = jnp.concatenate([between, _rms(stream[-1:])])
+    larger = jnp.maximum(size[:-1], size[1:])
+    error = jnp.abs(safe_root(jnp.square(size[:-1] + along) + jnp.square(across)) - size[1:])
     return ResidualGrowth(
-        rms=rms,
-        ratio=jnp.where(rms[:-1] > 0, rms[1:] / jnp.where(rms[:-1] > 0, rms[:-1], 1), 0),
+        rms=_rms(stream),
+        ratio=jnp.where(size[:-1] > 0, size[1:] / jnp.where(size[:-1] > 0, size[:-1], 1), 0),
         along=along,
         across=across,
         closure_error=error / jnp.where(larger > 0, larger, 1),

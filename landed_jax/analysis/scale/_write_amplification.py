@@ -6,21 +6,24 @@ A write w is heard as w ⊙ γ/σ. With the parts of its squared length as weigh
 - ``norm_ratio`` is ``‖w ⊙ γ/σ‖ / ‖w‖``, the root mean square of |γ_k|/σ under the same weights: how much longer or
   shorter the write is when it is heard. It is never below ``write_weighted``.
 
+Under LayerNorm w is the write without its mean, which no read of such a model hears.
+
 Weights w_k² and not |w_k|, because sums of squares follow from a head's factors by a Gram matrix, and sums of absolute
 values would need every vector.
 """
 
 import dataclasses
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from landed_jax.analysis.registry import analysis
-from landed_jax.analysis.writes._projections import from_layers
+from landed_jax.analysis.writes._projections import from_layers, of_embeddings
 from landed_jax.errors import LandedError
+from landed_jax.nn.functions import heard
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
@@ -29,6 +32,7 @@ from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace, bare
 
 WriteDefinition = Literal["write_weighted", "norm_ratio"]
+DEFINITIONS: tuple[WriteDefinition, ...] = get_args(WriteDefinition)
 
 
 @result
@@ -48,8 +52,8 @@ class WriteAmplification(Result):
 def write_amplification(trace: Trace, definition: WriteDefinition) -> WriteAmplification:
     """How much each write is magnified at its next landing, by one of two definitions (see above).
 
-    The embedding next lands at ``0.attn``, layer l's heads and attention bias at ``l.mlp``, its neurons and MLP bias at
-    the next layer's attention or at ``final``.
+    The embeddings next land at ``0.attn``, layer l's heads and attention bias at ``l.mlp``, its neurons and MLP bias at
+    the next layer's attention or at ``final``. In a parallel block the heads too next land where the neurons do.
 
     Args:
         trace: bound to its weights.
@@ -80,13 +84,14 @@ def write_amplification(trace: Trace, definition: WriteDefinition) -> WriteAmpli
 def _write_amplification(trace: Trace, *, pick: int) -> PerWrite:
     sigma, gains = trace.sigma, jax.tree.map(lambda both: both[:, pick], layer_gains(trace))
     at_heads, at_neurons = sigma[trace.order.next_attn], sigma[trace.order.next_mlp]
-    return PerWrite(
-        embedding_gains(trace)[pick] / sigma[0],
+    layers = PerWrite.of_layers(
         gains.heads / at_heads[..., None],
         jnp.where(trace[HookPoint.NEURON] != 0, gains.neurons / at_neurons[..., None], 0),
         gains.attn_bias / at_heads,
         gains.mlp_bias / at_neurons,
     )
+    embeddings = {name: both[pick] / sigma[0] for name, both in embedding_gains(trace).items()}
+    return dataclasses.replace(layers, **embeddings)
 
 
 def definition_index(definition: WriteDefinition) -> int:
@@ -95,16 +100,19 @@ def definition_index(definition: WriteDefinition) -> int:
     Raises:
         LandedError: for another name.
     """
-    names = ("write_weighted", "norm_ratio")
-    if definition not in names:
-        raise LandedError(f"{definition!r} is not a definition of a write's amplification: {' or '.join(names)}.")
-    return names.index(definition)
+    if definition not in DEFINITIONS:
+        raise LandedError(f"{definition!r} is not a definition of a write's amplification: {' or '.join(DEFINITIONS)}.")
+    return DEFINITIONS.index(definition)
 
 
-def embedding_gains(trace: Trace) -> Float[Array, "definition batch position"]:
-    """The embedding's amplification at ``0.attn`` by both definitions, times σ."""
-    squares = jnp.square(trace[HookPoint.EMBEDDING])
-    return _ratios(jnp.einsum("bpm,wm->wbp", squares, _weights(trace.gamma[0])))
+def embedding_gains(trace: Trace) -> dict[str, Float[Array, "definition batch position"]]:
+    """The embeddings' amplification at ``0.attn`` by both definitions, times σ; by the names of `PerWrite`'s fields."""
+    weights = _weights(trace.gamma[0])
+
+    def gains(written: jax.Array) -> jax.Array:
+        return _ratios(jnp.einsum("bpm,wm->wbp", jnp.square(heard(written, trace.config)), weights))
+
+    return of_embeddings(trace, gains)
 
 
 def layer_gains(trace: Trace) -> PerWrite:
@@ -120,7 +128,7 @@ def layer_gains(trace: Trace) -> PerWrite:
         return jax.tree.map(_ratios, sums)
 
     gammas = trace.gamma[trace.order.next_attn], trace.gamma[trace.order.next_mlp]
-    return from_layers(trace, layer, *gammas, in_turn=True)
+    return from_layers(trace, layer, *gammas, heard=True, in_turn=True)
 
 
 def _weights(gamma: Float[Array, " d_model"]) -> Float[Array, "3 d_model"]:

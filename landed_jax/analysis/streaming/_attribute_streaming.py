@@ -15,13 +15,13 @@ from landed_jax.analysis.reads._questions import QuestionLike, as_question, reso
 from landed_jax.analysis.reads._read import Read
 from landed_jax.analysis.reads._targets import Target
 from landed_jax.analysis.reduce._reductions import LayerShares, Reduction, TopWrites
-from landed_jax.analysis.writes._projections import check_norms, from_layers
+from landed_jax.analysis.writes._projections import check_norms, from_layers, of_embeddings
 from landed_jax.analysis.writes._write import Write
 from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
 from landed_jax.memory.estimates import attribution_bytes, choose_passes, weight_bytes
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import OUTPUT_SCALES, HookPoint
+from landed_jax.nn.hook_points import EMBEDDINGS, OUTPUT_SCALES, HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.per_write import PerWrite
@@ -35,7 +35,7 @@ from landed_jax.trace import Trace
 
 ENDS = frozenset(
     {
-        HookPoint.EMBEDDING,
+        *EMBEDDINGS,
         HookPoint.FINAL_RESIDUAL,
         HookPoint.FINAL_SIGMA,
         HookPoint.FINAL_GAMMA,
@@ -53,9 +53,12 @@ class StreamedAttribution(Result):
         reduced: what the `Reduction` gave.
         embedding: the embedding's landed contribution.
         embedding_effect, embedding_share: its direct effect and σ share; None unless asked for.
+        position_embedding, position_embedding_effect, position_embedding_share: likewise of the learned position; None
+            in a model without.
         attn, mlp: each layer's landed contribution, all heads (neurons) and the bias together.
+        offset: the part of the value that no write makes: a LayerNorm's β along what reads.
         value: the model's own logit, difference or centred logit, or what was read.
-        total: ``embedding + Σ attn + Σ mlp``.
+        total: the embeddings, ``Σ attn + Σ mlp``, and `offset`.
         closure_error: ``|total − value|``, in units of the value.
         target, against: ids ``[batch, position]``; None where no token was read.
         passes: 1 or 2, how it was computed.
@@ -65,8 +68,12 @@ class StreamedAttribution(Result):
     embedding: Float[Array, "batch position"]
     embedding_effect: Float[Array, "batch position"] | None
     embedding_share: Float[Array, "batch position"] | None
+    position_embedding: Float[Array, "batch position"] | None
+    position_embedding_effect: Float[Array, "batch position"] | None
+    position_embedding_share: Float[Array, "batch position"] | None
     attn: Float[Array, "layer batch position"]
     mlp: Float[Array, "layer batch position"]
+    offset: Float[Array, "#batch #position"]
     value: Float[Array, "batch position"]
     total: Float[Array, "batch position"]
     closure_error: Float[Array, "batch position"]
@@ -171,16 +178,21 @@ def attribute_streaming(
             params, again, config, record=(), at=at, edits=edits, observers={"reduced": reduce}, dtype=dtype
         )
         reduced, attn, mlp = second.observed["reduced"]
-    of_embedding = _embedding_shares(trace, asked, effects)
-    embedding, effect, part = of_embedding.landed.embedding, of_embedding.direct_effect, of_embedding.sigma_share
-    total = embedding + jnp.sum(attn, axis=0) + jnp.sum(mlp, axis=0)
+    before = _embedding_shares(trace, asked, effects)
+    landed, effect, part = before.landed, before.direct_effect, before.sigma_share
+    layers = jnp.sum(attn, axis=0) + jnp.sum(mlp, axis=0)
+    total = sum(landed.embeddings.values(), start=layers) + asked.offset
     found = StreamedAttribution(
         reduced=reduction.finish(reduced),
-        embedding=embedding,
+        embedding=landed.embedding,
         embedding_effect=None if effect is None else effect.embedding,
         embedding_share=None if part is None else part.embedding,
+        position_embedding=landed.position_embedding,
+        position_embedding_effect=None if effect is None else effect.position_embedding,
+        position_embedding_share=None if part is None else part.position_embedding,
         attn=attn,
         mlp=mlp,
+        offset=asked.offset,
         value=asked.value,
         total=total,
         closure_error=jnp.abs(total - asked.value),
@@ -244,10 +256,17 @@ def _sharing(
 
 
 def _embedding_shares(trace: Trace, read: Read, effects: bool) -> Shares:
-    embedding = trace[HookPoint.EMBEDDING]
-    products = [PerWrite.of_embedding(jnp.vecdot(embedding, v)) for v in folded_vectors(trace, read, effects)]
+    products = [
+        PerWrite.of_embeddings(of_embeddings(trace, lambda written, v=vector: jnp.vecdot(written, v)))
+        for vector in folded_vectors(trace, read, effects)
+    ]
 
     def mediated(landed: PerWrite, with_stream: PerWrite) -> PerWrite:
-        return PerWrite.of_embedding(embedding_mediated(embedding, landed.embedding, reader_of(trace, read)))
+        reader = reader_of(trace, read)
+        found = {
+            name: embedding_mediated(written, landed.embeddings[name], reader)
+            for name, written in trace.embeddings.items()
+        }
+        return PerWrite.of_embeddings(found)
 
     return shares_of(trace, read, products, mediated)

@@ -33,27 +33,34 @@ def only_before(values: PerWrite, config: ModelConfig, site: str) -> PerWrite:
         before = jnp.arange(config.n_layers) < count
         return jnp.where(before.reshape(-1, *(1,) * (value.ndim - 1)), value, 0)
 
-    return PerWrite(
-        values.embedding,
-        kept(values.heads, attn),
-        kept(values.neurons, mlp),
-        kept(values.attn_bias, attn),
-        kept(values.mlp_bias, mlp),
+    return dataclasses.replace(
+        values,
+        heads=kept(values.heads, attn),
+        neurons=kept(values.neurons, mlp),
+        attn_bias=kept(values.attn_bias, attn),
+        mlp_bias=kept(values.mlp_bias, mlp),
     )
 
 
 def from_layers(
-    trace: Trace, function: Callable[..., Any], *stacks: Any, norms: WeightNorms | None = None, in_turn: bool = False
+    trace: Trace,
+    function: Callable[..., Any],
+    *stacks: Any,
+    heard: bool = False,
+    norms: WeightNorms | None = None,
+    in_turn: bool = False,
 ) -> Any:
     """``function(layer's writes, layer's slice of each stack)`` for every layer, with a leading layer axis.
 
     Args:
+        heard: the writes as the model's norms see them: under LayerNorm each without its mean.
         norms: `weight_norms` of the weights, where they were computed before.
         in_turn: as for `over_layers`.
     """
 
     def layer(part: Params, index: jax.Array, z: jax.Array, a: jax.Array, scales: Any, norms: Any, *slices: Any) -> Any:
-        return function(LayerWrites.of(index, part, z, a, scales, trace.at, trace.tokens.mask, norms), *slices)
+        writes = LayerWrites.of(index, part, z, a, scales, trace.at, trace.tokens.mask, norms)
+        return function(writes.centred() if heard and trace.config.norm == "layer" else writes, *slices)
 
     factors = trace[HookPoint.HEAD], trace[HookPoint.NEURON], output_scales(trace)
     mine = jnp.arange(trace.config.n_layers), *factors, norms
@@ -86,22 +93,28 @@ def inner_products_with(trace: Trace, vectors: Sequence[Float[Array, "_ _ d_mode
     """`inner_products` with each of several vectors; those of one shape read the output matrices once."""
     layers = from_layers(trace, lambda writes: writes.inner_products_with(vectors), in_turn=True)
     return [
-        dataclasses.replace(of_layers, embedding=jnp.vecdot(trace[HookPoint.EMBEDDING], vector))
+        dataclasses.replace(of_layers, **of_embeddings(trace, lambda written, v=vector: jnp.vecdot(written, v)))
         for vector, of_layers in zip(vectors, layers, strict=True)
     ]
 
 
+def of_embeddings(
+    trace: Trace, function: Callable[[Float[Array, "batch position d_model"]], jax.Array]
+) -> dict[str, jax.Array]:
+    """``function(write)`` of each write before the layers, by the names of `PerWrite`'s fields."""
+    return {name: function(written) for name, written in trace.embeddings.items()}
+
+
 def squared_norms(trace: Trace, norms: WeightNorms | None = None) -> PerWrite:
-    """``⟨w_u, w_u⟩`` for every write u."""
+    """``⟨w_u, w_u⟩`` for every write u of the layers, under LayerNorm without its mean."""
 
     def layer(writes: LayerWrites) -> PerWrite:
         return dataclasses.replace(writes.squared_norms(), neurons=writes.squares_per_activation())
 
-    layers = from_layers(trace, layer, norms=norms)
+    layers = from_layers(trace, layer, heard=True, norms=norms)
     # All layers' neurons together: XLA fuses the squares into what is computed from them.
     neurons = jnp.square(trace[HookPoint.NEURON]) * layers.neurons
-    embedding = jnp.sum(jnp.square(trace[HookPoint.EMBEDDING]), axis=-1)
-    return dataclasses.replace(layers, embedding=embedding, neurons=neurons)
+    return dataclasses.replace(layers, neurons=neurons)
 
 
 @highest_precision

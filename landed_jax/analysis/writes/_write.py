@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +17,16 @@ from landed_jax.nn.layer_writes import output_bias, output_weights
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.trace import Trace
 
-Kind = Literal["embedding", "head", "neuron", "attn_bias", "mlp_bias"]
+EMBEDDING_FIELDS = {"embedding": "embedding", "position": "position_embedding"}
+"""`PerWrite`'s fields of the writes before the layers, by the kinds of `Write`."""
+Kind = Literal["embedding", "position", "head", "neuron", "attn_bias", "mlp_bias"]
 
 
 @dataclass(frozen=True)
 class Write:
     """The name of one write: its kind, layer and index, in one prompt of the batch, at one position.
 
+    ``"position"`` is the kind of a learned position's vector, the write beside the token's embedding.
     `position` is a column of the tokens (negative: from the end). With `source`, a head's write is only the part
     that it took from that column: ``A[q,k] v_k`` through the head's output matrix.
 
@@ -80,9 +83,11 @@ def describe(write: Write) -> str:
 
 def _check(write: Write, config: ModelConfig) -> None:
     sizes = {"head": config.n_heads, "neuron": config.d_ff}
-    if write.kind not in ("embedding", "head", "neuron", "attn_bias", "mlp_bias"):
+    if write.kind not in get_args(Kind):
         raise LandedError(f"{write.kind!r} is not a kind of write.")
-    if write.kind == "embedding":
+    if write.kind == "position" and not config.learned_positions:
+        raise LandedError("This model learned no positions, so no write is theirs.")
+    if write.kind in EMBEDDING_FIELDS:
         return
     if write.layer is None or not 0 <= write.layer < config.n_layers:
         raise LandedError(f"{describe(write)}: layers run from 0 to {config.n_layers - 1}.")
@@ -113,6 +118,8 @@ def write_vector(trace: Trace, write: Write) -> Float[Array, " d_model"]:
     embedding, layers = trace[HookPoint.EMBEDDING], trace.weights()["layers"]
     if write.kind == "embedding":
         return embedding[batch, column]
+    if write.kind == "position":
+        return trace[HookPoint.POSITION_EMBEDDING][batch, column]
     assert write.layer is not None
     layer, is_attn = write.layer, write.kind in ("head", "attn_bias")
 

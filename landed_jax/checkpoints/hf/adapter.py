@@ -19,7 +19,7 @@ from landed_jax.checkpoints.hf.fields import Fields
 from landed_jax.checkpoints.hf.files import Stored, open_tensors
 from landed_jax.checkpoints.hf.names import plain_name
 from landed_jax.checkpoints.hf.survey import Survey, same_values
-from landed_jax.checkpoints.hf.table import EMBEDDING, UNEMBEDDING, Index
+from landed_jax.checkpoints.hf.table import Index, embedding_name, tensor_places, unembedding_name
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.errors import LandedError, Refusal
 from landed_jax.files.json_object import read_json_object
@@ -165,6 +165,10 @@ def _chosen(table: dict[str, Any], module: str, otherwise: float) -> float:
 
 def _pairs(tensors: Iterable[Stored], survey: Survey, problems: list[str]) -> dict[str, tuple[Stored, Stored]]:
     """A and B by the table's name of the weight that they are for."""
+    embedding, unembedding = embedding_name(survey.config), unembedding_name(survey.config)
+    places = list(tensor_places(survey.config))
+    transposed = {place.name for place in places if place.entry.transposed}
+    tables = {embedding, *(place.name for place in places if place.path[0] == "embed")}
     halves: dict[str, dict[str, Stored]] = {}
     for tensor in tensors:
         found = _PAIR.fullmatch(tensor.name)
@@ -173,10 +177,12 @@ def _pairs(tensors: Iterable[Stored], survey: Survey, problems: list[str]) -> di
             continue
         module = found["module"]
         weight = plain_name(f"{module}.weight", survey.sound)
-        if weight is None and plain_name(f"{module}.weight", (UNEMBEDDING,)) and survey.config.tie_embeddings:
-            problems.append(f"{tensor.name} adapts {UNEMBEDDING}, which is tied to {EMBEDDING} in this model")
-        elif weight is None or len(survey.sound[weight].shape) != 2 or weight == EMBEDDING:
+        if weight is None and plain_name(f"{module}.weight", (unembedding,)) and survey.config.tie_embeddings:
+            problems.append(f"{tensor.name} adapts {unembedding}, which is tied to {embedding} in this model")
+        elif weight is None or len(survey.sound[weight].shape) != 2 or weight in tables:
             problems.append(f"{tensor.name} adapts {module}, which is no linear weight of this model")
+        elif weight in transposed:
+            problems.append(f"{tensor.name} adapts {module}, whose weight has its inputs first: that is not merged")
         elif tensor.dtype not in FLOATS or len(tensor.shape) != 2:
             problems.append(f"{tensor.name} is {tensor.dtype} {list(tensor.shape)}, not a matrix of floats")
         elif found["which"] in halves.setdefault(weight, {}):

@@ -7,6 +7,7 @@ from landed_jax.errors import shown
 from landed_jax.nn.values import LARGEST_FLOAT32, is_positive_float32
 
 _MISSING: Any = object()
+NONE: Mapping[str, str | None] = {}
 
 
 class Fields:
@@ -16,14 +17,24 @@ class Fields:
         values: the object.
         problems: the list that refusals are appended to; several objects may share it.
         where: a prefix for field names in refusals, such as ``rope_scaling.``.
+        spelling: the object's own names of fields that are asked for under others; None for fields that it has not,
+            which are then unread if they are there.
 
     >>> fields = Fields({"size": "8"}, problems := [])
     >>> fields.whole("size", 4), problems
     (4, ["size = '8' (not a positive whole number)"])
     """
 
-    def __init__(self, values: Mapping[str, Any], problems: list[str], where: str = "") -> None:
-        self.values = values
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        problems: list[str],
+        where: str = "",
+        spelling: Mapping[str, str | None] = NONE,
+    ) -> None:
+        asked = {own: name for name, own in spelling.items() if own is not None}
+        self.spelling, self._foreign = spelling, [own for own in values if own in spelling and own not in asked]
+        self.values = {asked.get(own, own): value for own, value in values.items() if own not in self._foreign}
         self.problems = problems
         self.where = where
         self.read: set[str] = set()
@@ -31,12 +42,12 @@ class Fields:
 
     def take(self, name: str, default: Any = None) -> Any:
         """A field's value, unchecked."""
-        self.read.add(name)
+        self.read.add(self.named(name))
         return self.values.get(name, default)
 
     def refuse(self, name: str, why: str) -> None:
-        self.read.add(name)
-        self.problems.append(f"{self.where}{name} = {shown(self.values.get(name))} ({why})")
+        self.read.add(self.named(name))
+        self.problems.append(f"{self.where}{self.named(name)} = {shown(self.values.get(name))} ({why})")
 
     def whole(self, name: str, default: int) -> int:
         """A positive whole number below 2³¹, as the size of an axis."""
@@ -67,8 +78,12 @@ class Fields:
         return value if isinstance(value, bool) else self._wrong(name, "true or false", default)
 
     def unread(self) -> list[str]:
-        """The fields that were not read."""
-        return [name for name in self.values if name not in self.read]
+        """The object's own names of the fields that were not read."""
+        return [own for own in (*map(self.named, self.values), *self._foreign) if own not in self.read]
+
+    def named(self, name: str) -> str:
+        """The object's own name of a field."""
+        return self.spelling.get(name) or name
 
     def _wrong(self, name: str, wanted: str, default: Any) -> Any:
         self.ill_typed = True

@@ -4,10 +4,10 @@ Every field is honoured, or is known not to change the logits, or is refused.
 """
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from landed_jax.checkpoints.hf.fields import Fields
+from landed_jax.checkpoints.hf.fields import NONE, Fields
 from landed_jax.checkpoints.hf.harmless import NO_CHANGE_UNLESS_SET, is_harmless
 from landed_jax.checkpoints.hf.rope_gate import read_rope
 from landed_jax.checkpoints.notes import Notes
@@ -69,9 +69,10 @@ class _Reading(NamedTuple):
     notes: Notes
     problems: list[str]
 
-    def fields(self, values: dict[str, Any], where: str = "") -> Fields:
+    def fields(self, values: dict[str, Any], where: str = "", spelling: Mapping[str, str | None] = NONE) -> Fields:
         """Access to those fields that are not to be ignored."""
-        return Fields({name: value for name, value in values.items() if name not in self.ignored}, self.problems, where)
+        kept = {name: value for name, value in values.items() if name not in self.ignored}
+        return Fields(kept, self.problems, where, spelling)
 
     def check_rest(self, values: dict[str, Any], fields: Fields, ignorable: frozenset[str]) -> None:
         """Refuse what was not read and might change the logits, and what is to be ignored and does change them."""
@@ -87,9 +88,14 @@ class _Reading(NamedTuple):
                 fields.refuse(name, "an unknown field, which might change the logits: see --ignore-field")
 
 
+def wrapper_of(values: dict[str, Any]) -> Wrapper | None:
+    """What a config's text model is wrapped in; None where the config is the model's own."""
+    return wrappers().get(values["model_type"])
+
+
 def _plain(values: dict[str, Any], family: Family, reading: _Reading, where: str = "") -> ModelConfig | None:
     """The architecture that one object of fields describes."""
-    fields = reading.fields(values, where)
+    fields = reading.fields(values, where, family.spelling)
     fields.take("model_type")
     _refuse_foreign(fields, family, reading.notes)
     config = _build(fields, family, reading.notes)
@@ -152,7 +158,7 @@ def _is_class(name: Any, family: Family | Wrapper) -> bool:
     FSDP renames the classes of the models that it wraps; the reference reads none of these names.
     """
     plain = name.lower().removeprefix("fsdp") if isinstance(name, str) else ""
-    return plain in (family.architecture.lower(), f"{family.name}model")
+    return plain in (family.architecture.lower(), f"{family.name.replace('_', '')}model")
 
 
 def _build(fields: Fields, family: Family, notes: Notes) -> ModelConfig | None:
@@ -167,7 +173,7 @@ def _build(fields: Fields, family: Family, notes: Notes) -> ModelConfig | None:
         n_heads=n_heads,
         n_kv_heads=_n_kv_heads(fields, family, n_heads),
         head_dim=head_dim,
-        d_ff=fields.whole("intermediate_size", family.default("intermediate_size")),
+        d_ff=_d_ff(fields, family, d_model),
         family=family.name,
         activation=activation_in(fields, "hidden_act", family.default("hidden_act")),
         norm_eps=fields.positive("rms_norm_eps", family.default("rms_norm_eps")),
@@ -186,6 +192,13 @@ def _build(fields: Fields, family: Family, notes: Notes) -> ModelConfig | None:
         return None
 
 
+def _d_ff(fields: Fields, family: Family, d_model: int) -> int:
+    absent = family.default("intermediate_size")
+    if absent is None and fields.take("intermediate_size") is None:
+        return 4 * d_model
+    return fields.whole("intermediate_size", absent or 1)
+
+
 def _n_kv_heads(fields: Fields, family: Family, n_heads: int) -> int:
     absent = family.default("num_key_value_heads")
     if fields.take("num_key_value_heads", absent) is None:
@@ -198,6 +211,7 @@ def _head_dim(fields: Fields, family: Family, d_model: int, n_heads: int) -> int
     if fields.take("head_dim", absent) is not None:
         return fields.whole("head_dim", absent or 2)
     if d_model % n_heads and not fields.ill_typed:
-        fields.refuse("hidden_size", f"not a multiple of num_attention_heads {n_heads}, and there is no head_dim")
+        why = f"not a multiple of {fields.named('num_attention_heads')} {n_heads}, and there is no head_dim"
+        fields.refuse("hidden_size", why)
         fields.ill_typed = True
     return max(d_model // n_heads, 1)

@@ -1,18 +1,18 @@
 """Tensor names as programs that wrap a model save them, and the table's names for the same tensors."""
 
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from landed_jax.checkpoints.hf.table import EMBEDDING
 from landed_jax.errors import cut
+from landed_jax.families import families
 
 # What torch.compile and FSDP put in front of a wrapped module's own names, at any depth.
 _WRAPPED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 # What they, data-parallel training and PEFT put in front of the whole model's.
 _OUTER = re.compile(rf"(?:(?:module|{'|'.join(_WRAPPED)})\.|base_model\.model\.)")
-_BASE = "model."
 # What a model with several parts puts in front of its text model's names, or inside them.
 TEXT_MODEL = "language_model."
 # Rotary tables, which are computed from the config, and other constants that old checkpoints hold.
@@ -39,10 +39,13 @@ class Naming:
     cause: str | None
 
 
-def match_names(found: Collection[str], wanted: Collection[str]) -> Naming:
+def match_names(found: Collection[str], wanted: Collection[str], embedding: str = "") -> Naming:
     """Which of the names `found` in a file is which of those `wanted`.
 
     A name may have the prefixes of common wrappers, and may lack ``model.``, which the base model's own weights do.
+
+    Args:
+        embedding: the name of the embedding's table, by which strange prefixes are seen.
 
     >>> naming = match_names(["_orig_mod.norm.weight", "extra"], {"model.norm.weight"})
     >>> naming.stored, naming.left, naming.wrappers
@@ -60,18 +63,28 @@ def match_names(found: Collection[str], wanted: Collection[str]) -> Naming:
             wrappers |= _unwrapped(name)[1] if name != plain else set()
     problems = [f"{' and '.join(names)} are one tensor under two names" for names in candidates.values() if names[1:]]
     stored = {plain: names[0] for plain, names in candidates.items()}
-    return Naming(stored, left, sorted(wrappers), problems, _cause(left, stored))
+    return Naming(stored, left, sorted(wrappers), problems, _cause(left, stored, embedding))
 
 
 def plain_name(name: str, wanted: Collection[str]) -> str | None:
     """The table's name of a tensor; None for one that the model does not have."""
     bare = _unwrapped(name)[0]
-    return next((plain for plain in (name, bare, _BASE + bare) if plain in wanted), None)
+    bases, also = _spellings()
+    forms = (name, bare, *(base + bare for base in bases), also.get(bare))
+    return next((plain for plain in forms if plain in wanted), None)
 
 
-def is_unused(name: str) -> bool:
+@functools.cache
+def _spellings() -> tuple[frozenset[str], dict[str, str]]:
+    """What the families' whole models put in front of the base model's names, and other names of some tensors."""
+    known = families().values()
+    return frozenset(family.base for family in known), {k: v for family in known for k, v in family.aliases.items()}
+
+
+def is_unused(name: str, family: str) -> bool:
     """Whether a tensor is a constant that old checkpoints hold and no forward pass reads."""
-    return _UNUSED.fullmatch(name) is not None
+    constants = families()[family].constants if family in families() else ()
+    return _UNUSED.fullmatch(name) is not None or any(f".{name}".endswith(f".{constant}") for constant in constants)
 
 
 def is_value_head(name: str) -> bool:
@@ -85,7 +98,7 @@ def part_of(name: str) -> str:
     >>> part_of("vision_tower.ln_pre.weight"), part_of("model.vision_tower.ln_pre.weight")
     ('vision_tower', 'vision_tower')
     """
-    return _unwrapped(name)[0].removeprefix(_BASE).partition(".")[0]
+    return _unwrapped(name)[0].removeprefix("model.").partition(".")[0]
 
 
 def _unwrapped(name: str) -> tuple[str, set[str]]:
@@ -99,7 +112,7 @@ def _unwrapped(name: str) -> tuple[str, set[str]]:
     return ".".join(part for part in parts if f"{part}." not in inner), taken | inner
 
 
-def _cause(left: Sequence[str], stored: Collection[str]) -> str | None:
+def _cause(left: Sequence[str], stored: Collection[str], embedding: str) -> str | None:
     unmerged = [name for name in left if _UNMERGED.fullmatch(name)]
     if unmerged:
         return (
@@ -109,8 +122,8 @@ def _cause(left: Sequence[str], stored: Collection[str]) -> str | None:
     if stored or not left:
         return None
     for name in left:
-        for ending in (EMBEDDING, EMBEDDING.removeprefix(_BASE)):
-            if name.endswith(f".{ending}"):
+        for ending in (embedding, embedding.partition(".")[2]):
+            if ending and name.endswith(f".{ending}"):
                 prefix = name.removesuffix(ending)
                 return f"the names of the tensors begin with {cut(prefix, 80)}: write the model without this prefix"
     return f"these are weights of another kind of model: none of this one's tensors is there, but {some(left)}"

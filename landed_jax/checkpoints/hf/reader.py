@@ -134,7 +134,7 @@ class _Reader:
         """Read a slice of a leaf out of its tensor into `buffer`, of the slice's shape."""
         merged = buffer.reshape([cut.stop - cut.start for cut in entry.index(self.config, index)])
         for piece, at in entry.pieces(self.config, index):
-            part, first = merged[at], piece[0].start
+            part, first = entry.as_stored(merged[at]), piece[0].start
             for rows in chunks(part.shape, FLOATS[stored.dtype].itemsize):
                 chunk = stored.read((slice(first + rows[0].start, first + rows[0].stop), *piece[1:]))
                 self._check(stored, chunk)

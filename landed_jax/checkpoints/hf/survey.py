@@ -21,7 +21,7 @@ from landed_jax.checkpoints.hf.names import (
     plain_name,
     some,
 )
-from landed_jax.checkpoints.hf.table import EMBEDDING, UNEMBEDDING, tensor_places
+from landed_jax.checkpoints.hf.table import embedding_name, tensor_places, unembedding_name
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.families import Wrapper
 from landed_jax.nn.config import ModelConfig
@@ -68,23 +68,24 @@ def survey_checkpoint(
         held = f"the config has {config.n_layers} layers, and the files hold {len(found.tensors)} tensors in all"
         return Survey(folder, config, {}, [held, *found.causes])
     wanted = {place.name: place.entry.shape(config) for place in tensor_places(config)}
-    known = {*wanted, UNEMBEDDING}
-    naming = match_names(found.tensors, known)
+    embedding, unembedding = embedding_name(config), unembedding_name(config)
+    known = {*wanted, unembedding}
+    naming = match_names(found.tensors, known, embedding)
     if naming.cause is not None and not found.causes:
         return Survey(folder, config, {}, [naming.cause])
     if wrappers := [taken for taken in naming.wrappers if wrapper is None or taken != TEXT_MODEL]:
         notes.warn(f"the names of tensors in {folder} were read without {' and '.join(wrappers)}")
     stored = {plain: found.tensors[name] for plain, name in naming.stored.items()}
     problems = [*found.causes, *naming.problems]
-    if config.tie_embeddings and UNEMBEDDING in stored:
-        head = stored.pop(UNEMBEDDING)
-        if EMBEDDING not in stored:
-            stored[EMBEDDING] = head
-        elif not same_values(head, stored[EMBEDDING]):
+    if config.tie_embeddings and unembedding in stored:
+        head = stored.pop(unembedding)
+        if embedding not in stored:
+            stored[embedding] = head
+        elif not same_values(head, stored[embedding]):
             config = dataclasses.replace(config, tie_embeddings=False)
-            stored[UNEMBEDDING], wanted[UNEMBEDDING] = head, wanted[EMBEDDING]
+            stored[unembedding], wanted[unembedding] = head, wanted[embedding]
             notes.warn(
-                f"config.json ties {UNEMBEDDING} to {EMBEDDING}, but {folder} holds both with different values: they "
+                f"config.json ties {unembedding} to {embedding}, but {folder} holds both with different values: they "
                 "were read as two tables, as transformers does"
             )
     problems += [said for name, said in found.misplaced if plain_name(name, wanted) is not None]
@@ -93,7 +94,7 @@ def survey_checkpoint(
     if others:
         notes.add(f"of the model in {folder} only the text model was read, without {some(sorted({*others.values()}))}")
     left = [name for name in naming.left if name not in others]
-    surplus = [name for name in left if not is_unused(name) and not is_value_head(name)]
+    surplus = [name for name in left if not is_unused(name, config.family) and not is_value_head(name)]
     problems += [f"{n} {list(found.tensors[n].shape)} is left over: this model has no such tensor" for n in surplus]
     if not surplus and (heads := [name for name in left if is_value_head(name)]):
         notes.warn(f"the value head in {folder} ({some(heads)}) was left out: no logit depends on it")

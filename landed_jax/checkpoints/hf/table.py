@@ -1,6 +1,7 @@
 """The weight table: the checkpoint tensor of each leaf, and the axes of the leaf that the tensor merges.
 
-Weights equal the checkpoint's bit for bit: a leaf is a tensor, or some rows of one, with the head axis split off.
+Weights equal the checkpoint's bit for bit: a leaf is a tensor, or some rows of one, or some columns where the
+checkpoint has inputs first, with the head axis split off.
 """
 
 import dataclasses
@@ -25,11 +26,13 @@ class Entry:
     """One line of the table: a leaf, and the tensor that holds it.
 
     Attributes:
-        name: the tensor's.
+        name: the tensor's; empty where Llama has no such leaf, and each family that has it names it.
         leaf: the leaf's path.
         merged: the leaf's axes as the tensor merges them.
         before, after: the axes that the rows of other leaves of the same tensor merge, by leaf: those that stand
             before this leaf's rows, and after them.
+        by_head: the leaves of the tensor take turns head by head (GPT-NeoX), and do not stand each in one piece.
+        transposed: the tensor has its axes the other way round (GPT-2): its columns are the leaf's rows.
     """
 
     name: str
@@ -37,19 +40,41 @@ class Entry:
     merged: tuple[Axes, ...]
     before: tuple[Axes, ...] = ()
     after: tuple[Axes, ...] = ()
+    by_head: bool = False
+    transposed: bool = False
 
     def shape(self, config: ModelConfig) -> tuple[int, ...]:
         """The tensor's shape in the checkpoint."""
         others = sum(_size(config, axes) for axes in (*self.before, *self.after))
-        rows, *rest = (_size(config, axes) for axes in self.merged)
-        return (rows + others, *rest)
+        rows, *rest = self.merged_shape(config)
+        return (rows + others, *rest)[:: -1 if self.transposed else 1]
+
+    def merged_shape(self, config: ModelConfig) -> tuple[int, ...]:
+        """The leaf's shape with its axes merged as the tensor merges them."""
+        return tuple(_size(config, axes) for axes in self.merged)
+
+    def as_stored(self, merged: np.ndarray) -> np.ndarray:
+        """A piece of the merged leaf with the tensor's order of axes: a view."""
+        return merged.T if self.transposed else merged
 
     def pieces(self, config: ModelConfig, index: Index) -> Iterator[tuple[Index, Index]]:
         """What makes up a slice of the leaf: slices of the tensor, each with its place in the slice, merged."""
-        cut = self.index(config, index)
-        first = sum(_size(config, axes) for axes in self.before)
-        rows = slice(first + cut[0].start, first + cut[0].stop)
-        yield (rows, *cut[1:]), tuple(slice(0, part.stop - part.start) for part in cut)
+        rows, *rest = self.index(config, index)
+        for stored, at in self._rows(config, rows.start, rows.stop):
+            place = (at, *(slice(0, part.stop - part.start) for part in rest))
+            yield (stored, *rest)[:: -1 if self.transposed else 1], place
+
+    def _rows(self, config: ModelConfig, start: int, stop: int) -> Iterator[tuple[slice, slice]]:
+        """Where these rows of the merged leaf stand in the tensor, and where among themselves."""
+        times = axis_sizes(config)[self.merged[0][0]] if self.by_head else 1
+        mine, first, others = (
+            sum(_size(config, axes) for axes in every) // times
+            for every in (self.merged[:1], self.before, (*self.before, *self.after))
+        )
+        for turn in range(start // mine, -(-stop // mine)):
+            low, high = max(start, turn * mine), min(stop, (turn + 1) * mine)
+            at = first + turn * others
+            yield slice(at + low, at + high), slice(low - start, high - start)
 
     def index(self, config: ModelConfig, index: Index) -> Index:
         """A slice of the leaf as one of its merged form. Of merged axes only the first may be sliced."""
@@ -78,9 +103,12 @@ _LAYER = "model.layers.{layer}."
 
 TABLE = (
     Entry("model.embed_tokens.weight", "embed/W_E", (_V, _D)),
+    Entry("model.embed_positions.weight", "embed/W_pos", (("max_position",), _D)),
     Entry("model.norm.weight", "final_norm/gamma", (_D,)),
+    Entry("model.norm.bias", "final_norm/beta", (_D,)),
     Entry("lm_head.weight", "unembed/W_U", (_V, _D)),
     Entry(_LAYER + "input_layernorm.weight", "attn_norm/gamma", (_D,)),
+    Entry(_LAYER + "input_layernorm.bias", "attn_norm/beta", (_D,)),
     Entry(_LAYER + "self_attn.q_proj.weight", "attn/W_Q", (_H, _D)),
     Entry(_LAYER + "self_attn.k_proj.weight", "attn/W_K", (_KV, _D)),
     Entry(_LAYER + "self_attn.v_proj.weight", "attn/W_V", (_KV, _D)),
@@ -91,21 +119,21 @@ TABLE = (
     Entry(_LAYER + "self_attn.o_proj.bias", "attn/b_O", (_D,)),
     Entry(_LAYER + "self_attn.q_norm.weight", "attn/q_gamma", (("head_dim",),)),
     Entry(_LAYER + "self_attn.k_norm.weight", "attn/k_gamma", (("head_dim",),)),
-    Entry(_LAYER + "self_attn.q_norm.weight", "attn/q_width_gamma", (_H,)),
-    Entry(_LAYER + "self_attn.k_norm.weight", "attn/k_width_gamma", (_KV,)),
-    Entry(_LAYER + "post_attention_layernorm.weight", "attn_out_norm/gamma", (_D,)),
+    Entry("", "attn/q_width_gamma", (_H,)),
+    Entry("", "attn/k_width_gamma", (_KV,)),
+    Entry("", "attn_out_norm/gamma", (_D,)),
     Entry(_LAYER + "post_attention_layernorm.weight", "mlp_norm/gamma", (_D,)),
+    Entry(_LAYER + "post_attention_layernorm.bias", "mlp_norm/beta", (_D,)),
     Entry(_LAYER + "mlp.gate_proj.weight", "mlp/W_gate", (_F, _D)),
     Entry(_LAYER + "mlp.up_proj.weight", "mlp/W_up", (_F, _D)),
+    Entry(_LAYER + "mlp.fc_in.weight", "mlp/W_in", (_F, _D)),
     Entry(_LAYER + "mlp.down_proj.weight", "mlp/W_down", (_D, _F)),
     Entry(_LAYER + "mlp.gate_proj.bias", "mlp/b_gate", (_F,)),
     Entry(_LAYER + "mlp.up_proj.bias", "mlp/b_up", (_F,)),
+    Entry(_LAYER + "mlp.fc_in.bias", "mlp/b_in", (_F,)),
     Entry(_LAYER + "mlp.down_proj.bias", "mlp/b_down", (_D,)),
-    Entry(_LAYER + "post_feedforward_layernorm.weight", "mlp_out_norm/gamma", (_D,)),
+    Entry("", "mlp_out_norm/gamma", (_D,)),
 )
-
-EMBEDDING = "model.embed_tokens.weight"
-UNEMBEDDING = "lm_head.weight"
 
 
 @dataclass(frozen=True)
@@ -124,12 +152,15 @@ def entries(family: str) -> dict[str, Entry]:
     known = families().get(family)
     own = known.names if known else {}
     lines = {entry.leaf: dataclasses.replace(entry, name=own.get(entry.leaf, entry.name)) for entry in TABLE}
+    if known is not None:
+        flags = {leaf: {"by_head": leaf in known.by_head, "transposed": leaf in known.transposed} for leaf in lines}
+        lines = {leaf: dataclasses.replace(entry, **flags[leaf]) for leaf, entry in lines.items()}
 
     def rows(leaves: list[str]) -> tuple[Axes, ...]:
         return tuple(lines[leaf].merged[0] for leaf in leaves)
 
     def line(entry: Entry) -> Entry:
-        together = [leaf for leaf in own if own[leaf] == entry.name] or [entry.leaf]
+        together = [leaf for leaf in own if own[leaf] == entry.name] if entry.leaf in own else [entry.leaf]
         at = together.index(entry.leaf)
         return dataclasses.replace(entry, before=rows(together[:at]), after=rows(together[at + 1 :]))
 
@@ -161,11 +192,22 @@ def to_hf(params: Params, config: ModelConfig) -> dict[str, np.ndarray]:
         for part in (place.path[0], *place.path[2:]) if stacked and in_layer else place.path:
             node = node[part]
         value = np.asarray(node[int(place.path[1])] if stacked and in_layer else node)
-        shape = place.entry.shape(config)
+        entry, shape = place.entry, place.entry.shape(config)
+        merged = value.reshape(entry.merged_shape(config))
         if value.size == math.prod(shape):
-            tensors[place.name] = value.reshape(shape)
+            tensors[place.name] = np.ascontiguousarray(entry.as_stored(merged))
             continue
         whole = tensors.setdefault(place.name, np.empty(shape, value.dtype))
-        for piece, at in place.entry.pieces(config, (slice(None),) * value.ndim):
-            whole[piece] = value.reshape(-1, *shape[1:])[at]
+        for piece, at in entry.pieces(config, (slice(None),) * value.ndim):
+            whole[piece] = entry.as_stored(merged[at])
     return tensors
+
+
+def embedding_name(config: ModelConfig) -> str:
+    """The name of the embedding's table in a checkpoint of this family."""
+    return entries(config.family)["embed/W_E"].name
+
+
+def unembedding_name(config: ModelConfig) -> str:
+    """The name of the unembedding's table in a checkpoint of this family."""
+    return entries(config.family)["unembed/W_U"].name

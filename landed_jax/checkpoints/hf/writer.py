@@ -28,9 +28,8 @@ def config_to_hf(config: ModelConfig) -> dict[str, Any]:
     """
     family = families()[config.family]
     family.check_writable(config)
+    named = {"architectures": [family.architecture], "model_type": config.family}
     fields = {
-        "architectures": [family.architecture],
-        "model_type": config.family,
         "vocab_size": config.vocab_size,
         "hidden_size": config.d_model,
         "intermediate_size": config.d_ff,
@@ -44,7 +43,8 @@ def config_to_hf(config: ModelConfig) -> dict[str, Any]:
         **_rope_fields(config, family),
         "tie_word_embeddings": config.tie_embeddings,
     }
-    return {**fields, **family.fields(config)}
+    spelled = {own: value for name, value in fields.items() if (own := family.spelled(name)) is not None}
+    return {**named, **spelled, **family.fields(config)}
 
 
 _SCALING_KEYS: dict[str, tuple[str, ...]] = {
