@@ -88,11 +88,6 @@ class _Reading(NamedTuple):
                 fields.refuse(name, "an unknown field, which might change the logits: see --ignore-field")
 
 
-def wrapper_of(values: dict[str, Any]) -> Wrapper | None:
-    """What a config's text model is wrapped in; None where the config is the model's own."""
-    return wrappers().get(values["model_type"])
-
-
 def _plain(values: dict[str, Any], family: Family, reading: _Reading, where: str = "") -> ModelConfig | None:
     """The architecture that one object of fields describes."""
     fields = reading.fields(values, where, family.spelling)
