@@ -86,7 +86,7 @@ def _rope_fields(config: ModelConfig, family: Family) -> dict[str, Any]:
 
 
 def _scaling(rope: RopeConfig) -> dict[str, Any]:
-    values = dataclasses.asdict(rope)
+    values = {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(rope).items()}
     scaling: dict[str, Any] = {"rope_type": rope.kind}
     return scaling | {_THEIR_NAMES.get(key, key): values[key] for key in _SCALING_KEYS[rope.kind]}
 
