@@ -95,6 +95,7 @@ BOTH_NORMS = ModelConfig(
     attention_scale=0.4,
     attention_cap=2.0,
     logit_cap=1.5,
+    qkv_bias=True,
     output_bias=True,
     mlp_bias=True,
     tie_embeddings=True,

@@ -9,14 +9,13 @@ from typing import Any
 from jax.sharding import Mesh
 
 from landed_jax.checkpoints.hf.adapter import ADAPTER_CONFIG, NONE, merge_adapter, refuse_adapter_beside
-from landed_jax.checkpoints.hf.gate import config_from_hf
+from landed_jax.checkpoints.hf.gate import config_from_hf, wrapper_of
 from landed_jax.checkpoints.hf.hub import resolve_adapter
 from landed_jax.checkpoints.hf.reader import Progress, check_values, read_params
 from landed_jax.checkpoints.hf.survey import Survey, survey_checkpoint
 from landed_jax.checkpoints.native import check_native, is_native, load_native, read_manifest, read_notes
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.errors import LandedError
-from landed_jax.families import wrappers
 from landed_jax.files.atomic_folder import is_unfinished
 from landed_jax.files.json_object import read_json_object
 from landed_jax.nn.config import ModelConfig
@@ -63,7 +62,7 @@ def survey_folder(folder: Path, reading: Reading, notes: Notes) -> Survey:
     """
     values = _config_values(folder)
     config = config_from_hf(values, reading.ignore_fields, notes)
-    survey = survey_checkpoint(folder, config, notes, wrappers().get(values["model_type"]))
+    survey = survey_checkpoint(folder, config, notes, wrapper_of(values))
     if reading.adapter is None:
         refuse_adapter_beside(folder)
     elif reading.adapter != NONE:

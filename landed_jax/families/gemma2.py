@@ -17,7 +17,11 @@ from landed_jax.families.reading import (
 )
 from landed_jax.nn.config import ModelConfig
 
-NAMES = {"mlp_norm/gamma": "model.layers.{layer}.pre_feedforward_layernorm.weight"}
+NAMES = {
+    "attn_out_norm/gamma": "model.layers.{layer}.post_attention_layernorm.weight",
+    "mlp_norm/gamma": "model.layers.{layer}.pre_feedforward_layernorm.weight",
+    "mlp_out_norm/gamma": "model.layers.{layer}.post_feedforward_layernorm.weight",
+}
 
 
 def gemma_switches(fields: Fields, kinds: list[str]) -> dict[str, Any]:

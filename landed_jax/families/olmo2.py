@@ -7,6 +7,12 @@ from landed_jax.families.family import Family
 from landed_jax.families.reading import FULL, all_layers_alike, optional_flag, refuse_if_set, require
 from landed_jax.nn.config import ModelConfig
 
+NAMES = {
+    "attn_out_norm/gamma": "model.layers.{layer}.post_attention_layernorm.weight",
+    "mlp_out_norm/gamma": "model.layers.{layer}.post_feedforward_layernorm.weight",
+    "attn/q_width_gamma": "model.layers.{layer}.self_attn.q_norm.weight",
+    "attn/k_width_gamma": "model.layers.{layer}.self_attn.k_norm.weight",
+}
 DEFAULTS = {"vocab_size": 50304, "rms_norm_eps": 1e-5}
 
 
@@ -39,5 +45,6 @@ FAMILY = Family(
     held=frozenset({"input_norms", "output_norms", "qk_norm", "qkv_bias", "output_bias"}),
     defaults=DEFAULTS,
     ignorable=frozenset({"mlp_bias", "layer_types", "clip_qkv"}),
+    names=NAMES,
     examples=("allenai/OLMo-2-1124-7B", "allenai/OLMo-2-0425-1B"),
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 from landed_jax.checkpoints.hf.fields import Fields
 from landed_jax.families.family import Family
-from landed_jax.families.olmo2 import DEFAULTS, olmo_fields, olmo_switches
+from landed_jax.families.olmo2 import DEFAULTS, NAMES, olmo_fields, olmo_switches
 from landed_jax.families.reading import FULL, SLIDING, layer_kinds
 from landed_jax.nn.config import ModelConfig
 
@@ -34,5 +34,6 @@ FAMILY = Family(
     ),
     defaults={**DEFAULTS, "rope_theta": 500_000.0},
     ignorable=frozenset({"mlp_bias", "clip_qkv"}),
+    names=NAMES,
     examples=("allenai/Olmo-3-7B-Instruct", "allenai/Olmo-3-32B-Think"),
 )

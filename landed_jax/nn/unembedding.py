@@ -26,7 +26,7 @@ class Unembedding:
     >>> unembedding = Unembedding(jnp.eye(2), scale=0.5, cap=1.0)
     >>> unembedding.uncapped(jnp.array([4.0, 0.0])).tolist()
     [2.0, 0.0]
-    >>> unembedding.logits(jnp.array([4.0, 0.0])).round(3).tolist()
+    >>> [round(logit, 3) for logit in unembedding.logits(jnp.array([4.0, 0.0])).tolist()]
     [0.964, 0.0]
     """
 

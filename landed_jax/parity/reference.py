@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from landed_jax.checkpoints.hf.adapter import NONE
+from landed_jax.checkpoints.hf.gate import wrapper_of
 from landed_jax.checkpoints.hf.table import entries
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.checkpoints.opening import Reading, survey_folder
 from landed_jax.errors import LandedError
-from landed_jax.families import wrappers
 from landed_jax.files.json_object import read_json_object
 from landed_jax.nn.config import ModelConfig
 from landed_jax.parity.float64 import float64_throughout, text_model, widen_as_it_runs
@@ -83,8 +83,7 @@ def _open(folder: Path) -> Any:
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
     from transformers.utils import logging
 
-    wrapped = read_json_object(folder / "config.json").get("model_type") in wrappers()
-
+    wrapped = wrapper_of(read_json_object(folder / "config.json")) is not None
     logging.disable_progress_bar()
     level = logging.get_verbosity()
     logging.set_verbosity_error()

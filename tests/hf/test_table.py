@@ -20,6 +20,8 @@ CONFIGS = [
 @pytest.mark.quick
 def test_each_leaf_has_one_entry_with_its_own_axes():
     assert sorted(entry.leaf for entry in TABLE) == sorted(LEAVES)
+    named = [entry.name for entry in TABLE if entry.name]
+    assert len(set(named)) == len(named)
     for entry in TABLE:
         assert tuple(axis for axes in entry.merged for axis in axes) == LEAVES[entry.leaf].axes
 

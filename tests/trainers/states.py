@@ -17,7 +17,7 @@ SIZES: dict[str, Any] = dict(vocab_size=17, d_model=12, n_layers=3, n_heads=4, n
 LLAMA = ModelConfig(**SIZES, norm_eps=1e-5, rope=RopeConfig(theta=100.0))
 LLAMA_3_1 = dataclasses.replace(LLAMA, rope=RopeConfig("llama3", theta=5e5, factor=8.0, original_max_positions=8192))
 QWEN2 = dataclasses.replace(LLAMA, family="qwen2", qkv_bias=True)
-QWEN3 = dataclasses.replace(LLAMA, family="qwen3", qk_norm=True, tie_embeddings=True)
+QWEN3 = dataclasses.replace(LLAMA, family="qwen3", qk_norm="head", tie_embeddings=True)
 GEMMA = ModelConfig(
     **SIZES,
     family="gemma",

@@ -183,7 +183,7 @@ def _maxtext(config: ModelConfig, name: str = "maxtext scanned") -> State:
         ),
         (
             lambda: state_of("bonsai llama", random_params(LLAMA)),
-            dataclasses.replace(LLAMA, qk_norm=True),
+            dataclasses.replace(LLAMA, qk_norm="head"),
             "this config has attn/q_gamma, which no tree of bonsai (Llama 3.2) has",
         ),
     ],

@@ -45,7 +45,7 @@ def config_from_hf(values: Any, ignore_fields: Collection[str] = (), notes: Note
     kind = kinds.get(model_type) if isinstance(model_type, str) else None
     if kind is None:
         raise LandedError(f"model_type is {shown(model_type)}: these can be read so far: {', '.join(kinds)}.")
-    reading = _Reading(frozenset(ignore_fields), notes or Notes(), [])
+    reading = _Reading(tuple(ignore_fields), notes or Notes(), [])
     config = _wrapped(values, kind, reading) if isinstance(kind, Wrapper) else _plain(values, kind, reading)
     for name in ignore_fields:
         if not any(name in there for there in (values, values.get("text_config")) if isinstance(there, dict)):
@@ -59,7 +59,7 @@ def config_from_hf(values: Any, ignore_fields: Collection[str] = (), notes: Note
 class _Reading(NamedTuple):
     """What one call of `config_from_hf` shares."""
 
-    ignored: frozenset[str]
+    ignored: tuple[str, ...]
     notes: Notes
     problems: list[str]
 
@@ -70,7 +70,7 @@ class _Reading(NamedTuple):
 
     def check_rest(self, values: dict[str, Any], fields: Fields, ignorable: frozenset[str]) -> None:
         """Refuse what was not read and might change the logits, and what is to be ignored and does change them."""
-        for name in self.ignored & set(values):
+        for name in (name for name in self.ignored if name in values):
             if name in fields.read and name not in _OF_ALL | ignorable:
                 self.problems.append(f"{name} is to be ignored, but the model's numbers depend on it")
             else:
@@ -80,6 +80,11 @@ class _Reading(NamedTuple):
             # False is not neutral for an unknown switch; for is_causal it would change the logits.
             if value is not None and not (name in NO_CHANGE_UNLESS_SET and not value) and not is_harmless(name):
                 fields.refuse(name, "an unknown field, which might change the logits: see --ignore-field")
+
+
+def wrapper_of(values: dict[str, Any]) -> Wrapper | None:
+    """What a config's text model is wrapped in; None where the config is the model's own."""
+    return wrappers().get(values["model_type"])
 
 
 def _plain(values: dict[str, Any], family: Family, reading: _Reading, where: str = "") -> ModelConfig | None:

@@ -26,7 +26,7 @@ class Entry:
     """One line of the table: a leaf, and the tensor that holds it.
 
     Attributes:
-        name: the tensor's.
+        name: the tensor's; empty where Llama has no such leaf, and each family that has it names it.
         leaf: the leaf's path.
         merged: the leaf's axes as the tensor merges them.
         before, after: the axes that the rows of other leaves of the same tensor merge, by leaf: those that stand
@@ -103,12 +103,12 @@ _LAYER = "model.layers.{layer}."
 
 TABLE = (
     Entry("model.embed_tokens.weight", "embed/W_E", (_V, _D)),
-    Entry("model.embed_positions.weight", "embed/W_pos", (("max_position",), _D)),
+    Entry("", "embed/W_pos", (("max_position",), _D)),
     Entry("model.norm.weight", "final_norm/gamma", (_D,)),
-    Entry("model.norm.bias", "final_norm/beta", (_D,)),
+    Entry("", "final_norm/beta", (_D,)),
     Entry("lm_head.weight", "unembed/W_U", (_V, _D)),
     Entry(_LAYER + "input_layernorm.weight", "attn_norm/gamma", (_D,)),
-    Entry(_LAYER + "input_layernorm.bias", "attn_norm/beta", (_D,)),
+    Entry("", "attn_norm/beta", (_D,)),
     Entry(_LAYER + "self_attn.q_proj.weight", "attn/W_Q", (_H, _D)),
     Entry(_LAYER + "self_attn.k_proj.weight", "attn/W_K", (_KV, _D)),
     Entry(_LAYER + "self_attn.v_proj.weight", "attn/W_V", (_KV, _D)),
@@ -119,20 +119,20 @@ TABLE = (
     Entry(_LAYER + "self_attn.o_proj.bias", "attn/b_O", (_D,)),
     Entry(_LAYER + "self_attn.q_norm.weight", "attn/q_gamma", (("head_dim",),)),
     Entry(_LAYER + "self_attn.k_norm.weight", "attn/k_gamma", (("head_dim",),)),
-    Entry(_LAYER + "self_attn.q_norm.weight", "attn/q_width_gamma", (_H,)),
-    Entry(_LAYER + "self_attn.k_norm.weight", "attn/k_width_gamma", (_KV,)),
-    Entry(_LAYER + "post_attention_layernorm.weight", "attn_out_norm/gamma", (_D,)),
+    Entry("", "attn/q_width_gamma", (_H,)),
+    Entry("", "attn/k_width_gamma", (_KV,)),
+    Entry("", "attn_out_norm/gamma", (_D,)),
     Entry(_LAYER + "post_attention_layernorm.weight", "mlp_norm/gamma", (_D,)),
-    Entry(_LAYER + "post_attention_layernorm.bias", "mlp_norm/beta", (_D,)),
+    Entry("", "mlp_norm/beta", (_D,)),
     Entry(_LAYER + "mlp.gate_proj.weight", "mlp/W_gate", (_F, _D)),
     Entry(_LAYER + "mlp.up_proj.weight", "mlp/W_up", (_F, _D)),
-    Entry(_LAYER + "mlp.fc_in.weight", "mlp/W_in", (_F, _D)),
+    Entry("", "mlp/W_in", (_F, _D)),
     Entry(_LAYER + "mlp.down_proj.weight", "mlp/W_down", (_D, _F)),
     Entry(_LAYER + "mlp.gate_proj.bias", "mlp/b_gate", (_F,)),
     Entry(_LAYER + "mlp.up_proj.bias", "mlp/b_up", (_F,)),
-    Entry(_LAYER + "mlp.fc_in.bias", "mlp/b_in", (_F,)),
+    Entry("", "mlp/b_in", (_F,)),
     Entry(_LAYER + "mlp.down_proj.bias", "mlp/b_down", (_D,)),
-    Entry(_LAYER + "post_feedforward_layernorm.weight", "mlp_out_norm/gamma", (_D,)),
+    Entry("", "mlp_out_norm/gamma", (_D,)),
 )
 
 
@@ -160,7 +160,7 @@ def entries(family: str) -> dict[str, Entry]:
         return tuple(lines[leaf].merged[0] for leaf in leaves)
 
     def line(entry: Entry) -> Entry:
-        together = [leaf for leaf in own if own[leaf] == entry.name] or [entry.leaf]
+        together = [leaf for leaf in own if own[leaf] == entry.name] if entry.leaf in own else [entry.leaf]
         at = together.index(entry.leaf)
         return dataclasses.replace(entry, before=rows(together[:at]), after=rows(together[at + 1 :]))
 
