@@ -18,7 +18,8 @@ def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
         fields, "scale_attn_by_inverse_layer_idx", "scores that are divided by the layer's number are not read"
     )
     fields.take("reorder_and_upcast_attn")  # in which order and type the scores are computed
-    fields.take("n_ctx")  # saved by the first releases, and read by none
+    for name in ("n_ctx", "n_special", "predict_special_tokens", "output_past"):
+        fields.take(name)  # saved by the first releases, and read by none
     return {
         "norm": "layer",
         "gated_mlp": False,

@@ -10,7 +10,7 @@ from landed_jax.families import families, wrappers
 def test_all_families_are_listed_with_their_switches(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "500")
     assert status_of(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     for family in families().values():

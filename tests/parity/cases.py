@@ -126,7 +126,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt_neox_whole_heads_tied": ("gpt_neox", {"rotary_pct": 1.0, "tie_word_embeddings": True}),
     "gpt_neox_half_heads": ("gpt_neox", {"rotary_pct": 0.5, "rotary_emb_base": 100}),
     "gpt_neox_no_biases_of_attention": ("gpt_neox", {"attention_bias": False, "hidden_act": "gelu_new"}),
-    "gpt_neox_large_eps": ("gpt_neox", {"layer_norm_eps": 0.3, "num_hidden_layers": 1}),
+    "gpt_neox_large_eps": ("gpt_neox", {"layer_norm_eps": 0.3, "num_hidden_layers": 1, "hidden_act": "gelu_fast"}),
     "gpt_neox_linear": (
         "gpt_neox",
         rope(rope_type="linear", rope_theta=500.0, factor=2.5, partial_rotary_factor=0.75),
