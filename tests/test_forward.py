@@ -22,7 +22,7 @@ from landed_jax.nn.parameters import Params, stack_layers
 from landed_jax.nn.rope_config import RopeConfig
 from landed_jax.tokens import Tokens, as_tokens
 from landed_jax.trace import Trace
-from tests.models import configs, random_params
+from tests.models import CONFIGS, LAYER_NORM, SMALL, configs, random_params
 from tests.reference.numpy_model import numpy_forward
 
 CONFIG = ModelConfig(
