@@ -1,6 +1,6 @@
 """The model families as a table."""
 
-from landed_jax.families import families
+from landed_jax.families import families, wrappers
 from landed_jax.tables.table import Column, Table
 
 _WORDS = {
@@ -31,7 +31,7 @@ _WORDS = {
 
 
 def families_table() -> Table:
-    """Each family's name in config.json, its class, its switches, and an example."""
+    """Each family's name in config.json, its class, its switches, and an example; then models that hold a family's."""
     columns = [
         Column("family", left=True),
         Column("class in transformers", left=True, drop=2),
@@ -46,5 +46,9 @@ def families_table() -> Table:
             family.examples[0],
         ]
         for family in families().values()
+    ]
+    rows += [
+        [wrapper.name, wrapper.architecture, f"a text model: {' or '.join(wrapper.texts)}", wrapper.examples[0]]
+        for wrapper in wrappers().values()
     ]
     return Table("Model families", columns, rows)

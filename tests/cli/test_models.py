@@ -3,7 +3,7 @@
 import pytest
 
 from landed_jax.cli.commands import status_of
-from landed_jax.families import families
+from landed_jax.families import families, wrappers
 
 
 @pytest.mark.quick
@@ -17,3 +17,7 @@ def test_all_families_are_listed_with_their_switches(
         row = next(line for line in lines if line.startswith(f"{family.name} "))
         assert family.architecture in row and family.examples[0] in row
         assert len(row.split(family.architecture)[1].split(", ")) == len(family.held)
+    for wrapper in wrappers().values():
+        row = next(line for line in lines if line.startswith(f"{wrapper.name} "))
+        assert wrapper.architecture in row and wrapper.examples[0] in row
+        assert " or ".join(wrapper.texts) in row
