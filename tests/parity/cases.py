@@ -121,6 +121,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2_odd_heads": ("gpt2", {"n_embd": 35, "n_head": 5}),
     "gpt2_without_norms": ("gpt2", {"layer_norm_epsilon": 1e12}),
     "gpt2_upcast": ("gpt2", {"reorder_and_upcast_attn": True}),
+    "gpt2_unscaled": ("gpt2", {"scale_attn_weights": False}),
     "gpt_neox": ("gpt_neox", {}),
     "gpt_neox_one_after_the_other": ("gpt_neox", {"use_parallel_residual": False}),
     "gpt_neox_whole_heads_tied": ("gpt_neox", {"rotary_pct": 1.0, "tie_word_embeddings": True}),
