@@ -9,6 +9,7 @@ EXAMPLES = """\b
 Examples:
   landed info ./llama-hf
   landed info mistralai/Mistral-7B-v0.3 --length 2048 --batch 4
+  landed info model.Q4_K_M.gguf
   landed info ./llama-hf --why
 """
 

@@ -10,13 +10,15 @@ from landed_jax.analysis.attribution._table import (
     signed,
     source_cell,
 )
-from landed_jax.analysis.writes._write import describe
+from landed_jax.analysis.writes._write import describe, next_site
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.report.account import Account
+from landed_jax.report.scale import RAW
 from landed_jax.tables.flow import Item
 from landed_jax.tables.quoted import Quoted
 from landed_jax.tables.table import Cell, Column, Table
 
+CAPPED = "direct, capped: on the model's own logit, after its soft-cap"
 AMPLIFICATION = "|γ|/σ: the median over coordinates, at the norm that reads the write first (its next landing)"
 
 
@@ -24,10 +26,11 @@ def in_difference(rows: WriteTable, difference: Attribution | None) -> list[tupl
     """The landed contribution and the direct effect of these rows' writes in another attribution."""
     if difference is None or difference.direct_effect is None:
         return []
-    return list(zip(*(_same_writes(rows, part) for part in (difference.landed, difference.direct_effect)), strict=True))
+    return list(zip(*(of_writes(rows, part) for part in (difference.landed, difference.direct_effect)), strict=True))
 
 
-def _same_writes(rows: WriteTable, numbers: PerWrite) -> list[float]:
+def of_writes(rows: WriteTable, numbers: PerWrite) -> list[float]:
+    """One number of each row's write."""
     kinds = {"head": numbers.heads, "neuron": numbers.neurons}
     embeddings = {"embedding": numbers.embedding, "position": numbers.position_embedding}
     return [
@@ -47,6 +50,9 @@ def writes_table(account: Account, top: int) -> Table:
         Column(f"{first}\nlanded", group=1, legend=LANDED),
         Column(f"{first}\ndirect", group=1, legend=DIRECT_EFFECT),
     ]
+    capped = None if account.capped is None else of_writes(rows, account.capped.effect)
+    if capped is not None:
+        columns.append(Column("direct,\ncapped", group=1, legend=CAPPED))
     if beside:
         legend = _difference(account)
         columns += [Column(f"diff.\n{name}", group=2, legend=legend) for name in ("landed", "direct")]
@@ -57,8 +63,10 @@ def writes_table(account: Account, top: int) -> Table:
     cells: list[list[Cell]] = []
     for i, row in enumerate(rows):
         numbers = [f"{row.landed:+.4f}", signed(row.direct_effect)]
+        numbers += [] if capped is None else [f"{capped[i]:+.4f}"]
         numbers += [f"{number:+.4f}" for number in (beside[i] if beside else ())]
-        numbers += [signed(row.sigma_share, "+.2%"), f"{row.amplification:#.3g}"]
+        normed = account.config.has_norm(next_site(row, account.config))
+        numbers += [signed(row.sigma_share, "+.2%"), f"{row.amplification:#.3g}" if normed else RAW]
         cells.append([describe(row), source_cell(row), *numbers])
     if all(row.attended is None for row in rows):  # no head is among them
         columns, cells = [columns[0], *columns[2:]], [[row[0], *row[2:]] for row in cells]

@@ -40,7 +40,11 @@ def numbers(part: PerWrite) -> list[np.ndarray]:
 @pytest.mark.parametrize("passes", [1, 2])
 @pytest.mark.parametrize(
     ("name", "stacked", "asked"),
-    [*(("small", False, asked) for asked in ARGUMENTS), ("biased", True, "top"), ("windowed", False, "difference")],
+    [
+        *(("small", False, asked) for asked in ARGUMENTS),
+        *(("biased", True, "top"), ("windowed", False, "difference"), ("both_norms", False, "top")),
+        *(("layer_norm", False, "one a prompt"), ("layer_norm", True, "centred"), ("parallel", False, "top")),
+    ],
 )
 def test_both_ways_give_what_attribute_gives(name: str, stacked: bool, asked: str, passes: int, x64: None) -> None:
     whole, tokens = model(name, "float64", stacked), random_tokens(CONFIGS[name])
@@ -54,9 +58,11 @@ def test_both_ways_give_what_attribute_gives(name: str, stacked: bool, asked: st
     ):
         for x, y in zip(numbers(mine), numbers(theirs), strict=True):
             np.testing.assert_allclose(x, y, atol=1e-12)
-    np.testing.assert_allclose(found.embedding, expected.landed.embedding, atol=1e-12)
-    np.testing.assert_allclose(found.embedding_effect, expected.direct_effect.embedding, atol=1e-12)
-    np.testing.assert_allclose(found.embedding_share, expected.sigma_share.embedding, atol=1e-12)
+    for field in expected.landed.embeddings:
+        for end, part in (("", "landed"), ("_effect", "direct_effect"), ("_share", "sigma_share")):
+            whole = getattr(getattr(expected, part), field)
+            np.testing.assert_allclose(getattr(found, f"{field}{end}"), whole, atol=1e-12)
+    np.testing.assert_allclose(found.offset, expected.offset, atol=1e-12)
     np.testing.assert_allclose(found.value, expected.value, atol=1e-12)
     np.testing.assert_array_equal(found.target, expected.target)
     assert float(found.closure_error.max()) < 1e-11

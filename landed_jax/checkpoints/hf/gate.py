@@ -85,12 +85,8 @@ class _Reading(NamedTuple):
             value = values[name]
             # False is not neutral for an unknown switch; for is_causal it would change the logits.
             if value is not None and not (name in NO_CHANGE_UNLESS_SET and not value) and not is_harmless(name):
-                fields.refuse(name, "an unknown field, which might change the logits: see --ignore-field")
-
-
-def wrapper_of(values: dict[str, Any]) -> Wrapper | None:
-    """What a config's text model is wrapped in; None where the config is the model's own."""
-    return wrappers().get(values["model_type"])
+                why = "an unknown field, which might change the logits: see --ignore-field"
+                self.problems.append(f"{fields.where}{name} = {shown(value)} ({why})")
 
 
 def _plain(values: dict[str, Any], family: Family, reading: _Reading, where: str = "") -> ModelConfig | None:
@@ -211,7 +207,7 @@ def _head_dim(fields: Fields, family: Family, d_model: int, n_heads: int) -> int
     if fields.take("head_dim", absent) is not None:
         return fields.whole("head_dim", absent or 2)
     if d_model % n_heads and not fields.ill_typed:
-        why = f"not a multiple of {fields.named('num_attention_heads')} {n_heads}, and there is no head_dim"
-        fields.refuse("hidden_size", why)
+        absent = "" if family.spelled("head_dim") is None else ", and there is no head_dim"
+        fields.refuse("hidden_size", f"not a multiple of {fields.named('num_attention_heads')} {n_heads}{absent}")
         fields.ill_typed = True
     return max(d_model // n_heads, 1)

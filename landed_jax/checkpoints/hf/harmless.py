@@ -6,6 +6,7 @@ NOT_THE_LOGITS = frozenset(
     | {"pretraining_tp", "finetuning_task", "task_specific_params", "unsloth_fixed", "unsloth_version"}
     # training only
     | {"attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "classifier_dropout"}
+    | {"attention_probs_dropout_prob", "hidden_dropout_prob"}
     | {"gradient_checkpointing", "use_bfloat16", "tf_legacy_loss"}
     # how a forward pass is run, and what it returns
     | {"use_cache", "return_dict", "use_return_dict", "output_attentions", "output_hidden_states", "torchscript"}
