@@ -1,11 +1,17 @@
-"""`landed models`: every family at every width, with words for every switch and the errors last measured."""
+"""`landed models` and `landed info`: every family at every width, with words for every switch and its errors."""
+
+import json
+from pathlib import Path
 
 import pytest
 
+from landed_jax.checkpoints.hf.gate import config_from_hf
 from landed_jax.cli.commands import status_of
 from landed_jax.families import families, wrappers
 from landed_jax.report.families_table import families_table
-from landed_jax.report.switches import SWITCHES
+from landed_jax.report.switches import SWITCHES, switch_facts
+
+WELL_KNOWN = Path(__file__).parents[1] / "families" / "well_known.json"
 
 
 @pytest.mark.quick
@@ -13,11 +19,7 @@ from landed_jax.report.switches import SWITCHES
 def test_all_families_are_listed(
     width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-<<<<<<< HEAD
     monkeypatch.setenv("COLUMNS", str(width))
-=======
-    monkeypatch.setenv("COLUMNS", "500")
->>>>>>> main
     assert status_of(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= width
@@ -40,3 +42,16 @@ def test_a_row_has_every_switch_of_its_family() -> None:
         assert set(str(rows[family.name][2]).split(", ")) == {words[field] for field in family.held}
     for wrapper in wrappers().values():
         assert " or ".join(wrapper.texts) in str(rows[wrapper.name][2])
+
+
+def test_info_says_each_switch_of_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    known = json.loads(WELL_KNOWN.read_text(encoding="utf-8"))["accepted"]["google/gemma-2-27b"]["config"]
+    (tmp_path / "config.json").write_text(json.dumps(known))
+    assert status_of(["info", str(tmp_path)]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    facts = switch_facts(config_from_hf(known))
+    assert len(facts) == 7
+    assert set(lines) >= {f"{name} {words}" for name, words in facts}
