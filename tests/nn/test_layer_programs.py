@@ -38,7 +38,9 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> set[Any]:
 def deep(n_layers: int, config: ModelConfig = SMALL) -> landed.Model:
     # Every second layer, as in Gemma 2.
     windowed = tuple(layer % 2 == 0 for layer in range(n_layers)) if config.sliding_window else ()
-    config = dataclasses.replace(config, n_layers=n_layers, windowed_layers=windowed, rotary_layers=())
+    config = dataclasses.replace(
+        config, n_layers=n_layers, windowed_layers=windowed, rotary_layers=config.rotary_layers[:1] * n_layers
+    )
     return landed.Model(config, random_params(config))
 
 
