@@ -8,7 +8,7 @@ CORE := $(VENV)/.core-installed
 TEST := $(VENV)/.test-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: demo test quick fuzz test-newest lint clean
+.PHONY: demo test quick real fuzz test-newest lint clean
 
 demo: $(CORE)
 	$(BIN)/landed run "The Colosseum is in the city of"
@@ -20,13 +20,17 @@ test: lint
 quick: $(TEST)
 	$(BIN)/python -m pytest -n 2 --quick tests
 
+# A real public model, SmolLM2-135M-Instruct: a download of 93 MB the first time, and a minute.
+real: $(TEST)
+	$(BIN)/python -m pytest -m real tests/real
+
 # Five minutes of damaged model folders: `make fuzz SEED=7` for others.
 fuzz: $(TEST)
 	$(BIN)/python -m tests.fuzz --seconds 300 --seed $(SEED)
 
 # The newest Python and JAX, in an environment of their own, without torch: `make test-newest NEWEST=python3.12` for another.
 test-newest: .venv-newest/.installed
-	.venv-newest/bin/python -m pytest -n 2 -m "not xla" tests landed_jax
+	.venv-newest/bin/python -m pytest -n 2 -m "not xla and not real" tests landed_jax
 
 lint: $(TEST)
 	$(BIN)/ruff check .

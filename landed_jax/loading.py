@@ -2,19 +2,22 @@
 
 import os
 from collections.abc import Collection
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
 
 from landed_jax.checkpoints.bundle import BUNDLED
+from landed_jax.checkpoints.gguf.header import is_gguf, read_header
+from landed_jax.checkpoints.gguf.tensors import dtype_read
 from landed_jax.checkpoints.hf.dtypes import FLOATS
 from landed_jax.checkpoints.hf.files import check_inside
 from landed_jax.checkpoints.hf.hub import resolve
 from landed_jax.checkpoints.hf.reader import Progress
-from landed_jax.checkpoints.hf.tokenizer import open_vocabulary
+from landed_jax.checkpoints.hf.writer import save_hf
 from landed_jax.checkpoints.native import is_native, read_manifest, save_native
 from landed_jax.checkpoints.notes import Notes
-from landed_jax.checkpoints.opening import Reading, check_folder, open_folder, read_config_of
+from landed_jax.checkpoints.opening import Reading, check_folder, open_folder, open_vocabulary_of, read_config_of
 from landed_jax.files.atomic_folder import check_destination
 from landed_jax.files.json_object import read_json_object
 from landed_jax.files.kinds import expanded
@@ -31,6 +34,7 @@ def load(
     progress: Progress | None = None,
     ignore_fields: Collection[str] = (),
     adapter: str | os.PathLike[str] | None = None,
+    dtype: Any = None,
 ) -> Model:
     """Open a model.
 
@@ -38,8 +42,8 @@ def load(
     results record it.
 
     Args:
-        source: a Hugging Face id, a folder in Hugging Face layout, or a native folder; by default the small model
-            that comes with the package.
+        source: a Hugging Face id, a folder in Hugging Face layout, a native folder, or a GGUF file; by default the
+            small model that comes with the package.
         mesh: place the weights on it: heads, neurons and the vocabulary are cut over its axis ``model``.
         stacked: hold the layers under one leading axis (the time to compile then does not grow with depth), or one
             subtree a layer (faster to run on CPU); by default whichever suits the device.
@@ -47,6 +51,8 @@ def load(
         ignore_fields: names of fields of config.json that the package does not know, to be read as if they were absent.
         adapter: a LoRA adapter to merge into the weights as they are read: a folder or a Hugging Face id. "none" leaves
             out one that lies beside the weights, which otherwise is refused.
+        dtype: what the weights of a GGUF file become: float32, bfloat16 or float16; by default float32, and floats
+            stay as they are. Other checkpoints are read in their own types.
 
     Raises:
         LandedError: if it cannot be opened; the message lists the reasons.
@@ -59,9 +65,9 @@ def load(
     folder, notes = resolve(source), Notes()
     platform = mesh.devices.flat[0].platform if mesh is not None else default_platform()
     layout = platform != "cpu" if stacked is None else stacked
-    reading = Reading(ignore_fields, adapter)
+    reading = Reading(ignore_fields, adapter, dtype)
     config, params = open_folder(folder, reading, notes, mesh=mesh, stacked=layout, progress=progress)
-    vocabulary, no_vocabulary = open_vocabulary(folder, notes)
+    vocabulary, no_vocabulary = open_vocabulary_of(folder, notes)
     notes.give_warnings()
     return Model(config, params, vocabulary, str(source), folder, tuple(notes.texts), no_vocabulary)
 
@@ -79,6 +85,8 @@ def read_config(
         return read_manifest(folder)
     config = read_config_of(folder, Reading(ignore_fields), notes)
     notes.give_warnings()
+    if is_gguf(folder):
+        return config, dtype_read(read_header(folder))
     values = read_json_object(folder / "config.json")
     dtype = values.get("dtype") or values.get("torch_dtype")
     return config, dtype if isinstance(dtype, str) and dtype in map(str, FLOATS.values()) else None
@@ -100,7 +108,7 @@ def check(
     """
     folder, notes = resolve(source), Notes()
     check_folder(folder, Reading(ignore_fields, adapter), notes)
-    _, without_text = open_vocabulary(folder, notes)
+    _, without_text = open_vocabulary_of(folder, notes)
     notes.give_warnings()
     return without_text
 
@@ -112,14 +120,17 @@ def convert(
     *,
     ignore_fields: Collection[str] = (),
     adapter: str | os.PathLike[str] | None = None,
+    dtype: Any = None,
+    hf: bool = False,
 ) -> None:
-    """Write the model `src` as the native folder `dst`, atomically.
+    """Write the model `src` as the native folder `dst`, or as one in Hugging Face layout, atomically.
 
-    Memory use is at most the parameters and about one layer. Under `jax.distributed` all processes call it, and the
-    first writes.
+    Memory use is at most the parameters and about one layer; in Hugging Face layout, twice the parameters. Under
+    `jax.distributed` all processes call it, and the first writes.
 
     Args:
-        progress, ignore_fields, adapter: as for `load`; the new folder records what was ignored and merged.
+        progress, ignore_fields, adapter, dtype: as for `load`; the new folder records what was ignored and merged.
+        hf: write Hugging Face layout, which other programs read.
 
     Raises:
         LandedError: if `src` cannot be opened or contains links to files elsewhere, or `dst` exists, is being written
@@ -136,7 +147,10 @@ def convert(
     folder, notes = resolve(src), Notes()
     check_inside(folder)
     with jax.default_device(cpu_device()):
-        reading = Reading(ignore_fields, adapter)
+        reading = Reading(ignore_fields, adapter, dtype)
         config, params = open_folder(folder, reading, notes, mesh=None, stacked=False, progress=progress)
         notes.give_warnings()
-        save_native(dst, config, params, folder, notes.texts)
+        if hf:
+            save_hf(dst, config, params, folder)
+        else:
+            save_native(dst, config, params, folder, notes.texts)

@@ -148,6 +148,8 @@ CONFIGS = {
     "scaled": SCALED,
     "experts": EXPERTS,
 }
+FEW = ("small", "biased", "both_norms")
+"""For properties that brute force shows of every kind anyway."""
 
 
 def random_params(config: ModelConfig, seed: int = 0, dtype: Any = jnp.float32) -> Params:

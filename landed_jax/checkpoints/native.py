@@ -2,7 +2,7 @@
 
 landed.json       format, ModelConfig, the float type of each leaf, the checksums of all other files and of itself
 params/           Orbax, one subtree a layer
-config.json, …    the original config and the tokenizer's files, unchanged
+config.json, …    the original config and the tokenizer's files, unchanged; made from the metadata of a GGUF file
 """
 
 import errno
@@ -23,10 +23,11 @@ from landed_jax.checkpoints.hf.dtypes import FLOATS, require_64_bit
 from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
 from landed_jax.checkpoints.hf.tokenizer_sizes import LARGEST_TOKENIZER_FILE
 from landed_jax.checkpoints.orbax import StorageError, attempt, quiet
+from landed_jax.checkpoints.source_files import write_source_files
 from landed_jax.errors import LandedError, first_line, shown
 from landed_jax.families import families
 from landed_jax.files.checksums import crc32, files_of, folder_checksums, sealed, unsealed
-from landed_jax.files.inside import copy_inside, keep_private
+from landed_jax.files.inside import keep_private
 from landed_jax.files.json_object import read_json_object
 from landed_jax.files.kinds import is_ordinary
 from landed_jax.memory.host import default_device, device_memory
@@ -54,7 +55,7 @@ def save_native(
     dst: Path,
     config: ModelConfig,
     params: Params,
-    tokenizer_folder: Path | None = None,
+    source: Path | None = None,
     notes: Sequence[str] = (),
 ) -> None:
     """Write a native checkpoint, atomically.
@@ -64,7 +65,7 @@ def save_native(
 
     Args:
         params: in either layout; stored with one subtree a layer, in their own float types.
-        tokenizer_folder: where the original config.json and tokenizer files are copied from.
+        source: the folder or GGUF file of the model, where the original config and tokenizer come from.
         notes: how the weights were read, for the results of the new folder.
 
     Raises:
@@ -74,15 +75,14 @@ def save_native(
         params = unstack_layers(params)
         _write_arrays(folder / _PARAMS, params)
         if jax.process_index() == 0:
-            if tokenizer_folder is not None:
-                for name in ("config.json", *TOKENIZER_FILES):
-                    copy_inside(tokenizer_folder, name, folder)
+            if source is not None:
+                write_source_files(source, folder)
             manifest = {"format": FORMAT, "config": config.to_dict(), "dtypes": _dtypes(config, params)}
             manifest["notes"] = list(notes)
             manifest["files"] = folder_checksums(folder)
             (folder / MANIFEST).write_text(json.dumps(sealed(manifest), indent=1), encoding="utf-8")
-            if tokenizer_folder is not None:
-                keep_private(tokenizer_folder, folder)
+            if source is not None:
+                keep_private(source, folder)
 
 
 def load_native(folder: Path, mesh: Mesh | None = None, stacked: bool = False) -> tuple[ModelConfig, Params]:

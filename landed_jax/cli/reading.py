@@ -24,6 +24,12 @@ adapter_option = click.option(
     help="Merge a LoRA adapter into the weights: a folder or an HF id. `none` leaves out one beside the weights.",
 )
 
+dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="What the quantised weights of a GGUF file become. Default: float32, and floats stay as they are.",
+)
+
 
 @contextlib.contextmanager
 def warnings_as_lines() -> Iterator[None]:

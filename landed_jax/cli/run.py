@@ -9,7 +9,7 @@ from landed_jax.checkpoints.bundle import BUNDLED
 from landed_jax.cli.output import check_json_target, encoding_of, write_text
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.prompts import Asked, several, single
-from landed_jax.cli.reading import adapter_option, ignore_field_option
+from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
 from landed_jax.errors import LandedError
 from landed_jax.printable import printable
 from landed_jax.report.sections import sections
@@ -20,6 +20,7 @@ Examples:
   landed run "The keys near the bottle" --target " are" --against " is" --by-source --lens
   landed run "The Colosseum is in the city of" --effects --coordinates --out rome.nc
   landed run "Tom and Ann went home. Tom gave it to" --model MODEL --json - | jq .closure_error
+  landed run "The capital of France is" --model SmolLM2-135M-Instruct.Q4_1.gguf
   landed run "What is the capital of Italy?" --model MODEL --chat
   landed run --prompts prompts.txt --target " Rome" --json accounts.jsonl
 """
@@ -38,7 +39,7 @@ def _section_options(command: Callable[..., None]) -> Callable[..., None]:
     "--model",
     metavar="M",
     default=BUNDLED,
-    help="An HF folder, an HF id, or a folder made by `landed convert`. Default: the small model of this package.",
+    help="An HF folder or id, a GGUF file, or a folder made by `landed convert`. Default: the model of this package.",
 )
 @click.option("--no-bos", is_flag=True, help="Add no special tokens (by default as transformers; never a second BOS).")
 @click.option("--chat", is_flag=True, help="PROMPT is the user's message in the tokenizer's chat template.")
@@ -50,6 +51,7 @@ def _section_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--top", metavar="K", type=click.IntRange(min=0), default=20, show_default=True, help="How many writes.")
 @_section_options
 @adapter_option
+@dtype_option
 @ignore_field_option
 @click.option("--out", metavar="FILE", help="Write the labelled results (xarray) to a NetCDF file, FILE.nc.")
 @click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
@@ -65,6 +67,7 @@ def run(
     position: int,
     top: int,
     adapter: str | None,
+    dtype: str | None,
     ignore_fields: tuple[str, ...],
     out: str | None,
     json_target: str | None,
@@ -109,7 +112,7 @@ def run(
         from landed_jax.report.run_report import whole_report
 
         status("Reading weights")
-        opened = load(model, progress=status.report, adapter=adapter, ignore_fields=ignore_fields)
+        opened = load(model, progress=status.report, adapter=adapter, dtype=dtype, ignore_fields=ignore_fields)
 
     def question(asked: Asked) -> RunQuestion:
         tokens = (target if asked.target is None else asked.target, against if asked.against is None else asked.against)

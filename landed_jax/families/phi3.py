@@ -14,8 +14,11 @@ _QKV, _GATE_UP = _LAYER + "self_attn.qkv_proj.weight", _LAYER + "mlp.gate_up_pro
 def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
     window = None if fields.take("sliding_window") is None else fields.whole("sliding_window", 1)
     all_layers_alike(fields, n_layers, FULL if window is None else SLIDING)
-    for name in ("attention_bias", "mlp_bias"):
+    for name in ("attention_bias", "mlp_bias", "lm_head_bias"):
         refuse_if_set(fields, name, "the reference Phi-3 has no biases and would ignore them")
+    for name in ("full_attn_mod", "interpolate_factor"):  # of the code that came with Phi-4-mini: 1 says nothing
+        if fields.take(name, 1) not in (None, 1):
+            fields.refuse(name, "the reference Phi-3 does not read it")
     return {"sliding_window": window}
 
 
@@ -48,6 +51,8 @@ FAMILY = Family(
     },
     # Early folders say su, and the reference takes yarn for it too.
     rope_kinds={"default": "default", "longrope": "longrope", "su": "longrope", "yarn": "longrope"},
-    ignorable=frozenset({"layer_types", "attention_bias", "mlp_bias"}),
+    ignorable=frozenset(
+        {"layer_types", "attention_bias", "mlp_bias", "lm_head_bias", "full_attn_mod", "interpolate_factor"}
+    ),
     examples=("microsoft/Phi-3-mini-4k-instruct", "microsoft/phi-4", "microsoft/Phi-4-mini-instruct"),
 )

@@ -42,9 +42,9 @@ def copy_inside(folder: Path, name: str, to: Path) -> None:
 
 
 def keep_private(src: Path, dst: Path) -> None:
-    """Remove from every file of `dst` the group and other permissions that any file of `src` lacks."""
+    """Remove from every file of `dst` the group and other permissions that `src`, or any file in it, lacks."""
     given = 0o777
-    for path in src.rglob("*"):
+    for path in (src, *src.rglob("*")):
         if path.is_file():
             given &= path.stat().st_mode
     for path in dst.rglob("*"):

@@ -7,7 +7,7 @@ _BEGINNINGS = (
     (b"<!doctype html", "a web page saved under this name: download the file itself"),
     (b"<html", "a web page saved under this name: download the file itself"),
     (b"PK\x03\x04", "a zip or pickle file under another name: take a safetensors checkpoint"),
-    (b"GGUF", "a GGUF file under another name: take a safetensors checkpoint"),
+    (b"GGUF", "a GGUF file under another name: give this file itself as the model"),
 )
 
 

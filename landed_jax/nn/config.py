@@ -9,7 +9,7 @@ from landed_jax.nn.rope_config import DEFAULT_ROPE, RopeConfig
 from landed_jax.nn.values import is_positive_float32, is_size
 
 Norm = Literal["rms", "layer"]
-Activation = Literal["silu", "gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "clamped_swiglu"]
+Activation = Literal["silu", "gelu", "gelu_tanh", "gelu_fast", "quick_gelu", "relu", "relu2", "clamped_swiglu"]
 
 # Larger sizes come from damaged or hostile files, and nothing may be made or looped over in such a size. Each is at
 # least 16 times the largest of any published model.

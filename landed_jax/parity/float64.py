@@ -38,15 +38,15 @@ def widen_as_it_runs(model: Any) -> None:
 
     import torch
 
-    single = model.dtype == torch.float32
+    own = model.dtype  # which changes with its first module's
 
     def widen(module: Any, inputs: Any) -> None:
         module.double()
-        if single and hasattr(module, "scalar_embed_scale"):
+        if own.itemsize == 4 and hasattr(module, "scalar_embed_scale"):
             module.embed_scale = torch.tensor(module.scalar_embed_scale, dtype=torch.float64)
 
     def narrow(module: Any, inputs: Any, output: Any) -> None:
-        module.to(model.dtype)
+        module.to(own)
 
     inner = text_model(model)
     if hasattr(inner, "rotary_emb"):

@@ -12,6 +12,7 @@ from landed_jax.checkpoints.hf.table import entries
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.checkpoints.opening import Reading, survey_folder
 from landed_jax.errors import LandedError
+from landed_jax.families import families
 from landed_jax.files.json_object import read_json_object
 from landed_jax.nn.config import ModelConfig
 from landed_jax.parity.float64 import float64_throughout, text_model, widen_as_it_runs
@@ -133,7 +134,7 @@ def _run(model: Any, config: ModelConfig, prompt: np.ndarray) -> dict[str, np.nd
     """One unpadded prompt: ``[position, …]`` by rung."""
     torch = torch_module()
     rungs: dict[str, np.ndarray] = {}
-    hooks = []
+    hooks, base = [], families()[config.family].base
 
     def record(module: Any, name: str) -> None:
         def hook(_module: Any, _inputs: Any, output: Any) -> None:
@@ -143,12 +144,12 @@ def _run(model: Any, config: ModelConfig, prompt: np.ndarray) -> dict[str, np.nd
         hooks.append(module.register_forward_hook(hook))
 
     for rung, name in rung_modules(config).items():
-        record(text_model(model).get_submodule(name.removeprefix("model.")), rung)
+        record(text_model(model).get_submodule(name.removeprefix(base)), rung)
 
     def embedded(_module: Any, args: Any, kwargs: Any) -> None:
         rungs["embedded"] = (args[0] if args else kwargs["hidden_states"])[0].detach().numpy()
 
-    first = text_model(model).get_submodule(_first_layer(config).removeprefix("model."))
+    first = text_model(model).get_submodule(_first_layer(config).removeprefix(base))
     hooks.append(first.register_forward_pre_hook(embedded, with_kwargs=True))
     with torch.no_grad():
         output = model(input_ids=torch.from_numpy(prompt[None].astype(np.int64)), use_cache=False)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from landed_jax.analysis.attribution._attribute import attribute
+from landed_jax.analysis.attribution._capped_effects import CappedEffects, capped_effects
 from landed_jax.analysis.attribution._layer_effects import layer_effects
 from landed_jax.analysis.attribution._result import Attribution
 from landed_jax.analysis.basis._coordinates import coordinates
@@ -52,6 +53,7 @@ class Account:
         attribution: at that position alone, as NumPy arrays.
         difference: the attribution of the logit difference to the runner-up; None where `attribution` is one already,
             or where there is no other token.
+        capped: the direct effects after the cap, in a model whose logits have one; else None.
         layer_effects: ``[layer, 2]``, the direct effects of the whole attention write and of the whole MLP write.
         coordinate_counts: for each of `PERCENTS`, how many coordinates, by size, reach that part of the value.
         prediction: probabilities and rank of the two tokens, and the likeliest tokens.
@@ -69,6 +71,7 @@ class Account:
     vocabulary: Vocabulary
     attribution: Attribution
     difference: Attribution | None
+    capped: CappedEffects | None
     layer_effects: np.ndarray
     coordinate_counts: dict[int, int]
     prediction: Prediction
@@ -209,6 +212,7 @@ def answer(
         vocabulary=question.vocabulary,
         attribution=found[0],
         difference=found[1],
+        capped=found[4],
         layer_effects=found[3],
         coordinate_counts=dict(zip(PERCENTS, (int(n[0, 0]) for n in found[2]), strict=True)),
         prediction=_prediction(trace, found[0]),
@@ -237,7 +241,10 @@ def _find_out(
     counts = [carried.count(percent / 100) for percent in PERCENTS]
     by_layer = layer_effects(trace, question)
     effects = jnp.stack([by_layer.attn_effect[:, 0, 0], by_layer.mlp_effect[:, 0, 0]], axis=1)
-    return (question, difference), (attribution, beside, counts, effects)
+    capped = None
+    if trace.config.logit_cap is not None:
+        capped = capped_effects(trace, Logit(question.target, against=question.against))
+    return (question, difference), (attribution, beside, counts, effects, capped)
 
 
 def _prediction(trace: Trace, attribution: Attribution) -> Prediction:

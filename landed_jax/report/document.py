@@ -10,7 +10,7 @@ from landed_jax.report.account import Account
 from landed_jax.report.layers_table import embedding_effects, layer_rows
 from landed_jax.report.prediction import Chances
 from landed_jax.report.scale import scale_rows
-from landed_jax.report.writes_table import in_difference
+from landed_jax.report.writes_table import in_difference, of_writes
 
 
 def run_document(account: Account, top: int) -> dict[str, Any]:
@@ -43,6 +43,8 @@ def run_document(account: Account, top: int) -> dict[str, Any]:
         "prediction": _prediction(account),
         "notes": list(account.notes),
     }
+    if account.capped is not None:
+        document["capped_logit"] = float(account.capped.value[0, 0])
     return document | {
         section.json_field: section.document(account, found) for section, found in account.sections.items()
     }
@@ -51,10 +53,14 @@ def run_document(account: Account, top: int) -> dict[str, Any]:
 def _top_writes(account: Account, top: int) -> list[dict[str, Any]]:
     rows = account.attribution.top(top)
     beside = in_difference(rows, account.difference) or [None] * len(rows)
-    return [
+    written = [
         _row(account, row) | {"difference": pair and {"landed": pair[0], "direct_effect": pair[1]}}
         for row, pair in zip(rows, beside, strict=True)
     ]
+    if account.capped is None:
+        return written
+    effects = of_writes(rows, account.capped.effect, account.attribution)
+    return [row | {"capped_effect": effect} for row, effect in zip(written, effects, strict=True)]
 
 
 def _row(account: Account, row: WriteRow) -> dict[str, Any]:

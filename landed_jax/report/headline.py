@@ -19,7 +19,8 @@ def headline(account: Account) -> list[Paragraph]:
     value, error = float(shares.value[0, 0]), float(shares.closure_error[0, 0])
     name = "logit" if against is None else "logit difference"
     asked: list[Item] = [_quoted(target, ":")] if against is None else [_quoted(target), "over", _quoted(against, ":")]
-    parts.append(Paragraph([*asked, f"{name} {value:.4f}, the writes sum to it {within(error)}"], "bold"))
+    after = "" if account.capped is None else f" ({float(account.capped.value[0, 0]):.4f} after the cap)"
+    parts.append(Paragraph([*asked, f"{name} {value:.4f}{after}, the writes sum to it {within(error)}"], "bold"))
     if account.difference is not None and (other := account.token(account.difference, "against")):
         gap, gap_error = float(account.difference.value[0, 0]), float(account.difference.closure_error[0, 0])
         side = "ahead of" if gap >= 0 else "behind"

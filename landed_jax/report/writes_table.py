@@ -11,13 +11,15 @@ from landed_jax.analysis.attribution._table import (
     signed,
     source_cell,
 )
-from landed_jax.analysis.writes._write import EMBEDDING_FIELDS, describe, neuron_index
+from landed_jax.analysis.writes._write import EMBEDDING_FIELDS, describe, neuron_index, next_site
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.report.account import Account
+from landed_jax.report.scale import RAW
 from landed_jax.tables.flow import Item
 from landed_jax.tables.quoted import Quoted
 from landed_jax.tables.table import Cell, Column, Table
 
+CAPPED = "direct, capped: on the model's own logit, after its soft-cap"
 AMPLIFICATION = "|γ|/σ: the median over coordinates, at the norm that reads the write first (its next landing)"
 
 
@@ -26,16 +28,21 @@ def in_difference(rows: WriteTable, difference: Attribution | None) -> list[tupl
     if difference is None or difference.direct_effect is None:
         return []
     parts = difference.landed, difference.direct_effect
-    return list(zip(*([_same_write(row, difference, part) for row in rows] for part in parts), strict=True))
+    return list(zip(*(of_writes(rows, part, difference) for part in parts), strict=True))
 
 
-def _same_write(row: WriteRow, shares: Attribution, numbers: PerWrite) -> float:
-    if row.layer is None:
-        return float(numbers.embeddings[EMBEDDING_FIELDS[row.kind]][0, 0])
-    if row.kind == "head":
-        return float(numbers.heads[row.layer, 0, 0, row.index])
-    ids = None if shares.experts is None else shares.experts[row.layer, 0, 0]
-    return float(numbers.neurons[row.layer, 0, 0, neuron_index(row, ids, shares.config)])
+def of_writes(rows: WriteTable, numbers: PerWrite, shares: Attribution) -> list[float]:
+    """One number of each row's write; the shares are of the same position, and know its experts."""
+
+    def one(row: WriteRow) -> float:
+        if row.layer is None:
+            return float(numbers.embeddings[EMBEDDING_FIELDS[row.kind]][0, 0])
+        if row.kind == "head":
+            return float(numbers.heads[row.layer, 0, 0, row.index])
+        ids = None if shares.experts is None else shares.experts[row.layer, 0, 0]
+        return float(numbers.neurons[row.layer, 0, 0, neuron_index(row, ids, shares.config)])
+
+    return [one(row) for row in rows]
 
 
 def writes_table(account: Account, top: int) -> Table:
@@ -49,6 +56,9 @@ def writes_table(account: Account, top: int) -> Table:
         Column(f"{first}\nlanded", group=1, legend=LANDED),
         Column(f"{first}\ndirect", group=1, legend=DIRECT_EFFECT),
     ]
+    capped = None if account.capped is None else of_writes(rows, account.capped.effect, account.attribution)
+    if capped is not None:
+        columns.append(Column("direct,\ncapped", group=1, legend=CAPPED))
     if beside:
         legend = _difference(account)
         columns += [Column(f"diff.\n{name}", group=2, legend=legend) for name in ("landed", "direct")]
@@ -59,8 +69,10 @@ def writes_table(account: Account, top: int) -> Table:
     cells: list[list[Cell]] = []
     for i, row in enumerate(rows):
         numbers = [f"{row.landed:+.4f}", signed(row.direct_effect)]
+        numbers += [] if capped is None else [f"{capped[i]:+.4f}"]
         numbers += [f"{number:+.4f}" for number in (beside[i] if beside else ())]
-        numbers += [signed(row.sigma_share, "+.2%"), f"{row.amplification:#.3g}"]
+        normed = account.config.has_norm(next_site(row, account.config))
+        numbers += [signed(row.sigma_share, "+.2%"), f"{row.amplification:#.3g}" if normed else RAW]
         cells.append([describe(row), source_cell(row), *numbers])
     if all(row.attended is None for row in rows):  # no head is among them
         columns, cells = [columns[0], *columns[2:]], [[row[0], *row[2:]] for row in cells]

@@ -23,11 +23,24 @@ from tests.models import SMALL, n_sites, random_params
 ANALYSES = landed.analyses()
 PROMPTS = np.array([[1, 5, 2], [3, 3, 8], [0, 12, 7], [9, 1, 1]])
 PROBE = np.linspace(-1, 1, SMALL.d_model)
+# Of the same sizes, with what changes what is read and written: a mean taken off, a bias of each norm, one write more.
+OTHER = dataclasses.replace(
+    SMALL,
+    norm="layer",
+    parallel_blocks=True,
+    gated_mlp=False,
+    learned_positions=True,
+    qkv_bias=True,
+    output_bias=True,
+    mlp_bias=True,
+    logit_cap=3.0,
+)
+each_model = pytest.mark.parametrize("config", [SMALL, OTHER], ids=["small", "other"])
 QUESTIONS = {
     "token": lambda: 4,
     "logit difference": lambda: landed.Logit(4, against=2),
     "centred": lambda: landed.Logit(4, centred=True),
-    "neuron": lambda: landed.Neuron(1, 5, "up"),
+    "neuron": lambda: landed.Neuron(1, 5, "gate"),
     "head": lambda: landed.Head(1, 2, "key", jnp.asarray(PROBE[:4])),
     "vector": lambda: landed.Vector(jnp.asarray(PROBE), site="1.mlp"),
 }
@@ -55,12 +68,13 @@ def test_the_registry_holds_every_public_analysis() -> None:
             assert list(analysis.function.__annotations__)[1] == "question"
 
 
+@each_model
 @pytest.mark.parametrize("name", ANALYSES)
-def test_under_jit_vmap_and_shard_map(name: str) -> None:
-    analysis, params = ANALYSES[name], random_params(SMALL)
+def test_under_jit_vmap_and_shard_map(name: str, config: ModelConfig) -> None:
+    analysis, params = ANALYSES[name], random_params(config)
 
     def run(ids: jax.Array) -> Any:
-        return call(analysis, traced(params, ids, analysis))
+        return call(analysis, traced(params, ids, analysis, config))
 
     one = jax.jit(run)
     plain = [floats(one(jnp.asarray(PROMPTS[row : row + 1]))) for row in range(4)]
@@ -82,16 +96,17 @@ def test_under_jit_vmap_and_shard_map(name: str) -> None:
 
 
 # A closure error is rounding: it has no slope to compare with.
+@each_model
 @pytest.mark.parametrize("name", [name for name in ANALYSES if name != "closure_error"])
-def test_grad_is_the_slope(name: str, x64: None) -> None:
-    analysis, params = ANALYSES[name], random_params(SMALL, dtype=jnp.float64)
+def test_grad_is_the_slope(name: str, config: ModelConfig, x64: None) -> None:
+    analysis, params = ANALYSES[name], random_params(config, dtype=jnp.float64)
     random = np.random.default_rng(0)
     step = jax.tree.map(lambda leaf: jnp.asarray(random.standard_normal(leaf.shape)), params)
-    question = jax.jit(lambda p: landed.resolve(traced(p, PROMPTS[:1], analysis), 4).target)(params)
+    question = jax.jit(lambda p: landed.resolve(traced(p, PROMPTS[:1], analysis, config), 4).target)(params)
 
     def value(h: jax.Array) -> jax.Array:
         there = jax.tree.map(lambda leaf, s: leaf + h * s, params, step)
-        found = floats(call(analysis, traced(there, PROMPTS[:1], analysis), question))
+        found = floats(call(analysis, traced(there, PROMPTS[:1], analysis, config), question))
         return sum((jnp.sum(jnp.where(jnp.isfinite(leaf), leaf, 0)) for leaf in found), jnp.zeros(()))
 
     slope = jax.jit(jax.grad(value))(0.0)
@@ -99,24 +114,26 @@ def test_grad_is_the_slope(name: str, x64: None) -> None:
     np.testing.assert_allclose(slope, (ahead - behind) / 2e-6, rtol=2e-4, atol=1e-5)
 
 
+@each_model
 @pytest.mark.parametrize("hold", [lambda params: params, stack_layers], ids=["subtrees", "stacked"])
 @pytest.mark.parametrize("name", ANALYSES)
-def test_lowers_for_every_platform(name: str, hold: Callable[[dict], dict]) -> None:
+def test_lowers_for_every_platform(name: str, hold: Callable[[dict], dict], config: ModelConfig) -> None:
     analysis = ANALYSES[name]
-    shapes = jax.eval_shape(lambda: hold(random_params(SMALL)))
+    shapes = jax.eval_shape(lambda: hold(random_params(config)))
 
     def run(params: dict, ids: jax.Array) -> list[jax.Array]:
-        return floats(call(analysis, traced(params, ids, analysis)))
+        return floats(call(analysis, traced(params, ids, analysis, config)))
 
     exported = jax.export.export(jax.jit(run), platforms=("cpu", "cuda", "tpu"))
     assert exported(shapes, jax.ShapeDtypeStruct((1, 3), jnp.int32)).platforms == ("cpu", "cuda", "tpu")
 
 
+@each_model
 @pytest.mark.parametrize("question", QUESTIONS)
 @pytest.mark.parametrize("name", [name for name, analysis in ANALYSES.items() if analysis.asks])
-def test_every_question_is_answered_or_refused(name: str, question: str) -> None:
+def test_every_question_is_answered_or_refused(name: str, question: str, config: ModelConfig) -> None:
     analysis = ANALYSES[name]
-    trace = traced(random_params(SMALL), PROMPTS[:2], analysis)
+    trace = traced(random_params(config), PROMPTS[:2], analysis, config)
     asked = QUESTIONS[question]()
     if analysis.final_only and question in ("neuron", "head", "vector"):
         with pytest.raises(LandedError):
@@ -132,10 +149,11 @@ def test_every_question_is_answered_or_refused(name: str, question: str) -> None
         jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
+@each_model
 @pytest.mark.parametrize("name", ANALYSES)
-def test_results_know_where_they_come_from(name: str) -> None:
+def test_results_know_where_they_come_from(name: str, config: ModelConfig) -> None:
     analysis = ANALYSES[name]
-    trace = traced(random_params(SMALL), PROMPTS[:2], analysis).bind(random_params(SMALL), model="a name")
+    trace = traced(random_params(config), PROMPTS[:2], analysis, config).bind(random_params(config), model="a name")
     found = call(analysis, trace)
     if not isinstance(found, Result):
         assert isinstance(found, jax.Array)  # vectors of chosen writes

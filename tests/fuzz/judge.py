@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +73,7 @@ def _check_numbers(folder: Path, model: Model, original: Model) -> None:
     if (folder / "landed.json").exists():
         values = json.loads((folder / "landed.json").read_bytes())["config"]
         layers = {name: tuple(values[name]) for name in ("windowed_layers", "rotary_layers")}
-        ropes = {name: values[name] and RopeConfig(**values[name]) for name in ("rope", "local_rope")}
+        ropes = {name: values[name] and _rope(values[name]) for name in ("rope", "local_rope")}
         config = ModelConfig(**{**values, **layers, **ropes})
         _same_params(to_hf(model.params, model.config), to_hf(original.params, original.config))
     else:
@@ -83,6 +84,10 @@ def _check_numbers(folder: Path, model: Model, original: Model) -> None:
     digest = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(model.params)))
     _known_params[digest.hexdigest()] = model.params
     _check_logits(digest.hexdigest(), config)
+
+
+def _rope(values: dict[str, Any]) -> RopeConfig:
+    return RopeConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 _known_params: dict[str, Params] = {}

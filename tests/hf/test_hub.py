@@ -20,7 +20,7 @@ def test_a_folder_that_is_not_there(source):
 
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "model.safetensors").touch()
-    with pytest.raises(LandedError, match="is a file: give the folder"):
+    with pytest.raises(LandedError, match="is a file, and no GGUF: give the folder"):
         resolve(tmp_path / "model.safetensors")
 
 

@@ -43,6 +43,19 @@ def test_the_same_class_in_other_spellings(base, name):
     assert read(base, architectures=[name]) == read(base)
 
 
+def test_code_of_the_checkpoint_that_the_reference_has_itself():
+    code = {"AutoConfig": "configuration_llama.LlamaConfig", "AutoModelForCausalLM": "x--modeling.LlamaForCausalLM"}
+    notes = Notes()
+    assert config_from_hf({**LLAMA, "auto_map": {**code, "AutoTokenizer": "some/where"}}, notes=notes) == read()
+    assert notes.texts == [
+        "config.json: auto_map names code that came with the checkpoint; it was not executed, and the model is read as "
+        "transformers' own LlamaForCausalLM"
+    ]
+    for other in ({"AutoModel": "x.Llama2Model"}, {"AutoTokenizer": "x.Y"}, ["LlamaModel"], {"AutoConfig": ["x"]}):
+        with pytest.raises(LandedError, match="never executed"):
+            read(auto_map={**code, **other} if isinstance(other, dict) and "AutoTokenizer" not in other else other)
+
+
 def test_fields_are_ignored_on_request():
     odd = {**LLAMA, "logit_scale": 2.0, "sliding_window": 8, "some_switch": False}
     notes = Notes()

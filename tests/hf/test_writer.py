@@ -34,7 +34,7 @@ def test_every_config_comes_back_or_is_refused(config: ModelConfig, family: str)
 @pytest.mark.quick
 @pytest.mark.parametrize("family", families())
 def test_every_family_is_read_and_written(family: str) -> None:
-    sizes = {"hidden_size": 12, "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 1}
+    sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 1}
     spelled = {families()[family].spelled(name): value for name, value in sizes.items()}
     small = {name: value for name, value in spelled.items() if name is not None}
     config = config_from_hf({"model_type": family, **small})

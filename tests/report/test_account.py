@@ -1,5 +1,6 @@
 """A run's account where tokens, prompt and model have every kind of troublesome text: its tables, JSON and data set."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -19,7 +20,7 @@ from landed_jax.tables.flow import flow
 from landed_jax.tables.quoted import Quoted
 from landed_jax.tables.screen import Screen
 from landed_jax.vocabulary import Vocabulary
-from tests.models import SMALL, random_params
+from tests.models import LAYER_NORM, SMALL, random_params
 
 TEXTS = [
     "\0",
@@ -169,6 +170,32 @@ def test_the_json_says_all_that_the_tables_say(model: landed.Model, account: Acc
             group = landed.attribution.layer_group(SMALL, layer, kind)
             effect = landed.attribution.group_effect(trace, first, group=group).effect
             assert parts[name]["direct_effect"] == pytest.approx(float(effect[0, 0]), abs=1e-4)
+
+
+def test_positions_and_the_norms_own_bias_are_parts_of_the_value(tmp_path: Path) -> None:
+    config = dataclasses.replace(LAYER_NORM, vocab_size=len(TEXTS), parallel_blocks=True)
+    model = landed.Model(config, random_params(config), Troublesome(), "gpt")
+    account = model.run(PROMPT, top=1000, sections=["by_source", "lens", "effects", "coordinates"])
+    found = account.to_dict()
+    parts = [found["embedding"], found["position_embedding"], found["bias"], *found["mlp"], *np.ravel(found["heads"])]
+    assert sum(parts) == pytest.approx(found["sum_of_landed"], abs=1e-5)
+    assert found["sum_of_landed"] == pytest.approx(found["logit"], abs=1e-5)
+    trace = model.trace([IDS], record=landed.WRITES | landed.SOURCES, at=-1)
+    shares = landed.attribute(trace, found["target"]["id"])
+    assert shares.landed.position_embedding is not None and shares.direct_effect is not None
+    assert found["position_embedding"] == pytest.approx(float(shares.landed.position_embedding[0, 0]), abs=1e-5)
+    assert found["bias"] == pytest.approx(float(shares.landed.bias[0, 0] + shares.offset[0, 0]), abs=1e-5)
+    effect = float(shares.direct_effect.position_embedding[0, 0])
+    assert found["position_embedding_direct_effect"] == pytest.approx(effect, abs=1e-5)
+    row = next(row for row in found["top_writes"] if row["kind"] == "position")
+    assert (row["layer"], row["index"], row["source"]) == (None, None, None)
+    assert (row["landed"], row["direct_effect"]) == pytest.approx((found["position_embedding"], effect), abs=1e-5)
+    text = text_of(whole_report(account), Screen(200))
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert f"position embedding {found['position_embedding']:+.4f} {effect:+.4f}" in lines
+    assert f"β of the norm {float(shares.offset[0, 0]):+.4f}" in lines
+    account.save(tmp_path / "run.nc")
+    assert load_result(tmp_path / "run.nc").identical(account.to_xarray())
 
 
 def test_probabilities_of_a_model_that_is_sure() -> None:

@@ -1,4 +1,6 @@
 from ._attribute import attribute as attribute
+from ._capped_effects import CappedEffects as CappedEffects
+from ._capped_effects import capped_effects as capped_effects
 from ._frozen_sigma_agreement import Agreement as Agreement
 from ._frozen_sigma_agreement import FrozenSigmaAgreement as FrozenSigmaAgreement
 from ._frozen_sigma_agreement import frozen_sigma_agreement as frozen_sigma_agreement

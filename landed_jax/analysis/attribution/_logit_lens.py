@@ -66,6 +66,22 @@ class LogitLens(Result):
         before = ("embedding", "position_embedding") if self.config.learned_positions else ("embedding",)
         return (*before, *StreamOrder.of(self.config).writes)
 
+    def groups_between(self) -> tuple[slice, ...]:
+        """For each site, which of `groups` were written since the site before; in a parallel block there may be none.
+
+        >>> from landed_jax import RESIDUALS, WRITES, ModelConfig, forward, init_params
+        >>> sizes = dict(vocab_size=11, d_model=8, n_layers=1, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+        >>> config = ModelConfig(**sizes, parallel_blocks=True)
+        >>> params = init_params(config, jax.random.key(0))
+        >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config, record=WRITES | RESIDUALS)
+        >>> lens = logit_lens(trace.bind(params), 3)
+        >>> [lens.groups[between] for between in lens.groups_between()]
+        [('embedding',), (), ('0.attn_write', '0.mlp_write')]
+        """
+        order = StreamOrder.of(self.config)
+        ends = (len(self.groups) - len(order.writes) + order.writes_before).tolist()
+        return tuple(slice(start, end) for start, end in zip([0, *ends], ends, strict=False))
+
 
 @analysis(record=WRITES | RESIDUALS, final_only=True, bucketed=True)
 def logit_lens(

@@ -48,17 +48,19 @@ class Merged(Stored):
     """A weight with an adapter's product added as it is read.
 
     Attributes:
+        weight: the weight without it.
         down: A, ``[r, in]``.
         up: B, ``[out, r]``.
         scale: s.
     """
 
+    weight: Stored
     down: Stored
     up: Stored
     scale: float
 
     def read(self, index: Index) -> np.ndarray:
-        weight = super().read(index)
+        weight = self.weight.read(index)
         rows, *columns = index
         up = self.up.read((rows, slice(None))).astype(np.float64)
         down = self.down.read((slice(None), *columns)).astype(np.float64)
@@ -217,4 +219,4 @@ def _merged(weight: Stored, down: Stored, up: Stored, settings: _Settings, probl
         )
     alpha = _chosen(settings.alphas, module, settings.alpha)
     scale = alpha / (math.sqrt(rank) if settings.root else rank)
-    return Merged(weight.name, weight.file, weight.dtype, weight.shape, down, up, scale)
+    return Merged(weight.name, weight.file, weight.dtype, weight.shape, weight, down, up, scale)

@@ -165,7 +165,9 @@ def _no_checkpoint(folder: Path) -> str:
             f"{folder} holds shards of weights ({some(shards)}) without their index: put {INDEX} of the same "
             "checkpoint beside them."
         )
-    if others := [name for name in names if name.endswith((".safetensors", ".gguf")) and "adapter" not in name]:
+    if packed := [name for name in names if name.endswith(".gguf")]:
+        return f"{folder} holds {some(packed)}, but no {SINGLE}: give the GGUF file itself, {folder / packed[0]}."
+    if others := [name for name in names if name.endswith(".safetensors") and "adapter" not in name]:
         return (
             f"{folder} holds {some(others)}, but no {SINGLE}: weights are read in Hugging Face layout under that "
             f"name, or in shards with {INDEX}."

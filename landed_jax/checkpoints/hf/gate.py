@@ -45,7 +45,7 @@ def config_from_hf(values: Any, ignore_fields: Collection[str] = (), notes: Note
     kind = kinds.get(model_type) if isinstance(model_type, str) else None
     if kind is None:
         raise LandedError(f"model_type is {shown(model_type)}: these can be read so far: {', '.join(kinds)}.")
-    reading = _Reading(frozenset(ignore_fields), notes or Notes(), [])
+    reading = _Reading(ignore_fields, notes or Notes(), [])
     config = _wrapped(values, kind, reading) if isinstance(kind, Wrapper) else _plain(values, kind, reading)
     for name in ignore_fields:
         if not any(name in there for there in (values, values.get("text_config")) if isinstance(there, dict)):
@@ -56,10 +56,16 @@ def config_from_hf(values: Any, ignore_fields: Collection[str] = (), notes: Note
     return config
 
 
+def wrapper_of(values: dict[str, Any]) -> Wrapper | None:
+    """The kind of larger model that a config.json describes; None where it describes a text model alone."""
+    model_type = values.get("model_type")
+    return wrappers().get(model_type) if isinstance(model_type, str) else None
+
+
 class _Reading(NamedTuple):
     """What one call of `config_from_hf` shares."""
 
-    ignored: frozenset[str]
+    ignored: Collection[str]
     notes: Notes
     problems: list[str]
 
@@ -70,7 +76,7 @@ class _Reading(NamedTuple):
 
     def check_rest(self, values: dict[str, Any], fields: Fields, ignorable: frozenset[str]) -> None:
         """Refuse what was not read and might change the logits, and what is to be ignored and does change them."""
-        for name in self.ignored & set(values):
+        for name in filter(values.__contains__, self.ignored):
             if name in fields.read and name not in _OF_ALL | ignorable:
                 self.problems.append(f"{name} is to be ignored, but the model's numbers depend on it")
             else:
@@ -79,19 +85,15 @@ class _Reading(NamedTuple):
             value = values[name]
             # False is not neutral for an unknown switch; for is_causal it would change the logits.
             if value is not None and not (name in NO_CHANGE_UNLESS_SET and not value) and not is_harmless(name):
-                fields.refuse(name, "an unknown field, which might change the logits: see --ignore-field")
-
-
-def wrapper_of(values: dict[str, Any]) -> Wrapper | None:
-    """What a config's text model is wrapped in; None where the config is the model's own."""
-    return wrappers().get(values["model_type"])
+                why = "an unknown field, which might change the logits: see --ignore-field"
+                self.problems.append(f"{fields.where}{name} = {shown(value)} ({why})")
 
 
 def _plain(values: dict[str, Any], family: Family, reading: _Reading, where: str = "") -> ModelConfig | None:
     """The architecture that one object of fields describes."""
     fields = reading.fields(values, where, family.spelling)
     fields.take("model_type")
-    _refuse_foreign(fields, family)
+    _refuse_foreign(fields, family, reading.notes)
     config = _build(fields, family, reading.notes)
     reading.check_rest(values, fields, family.ignorable)
     return config
@@ -102,7 +104,7 @@ def _wrapped(values: dict[str, Any], wrapper: Wrapper, reading: _Reading) -> Mod
     fields = reading.fields(values)
     for name in ("model_type", *wrapper.fields):
         fields.take(name)
-    _refuse_foreign(fields, wrapper)
+    _refuse_foreign(fields, wrapper, reading.notes)
     tied = fields.flag("tie_word_embeddings", wrapper.tied)
     text: Any = fields.take("text_config")
     reading.check_rest(values, fields, wrapper.fields)
@@ -115,22 +117,40 @@ def _wrapped(values: dict[str, Any], wrapper: Wrapper, reading: _Reading) -> Mod
             f"text_config.model_type = {shown(model_type)} (in {wrapper.name} only {', '.join(wrapper.texts)} is read)"
         )
         return None
+    for name in sorted(wrapper.text_refused):
+        if text.get(name) is not None:
+            reading.problems.append(f"text_config.{name} = {shown(text[name])} ({wrapper.architecture} ignores it)")
     config = _plain(text, families()[model_type], reading, "text_config.")
     return None if config is None else dataclasses.replace(config, tie_embeddings=tied)
 
 
-def _refuse_foreign(fields: Fields, family: Family | Wrapper) -> None:
+def _refuse_foreign(fields: Fields, family: Family | Wrapper, notes: Notes) -> None:
     named = fields.take("architectures")
     if named is not None and not (isinstance(named, list) and all(_is_class(name, family) for name in named)):
         fields.refuse("architectures", f"a {family.name} model is read as [{family.architecture!r}]")
     if fields.take("is_causal", True) is not True:  # the reference takes null as false
         fields.refuse("is_causal", "only causal attention is read")
-    if fields.take("auto_map"):
+    code = fields.take("auto_map")
+    if code and _names_own_classes(code, family):
+        notes.warn(
+            "config.json: auto_map names code that came with the checkpoint; it was not executed, and the model is "
+            f"read as transformers' own {family.architecture}"
+        )
+    elif code:
         fields.refuse("auto_map", "it names code that came with the checkpoint, which is never executed")
     if quantised := fields.take("quantization_config"):
         kind = quantised.get("quant_method") if isinstance(quantised, dict) else None
         packed = " packed in 4 bits (MXFP4)" if kind == "mxfp4" else ""
         fields.refuse("quantization_config", f"quantised weights{packed} are not read: take the unquantised checkpoint")
+
+
+def _names_own_classes(code: Any, family: Family | Wrapper) -> bool:
+    """Whether an ``auto_map`` names the classes that `transformers` has itself, which it then takes in their place."""
+    stem = family.architecture.partition("For")[0]
+    own = {f"{stem}Config", f"{stem}Model", family.architecture}
+    kinds = ("AutoConfig", "AutoModel", "AutoModelForCausalLM")  # others have no part in the logits
+    named = [code[kind] for kind in kinds if kind in code] if isinstance(code, dict) else []
+    return bool(named) and all(isinstance(name, str) and name.rpartition(".")[2] in own for name in named)
 
 
 def _is_class(name: Any, family: Family | Wrapper) -> bool:
@@ -192,7 +212,7 @@ def _head_dim(fields: Fields, family: Family, d_model: int, n_heads: int) -> int
     if fields.take("head_dim", absent) is not None:
         return fields.whole("head_dim", absent or 2)
     if d_model % n_heads and not fields.ill_typed:
-        why = f"not a multiple of {fields.named('num_attention_heads')} {n_heads}, and there is no head_dim"
-        fields.refuse("hidden_size", why)
+        absent = "" if family.spelled("head_dim") is None else ", and there is no head_dim"
+        fields.refuse("hidden_size", f"not a multiple of {fields.named('num_attention_heads')} {n_heads}{absent}")
         fields.ill_typed = True
     return max(d_model // n_heads, 1)

@@ -1,15 +1,17 @@
-"""The folder of a model: a local folder, or the download of a Hugging Face id."""
+"""Where a model is: a local folder or GGUF file, or the download of a Hugging Face id."""
 
 import os
 import re
 from pathlib import Path
 
 from landed_jax.checkpoints.bundle import BUNDLED, bundled_folder
+from landed_jax.checkpoints.gguf.header import is_gguf
 from landed_jax.checkpoints.hf.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from landed_jax.checkpoints.hf.files import PICKLES, no_pickles
 from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
 from landed_jax.errors import LandedError
-from landed_jax.files.kinds import expanded, is_folder
+from landed_jax.files.kinds import expanded, is_folder, is_ordinary
+from landed_jax.files.wrong_content import wrong_content
 
 # Weights in safetensors only, and no Python files.
 _CONFIG = ("config.json", ADAPTER_CONFIG)
@@ -22,10 +24,10 @@ already in the cache can be opened."
 
 
 def resolve(source: str | os.PathLike[str], *, config_only: bool = False) -> Path:
-    """The folder that `source` names.
+    """The folder that `source` names, or the GGUF file.
 
     Args:
-        source: a folder, a Hugging Face id such as ``meta-llama/Llama-3.2-1B``, or ``"bundled"``.
+        source: a folder, a GGUF file, a Hugging Face id such as ``meta-llama/Llama-3.2-1B``, or ``"bundled"``.
         config_only: for an id, download no weights.
 
     Raises:
@@ -33,6 +35,8 @@ def resolve(source: str | os.PathLike[str], *, config_only: bool = False) -> Pat
     """
     if source == BUNDLED:
         return bundled_folder()
+    if is_gguf(path := expanded(source)):
+        return path
     return _resolve(source, _CONFIG if config_only else _MODEL)
 
 
@@ -50,7 +54,9 @@ def _resolve(source: str | os.PathLike[str], wanted: tuple[str, ...]) -> Path:
     if is_folder(path):
         return _readable(path)
     if path.exists():
-        raise LandedError(f"{path} is a file: give the folder that holds config.json and the weights.")
+        if path.suffix == ".gguf" and is_ordinary(path) and (instead := wrong_content(path)) is not None:
+            raise LandedError(f"{path} is {instead}.")
+        raise LandedError(f"{path} is a file, and no GGUF: give the folder that holds config.json and the weights.")
     if isinstance(source, str) and _ID.fullmatch(source):
         return _download(source, wanted)
     raise LandedError(f"There is no folder {str(source)!r}, and it is not a Hugging Face id (owner/name) either.")

@@ -69,7 +69,7 @@ def _read_by_layer(top: _Top, written: Mapping[str, dict[str, Any]]) -> dict[str
     parameters, scaling = (written.get(name, {}) for name in ("rope_parameters", "rope_scaling"))
     if fields.values.get(_ORIGINAL) is not None:
         fields.refuse(_ORIGINAL, "the reference reads it for each kind of layer, in rope_parameters")
-    for name in set(parameters) - set(_KINDS_OF_LAYERS):
+    for name in filter(lambda name: name not in _KINDS_OF_LAYERS, parameters):
         fields.refuse(
             "rope_parameters", f"{name} is there for all layers, where this family has settings by their kind"
         )

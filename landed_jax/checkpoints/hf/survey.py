@@ -32,7 +32,7 @@ class Survey:
     """A checkpoint's tensors.
 
     Attributes:
-        folder: where they are.
+        folder: where they are; for another format the file.
         config: the architecture; untied where the config ties two tables that the file holds with different values.
         sound: by the table's names, the tensors that are as the table says.
         problems: everything that is not, its causes first.
@@ -62,8 +62,14 @@ def survey_checkpoint(
     Raises:
         LandedError: if the folder has no safetensors checkpoint.
     """
+    return survey_found(folder, find_tensors(folder), config, notes, wrapper)
+
+
+def survey_found(
+    folder: Path, found: Found, config: ModelConfig, notes: Notes | None = None, wrapper: Wrapper | None = None
+) -> Survey:
+    """Compare what was found in `folder`, or in a file of another format, with the table of an architecture."""
     notes = notes or Notes()
-    found = find_tensors(folder)
     if 0 < len(found.tensors) < config.n_layers:  # before a table of all layers is made
         held = f"the config has {config.n_layers} layers, and the files hold {len(found.tensors)} tensors in all"
         return Survey(folder, config, {}, [held, *found.causes])

@@ -7,13 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from landed_jax.checkpoints.hf.files import SINGLE
 from landed_jax.checkpoints.hf.table import to_hf
+from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
+from landed_jax.checkpoints.source_files import write_source_files
 from landed_jax.families import Family, families
 from landed_jax.families.reading import activation_name
+from landed_jax.files.inside import keep_private
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.rope_config import RopeConfig
+from landed_jax.processes import new_folder_of_all
 
 
 def config_to_hf(config: ModelConfig) -> dict[str, Any]:
@@ -80,9 +86,24 @@ def _rope_fields(config: ModelConfig, family: Family) -> dict[str, Any]:
 
 
 def _scaling(rope: RopeConfig) -> dict[str, Any]:
-    values = dataclasses.asdict(rope)
+    values = {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(rope).items()}
     scaling: dict[str, Any] = {"rope_type": rope.kind}
     return scaling | {_THEIR_NAMES.get(key, key): values[key] for key in _SCALING_KEYS[rope.kind]}
+
+
+def save_hf(dst: Path, config: ModelConfig, params: Params, source: Path) -> None:
+    """Write a new folder in Hugging Face layout, atomically, with the tokenizer of the model in `source`.
+
+    Under `jax.distributed` all processes call it, and the first writes.
+
+    Raises:
+        LandedError: if `dst` exists or cannot be written, or the family cannot hold the config.
+    """
+    with new_folder_of_all(dst) as folder:
+        if jax.process_index() == 0:
+            write_checkpoint(folder, config, params)
+            write_source_files(source, folder, TOKENIZER_FILES)
+            keep_private(source, folder)
 
 
 def write_checkpoint(folder: Path, config: ModelConfig, params: Params, extra: Mapping[str, Any] | None = None) -> None:

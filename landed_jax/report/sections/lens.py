@@ -22,15 +22,15 @@ def _compute(asked: Asked) -> dict[str, Any]:
 def _document(account: "Account", found: dict[str, Any]) -> list[dict[str, Any]]:
     values, tokens = found["values"], found["tokens"]
     rows = []
-    for i, (site, group) in enumerate(zip(values.sites, values.groups, strict=True)):
+    for i, (site, between) in enumerate(zip(values.sites, values.groups_between(), strict=True)):
         token = int(tokens.ids[i, 0, 0, 0])
         rows.append(
             {
                 "site": site,
                 "own_sigma": float(values.own_sigma[i, 0, 0]),
                 "final_sigma": float(values.final_sigma[i, 0, 0]),
-                "written_before": group,
-                "landed": float(values.final_sigma_contributions[i, 0, 0]),
+                "written_before": ", ".join(values.groups[between]),
+                "landed": float(values.final_sigma_contributions[between, 0, 0].sum()),
                 "top": {"id": token, "text": account.vocabulary.text(token)},
             }
         )

@@ -1,0 +1,1 @@
+"""Recipes for whole models; see README.md here."""
