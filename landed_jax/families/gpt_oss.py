@@ -65,7 +65,16 @@ FAMILY = Family(
     switches=_switches,
     fields=_fields,
     held=EXPERT_SWITCHES
-    | {"sinks", "qkv_bias", "output_bias", "mlp_bias", "router_bias", "sliding_window", "windowed_layers"},
+    | {
+        "activation",
+        "sinks",
+        "qkv_bias",
+        "output_bias",
+        "mlp_bias",
+        "router_bias",
+        "sliding_window",
+        "windowed_layers",
+    },
     defaults={
         "vocab_size": 201088,
         "hidden_size": 2880,

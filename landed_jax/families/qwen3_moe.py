@@ -49,7 +49,7 @@ FAMILY = Family(
     architecture="Qwen3MoeForCausalLM",
     switches=_switches,
     fields=_fields,
-    held=EXPERT_SWITCHES | {"qk_norm", "qkv_bias", "output_bias", "sliding_window", "router_normalised"},
+    held=EXPERT_SWITCHES | {"d_ff", "qk_norm", "qkv_bias", "output_bias", "sliding_window", "router_normalised"},
     defaults={
         "vocab_size": 151936,
         "hidden_size": 2048,

@@ -65,8 +65,14 @@ def activation_in(fields: Fields, name: str, default: str) -> Activation:
 
 
 def activation_name(config: ModelConfig) -> str:
-    """The inverse."""
-    return next(name for name, ours in ACTIVATIONS.items() if ours == config.activation)
+    """The inverse.
+
+    Raises:
+        LandedError: for an activation that has no name in config.json.
+    """
+    names = [name for name, ours in ACTIVATIONS.items() if ours == config.activation]
+    require(config, bool(names), f"has no {config.activation}")
+    return names[0]
 
 
 def windows_by_layer(

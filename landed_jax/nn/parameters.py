@@ -86,14 +86,6 @@ def has_experts(config: ModelConfig) -> bool:
     return config.n_experts > 0
 
 
-def _both(first: Present, second: Present) -> Present:
-    return lambda config: first(config) and second(config)
-
-
-def _dense(present: Present) -> Present:
-    return lambda config: not has_experts(config) and present(config)
-
-
 def _has_qkv_bias(config: ModelConfig) -> bool:
     return config.qkv_bias
 
@@ -130,6 +122,25 @@ def _has_input_bias(config: ModelConfig) -> bool:
     return config.mlp_bias and not config.gated_mlp
 
 
+def _dense_and(present: Present) -> Present:
+    return lambda config: not has_experts(config) and present(config)
+
+
+def _experts_and(present: Present) -> Present:
+    return lambda config: has_experts(config) and present(config)
+
+
+# Leaves that a model has together have one function.
+_dense, _dense_gated, _dense_ungated = map(_dense_and, (_always, _is_gated, _is_ungated))
+_experts_gated, _experts_ungated = map(_experts_and, (_is_gated, _is_ungated))
+_dense_biases, _dense_gate_biases, _dense_input_bias = map(
+    _dense_and, (_has_mlp_bias, _has_gate_biases, _has_input_bias)
+)
+_experts_biases, _experts_gate_biases, _experts_input_bias = map(
+    _experts_and, (_has_mlp_bias, _has_gate_biases, _has_input_bias)
+)
+
+
 def _is_untied(config: ModelConfig) -> bool:
     return not config.tie_embeddings
 
@@ -160,24 +171,24 @@ LAYER_LEAVES = (
     Leaf("attn_out_norm/gamma", ("d_model",), "ones", _has_output_norms),
     Leaf("mlp_norm/gamma", ("d_model",), "ones", _has_input_norms),
     Leaf("mlp_norm/beta", ("d_model",), "zeros", _has_layer_norms),
-    Leaf("mlp/W_gate", ("d_ff", "d_model"), present=_dense(_is_gated)),
-    Leaf("mlp/W_up", ("d_ff", "d_model"), present=_dense(_is_gated)),
-    Leaf("mlp/W_in", ("d_ff", "d_model"), present=_dense(_is_ungated)),
-    Leaf("mlp/W_down", ("d_model", "d_ff"), present=_dense(_always)),
-    Leaf("mlp/b_gate", ("d_ff",), "zeros", _dense(_has_gate_biases)),
-    Leaf("mlp/b_up", ("d_ff",), "zeros", _dense(_has_gate_biases)),
-    Leaf("mlp/b_in", ("d_ff",), "zeros", _dense(_has_input_bias)),
-    Leaf("mlp/b_down", ("d_model",), "zeros", _dense(_has_mlp_bias)),
+    Leaf("mlp/W_gate", ("d_ff", "d_model"), present=_dense_gated),
+    Leaf("mlp/W_up", ("d_ff", "d_model"), present=_dense_gated),
+    Leaf("mlp/W_in", ("d_ff", "d_model"), present=_dense_ungated),
+    Leaf("mlp/W_down", ("d_model", "d_ff"), present=_dense),
+    Leaf("mlp/b_gate", ("d_ff",), "zeros", _dense_gate_biases),
+    Leaf("mlp/b_up", ("d_ff",), "zeros", _dense_gate_biases),
+    Leaf("mlp/b_in", ("d_ff",), "zeros", _dense_input_bias),
+    Leaf("mlp/b_down", ("d_model",), "zeros", _dense_biases),
     Leaf("experts/W_router", ("expert", "d_model"), present=has_experts),
     Leaf("experts/b_router", ("expert",), "zeros", _has_router_bias),
-    Leaf("experts/W_gate", ("expert", "d_ff", "d_model"), present=_both(has_experts, _is_gated)),
-    Leaf("experts/W_up", ("expert", "d_ff", "d_model"), present=_both(has_experts, _is_gated)),
-    Leaf("experts/W_in", ("expert", "d_ff", "d_model"), present=_both(has_experts, _is_ungated)),
+    Leaf("experts/W_gate", ("expert", "d_ff", "d_model"), present=_experts_gated),
+    Leaf("experts/W_up", ("expert", "d_ff", "d_model"), present=_experts_gated),
+    Leaf("experts/W_in", ("expert", "d_ff", "d_model"), present=_experts_ungated),
     Leaf("experts/W_down", ("expert", "d_model", "d_ff"), present=has_experts),
-    Leaf("experts/b_gate", ("expert", "d_ff"), "zeros", _both(has_experts, _has_gate_biases)),
-    Leaf("experts/b_up", ("expert", "d_ff"), "zeros", _both(has_experts, _has_gate_biases)),
-    Leaf("experts/b_in", ("expert", "d_ff"), "zeros", _both(has_experts, _has_input_bias)),
-    Leaf("experts/b_down", ("expert", "d_model"), "zeros", _both(has_experts, _has_mlp_bias)),
+    Leaf("experts/b_gate", ("expert", "d_ff"), "zeros", _experts_gate_biases),
+    Leaf("experts/b_up", ("expert", "d_ff"), "zeros", _experts_gate_biases),
+    Leaf("experts/b_in", ("expert", "d_ff"), "zeros", _experts_input_bias),
+    Leaf("experts/b_down", ("expert", "d_model"), "zeros", _experts_biases),
     Leaf("mlp_out_norm/gamma", ("d_model",), "ones", _has_output_norms),
 )
 LEAVES = {leaf.path: leaf for leaf in TOP_LEAVES + LAYER_LEAVES}

@@ -21,7 +21,7 @@ def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str
         ("layers", str(config.n_layers)),
         ("d_model", str(config.d_model)),
         ("heads", f"{config.n_heads} of {config.head_dim} coordinates{sharing}"),
-        ("d_ff", f"{config.d_ff} ({config.activation})"),
+        ("d_ff", f"{config.d_ff} ({config.activation}){' in each expert' if config.n_experts else ''}"),
         ("vocabulary", f"{config.vocab_size}{' (embedding and unembedding tied)' if config.tie_embeddings else ''}"),
         ("positions", f"{config.max_positions}"),
         ("ε of the norms", f"{config.norm_eps:g}"),
@@ -32,7 +32,8 @@ def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str
     writes = config.n_layers * (config.n_heads + config.n_neurons) + (2 if config.learned_positions else 1)
     embeddings = "the embeddings of token and position" if config.learned_positions else "the embedding"
     rows.append(("read sites", f"{len(site_names(config))}"))
-    rows.append(("writes a position", f"{writes:,} (heads, neurons, {embeddings})"))
+    neurons = "neurons of the chosen experts" if config.n_experts else "neurons"
+    rows.append(("writes a position", f"{writes:,} (heads, {neurons}, {embeddings})"))
     return rows
 
 

@@ -63,6 +63,14 @@ def _biases(config: ModelConfig) -> str | None:
     return _joined(name for name, has in parts.items() if has)
 
 
+def _experts(config: ModelConfig) -> str | None:
+    if not config.n_experts:
+        return None
+    weights = "the softmax over those" if config.router_normalised else "their part of the softmax over all"
+    bias = "; the router has a bias" if config.router_bias else ""
+    return f"{config.experts_per_token} of {config.n_experts} at each position, with {weights} as weights{bias}"
+
+
 def _qk_norms(config: ModelConfig) -> str | None:
     over = {"head": "over each head's coordinates", "width": "over the coordinates of all heads"}
     return None if config.qk_norm is None else over[config.qk_norm]
@@ -149,6 +157,16 @@ SWITCHES = (
         lambda config: None if config.gated_mlp else "without a gate: a neuron reads along one direction",
     ),
     Switch(
+        "experts",
+        {
+            "n_experts": "experts",
+            "experts_per_token": "some of them at a position",
+            "router_normalised": "weights of the chosen experts alone, or of all",
+            "router_bias": "router bias",
+        },
+        _experts,
+    ),
+    Switch(
         "learned positions",
         {"learned_positions": "learned positions"},
         lambda config: (
@@ -171,6 +189,11 @@ SWITCHES = (
     Switch("sliding window", {"sliding_window": "sliding window", "windowed_layers": "window by layer"}, _window),
     Switch("biases", {"qkv_bias": "q/k/v biases", "output_bias": "output bias", "mlp_bias": "MLP biases"}, _biases),
     Switch("query and key norms", {"qk_norm": "q/k norms"}, _qk_norms),
+    Switch(
+        "attention sinks",
+        {"sinks": "attention sinks"},
+        lambda config: "a learned score of each head takes a part of the softmax" if config.sinks else None,
+    ),
     Switch("attention scores", {"attention_scale": "scale of scores", "attention_cap": "capped scores"}, _scores),
     Switch("embedding", {"embedding_scale": "scaled embedding"}, _embedding),
     Switch(

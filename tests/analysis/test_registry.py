@@ -35,7 +35,10 @@ OTHER = dataclasses.replace(
     mlp_bias=True,
     logit_cap=3.0,
 )
-each_model = pytest.mark.parametrize("config", [SMALL, OTHER], ids=["small", "other"])
+EXPERTS = dataclasses.replace(
+    SMALL, n_experts=5, experts_per_token=2, router_bias=True, router_normalised=False, mlp_bias=True, sinks=True
+)
+each_model = pytest.mark.parametrize("config", [SMALL, OTHER, EXPERTS], ids=["small", "other", "experts"])
 QUESTIONS = {
     "token": lambda: 4,
     "logit difference": lambda: landed.Logit(4, against=2),

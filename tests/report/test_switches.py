@@ -46,6 +46,11 @@ OTHERS: dict[str, Any] = {
     "qkv_bias": True,
     "output_bias": True,
     "mlp_bias": True,
+    "sinks": True,
+    "n_experts": 8,
+    "experts_per_token": 3,
+    "router_bias": True,
+    "router_normalised": False,
     "qk_norm": "width",
     "input_norms": False,
     "output_norms": True,
@@ -75,6 +80,8 @@ def test_a_change_is_said(field: str) -> None:
     base = BASE
     if field == "input_norms":  # a model without them has norms behind its blocks
         base = dataclasses.replace(base, output_norms=True)
+    if "expert" in field or "router" in field:
+        base = dataclasses.replace(base, n_experts=4, experts_per_token=2)
     changed = dataclasses.replace(base, **{field: {**SIZES, **OTHERS}[field]})
     assert changed != base and said(changed) != said(base)
 

@@ -13,16 +13,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from landed_jax.analysis.reads._layer_weights import check_index, weights_of_layer
 from landed_jax.analysis.reads._read import Read, beta_at, normed_at, offset_at
 from landed_jax.analysis.reads._targets import Target, ids_of, is_text, token_ids
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.functions import rms_sigma
 from landed_jax.nn.hook_points import HookPoint
-from landed_jax.nn.parameters import Params, is_stacked, unembedding
+from landed_jax.nn.parameters import Params, unembedding
 from landed_jax.nn.top_token import top_token
 from landed_jax.nn.unembedding import Unembedding
-from landed_jax.numerics import highest_precision, is_concrete, layer_of
+from landed_jax.numerics import highest_precision
 from landed_jax.shapes import ShapeRepr
 from landed_jax.trace import Trace, bare
 from landed_jax.vocabulary import Vocabulary
@@ -122,9 +123,9 @@ class Neuron:
             raise LandedError(f"A neuron is read by its gate or its up weights, not by {self.part!r}.")
         if self.part == "up" and not trace.config.gated_mlp:
             raise LandedError('A neuron of this model has no up weights: its one pre-activation is its "gate".')
-        _check_index("neuron", self.index, trace.config.d_ff)
+        check_index("neuron", self.index, trace.config.d_ff)
         place, name = self._place(trace.config), self.part if trace.config.gated_mlp else "in"
-        leaves = _layer(trace, self.layer)["experts" if trace.config.n_experts else "mlp"]
+        leaves = weights_of_layer(trace, self.layer)["experts" if trace.config.n_experts else "mlp"]
         read = Vector(leaves[f"W_{name}"][place], site=f"{self.layer}.mlp").resolve(trace)
         return _with_offset(read, leaves[f"b_{name}"][place]) if f"b_{name}" in leaves else read
 
@@ -136,7 +137,7 @@ class Neuron:
             return (self.index,)
         if not config.n_experts:
             raise LandedError("This model has no experts: leave expert= out.")
-        _check_index("expert", self.expert, config.n_experts)
+        check_index("expert", self.expert, config.n_experts)
         return self.expert, self.index
 
 
@@ -166,8 +167,8 @@ class Router:
     def resolve(self, trace: Trace) -> Read:
         if not trace.config.n_experts:
             raise LandedError("This model has no experts, and so no router.")
-        _check_index("expert", self.expert, trace.config.n_experts)
-        leaves = _layer(trace, self.layer)["experts"]
+        check_index("expert", self.expert, trace.config.n_experts)
+        leaves = weights_of_layer(trace, self.layer)["experts"]
         read = Vector(leaves["W_router"][self.expert], site=f"{self.layer}.mlp").resolve(trace)
         return _with_offset(read, leaves["b_router"][self.expert]) if "b_router" in leaves else read
 
@@ -204,10 +205,10 @@ class Head(ShapeRepr):
         if self.part not in letters:
             raise LandedError(f"A head reads with its query, key or value weights, not with {self.part!r}.")
         config, letter = trace.config, letters[self.part]
-        _check_index("head", self.index, config.n_heads)
+        check_index("head", self.index, config.n_heads)
         if jnp.shape(self.vector) != (config.head_dim,):
             raise LandedError(f"A head's vector has shape [{config.head_dim}], not {list(jnp.shape(self.vector))}.")
-        leaves, dtype = _layer(trace, self.layer)["attn"], trace[HookPoint.EMBEDDING].dtype
+        leaves, dtype = weights_of_layer(trace, self.layer)["attn"], trace[HookPoint.EMBEDDING].dtype
         vector = jnp.asarray(self.vector, dtype)
         row = self.index if self.part == "query" else self.index // config.group_size
         if config.qk_norm and self.part != "value":
@@ -371,21 +372,6 @@ def _projection(normed: jax.Array, vector: jax.Array) -> jax.Array:
 
 def _hashable(text: Any) -> str | tuple[str, ...]:
     return text if isinstance(text, str) else tuple(text)
-
-
-def _layer(trace: Trace, layer: int) -> Params:
-    _check_index("layer", layer, trace.config.n_layers)
-    layers = trace.weights()["layers"]
-    return (
-        jax.tree.map(lambda leaf: layer_of(leaf, layer), layers) if is_stacked(trace.weights()) else layers[str(layer)]
-    )
-
-
-def _check_index(what: str, index: Any, size: int) -> None:
-    if jnp.ndim(index) or not jnp.issubdtype(jnp.result_type(index), jnp.integer):
-        raise LandedError(f"A question is of one {what}, by its number: use jax.vmap for several.")
-    if is_concrete(index) and not 0 <= index < size:
-        raise LandedError(f"There is no {what} {index}: they run from 0 to {size - 1}.")
 
 
 def _with_offset(read: Read, bias: Float[Array, ""]) -> Read:
