@@ -1,14 +1,26 @@
 """gpt-oss: experts with biases and a clamped gate, in one tensor for all; attention with sinks; windows by layer."""
 
+import dataclasses
+import math
 from typing import Any
 
 from landed_jax.checkpoints.hf.fields import Fields
 from landed_jax.families.family import Family
 from landed_jax.families.reading import EXPERT_SWITCHES, FULL, SLIDING, experts_in, layer_kinds, require
 from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.rope_config import RopeConfig
 
 _LAYER = "model.layers.{layer}."
 _EXPERTS = _LAYER + "mlp.experts."
+# The class's, where config.json says nothing of scaling: a model without any says so.
+_ROPE = RopeConfig(
+    "yarn",
+    theta=150_000.0,
+    factor=32.0,
+    original_max_positions=4096,
+    truncate=False,
+    attention_factor=0.1 * math.log(32) + 1,
+)
 
 
 def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
@@ -19,15 +31,14 @@ def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
     if fields.take("experts_per_token") not in (None, experts["experts_per_token"]):
         fields.refuse("experts_per_token", "the reference reads num_experts_per_tok, which is another number")
     fields.take("initial_context_length")  # read by no class
-    if fields.take("rope_scaling") is None and fields.take("rope_parameters") is None:
-        fields.refuse(
-            "rope_scaling", "without it the reference would take YaRN's; a model without scaling says default"
-        )
+    unscaled = fields.take("rope_scaling") is None and fields.take("rope_parameters") is None
+    theta = fields.positive("rope_theta", _ROPE.theta)
     bias = fields.flag("attention_bias", True)
     window = None if fields.take("sliding_window", 128) is None else fields.whole("sliding_window", 128)
     kinds = layer_kinds(fields, [FULL if layer % 2 else SLIDING for layer in range(n_layers)])
     windowed = tuple(kind == SLIDING for kind in kinds) if window is not None else ()
     return {
+        **({"rope": dataclasses.replace(_ROPE, theta=theta)} if unscaled else {}),
         "activation": "clamped_swiglu",
         "sinks": True,
         "qkv_bias": bias,
@@ -65,16 +76,8 @@ FAMILY = Family(
     switches=_switches,
     fields=_fields,
     held=EXPERT_SWITCHES
-    | {
-        "activation",
-        "sinks",
-        "qkv_bias",
-        "output_bias",
-        "mlp_bias",
-        "router_bias",
-        "sliding_window",
-        "windowed_layers",
-    },
+    | {"activation", "sinks", "qkv_bias", "output_bias", "mlp_bias", "router_bias"}
+    | {"sliding_window", "windowed_layers", "rope"},
     defaults={
         "vocab_size": 201088,
         "hidden_size": 2880,

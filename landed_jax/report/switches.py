@@ -161,7 +161,7 @@ SWITCHES = (
         {
             "n_experts": "experts",
             "experts_per_token": "some of them at a position",
-            "router_normalised": "weights of the chosen experts alone, or of all",
+            "router_normalised": "weights over the chosen or over all experts",
             "router_bias": "router bias",
         },
         _experts,

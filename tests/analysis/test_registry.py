@@ -44,6 +44,8 @@ QUESTIONS = {
     "logit difference": lambda: landed.Logit(4, against=2),
     "centred": lambda: landed.Logit(4, centred=True),
     "neuron": lambda: landed.Neuron(1, 5, "gate"),
+    "expert's neuron": lambda: landed.Neuron(1, 5, "gate", expert=3),
+    "router": lambda: landed.Router(1, 4),
     "head": lambda: landed.Head(1, 2, "key", jnp.asarray(PROBE[:4])),
     "vector": lambda: landed.Vector(jnp.asarray(PROBE), site="1.mlp"),
 }
@@ -138,7 +140,9 @@ def test_every_question_is_answered_or_refused(name: str, question: str, config:
     analysis = ANALYSES[name]
     trace = traced(random_params(config), PROMPTS[:2], analysis, config)
     asked = QUESTIONS[question]()
-    if analysis.final_only and question in ("neuron", "head", "vector"):
+    foreign = ("neuron",) if config.n_experts else ("expert's neuron", "router")
+    inside = ("neuron", "expert's neuron", "router", "head", "vector")
+    if question in foreign or (analysis.final_only and question in inside):
         with pytest.raises(LandedError):
             call(analysis, trace, asked)
         return

@@ -20,10 +20,10 @@ def test_they_are_numpys(name: str, hold, x64: None) -> None:
     params = random_params(config, dtype=jnp.float64)
     norms = landed.writes.weight_norms(hold(params), config)
     for i in range(config.n_layers):
-        attn, mlp = params["layers"][str(i)]["attn"], params["layers"][str(i)]["mlp"]
+        attn, mlp = params["layers"][str(i)]["attn"], params["layers"][str(i)]["experts" if config.n_experts else "mlp"]
         W_O, W_down = np.asarray(attn["W_O"]), np.asarray(mlp["W_down"])
         if config.norm == "layer":  # which hears no mean
-            W_O, W_down = W_O - W_O.mean(0), W_down - W_down.mean(0)
+            W_O, W_down = W_O - W_O.mean(0), W_down - W_down.mean(-2, keepdims=True)
         of_attn, of_mlp = (
             config.gain_offset + np.asarray(params["layers"][str(i)][f"{part}_out_norm"]["gamma"])
             if config.output_norms
@@ -32,9 +32,9 @@ def test_they_are_numpys(name: str, hold, x64: None) -> None:
         )
         for h in range(config.n_heads):
             np.testing.assert_allclose(norms.heads[i, h], (W_O[:, h].T * of_attn**2) @ W_O[:, h], atol=1e-13)
-        np.testing.assert_allclose(norms.neurons[i], (of_mlp**2) @ W_down**2, atol=1e-13)
+        np.testing.assert_allclose(norms.neurons[i], np.einsum("d,...dj->...j", of_mlp**2, W_down**2), atol=1e-13)
         if norms.before is not None:
-            np.testing.assert_allclose(norms.before.neurons[i], (W_down**2).sum(0), atol=1e-13)
+            np.testing.assert_allclose(norms.before.neurons[i], (W_down**2).sum(-2), atol=1e-13)
 
 
 # The heads of one position are written out, those of many go by Gram matrices.

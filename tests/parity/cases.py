@@ -260,6 +260,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "gpt_oss_no_biases_of_attention": ("gpt_oss", {"attention_bias": False, "num_key_value_heads": 4}),
     "gpt_oss_yarn": ("gpt_oss", {"head_dim": 16, **rope(**YARN, **RAMP, truncate=False)}),
+    "gpt_oss_rope_of_the_class": ("gpt_oss", {"head_dim": 16, "rope_parameters": None}),
     "gpt_oss_one_of_many": ("gpt_oss", {"num_local_experts": 9, "num_experts_per_tok": 1, "rms_norm_eps": 0.3}),
     "gpt_oss_tied_multi_query": (
         "gpt_oss",
