@@ -127,6 +127,8 @@ CONFIGS = {
     "raw_reads": RAW_READS,
     "scaled": SCALED,
 }
+FEW = ("small", "biased", "both_norms")
+"""For properties that brute force shows of every kind anyway."""
 
 
 def random_params(config: ModelConfig, seed: int = 0, dtype: Any = jnp.float32) -> Params:

@@ -15,7 +15,7 @@ from landed_jax.analysis.scale._growth import ResidualGrowth, residual_growth
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
-from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, FEW, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import Arrays, numpy_forward
 
@@ -83,7 +83,7 @@ def test_one_recorded_position(position: int, lengths: tuple[int, ...], x64: Non
         check(growth, numbers, BIASED, b, 0, position)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FEW)
 def test_closes_in_float32(name: str) -> None:
     config = CONFIGS[name]
     trace = traced(config, random_params(config))

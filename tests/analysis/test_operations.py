@@ -16,7 +16,7 @@ from landed_jax.analysis.attribution._operations import Operations, operations
 from landed_jax.nn import PerWrite
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
-from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, FEW, SMALL, random_params, random_tokens
 from tests.reference.landed import every_write, landed_contributions
 from tests.reference.numpy_model import numpy_forward
 from tests.traces import unembedding
@@ -119,7 +119,7 @@ def test_a_read_before_the_end_counts_only_what_it_hears(x64: None) -> None:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FEW)
 def test_closes_in_float32(name: str) -> None:
     config = CONFIGS[name]
     found = operations(traced(config, random_params(config)), landed.Logit(1, against=2))

@@ -13,7 +13,7 @@ from landed_jax.analysis.attribution._token_contributions import TokenContributi
 from landed_jax.analysis.reads import Read
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import StreamOrder, site_names
-from tests.models import BIASED, CONFIGS, SMALL, WINDOWED, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, FEW, SMALL, WINDOWED, random_params, random_tokens
 from tests.reference.landed import land
 from tests.reference.numpy_model import numpy_forward
 
@@ -84,7 +84,7 @@ def test_the_picture_is_the_sum_of_every_part_at_every_kind_of_read(name: str, x
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FEW)
 def test_heads_are_those_of_the_attribution(name: str) -> None:
     trace = traced(name)
     shares = jax.jit(partial(landed.attribute, effects=False))(trace, jnp.asarray(1))
@@ -97,7 +97,7 @@ def test_heads_are_those_of_the_attribution(name: str) -> None:
     assert float(found.overall_closure_error.max()) < 1e-5
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FEW)
 def test_padding_and_what_no_head_sees_is_exactly_zero(name: str) -> None:
     trace, config = traced(name), CONFIGS[name]
     layers, mask = np.asarray(pictured(trace, jnp.asarray(1)).layers), np.asarray(trace.tokens.mask)
