@@ -111,6 +111,8 @@ class Wrapper:
         parts: the other parts, as the names of their tensors begin.
         fields: fields of config.json that are about the other parts alone.
         tied: whether the text model's embedding is its unembedding, where config.json does not say it.
+        text_refused: fields of ``text_config`` that the class ignores where they are set, though the text model's own
+            class honours them.
         examples: ids of well-known checkpoints.
     """
 
@@ -120,4 +122,5 @@ class Wrapper:
     parts: frozenset[str] = frozenset({"vision_tower", "multi_modal_projector"})
     fields: frozenset[str] = frozenset({"vision_config", "image_token_index"})
     tied: bool = True
+    text_refused: frozenset[str] = frozenset()
     examples: tuple[str, ...] = ()

@@ -163,6 +163,13 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "gemma3": ("gemma3", {"sliding_window": 2}),
     "gemma3_untied": ("gemma3", {"tie_word_embeddings": False, "num_key_value_heads": 1}),
+    "gemma3_windows_by_layer": ("gemma3", {"layer_types": ["full_attention", "sliding_attention"], "head_dim": 16}),
+    "gemma3_old_spelling": (
+        "gemma3",
+        {"sliding_window_pattern": 2, "rope_scaling": {"rope_type": "linear", "factor": 8.0}, "rms_norm_eps": 0.3},
+    ),
+    "gemma3_query_scale": ("gemma3", {"query_pre_attn_scalar": 3, "sliding_window": 1}),
+    "gemma3_biases_full_heads": ("gemma3", {"attention_bias": True, "num_key_value_heads": 4}),
     "olmo2": ("olmo2", {}),
     "olmo2_full_heads_large_eps": ("olmo2", {"num_key_value_heads": 4, "rms_norm_eps": 0.3}),
     "olmo2_multi_query_tied": ("olmo2", {"num_key_value_heads": 1, "tie_word_embeddings": True}),

@@ -117,6 +117,9 @@ def _wrapped(values: dict[str, Any], wrapper: Wrapper, reading: _Reading) -> Mod
             f"text_config.model_type = {shown(model_type)} (in {wrapper.name} only {', '.join(wrapper.texts)} is read)"
         )
         return None
+    for name in sorted(wrapper.text_refused):
+        if text.get(name) is not None:
+            reading.problems.append(f"text_config.{name} = {shown(text[name])} ({wrapper.architecture} ignores it)")
     config = _plain(text, families()[model_type], reading, "text_config.")
     return None if config is None else dataclasses.replace(config, tie_embeddings=tied)
 
