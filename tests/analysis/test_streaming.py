@@ -254,7 +254,7 @@ def test_what_cannot_be_is_refused() -> None:
             make()
     with pytest.raises(LandedError, match="not True"):
         landed.reduce.top_writes(True)
-    for wrong in (landed.reduce.top_writes, _loudest_head, []):
+    for wrong in (landed.reduce.top_writes, len, []):
         with pytest.raises(LandedError, match="takes a Reduction, such as"):
             whole.attribute_streaming([[1, 2]], wrong)  # pyright: ignore[reportArgumentType]
     with pytest.raises(LandedError, match="is resolved against the pass"):
