@@ -1,6 +1,7 @@
 from . import memory as memory
 from . import nn as nn
 from . import results as results
+from . import tasks as tasks
 from . import testbed as testbed
 from .analysis import attribution as attribution
 from .analysis import basis as basis

@@ -1,15 +1,17 @@
 """Random models and prompts for property tests: every leaf random, gains and biases too."""
 
 import dataclasses
+import itertools
 from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.parameters import Leaf, Params, build_tree, leaf_places
+from landed_jax.nn.parameters import Leaf, Params, build_tree, leaf_places, stack_layers
 from landed_jax.nn.rope_config import RopeConfig, RopeKind
 from landed_jax.tokens import Tokens
 
@@ -148,8 +150,10 @@ CONFIGS = {
     "scaled": SCALED,
     "experts": EXPERTS,
 }
-FEW = ("small", "biased", "both_norms")
+FEW = ("small", "biased", "both_norms", "layer_norm")
 """For properties that brute force shows of every kind anyway."""
+NAMES = [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS if name not in FEW)]
+"""Every kind of model; those that share their code with one of the few are for the slow tests."""
 
 
 def random_params(config: ModelConfig, seed: int = 0, dtype: Any = jnp.float32) -> Params:
@@ -252,3 +256,15 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         logit_scale=draw(st.sampled_from([1.0, 0.4])),
         logit_cap=draw(st.sampled_from([None, 2.0])),
     )
+
+
+def as_they_are(params: Params) -> Params:
+    """One subtree a layer."""
+    return params
+
+
+HELD = [
+    pytest.param(name, hold, marks=() if name in FEW else pytest.mark.slow)
+    for name, hold in zip(CONFIGS, itertools.cycle((as_they_are, stack_layers)))
+]
+"""Every kind of model, with one of the two ways to hold its parameters."""

@@ -34,7 +34,7 @@ LAYERS = (
     "analysis",
     "model",
     "loading",
-    "testbed parity",
+    "testbed parity tasks",
     "report",
     "cli",
 )

@@ -14,7 +14,7 @@ from landed_jax.analysis.attribution._effects import mediated_effect
 from landed_jax.analysis.attribution._table import WriteRow, WriteTable, source_cell
 from landed_jax.nn.parameters import stack_layers
 from tests.compiling import compilations
-from tests.models import CONFIGS, FEW, SMALL, random_params, random_tokens
+from tests.models import CONFIGS, FEW, NAMES, SMALL, random_params, random_tokens
 from tests.reference.landed import every_write, landed_contributions, removed_effects, shares_of_sigma
 from tests.reference.numpy_model import numpy_forward
 from tests.traces import asked_by, column, real_positions, run, traced, unembedding
@@ -74,7 +74,7 @@ def test_closes_in_float32(name: str) -> None:
     np.testing.assert_allclose(shares.total, shares.value, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_sigma_shares_sum_to_one_less_epsilon(name: str, x64: None) -> None:
     config = CONFIGS[name]
     trace = traced(config, params=random_params(config, dtype=jnp.float64))

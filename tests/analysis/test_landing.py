@@ -14,7 +14,7 @@ from landed_jax import NORMED, SOURCES, WRITES, HookPoint, LandedError, Tokens, 
 from landed_jax.nn.config import ModelConfig, RopeConfig
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
-from tests.models import BIASED, CONFIGS, SMALL, configs, n_sites, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, NAMES, SMALL, configs, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write, land
 from tests.reference.numpy_model import numpy_forward
 from tests.traces import asked_by, unembedding
@@ -30,7 +30,7 @@ def traced(config: ModelConfig, params: dict, tokens: Tokens, dtype: str | None 
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("stacked", [False, True], ids=["subtrees", "stacked"])
 def test_land_at_every_later_site(name: str, stacked: bool, x64: None) -> None:
     config = CONFIGS[name]
@@ -142,7 +142,7 @@ def test_a_source_tokens_write_is_its_part_of_the_head() -> None:
         np.testing.assert_allclose(sum(landed.writes.write_vector(trace, part) for part in parts), whole, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_by_source_sums_to_the_heads_and_equals_brute_force(name: str, x64: None) -> None:
     config = CONFIGS[name]
     params, tokens = random_params(config, dtype=jnp.float64), random_tokens(config)

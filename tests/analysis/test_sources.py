@@ -13,7 +13,7 @@ from landed_jax.analysis.attribution._token_contributions import TokenContributi
 from landed_jax.analysis.reads import Read
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import StreamOrder, site_names
-from tests.models import BIASED, CONFIGS, FEW, SMALL, WINDOWED, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, FEW, NAMES, SMALL, WINDOWED, random_params, random_tokens
 from tests.reference.landed import land
 from tests.reference.numpy_model import numpy_forward
 
@@ -69,7 +69,7 @@ def reads(trace: Trace) -> dict[str, Read]:
     }
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_picture_is_the_sum_of_every_part_at_every_kind_of_read(name: str, x64: None) -> None:
     trace = traced(name, "float64")
     real = np.asarray(trace.tokens.mask)

@@ -10,11 +10,11 @@ import pytest
 import landed_jax as landed
 from landed_jax.analysis.writes._projections import squared_norms
 from landed_jax.nn.parameters import stack_layers
-from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, NAMES, SMALL, random_params, random_tokens
 
 
 @pytest.mark.parametrize("hold", [lambda params: params, stack_layers], ids=["subtrees", "stacked"])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_they_are_numpys(name: str, hold, x64: None) -> None:
     config = CONFIGS[name]
     params = random_params(config, dtype=jnp.float64)
@@ -54,7 +54,7 @@ def test_squared_norms_are_those_of_the_vectors(made: bool, lengths: tuple[int, 
         np.testing.assert_allclose(found.mlp_bias[i], (np.asarray(mlp["b_down"]) ** 2).sum(), atol=1e-12)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_effects_are_the_same_with_norms_made_before(name: str, x64: None) -> None:
     config = CONFIGS[name]
     params, tokens = random_params(config, dtype=jnp.float64), random_tokens(config)
