@@ -5,6 +5,7 @@ from landed_jax.analysis.attribution._table import (
     DIRECT_EFFECT,
     FROM_TOKEN,
     LANDED,
+    NAME_OF_EXPERTS,
     SIGMA_SHARE,
     WriteRow,
     WriteTable,
