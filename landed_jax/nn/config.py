@@ -259,9 +259,8 @@ class ModelConfig:
         if self.rotary_layers and not any(self.rotary_layers):  # no layer rotates: nothing of it is read
             for name, value in (("local_rope", None), ("rotary_dim", None)):
                 object.__setattr__(self, name, value)
-            if not self.query_growth:
-                object.__setattr__(self, "rope", DEFAULT_ROPE)
-                return []
+            original = self.rope.original_max_positions if self.query_growth else 0
+            object.__setattr__(self, "rope", dataclasses.replace(DEFAULT_ROPE, original_max_positions=original))
         for name in ("rope", "local_rope"):
             rope = getattr(self, name)
             if rope is not None and len(rope.short_factors) not in (0, self.rotated // 2):
