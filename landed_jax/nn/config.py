@@ -259,8 +259,9 @@ class ModelConfig:
         if self.rotary_layers and not any(self.rotary_layers):  # no layer rotates: nothing of it is read
             for name, value in (("local_rope", None), ("rotary_dim", None)):
                 object.__setattr__(self, name, value)
+            length = self.rope.original_max_positions if self.query_growth else 0  # by which queries grow
+            object.__setattr__(self, "rope", RopeConfig(original_max_positions=length))
             if not self.query_growth:
-                object.__setattr__(self, "rope", DEFAULT_ROPE)
                 return []
         for name in ("rope", "local_rope"):
             rope = getattr(self, name)
