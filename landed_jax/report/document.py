@@ -64,13 +64,13 @@ def _top_writes(account: Account, top: int) -> list[dict[str, Any]]:
 
 
 def _row(account: Account, row: WriteRow) -> dict[str, Any]:
-    fields = ("kind", "layer", "index", "landed", "direct_effect", "sigma_share", "amplification")
+    expert = ("expert",) if account.config.n_experts else ()
+    fields = ("kind", "layer", *expert, "index", "landed", "direct_effect", "sigma_share", "amplification")
     source = None
     if row.attended is not None:
         token = account.token_ids[row.attended]
         source = {"position": row.attended, "id": token, "text": row.attended_text, "landed": row.attended_landed}
-    expert = {"expert": row.expert} if account.config.n_experts else {}
-    return {field: getattr(row, field) for field in fields} | expert | {"source": source}
+    return {field: getattr(row, field) for field in fields} | {"source": source}
 
 
 def _runner_up(account: Account) -> dict[str, Any] | None:

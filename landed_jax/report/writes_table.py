@@ -5,10 +5,10 @@ from landed_jax.analysis.attribution._table import (
     DIRECT_EFFECT,
     FROM_TOKEN,
     LANDED,
-    NAME_OF_EXPERTS,
     SIGMA_SHARE,
     WriteRow,
     WriteTable,
+    name_legend,
     signed,
     source_cell,
 )
@@ -52,7 +52,7 @@ def writes_table(account: Account, top: int) -> Table:
     beside = in_difference(rows, account.difference)
     first = "logit" if account.attribution.against is None else "diff."
     columns = [
-        Column("write", left=True, legend=NAME_OF_EXPERTS if account.config.n_experts else ()),
+        Column("write", left=True, legend=name_legend(rows)),
         Column("from token", left=True, drop=3, legend=FROM_TOKEN),
         Column(f"{first}\nlanded", group=1, legend=LANDED),
         Column(f"{first}\ndirect", group=1, legend=DIRECT_EFFECT),
