@@ -76,7 +76,7 @@ FAMILY = Family(
     switches=_switches,
     fields=_fields,
     held=EXPERT_SWITCHES
-    | {"sinks", "qkv_bias", "output_bias", "mlp_bias", "router_bias"}
+    | {"activation", "sinks", "qkv_bias", "output_bias", "mlp_bias", "router_bias"}
     | {"sliding_window", "windowed_layers", "rope"},
     defaults={
         "vocab_size": 201088,
