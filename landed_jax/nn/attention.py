@@ -111,8 +111,8 @@ def _by_key_head(
     sinks = None if scoring.sinks is None else scoring.sinks.reshape(kv_heads, -1)
 
     def one(part: tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]) -> jax.Array:
-        *own, sinks = part
-        return _attend_in_spans(*own, mask, scoring._replace(sinks=sinks), window, limit, in_turn=True)
+        q, k, v, sinks = part
+        return _attend_in_spans(q, k, v, mask, scoring._replace(sinks=sinks), window, limit, in_turn=True)
 
     return jnp.moveaxis(jax.lax.map(one, (queries, keys, values, sinks)), 0, 2).reshape(q.shape)
 
