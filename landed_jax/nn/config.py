@@ -256,19 +256,19 @@ class ModelConfig:
             wrong.append(f"rotary_dim is {shown(self.rotary_dim)}, not a whole number from 2 to {most} or None")
         if wrong:
             return wrong
+        no_length = "query_growth needs the rope's original_max_positions"
         if self.rotary_layers and not any(self.rotary_layers):  # no layer rotates: nothing of it is read
             for name, value in (("local_rope", None), ("rotary_dim", None)):
                 object.__setattr__(self, name, value)
-            length = self.rope.original_max_positions if self.query_growth else 0  # by which queries grow
-            object.__setattr__(self, "rope", RopeConfig(original_max_positions=length))
-            if not self.query_growth:
-                return []
+            original = self.rope.original_max_positions if self.query_growth else 0
+            object.__setattr__(self, "rope", dataclasses.replace(DEFAULT_ROPE, original_max_positions=original))
+            return [] if original or not self.query_growth else [no_length]
         for name in ("rope", "local_rope"):
             rope = getattr(self, name)
             if rope is not None and len(rope.short_factors) not in (0, self.rotated // 2):
                 wrong.append(f"{name} has {len(rope.short_factors)} factors for {self.rotated // 2} rotated pairs")
         if self.query_growth and self.rope.original_max_positions < 1:
-            wrong.append("query_growth needs the rope's original_max_positions")
+            wrong.append(no_length)
         name = "head_dim" if self.rotary_dim is None else "rotary_dim"
         if self.rotated % 2:
             wrong.append(f"{name} {self.rotated} is odd, and rotary embedding turns pairs of coordinates")
