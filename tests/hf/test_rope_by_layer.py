@@ -19,7 +19,7 @@ def family(held: str, **defaults: Any) -> Family:
 
 # As Gemma 3 has it, with a base of its own for windows, and as OLMo 3 has it.
 TWO_BASES = family("local_rope", rope_theta=1_000_000.0, rope_local_base_freq=10_000.0)
-ONE_BASE = family("local_rope")
+ONE_BASE = family("local_rope", rope_theta=500_000.0)
 YARN = {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 16, "attention_factor": 1.2}
 LINEAR = {"rope_type": "linear", "factor": 8.0}
 CASES: dict[str, tuple[Family, dict[str, Any], RopeConfig, RopeConfig]] = {
@@ -31,12 +31,12 @@ CASES: dict[str, tuple[Family, dict[str, Any], RopeConfig, RopeConfig]] = {
         RopeConfig(theta=3.0),
     ),
     # A base at the top is that of full attention alone, as in the reference: windows keep the class's own.
-    "one base": (ONE_BASE, {"rope_theta": 5e5}, RopeConfig(theta=5e5), RopeConfig()),
+    "one base": (ONE_BASE, {"rope_theta": 7e4}, RopeConfig(theta=7e4), RopeConfig(theta=5e5)),
     "scaled where attention is full": (
         ONE_BASE,
-        {"rope_theta": 5e5, "rope_scaling": YARN},
-        RopeConfig("yarn", 5e5, 8.0, 16, attention_factor=1.2),
-        RopeConfig(),
+        {"rope_theta": 7e4, "rope_scaling": YARN},
+        RopeConfig("yarn", 7e4, 8.0, 16, attention_factor=1.2),
+        RopeConfig(theta=5e5),
     ),
     "by kind": (
         TWO_BASES,
