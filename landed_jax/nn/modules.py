@@ -44,7 +44,7 @@ class _Part(nn.Module):
         return x + bias.reshape((1,) * (x.ndim - bias.ndim) + bias.shape)
 
     def tap(self, name: str, value: jax.Array, layer: jax.Array | None, context: Context) -> jax.Array:
-        return tap(self, self.plan, HookPoint(name), value, layer, context.at)
+        return tap(self, self.plan, HookPoint(name), value, layer, context)
 
 
 class ReadNorm(_Part):
@@ -115,9 +115,12 @@ class Attention(_Part):
         q = self.tap("query", q if scale is None else q * scale[:, :, None, None], layer, context)
         k = self.tap("key", turned("K"), layer, context)
         v = self.tap("value", project("V"), layer, context)
+        if context.earlier is not None:
+            k, v = (jnp.concatenate([before, own], axis=1) for before, own in zip(context.earlier, (k, v), strict=True))
         recorded, scoring = HookPoint.PATTERN in self.plan.record, self.config.scoring
-        if self.plan.edits_any(HookPoint.PATTERN) or (recorded and context.at is None):
-            visible = attention_mask(context.mask, self.kind.window)
+        changed = self.plan.edits_any(HookPoint.PATTERN) or context.intervenes_on(HookPoint.PATTERN)
+        if changed or (recorded and context.at is None):
+            visible = attention_mask(context.mask, self.kind.window, context.columns)
             pattern = self.tap("pattern", attention_pattern(q, k, visible, scoring), layer, context)
             z = mix_values(pattern, v)
         else:
@@ -261,7 +264,7 @@ class Decoder(_Part):
         x = embed(ids, dtype, context)
         x = Layers(self.config, self.plan, self.stacked, name="layers")(x, context)
         x = select_positions(x, ("batch", "position", "d_model"), context.at)
-        context = context._replace(at=None)  # selected above
+        context = context._replace(at=None, columns=context.at)  # selected above
         x = self.tap("final_residual", x, None, context)
         x = ReadNorm(self.config, self.plan, "final", name="final_norm")(x, None, context)
         if self.config.tie_embeddings:
