@@ -15,7 +15,7 @@ from landed_jax.tokens import bucket_length
 
 # Rows (runs times columns) of a product below which runs that begin later are taken along: a product of so few takes
 # hardly more time for more of them.
-FEW_ROWS = 64
+FEW_ROWS = 256
 # And as many as one chunk takes at most: more only fill the memory.
 MANY_ROWS = 2048
 
@@ -41,13 +41,17 @@ def extent_of(member: Sequence[Intervention], config: ModelConfig) -> Extent:
         if one.site in OUTSIDE_LAYERS:
             start = last = -1 if one.site in EMBEDDINGS else config.n_layers
         else:
-            layers = one.where.get("layer", np.array([0, config.n_layers - 1]))
-            start, last = int(np.min(layers)), int(np.max(layers))
-        axis = "source" if "position" not in AXES[one.site] else "position"
+            layers = one.where.get("layer")
+            start, last = (0, config.n_layers - 1) if layers is None else _ends(layers)
+        columns = one.where.get("source" if "position" not in AXES[one.site] else "position")
         starts.append(start)
         lasts.append(last)
-        firsts.append(int(np.min(one.where.get(axis, np.zeros(1)))))
+        firsts.append(0 if columns is None else _ends(columns)[0])
     return Extent(min(starts, default=config.n_layers), max(lasts, default=-1), min(firsts, default=0))
+
+
+def _ends(places: Any) -> tuple[int, int]:
+    return (places.item(),) * 2 if places.size == 1 else (int(places.min()), int(places.max()))
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def chunks_of(
         extent = extent_of(member, config)
         span = _span(min(extent.first, min(columns)), end)
         leaves, tree = jax.tree.flatten(member)
-        key = tree, tuple((np.shape(leaf), str(getattr(leaf, "dtype", ""))) for leaf in leaves), span
+        key = tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves), span
         by_kind.setdefault(key, []).append((extent.start, place, extent.last, span.first))
     chunks = []
     for (_, _, span), runs in by_kind.items():

@@ -14,7 +14,6 @@ from landed_jax.interventions._measures import Measure, prepared
 from landed_jax.interventions._stages import (
     Batch,
     Shared,
-    Span,
     after_layer,
     clean_pass,
     embedded,
@@ -23,9 +22,10 @@ from landed_jax.interventions._stages import (
     top_params,
 )
 from landed_jax.model import Model
+from landed_jax.nn.config import LayerKind
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.intervention import Intervention
-from landed_jax.nn.parameters import unembedding
+from landed_jax.nn.parameters import Params, unembedding
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
 
@@ -38,7 +38,8 @@ class Runs:
 
     Attributes:
         clean: of the asked columns, with what the final norm puts out; bound to the weights.
-        stream: ``[layer, batch, position, d_model]``, before each layer; and behind the last.
+        stream: ``[layer, batch, position, d_model]``, before each layer.
+        final: ``[batch, asked, d_model]``, behind the last.
         measure: as `prepared`.
         watched: vectors ``[batch, asked, d_model]`` that every later write is multiplied with, if any.
     """
@@ -51,6 +52,8 @@ class Runs:
     measure: Any
     watched: jax.Array | None
     dtype: Any
+    kinds: tuple[LayerKind, ...]
+    top: Params
 
     @classmethod
     def of(
@@ -67,8 +70,9 @@ class Runs:
         clean = _at(trace, at).bind(model.params, model.vocabulary, model.source, model.notes)
         ready = prepared(measure, clean, unembedding(model.params, model.config))
         watched = _per_write(trace, clean, ready) if watch else None
-        stream, final = trace[HookPoint.ATTN_RESIDUAL], trace[HookPoint.FINAL_RESIDUAL]
-        return cls(model, clean, stream, final, shared, ready, watched, dtype)
+        stream, final = trace[HookPoint.ATTN_RESIDUAL], clean[HookPoint.FINAL_RESIDUAL]
+        kinds, top = model.config.kinds, top_params(model.params)
+        return cls(model, clean, stream, final, shared, ready, watched, dtype, kinds, top)
 
     @property
     def at(self) -> jax.Array:
@@ -77,23 +81,17 @@ class Runs:
 
     def value(self) -> jax.Array:
         """What is measured of the clean run itself, ``[batch, position]``."""
-        x = self.final[None]
-        return self._measured(x, Span(0, x.shape[2]), _NONE, 1)[0]
+        return self._measured(self.final, _NONE, 1)[0]
 
     def run(self, chunk: Chunk) -> tuple[jax.Array, jax.Array | None]:
         """What is measured of each run of a chunk, and what the layers' writes say, ``[run, layer, part, …]``."""
-        config, span, batch = self.model.config, chunk.span, chunk.batch()
-        columns = slice(span.first, span.end)
-        layer, together = max(chunk.start, 0), chunk.start >= 0
-        if chunk.start < 0:
-            how: dict[str, Any] = {"config": config, "span": span, "tree": batch.tree, "axes": batch.axes}
+        config, batch, depth = self.model.config, chunk.batch(), self.model.config.n_layers
+        first, together, x, said = max(chunk.start, 0), chunk.start >= 0, self.stream, []
+        if not together:
+            how: dict[str, Any] = {"config": config, "span": chunk.span, "tree": batch.tree, "axes": batch.axes}
             embed, ids = self.model.params["embed"], self.clean.tokens.ids
             x = embedded(embed, ids, self.shared, batch.leaves, dtype=self.dtype, runs=chunk.runs, **how)
-        else:
-            x = (self.stream[layer] if layer < config.n_layers else self.final)[:, columns]
-        said = []
-        watched = None if self.watched is None else (self.watched, self.at - span.first)
-        for index in range(layer, config.n_layers):
+        for index in range(first, depth):
             own = batch if index <= chunk.last else _NONE
             x, write = after_layer(
                 layer_params(self.model.params, index),
@@ -101,34 +99,33 @@ class Runs:
                 np.int32(index),
                 self.shared,
                 own.leaves,
-                watched,
+                self.at,
+                self.watched,
                 config=config,
-                kind=config.kinds[index],
-                span=span,
+                kind=self.kinds[index],
+                span=chunk.span,
                 tree=own.tree,
                 axes=own.axes,
                 runs=chunk.runs,
                 together=together,
+                last=index == depth - 1,
             )
             together = False
             said.append(write)
-        if together:  # the final norm's own: the stream is that of all runs
-            x = jnp.broadcast_to(x, (chunk.runs, *x.shape))
-        own = batch if chunk.last >= config.n_layers else _NONE
-        value = self._measured(x, span, own, chunk.runs)
-        if watched is None:
+        value = self._measured(self.final if together else x, batch if chunk.last >= depth else _NONE, chunk.runs)
+        if self.watched is None:
             return value, None
-        before = jnp.zeros((chunk.runs, layer, 2, *value.shape[1:]), value.dtype)
+        before = jnp.zeros((chunk.runs, first, 2, *value.shape[1:]), value.dtype)
         return value, jnp.concatenate([before, *(write[:, None] for write in said)], axis=1)
 
-    def _measured(self, x: jax.Array, span: Span, batch: Batch, runs: int) -> jax.Array:
+    def _measured(self, x: jax.Array, batch: Batch, runs: int) -> jax.Array:
         how: dict[str, Any] = {"config": self.model.config, "tree": batch.tree, "axes": batch.axes, "runs": runs}
-        top = top_params(self.model.params)
-        return measured(top, x, self.at - span.first, self.at, self.shared, batch.leaves, self.measure, **how)
+        return measured(self.top, x, self.at, self.shared, batch.leaves, self.measure, **how)
 
 
 def _at(trace: Trace, at: jax.Array) -> Trace:
-    """What the final norm put out, at some columns."""
+    """What the final norm read and put out, at some columns."""
     known = dataclasses.replace(trace.provenance, at=at)
-    kept = {HookPoint.FINAL_NORMED.value: jnp.take(trace[HookPoint.FINAL_NORMED], at, axis=1)}
+    points = (HookPoint.FINAL_RESIDUAL, HookPoint.FINAL_NORMED)
+    kept = {point.value: jnp.take(trace[point], at, axis=1) for point in points}
     return dataclasses.replace(trace, sown=kept, provenance=known)

@@ -62,12 +62,12 @@ class Saved:
 
     def put(self, places: Sequence[int], arrays: Sequence[np.ndarray]) -> None:
         """Keep a chunk's arrays."""
-        if self.folder is None:
+        if self.folder is None or (path := self._path(places)).exists():
             return
         file = io.BytesIO()
         np.savez(file, *arrays)
         data = file.getvalue()
-        write_file(self._path(places), hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
+        write_file(path, hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
 
     def _path(self, places: Sequence[int]) -> Path:
         assert self.folder is not None

@@ -76,8 +76,14 @@ def clean_pass(
     return trace, Shared(context, trace[HookPoint.KEY], trace[HookPoint.VALUE])
 
 
-def _within(shared: Shared, span: Span, own: tuple[Intervention, ...], layer: jax.Array | None = None) -> Context:
-    """The context of a run that computes the columns of a span."""
+def _within(
+    shared: Shared,
+    span: Span,
+    own: tuple[Intervention, ...],
+    layer: jax.Array | None = None,
+    asked: jax.Array | None = None,
+) -> Context:
+    """The context of a run that computes the columns of a span; of the last layer, only what the `asked` need."""
     context = shared.context
     part = slice(span.first, span.end)
     earlier = None
@@ -92,6 +98,7 @@ def _within(shared: Shared, span: Span, own: tuple[Intervention, ...], layer: ja
         interventions=(*context.interventions, *own),
         columns=jnp.arange(span.first, span.end),
         earlier=earlier,
+        asked=asked,
     )
 
 
@@ -120,7 +127,7 @@ def embedded(
     return jax.vmap(one, in_axes=(axes,), axis_size=runs)(leaves)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "kind", "span", "tree", "axes", "runs", "together"))
+@functools.partial(jax.jit, static_argnames=("config", "kind", "span", "tree", "axes", "runs", "together", "last"))
 @highest_precision
 def after_layer(
     layers: Params,
@@ -128,7 +135,8 @@ def after_layer(
     index: jax.Array,
     shared: Shared,
     leaves: tuple[Any, ...],
-    watched: tuple[jax.Array, jax.Array] | None = None,
+    asked: jax.Array,
+    watched: jax.Array | None = None,
     *,
     config: ModelConfig,
     kind: LayerKind,
@@ -137,28 +145,34 @@ def after_layer(
     axes: tuple[int | None, ...],
     runs: int,
     together: bool,
+    last: bool,
 ) -> tuple[jax.Array, jax.Array | None]:
     """The stream after a layer, ``[run, batch, position, d_model]``, and what its two writes say along a vector.
 
     Args:
         layers: the layer's own subtree, or all layers' stacked.
-        x: the stream before it, of each run; or where they are still all alike (`together`) that of all. What comes
-            before the intervention is then computed once.
-        watched: vectors ``[batch, asked, d_model]``, and the places in the span where they are asked.
+        x: the stream before it, of each run; or where they are still all alike (`together`) the clean run's before
+            every layer, all columns. What comes before the intervention is then computed once.
+        asked: the columns that are measured.
+        watched: vectors ``[batch, asked, d_model]``.
+        last: whether it is the last layer, of which only the asked columns are needed.
     """
+    if together:
+        x = layer_of(x, index)[:, span.first : span.end]
+    asked = asked - span.first
     part = jax.tree.map(lambda leaf: layer_of(leaf, index), layers) if "attn" in layers and _stacked(layers) else layers
     record = frozenset() if watched is None else frozenset({HookPoint.ATTN_WRITE, HookPoint.MLP_WRITE})
     block = Block(config, Plan(record), kind, parent=None)
 
     def one(x: jax.Array, leaves: tuple[Any, ...]) -> tuple[jax.Array, jax.Array | None]:
-        context = _within(shared, span, jax.tree.unflatten(tree, leaves), index)
+        context = _within(shared, span, jax.tree.unflatten(tree, leaves), index, asked if last else None)
         found: Any = block.apply({"params": part}, x, index, context, mutable=["intermediates"])
         x, kept = found
         if watched is None:
             return x, None
-        vectors, at = watched
         writes = [kept["intermediates"][name][f"{site}_write"] for site, name in _WRITES]
-        return x, jnp.stack([jnp.vecdot(write[:, at], vectors) for write in writes])
+        here = writes if last else [jnp.take(write, asked, axis=1) for write in writes]
+        return x, jnp.stack([jnp.vecdot(write, watched) for write in here])
 
     return jax.vmap(one, in_axes=(None if together else 0, axes), axis_size=runs)(x, leaves)
 
@@ -175,7 +189,6 @@ def _stacked(layers: Params) -> bool:
 def measured(
     params: Params,
     x: jax.Array,
-    places: jax.Array,
     columns: jax.Array,
     shared: Shared,
     leaves: tuple[Any, ...],
@@ -190,19 +203,19 @@ def measured(
 
     Args:
         params: the final norm's and the unembedding's.
-        x: the stream after the last layer, of each run.
-        places, columns: of the asked positions, in `x` and in the prompt.
+        x: the stream after the last layer at the asked columns, of each run; or, without that axis, of all.
+        columns: those that are asked.
     """
     norm, to_logits = ReadNorm(config, Plan(), "final", parent=None), unembedding(params, config)
 
     def one(x: jax.Array, leaves: tuple[Any, ...]) -> jax.Array:
         own = (*shared.context.interventions, *jax.tree.unflatten(tree, leaves))
         context = shared.context._replace(interventions=own, columns=columns)
-        x = intervened(own, HookPoint.FINAL_RESIDUAL, jnp.take(x, places, axis=1), None, columns)
+        x = intervened(own, HookPoint.FINAL_RESIDUAL, x, None, columns)
         normed: Any = norm.apply({"params": params["final_norm"]}, x, None, context)
         return measure(normed, to_logits)
 
-    return jax.vmap(one, in_axes=(0, axes), axis_size=runs)(x, leaves)
+    return jax.vmap(one, in_axes=(0 if x.ndim == 4 else None, axes), axis_size=runs)(x, leaves)
 
 
 def layer_params(params: Params, layer: int) -> Params:

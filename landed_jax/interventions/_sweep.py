@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,11 +16,13 @@ from landed_jax.interventions._saved import Saved
 from landed_jax.interventions._stacks import Stack, check_shape, stack_of
 from landed_jax.memory.estimates import choose_runs, sweep_bytes, weight_bytes
 from landed_jax.model import Model, Prompts
-from landed_jax.nn.intervention import Interventions, checked
+from landed_jax.nn.intervention import Interventions, checked, checked_members
 from landed_jax.numerics import compute_dtype
 from landed_jax.prompts import read_prompts, warn_of
 from landed_jax.results.result import Result, result
 from landed_jax.tokens import columns
+
+_SMALL = 1 << 26  # bytes
 
 Progress = Callable[[int, int], None]
 """``progress(done, total)``, called as runs finish."""
@@ -128,12 +130,15 @@ def run_sweep(
     stack = stack_of(interventions)
     check_shape(stack)
     shape, config = prompts.ids.shape, model.config
-    members = [checked(member, config, *shape) for member in stack.members]
+    members = checked_members(stack.members, config, *shape)
     asked, together = columns(at, shape[1]), checked(always, config, *shape)
     runs = Runs.of(model, prompts, together, asked, measure, compute_dtype(dtype), watch)
     known = tuple(np.asarray(asked).tolist())
     needed = sweep_bytes(config, batch=shape[0], length=max(known) + 1, positions=len(known), dtype=dtype)
-    chunks = chunks_of(members, config, known, shape[0], choose_runs(needed, weight_bytes(model.params)))
+    # Asking the machine takes longer than a small sweep.
+    small = needed["run"] * len(stack) < _SMALL
+    most = len(stack) if small else choose_runs(needed, weight_bytes(model.params))
+    chunks = chunks_of(members, config, known, shape[0], most)
     clean = runs.value()
     saved = Saved.of(out, model.params, runs.measure, prompts, asked, together, members, str(clean.dtype), watch)
     found = _gathered(runs, chunks, saved, len(stack), progress)
@@ -148,15 +153,24 @@ def _gathered(
     """Each chunk's arrays, in the order of the stack."""
     whole: list[np.ndarray] = []
     done = 0
-    for chunk in chunks:
-        found = saved.get(chunk.places)
-        if found is None:
-            found = [np.asarray(part)[: len(chunk.places)] for part in runs.run(chunk) if part is not None]
-            saved.put(chunk.places, found)
-        whole = whole or [np.zeros((count, *part.shape[1:]), part.dtype) for part in found]
-        for into, part in zip(whole, found, strict=True):
+    for chunk, found in _one_ahead(runs, chunks, saved):
+        kept = [np.asarray(part)[: len(chunk.places)] for part in found]
+        saved.put(chunk.places, kept)
+        whole = whole or [np.zeros((count, *part.shape[1:]), part.dtype) for part in kept]
+        for into, part in zip(whole, kept, strict=True):
             into[list(chunk.places)] = part
         done += len(chunk.places)
         if progress is not None:
             progress(done, count)
     return whole
+
+
+def _one_ahead(runs: Runs, chunks: Sequence[Chunk], saved: Saved) -> Iterator[tuple[Chunk, Sequence[Any]]]:
+    """Each chunk's arrays, the next chunk under way while they are read."""
+    waiting: list[tuple[Chunk, Sequence[Any]]] = []
+    for chunk in chunks:
+        found = saved.get(chunk.places)
+        waiting.append((chunk, [part for part in runs.run(chunk) if part is not None] if found is None else found))
+        if len(waiting) > 1:
+            yield waiting.pop(0)
+    yield from waiting

@@ -153,19 +153,27 @@ def checked(interventions: Any, config: ModelConfig, batch: int, length: int) ->
         LandedError: for a hook point that the model does not have, places out of range (where they are known: not
             under ``jit``), or a value whose shape does not fit.
     """
+    return checked_members([flat(interventions)], config, batch, length)[0]
+
+
+def checked_members(
+    members: Sequence[tuple[Intervention, ...]], config: ModelConfig, batch: int, length: int
+) -> list[tuple[Intervention, ...]]:
+    """`checked`, of many runs' interventions."""
     sizes = {**axis_sizes(config), "neuron": config.d_ff, "layer": config.n_layers, "batch": batch}
     sizes |= {axis: length for axis in _COLUMNS}
-    return tuple(_checked(one, config, sizes) for one in flat(interventions))
+    without = absent(config)
+    return [tuple(_checked(one, without, sizes) for one in member) for member in members]
 
 
-def _checked(one: Intervention, config: ModelConfig, sizes: Mapping[str, int]) -> Intervention:
+def _checked(one: Intervention, without: Mapping[HookPoint, str], sizes: Mapping[str, int]) -> Intervention:
     name = one.site.value
-    if one.site in (without := absent(config)):
+    if one.site in without:
         raise LandedError(f"This model has no {name} to intervene on: {without[one.site]}.")
     where = {axis: _counted(name, axis, places, sizes) for axis, places in one.where.items()}
     if one.value is not None:
         _check_value(one, sizes)
-    return dataclasses.replace(one, where=where)
+    return Intervention(one.site, one.do, where, one.value)
 
 
 def _counted(name: str, axis: str, places: Any, sizes: Mapping[str, int]) -> Any:
@@ -176,10 +184,11 @@ def _counted(name: str, axis: str, places: Any, sizes: Mapping[str, int]) -> Any
     if not is_concrete(places):
         return jnp.where(places < 0, places + size, places)
     known = np.asarray(places)
-    for end in (known.min(), known.max()):
+    ends = (known.item(),) * 2 if known.size == 1 else (known.min(), known.max())  # many sweeps have one place each
+    for end in ends:
         if not -size <= end < size:
             raise LandedError(f"There is no {axis.replace('_', ' ')} {end} of {name}: they run from 0 to {size - 1}.")
-    return np.where(known < 0, known + size, known).astype(np.int32)
+    return (known if ends[0] >= 0 else np.where(known < 0, known + size, known)).astype(np.int32)
 
 
 def _check_value(one: Intervention, sizes: Mapping[str, int]) -> None:

@@ -71,6 +71,7 @@ class Context(NamedTuple):
         columns: which columns of the tokens the values hold, or None for all.
         earlier: keys and values of the columns before `columns`, ``[batch, source, kv_head, head_dim]``, where those are
             the last ones of a prompt whose others are known: of one layer.
+        asked: the places of the only columns whose values are needed behind this layer's keys and values, or None.
     """
 
     rotary: tuple[tuple[jax.Array, jax.Array], ...]
@@ -81,6 +82,20 @@ class Context(NamedTuple):
     interventions: tuple[Intervention, ...] = ()
     columns: jax.Array | None = None
     earlier: tuple[jax.Array, jax.Array] | None = None
+    asked: jax.Array | None = None
+
+    def narrowed(self) -> "Context":
+        """Of the asked columns alone, as queries: the mask stays that of all keys."""
+        if (asked := self.asked) is None:
+            return self
+        columns = jnp.arange(self.mask.shape[1]) if self.columns is None else self.columns
+        return self._replace(
+            rotary=tuple((cos[:, asked], sin[:, asked]) for cos, sin in self.rotary),
+            query_scale=None if self.query_scale is None else self.query_scale[:, asked],
+            positions=self.positions[:, asked],
+            columns=columns[asked],
+            asked=None,
+        )
 
     def intervenes_on(self, site: HookPoint) -> bool:
         """Whether an intervention is meant for a hook point."""
