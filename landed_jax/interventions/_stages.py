@@ -23,7 +23,10 @@ from landed_jax.numerics import highest_precision, layer_of
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
 
-_KEPT = (HookPoint.ATTN_RESIDUAL, HookPoint.KEY, HookPoint.VALUE, HookPoint.FINAL_RESIDUAL, HookPoint.FINAL_NORMED)
+_KEPT = (
+    *(HookPoint.ATTN_RESIDUAL, HookPoint.KEY, HookPoint.VALUE),
+    *(HookPoint.FINAL_RESIDUAL, HookPoint.FINAL_SIGMA, HookPoint.FINAL_GAMMA, HookPoint.FINAL_NORMED),
+)
 
 
 class Batch(NamedTuple):

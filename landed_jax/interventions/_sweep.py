@@ -35,8 +35,8 @@ class Sweep(Result):
     Attributes:
         value: ``[*axes, batch, position]``, in the axes of the stack.
         clean: ``[batch, position]``, without any.
-        watched: ``[*axes, later layer, attention or MLP, batch, position]``, where asked for: what each write of each layer says of
-            the value, σ as in the clean run; see `effects_table`.
+        watched: where asked for, how much more than in the clean run each write of each layer (its attention's and its
+            MLP's, the axis ``part``) says of the value, σ of the last norm as in that run; see `effects_table`.
         labels: of each of the stack's axes, its name and what each place on it is called.
     """
 
@@ -52,14 +52,23 @@ class Sweep(Result):
 
     def __getattr__(self, name: str) -> tuple[Any, ...]:
         """The labels of an axis, by its name and an s: ``hook_points``, ``columns``."""
-        for axis, labels in self.__dict__.get("labels", ()):
-            if name == f"{axis}s":
-                return labels
-        raise AttributeError(f"A {type(self).__name__} has no {name}.")
+        return labels_of(self, name)
 
     def to_xarray(self, *, axes: Sequence[str] | None = None, derived: bool = False) -> Any:
         """The result with named axes, those of the stack among them; see `landed_jax.results.dataset.to_xarray`."""
         return super().to_xarray(axes=[name for name, _ in self.labels] if axes is None else axes, derived=derived)
+
+
+def labels_of(part: Any, name: str) -> tuple[Any, ...]:
+    """The labels of an axis of a result.
+
+    Raises:
+        AttributeError: where it has no such axis.
+    """
+    for axis, labels in part.__dict__.get("labels", ()):
+        if name == f"{axis}s":
+            return labels
+    raise AttributeError(f"A {type(part).__name__} has no {name}.")
 
 
 def sweep(
