@@ -39,8 +39,9 @@ class Effects(Result):
         total_frozen: as `total`, in a run in which every σ is held as in the clean one.
         direct_frozen: the landed contribution.
         given_back: how much more every later write says of the value in the run without the component than in the
-            clean one, each layer's attention and MLP (``part``), σ of the last norm as in the clean run. Self-repair
-            where it has the sign of the direct effect.
+            clean one, each layer's attention and MLP (``part``), σ of the last norm as in the clean run: self-repair
+            where it has the sign of the direct effect. Under an output norm the rest of the component's own block is
+            among them, as its σ′ follows.
         value: the clean run's.
         labels: the components' axes and what is on them.
     """

@@ -1,10 +1,12 @@
 """Mean ablation: values of a data set, averaged by position class, put where a prompt's positions are of that class."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from landed_jax.analysis.scale._position_classes import Delimiters, position_classes
 from landed_jax.errors import LandedError
@@ -43,23 +45,18 @@ def mean_of(
     traces = [data] if isinstance(data, Trace) else list(data)
     if not traces:
         raise LandedError("A mean is of at least one trace.")
-    sums, counts = zip(*(_by_class(trace, point, delimiters) for trace in traces), strict=True)
-    count = sum(counts[1:], counts[0])
-    mean = sum(sums[1:], sums[0]) / jnp.maximum(count, 1).reshape(-1, *(1,) * (sums[0].ndim - 1))
-    members = position_classes(prompts, delimiters=delimiters).members & (count > 0)[:, None, None]
     if prompts.at.shape[0] != prompts.tokens.ids.shape[-1]:
         raise LandedError("The trace of the prompts must have recorded all positions.")
+    by_class = [_by_class(trace, point, delimiters) for trace in traces]
+    total, count = (functools.reduce(jnp.add, parts) for parts in zip(*by_class, strict=True))
+    mean = total / jnp.maximum(count, 1).reshape(-1, *(1,) * (total.ndim - 1))
+    members = position_classes(prompts, delimiters=delimiters).members & (count > 0)[:, None, None]
     value = jnp.moveaxis(jnp.tensordot(members.astype(mean.dtype), mean, axes=[[0], [0]]), (0, 1), _places(axes))
-    known = jnp.any(members, axis=0)
-    if "positions" in where:
-        return intervene(point, "replace", value, **where)
-    columns = jnp.arange(known.shape[1])
-    # Each prompt's own columns; one that is not known is named −1 − length, which is none.
-    chosen = jnp.where(known, columns, columns[-1])
-    if not bool(jnp.all(known)):
-        last = jnp.max(jnp.where(known, columns, -1), axis=1, keepdims=True)
-        chosen = jnp.where(known, columns, last)
-    return intervene(point, "replace", value, positions=chosen, **where)
+    if "positions" not in where:
+        known = np.asarray(jnp.any(members, axis=0))  # of each prompt: at least its first token
+        columns = np.arange(known.shape[1])
+        where["positions"] = np.where(known, columns, known.argmax(axis=1)[:, None])
+    return intervene(point, "replace", value, **where)
 
 
 def _places(axes: tuple[str, ...]) -> tuple[int, int]:
@@ -70,4 +67,4 @@ def _by_class(trace: Trace, point: HookPoint, delimiters: Delimiters | None) -> 
     """Each class's sum, its axis first, and the number of its positions."""
     members, value = position_classes(trace, delimiters=delimiters).members, trace[point]
     by_class = jnp.tensordot(members.astype(value.dtype), value, axes=[[1, 2], _places(axes_of(point))])
-    return by_class, jnp.sum(members, axis=(1, 2))
+    return by_class, jnp.sum(members, axis=(1, 2)).astype(value.dtype)

@@ -96,7 +96,7 @@ class Runs:
         value, first, said = self._run(chunk)
         if self.clean_writes is None:
             return value, None
-        more = jnp.stack(said, axis=1) - self.clean_writes[first:]
+        more = jnp.stack(said, axis=1) - self.clean_writes[first:][None]
         return value, jnp.pad(more, ((0, 0), (first, 0), *((0, 0),) * (more.ndim - 2)))
 
     def _run(self, chunk: Chunk) -> tuple[jax.Array, int, list[jax.Array]]:

@@ -17,7 +17,7 @@ from landed_jax.interventions._stacks import Stack, check_shape, stack_of
 from landed_jax.memory.estimates import choose_runs, sweep_bytes, weight_bytes
 from landed_jax.model import Model, Prompts
 from landed_jax.nn.intervention import Interventions, checked, checked_members
-from landed_jax.numerics import compute_dtype
+from landed_jax.numerics import compute_dtype, left_broadcast
 from landed_jax.prompts import read_prompts, warn_of
 from landed_jax.results.result import Result, result
 from landed_jax.tokens import columns
@@ -48,7 +48,7 @@ class Sweep(Result):
     @property
     def effect(self) -> Float[Array, "*intervention batch position"]:
         """``clean − value``: what was lost, the total effect where the intervention removes something."""
-        return self.clean - self.value
+        return left_broadcast(self.clean, self.value) - self.value
 
     def __getattr__(self, name: str) -> tuple[Any, ...]:
         """The labels of an axis, by its name and an s: ``hook_points``, ``columns``."""

@@ -67,11 +67,13 @@ class Intervention(ShapeRepr):
             return jnp.broadcast_to(changed, x.shape)
         mask = jnp.ones((1,) * x.ndim, bool)
         for axis, places in self.where.items():
+            places = jnp.asarray(places, jnp.int32)
             if axis == "layer":
-                mask = mask & jnp.any(places == layer)
+                mask = mask & jnp.any(places == jnp.asarray(layer, jnp.int32))
             else:
                 at = axes.index(axis)
-                found = jnp.any(_columns(axis, x.shape[at], columns)[:, None] == places[..., None, :], axis=-1)
+                names = _columns(axis, x.shape[at], columns).reshape((1,) * (places.ndim - 1) + (-1, 1))
+                found = jnp.any(names == places[..., None, :], axis=-1)
                 shape = [1] * x.ndim
                 shape[at] = x.shape[at]
                 shape[0] = found.shape[0] if found.ndim == 2 else shape[0]
@@ -106,15 +108,15 @@ class Intervention(ShapeRepr):
         return x - along * value
 
 
-Interventions = Intervention | Sequence["Interventions"]
+Interventions = Intervention | Sequence[Any]
 """One intervention, or several, in the order in which those of one hook point are applied."""
 
 
 def _columns(axis: str, size: int, columns: jax.Array | None) -> jax.Array:
     """What each place on an axis is called. A pattern's sources are all columns, whichever its queries are."""
     if axis in _COLUMNS and columns is not None and columns.shape[0] == size:
-        return columns
-    return jnp.arange(size)
+        return columns.astype(jnp.int32)
+    return jnp.arange(size, dtype=jnp.int32)
 
 
 def intervened(
