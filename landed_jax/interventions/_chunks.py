@@ -11,11 +11,12 @@ from landed_jax.interventions._stages import Batch, Span
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import AXES, EMBEDDINGS, OUTSIDE_LAYERS
 from landed_jax.nn.intervention import Intervention
+from landed_jax.nn.parameters import count_parameters
 from landed_jax.tokens import bucket_length
 
 # Rows (runs times columns) of a product below which runs that begin later are taken along: a product of so few takes
-# hardly more time for more of them.
-FEW_ROWS = 256
+# hardly more time for more of them, least where a layer's weights come from memory each time.
+FEW_ROWS, FEW_UNCACHED_ROWS, CACHED_WEIGHTS = 64, 256, 2**20
 # And as many as one chunk takes at most: more only fill the memory.
 MANY_ROWS = 2048
 
@@ -93,6 +94,7 @@ def chunks_of(
         most: runs that fit into the memory at a time, with all columns.
     """
     end = max(columns) + 1
+    few = FEW_ROWS if count_parameters(config) // config.n_layers <= CACHED_WEIGHTS else FEW_UNCACHED_ROWS
     by_kind: dict[Any, list[tuple[int, int, int, int]]] = {}
     for place, member in enumerate(members):
         extent = extent_of(member, config)
@@ -104,7 +106,7 @@ def chunks_of(
     for (_, _, span), runs in by_kind.items():
         rows = batch * (span.end - span.first)
         limit = max(1, min(most * end // (span.end - span.first), MANY_ROWS // rows))
-        parts = _together(sorted(runs), limit, -(-FEW_ROWS // rows))
+        parts = _together(sorted(runs), limit, -(-few // rows))
         size = max(map(len, parts))
         for part in parts:
             places = tuple(place for _, place, _, _ in part)

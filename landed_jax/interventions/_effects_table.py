@@ -7,11 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from landed_jax.analysis.attribution._attribute import attribute
 from landed_jax.analysis.attribution._layer_effects import layer_effects
-from landed_jax.analysis.reads._questions import Logit, QuestionLike, as_question
+from landed_jax.analysis.reads._questions import Logit, QuestionLike, as_question, resolve
 from landed_jax.analysis.reads._targets import Target
 from landed_jax.errors import LandedError, shown
 from landed_jax.interventions._intervene import freeze_sigma
@@ -43,6 +43,7 @@ class Effects(Result):
             where it has the sign of the direct effect. Under an output norm the rest of the component's own block is
             among them, as its σ′ follows.
         value: the clean run's.
+        target, against: ids ``[batch, position]``; None for a direction of the user's.
         labels: the components' axes and what is on them.
     """
 
@@ -52,6 +53,8 @@ class Effects(Result):
     direct_frozen: Float[Array, "*component batch position"]
     given_back: Float[Array, "*component reader part batch position"]
     value: Float[Array, "batch position"]
+    target: Int[Array, "batch position"] | None = None
+    against: Int[Array, "batch position"] | None = None
     labels: tuple[tuple[str, tuple[Any, ...]], ...] = dataclasses.field(default=(), metadata={"static": True})
 
     @property
@@ -127,7 +130,8 @@ def effects_table(
     asked = asked.in_ids(model.vocabulary, model.config) if isinstance(asked, Logit) else asked
     columns = [at] if isinstance(at, int) else list(at)
     trace = model.trace(prompts, at=columns, dtype=dtype)
-    direct, landed = _direct(trace, asked, components)
+    read = resolve(trace, asked)
+    direct, landed = _direct(trace, read, components)
     whole = model.trace(prompts, record=SCALES, dtype=dtype)
     count = 2 * len(stack)
 
@@ -138,8 +142,8 @@ def effects_table(
     live = swept((), 0, True)
     frozen = swept(freeze_sigma(whole), len(stack), False)
     given_back = _given_back(live, landed)
-    known = {"labels": live.labels, "provenance": live.provenance}
-    return Effects(live.effect, direct, frozen.effect, landed, given_back, live.clean, **known)
+    values = live.effect, direct, frozen.effect, landed, given_back, live.clean
+    return Effects(*values, read.target, read.against, live.labels, provenance=live.provenance)
 
 
 def _stack(config: ModelConfig, components: Components) -> Stack:

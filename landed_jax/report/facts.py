@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from landed_jax.memory.estimates import attribution_bytes, choose_passes, trace_bytes
+from landed_jax.memory.estimates import attribution_bytes, choose_passes, choose_runs, sweep_bytes, trace_bytes
 from landed_jax.memory.host import host_memory
 from landed_jax.memory.shortage import human_bytes
 from landed_jax.nn.config import ModelConfig
@@ -105,3 +105,29 @@ def attribution_facts(
         for passes, name in ((1, "one pass"), (2, "two passes")):
             rows.append((name + asked, human_bytes(needed[passes]) + (" (chosen here)" if passes == chosen else "")))
     return rows
+
+
+SWEEPS = ("heads", "parts", "positions")
+"""What a sweep can be over: each head; each layer's attention and MLP; each of these and the stream at each position."""
+
+
+def sweep_facts(
+    config: ModelConfig, weight_dtype: str | None, *, over: str, batch: int, length: int
+) -> list[tuple[str, str]]:
+    """What a sweep over a model's components would cost at the last position: runs, work and memory."""
+    depth = config.n_layers
+    runs = {"heads": depth * config.n_heads, "parts": 2 * depth, "positions": 3 * depth * length}[over]
+    # A run begins at its layer, where only what stands behind the head or the write is computed anew.
+    passes = runs / depth * sum(depth - layer for layer in range(depth)) / depth
+    if over == "positions":
+        passes *= (length + 1) / 2 / length
+    needed = sweep_bytes(config, batch=batch, length=length)
+    weights = count_parameters(config) * jnp.dtype(weight_dtype or "float32").itemsize
+    most = min(runs, choose_runs(needed, weights, host_memory()))
+    return [
+        ("runs", f"{runs:,}"),
+        ("work", f"at most that of {passes:,.0f} forward passes"),
+        ("the clean run, kept", human_bytes(needed["shared"])),
+        ("each run at a time", human_bytes(needed["run"])),
+        ("at a time, in a quarter of this machine's memory", f"{most:,}"),
+    ]
