@@ -70,7 +70,10 @@ def _measure(model: Any, tokens: Any, name: str, stack: Any, rounds: int, of: in
     compiled = jax.jit(lambda p, i: landed.forward(p, tokens, model.config, record=(), at=-1, interventions=i)[0])
     ways: dict[str, tuple[Callable[[], Any], int]] = {
         "sweep": (lambda: sweep(model, tokens, stack, token).value, len(stack)),
-        "separate": (lambda: [model.trace(tokens, record=(), at=-1, interventions=one).logits for one in chosen], count),
+        "separate": (
+            lambda: [model.trace(tokens, record=(), at=-1, interventions=one).logits for one in chosen],
+            count,
+        ),
         "jit": (lambda: [compiled(model.params, one) for one in chosen], count),
     }
     if hooked is not None:

@@ -47,11 +47,11 @@ def forward(
             from the right; by default all.
         interventions: changes given as data (`landed.intervene`), one or a list: arrays, so that another head, layer,
             position or value compiles nothing, and ``vmap`` runs over many. Applied before edits.
-        edits: for a site, ``edit(value, layer) -> value``, for what data cannot say; applied before the value is used and recorded. From the
-            final norm on, values hold only the positions `at`. An edit of z, a, q, k, v or the pattern leaves the
-            account of the logits exact; one of a whole write, a residual, a σ or a normed stream changes what the
-            writes sum to, and shows in the closure error. An edit of a residual patches the stream, and goes on to all
-            later layers; one of a norm's input changes that one read alone.
+        edits: for a site, ``edit(value, layer) -> value``, for what data cannot say; applied before the value is used
+            and recorded. From the final norm on, values hold only the positions `at`. A change of z, a, q, k, v or the
+            pattern leaves the account of the logits exact; one of a whole write, a residual, a σ or a normed stream
+            changes what the writes sum to, and shows in the closure error. A change of a residual patches the stream,
+            and goes on to all later layers; one of a norm's input changes that one read alone.
         observers: functions of one layer's `LayerWrites` (at the positions `at`, as edited) to any pytree of arrays.
             They are compiled into the layer loop, so a layer's factors are freed before the next layer; what they
             return is in ``trace.observed`` by their name, with a leading layer axis.

@@ -168,8 +168,8 @@ class Model:
             record: the sites to record; by default what the landed writes need.
             at: the columns to record and to compute logits for, from the left or (negative) from the right; by
                 default all. Another choice of as many columns does not compile again.
-            interventions: what is changed, as data (`landed.intervene`). Another head, layer, position or value does not
-                compile again.
+            interventions: what is changed, as data (`landed.intervene`). Another head, layer, position or value does
+                not compile again.
             edits: for a site, ``edit(value, layer) -> value``; see `forward`.
             observers: functions of one layer's writes, whose results are in ``trace.observed``; see `forward`. A
                 new function object compiles a new program.

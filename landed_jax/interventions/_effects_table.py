@@ -1,4 +1,4 @@
-"""Total, direct and indirect effect of each component on one value, σ live and σ frozen; and what later ones give back."""
+"""Total, direct and indirect effect of each component on one value, and what later components give back."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -100,8 +100,8 @@ def effects_table(
     """Total, direct and indirect effects of components, each with σ live and σ frozen.
 
     Every effect is of a *zero* ablation, whose direct part has a closed form; a run in which the component's output is
-    0 can be far from anything that the model was trained on. For mean or resample ablation give `sweep` a stack made with
-    `mean_of` or `patch`: its effect is a total one.
+    0 can be far from anything that the model was trained on. For mean or resample ablation give `sweep` a stack made
+    with `mean_of` or `patch`: its effect is a total one.
 
     Args:
         question: a logit or a difference (or a `Vector` at the final norm), or a token, short for its logit; by default
@@ -114,8 +114,8 @@ def effects_table(
         LandedError: as `sweep` and `attribute` do.
 
     References:
-        Vig et al., Causal Mediation Analysis, 2020 (total, direct, indirect); McGrath et al., The Hydra Effect, 2023, and
-        Rushing & Nanda, Explorations of Self-Repair, 2024 (later components give back).
+        Vig et al., Causal Mediation Analysis, 2020 (total, direct, indirect); McGrath et al., The Hydra Effect, 2023,
+        and Rushing & Nanda, Explorations of Self-Repair, 2024 (later components give back).
 
     >>> from landed_jax import load
     >>> from landed_jax.interventions import effects_table

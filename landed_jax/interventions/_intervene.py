@@ -46,8 +46,8 @@ def intervene(
     but `site` and `do` is arrays: another layer, head, position or value is the same compiled program, under ``vmap``
     too, and a gradient with respect to `value` is that of the steering vector.
 
-    On a whole write under an output norm (Gemma 2 and 3, OLMo 2) there are two places and two meanings. ``attn_out`` and
-    ``mlp_out`` hold what the block puts out, *before* the norm: the norm's σ′ follows a change there, so a scale there
+    On a whole write under an output norm (Gemma 2 and 3, OLMo 2) there are two places and two meanings. ``attn_out``
+    and ``mlp_out`` hold what the block puts out, *before* the norm: the norm's σ′ follows a change there, so a scale
     does next to nothing. ``attn_write`` and ``mlp_write`` hold what is added to the stream, *after* it: a scale there
     scales the write. An intervention on a head or a neuron is before the norm; with `freeze_sigma` beside it, it is of
     the write alone.

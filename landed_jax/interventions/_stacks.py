@@ -97,17 +97,22 @@ def every_layer_and_position(
     if not columns or not points:
         raise LandedError("A sweep over positions needs at least one position and one hook point.")
     values = {point: value[point] if isinstance(value, Mapping) else value for point in points}
-    axes = {"hook_point": tuple(point.value for point in points), "layer": tuple(range(config.n_layers)), "column": columns}
+    axes = {
+        "hook_point": tuple(point.value for point in points),
+        "layer": tuple(range(config.n_layers)),
+        "column": columns,
+    }
+    layers = range(config.n_layers)
     members = tuple(
         (intervene(point, do, values[point], layers=layer, positions=column),)
-        for point, layer, column in itertools.product(points, axes["layer"], columns)
+        for point in points
+        for layer in layers
+        for column in columns
     )
     return Stack(members, axes)
 
 
-def chosen_neurons(
-    neurons: Sequence[tuple[int, int]], do: Verb = "zero", value: Any = None, **where: Any
-) -> Stack:
+def chosen_neurons(neurons: Sequence[tuple[int, int]], do: Verb = "zero", value: Any = None, **where: Any) -> Stack:
     """Each of some neurons alone, given as ``(layer, index)``.
 
     >>> chosen_neurons([(0, 3), (1, 7)]).axes["neuron"]
@@ -126,7 +131,8 @@ def every_part(config: ModelConfig, do: Verb = "zero", value: Any = None, **wher
     axes = {"hook_point": tuple(point.value for point in points), "layer": tuple(range(config.n_layers))}
     members = tuple(
         (intervene(point, do, values[point], layers=layer, **where),)
-        for point, layer in itertools.product(points, axes["layer"])
+        for point in points
+        for layer in range(config.n_layers)
     )
     return Stack(members, axes)
 

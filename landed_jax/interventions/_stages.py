@@ -1,4 +1,4 @@
-"""A forward pass in stages, each a compiled program of many interventions at once: embedding, a layer, what is measured.
+"""A forward pass in stages, each a compiled program of many runs at once: embedding, a layer, what is measured.
 
 A stage is compiled once for each structure of interventions (which hook points, what is done), kind of layer and shape;
 which heads, layers, positions and values are meant is data.

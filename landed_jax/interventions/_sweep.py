@@ -108,8 +108,8 @@ def sweep(
             `resolve` refuses, and a folder that holds another sweep.
 
     References:
-        Wang et al., Interpretability in the Wild, 2022 (ablation of every head); Meng et al., Locating and Editing Factual
-        Associations in GPT, 2022 (every layer and position).
+        Wang et al., Interpretability in the Wild, 2022 (ablation of every head); Meng et al., Locating and Editing
+        Factual Associations in GPT, 2022 (every layer and position).
 
     >>> from landed_jax import load
     >>> from landed_jax.interventions import every_head, sweep

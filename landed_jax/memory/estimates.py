@@ -114,7 +114,7 @@ def sweep_bytes(
 
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=9, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> sweep_bytes(config, length=3, dtype="float32")
-    {'shared': 6912, 'run': 1584}
+    {'shared': 2592, 'run': 2064}
     """
     size = compute_dtype(dtype).itemsize
     width = config.n_heads * config.head_dim

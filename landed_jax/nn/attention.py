@@ -78,9 +78,10 @@ def attend(
     """`mix_values` of `attention_pattern` under `attention_mask`; neither pattern nor mask is ever made whole.
 
     Queries are taken in spans. None sees a later key, nor one before its window, so a span takes no others: nearly half
-    of the work is saved. Where there are fewer queries than keys, they are those of the last columns. Where a span's scores are large, its queries are taken in blocks: memory grows with the
-    length, not with its square (but a gradient keeps the blocks' weights). The softmax's sum divides what was mixed,
-    which is smaller than the pattern (as in Dao et al., FlashAttention, 2022).
+    of the work is saved. Where there are fewer queries than keys, they are those of the last columns. Where a span's
+    scores are large, its queries are taken in blocks: memory grows with the length, not with its square (but a gradient
+    keeps the blocks' weights). The softmax's sum divides what was mixed, which is smaller than the pattern (as in Dao
+    et al., FlashAttention, 2022).
     """
     if _span_bytes(q) <= CPU_SCORES:
         return _attend_in_spans(q, k, v, mask, scoring, window, ACCELERATOR_SCORES)

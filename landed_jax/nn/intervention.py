@@ -38,8 +38,8 @@ class Intervention(ShapeRepr):
             the vector `value`, along the last axis).
         where: by the name of an axis, the places on it: whole numbers ``[n]``, or of columns ``[batch, n]``, one row a
             prompt; negative ones count from the end. An axis that is not named is meant whole.
-        value: what broadcasts to the hook point's value, all columns of the tokens counted; with one axis more, it has a
-            leading layer axis.
+        value: what broadcasts to the hook point's value, all columns of the tokens counted; with one axis more, it has
+            a leading layer axis.
     """
 
     site: HookPoint = dataclasses.field(metadata={"static": True})
@@ -199,7 +199,11 @@ def _check_value(one: Intervention, sizes: Mapping[str, int]) -> None:
     leading = () if one.site in OUTSIDE_LAYERS else (sizes["layer"],)
     inner = shape[1:] if len(shape) > len(axes) else shape
     fits = all(a in (1, b) for a, b in zip(inner[::-1], wanted[::-1], strict=False))
-    if not fits or len(inner) > len(axes) or (len(shape) > len(axes) and shape[:1] not in (leading, (1,) * len(leading))):
+    if (
+        not fits
+        or len(inner) > len(axes)
+        or (len(shape) > len(axes) and shape[:1] not in (leading, (1,) * len(leading)))
+    ):
         names = ", ".join(axes)
         more = f", or {[*leading, *wanted]} with a layer axis," if leading else ""
         raise LandedError(

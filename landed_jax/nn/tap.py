@@ -69,8 +69,8 @@ class Context(NamedTuple):
         at: the positions whose values are recorded, or None for all.
         interventions: what is done to values; applied before edits.
         columns: which columns of the tokens the values hold, or None for all.
-        earlier: keys and values of the columns before `columns`, ``[batch, source, kv_head, head_dim]``, where those are
-            the last ones of a prompt whose others are known: of one layer.
+        earlier: one layer's keys and values of the columns before `columns`, ``[batch, source, kv_head, head_dim]``,
+            where those are the last ones of a prompt whose others are known.
         asked: the places of the only columns whose values are needed behind this layer's keys and values, or None.
     """
 

@@ -1,4 +1,4 @@
-"""What `landed ablate` says: each component's total, direct and indirect effect on one value, and what is given back."""
+"""What `landed ablate` says: each component's total, direct and indirect effect, and what is given back."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -86,9 +86,7 @@ def ablation_report(document: dict[str, Any], top: int) -> list[Block]:
         title = "given\nback" if name == "self_repair" else title
         drop = {"total_frozen": 2, "direct_frozen": 2, "indirect_frozen": 2, "self_repair": 1}.get(name)
         columns.append(Column(title.rstrip("\n"), drop=drop, legend=_LEGENDS.get(name, "")))
-    rows = [
-        [_name(row), *(signed(row[name]) for name in EFFECTS)] for row in document["components"][: max(top, 0)]
-    ]
+    rows = [[_name(row), *(signed(row[name]) for name in EFFECTS)] for row in document["components"][: max(top, 0)]]
     note = "A zero ablation can leave what the model was trained on: a total effect is of this one intervention."
     title = f"The {len(rows)} largest total effects of {len(document['components'])} components"
     return [

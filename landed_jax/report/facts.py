@@ -10,6 +10,7 @@ from landed_jax.nn.hook_points import SOURCES, WRITES
 from landed_jax.nn.parameters import count_parameters
 from landed_jax.nn.rope_config import RopeConfig
 from landed_jax.nn.stream_order import site_names
+from landed_jax.tokens import bucket_length
 
 _QK_NORMS = {None: "none", "head": "over each head's coordinates", "width": "over the coordinates of all heads"}
 
@@ -107,26 +108,26 @@ def attribution_facts(
     return rows
 
 
-SWEEPS = ("heads", "parts", "positions")
-"""What a sweep can be over: each head; each layer's attention and MLP; each of these and the stream at each position."""
-
-
 def sweep_facts(
     config: ModelConfig, weight_dtype: str | None, *, over: str, batch: int, length: int
 ) -> list[tuple[str, str]]:
-    """What a sweep over a model's components would cost at the last position: runs, work and memory."""
+    """What a sweep would cost at the last position: runs, work and memory.
+
+    Args:
+        over: ``heads``; ``parts``, each layer's attention and MLP; ``positions``, these and the stream, everywhere.
+    """
     depth = config.n_layers
     runs = {"heads": depth * config.n_heads, "parts": 2 * depth, "positions": 3 * depth * length}[over]
     # A run begins at its layer, where only what stands behind the head or the write is computed anew.
     passes = runs / depth * sum(depth - layer for layer in range(depth)) / depth
     if over == "positions":
-        passes *= (length + 1) / 2 / length
+        passes *= sum(min(bucket_length(length - first), length) for first in range(length)) / length**2
     needed = sweep_bytes(config, batch=batch, length=length)
     weights = count_parameters(config) * jnp.dtype(weight_dtype or "float32").itemsize
     most = min(runs, choose_runs(needed, weights, host_memory()))
     return [
         ("runs", f"{runs:,}"),
-        ("work", f"at most that of {passes:,.0f} forward passes"),
+        ("work", f"about that of {max(passes, 1):,.0f} forward passes"),
         ("the clean run, kept", human_bytes(needed["shared"])),
         ("each run at a time", human_bytes(needed["run"])),
         ("at a time, in a quarter of this machine's memory", f"{most:,}"),

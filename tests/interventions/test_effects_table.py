@@ -1,4 +1,4 @@
-"""Total effects against a NumPy model without the component; direct and indirect ones; what later components give back."""
+"""Total effects against a NumPy model without the component; direct and indirect ones; what is given back."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ import pytest
 
 import landed_jax as landed
 from landed_jax.interventions import Effects, effects_table, freeze_sigma, intervene
-from landed_jax.interventions._sweep import run_sweep
 from landed_jax.interventions._stacks import every_head
+from landed_jax.interventions._sweep import run_sweep
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SCALES
 from tests.models import CONFIGS, SMALL, random_params, random_tokens

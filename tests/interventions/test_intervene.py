@@ -66,7 +66,11 @@ def test_any_intervention_is_the_edit_that_says_the_same(config: ModelConfig, da
         chosen, length = None, tokens.ids.shape[1]
         where: dict[str, Any] = {}
         for name, axis in [("positions", "position"), ("positions", "source"), ("heads", "head"), ("heads", "kv_head")]:
-            if axis in AXES[point] and not (axis == "source" and "position" in AXES[point]) and data.draw(st.booleans()):
+            if (
+                axis in AXES[point]
+                and not (axis == "source" and "position" in AXES[point])
+                and data.draw(st.booleans())
+            ):
                 size = {"head": config.n_heads, "kv_head": config.n_kv_heads}.get(axis, length)
                 chosen = data.draw(st.integers(-size, size - 1))
                 where[name] = (AXES[point].index(axis), chosen)
@@ -102,7 +106,9 @@ def test_any_intervention_is_the_edit_that_says_the_same(config: ModelConfig, da
 def test_interventions_and_edits_in_their_order() -> None:
     params, tokens = random_params(SMALL), random_tokens(SMALL)
     doubled_then_one_more = [intervene("head", "scale", 2.0), intervene("head", "add", np.float32(1))]
-    found = run(params, tokens, SMALL, doubled_then_one_more, record={HookPoint.HEAD}, edits={HookPoint.HEAD: lambda z, _: -z})
+    found = run(
+        params, tokens, SMALL, doubled_then_one_more, record={HookPoint.HEAD}, edits={HookPoint.HEAD: lambda z, _: -z}
+    )
     once = run(params, tokens, SMALL, (), record={HookPoint.HEAD})[1]
     np.testing.assert_allclose(found[1][HookPoint.HEAD][0], -(2 * once[HookPoint.HEAD][0] + 1), rtol=1e-5, atol=1e-6)
 
@@ -164,9 +170,9 @@ def test_frozen_norms_and_patterns() -> None:
     found = run(params, tokens, config, [steered, freeze_sigma(clean), freeze_pattern(clean)], record=record)[1]
     for point in points(config):
         same = np.array_equal(found[point], clean[point])
-        assert same == (point == HookPoint.PATTERN or point.value.endswith(("sigma", "gamma")) or point in (
-            HookPoint.EMBEDDING,
-        )), point
+        assert same == (
+            point == HookPoint.PATTERN or point.value.endswith(("sigma", "gamma")) or point in (HookPoint.EMBEDDING,)
+        ), point
     assert len(freeze(clean, ["head", "neuron"])) == 2
 
 

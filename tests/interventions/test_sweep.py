@@ -201,7 +201,9 @@ def test_labels(tmp_path: Path) -> None:
     np.testing.assert_allclose(dataset.effect, found.clean[None, None, None] - found.value)
     found.save(tmp_path / "sweep.nc")
     assert landed.load_result(tmp_path / "sweep.nc").value.dims == dataset.value.dims
-    assert sweep(model, tokens, [intervene("head", heads=0)], TOKEN).to_xarray().intervention.item().startswith("Interv")
+    assert (
+        sweep(model, tokens, [intervene("head", heads=0)], TOKEN).to_xarray().intervention.item().startswith("Interv")
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Interventions against torch hooks on the same weights, in float64: a model without output norms, and one with them."""
+"""Interventions against torch hooks on the same weights, in float64, without and with output norms."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,9 @@ class Case:
         self.block = self.torch.model.layers[LAYER]
         self.tokens = Tokens(jnp.asarray(TOKENS[0]), jnp.asarray(TOKENS[1]))
 
-    def check(self, interventions: Any, module: Any, change: Callable[[torch.Tensor], torch.Tensor], inputs: bool) -> None:
+    def check(
+        self, interventions: Any, module: Any, change: Callable[[torch.Tensor], torch.Tensor], inputs: bool
+    ) -> None:
         """Compare with a hook that changes what goes into a module, or what comes out of it."""
         plain = torch_logits(self.torch, PROMPTS).numpy()
         if inputs:
