@@ -114,12 +114,12 @@ def sweep_bytes(
 
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=9, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> sweep_bytes(config, length=3, dtype="float32")
-    {'shared': 2592, 'run': 2064}
+    {'shared': 2592, 'run': 1200}
     """
     size = compute_dtype(dtype).itemsize
     width = config.n_heads * config.head_dim
     kept = config.n_layers * (config.d_model + 2 * config.n_kv_heads * config.head_dim)
-    row = 6 * config.d_model + 4 * width + 3 * config.d_ff + 2 * config.n_heads * length
+    row = 6 * config.d_model + width + 2 * config.d_ff + config.n_heads * length
     run = max(length * row, 2 * positions * config.vocab_size)
     return {"shared": size * batch * length * kept, "run": size * batch * run}
 
