@@ -8,13 +8,17 @@ CORE := $(VENV)/.core-installed
 TEST := $(VENV)/.test-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: demo test quick real fuzz test-newest lint clean
+.PHONY: demo test quick slow real fuzz test-newest lint clean
 
 demo: $(CORE)
 	$(BIN)/landed run "The Colosseum is in the city of"
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -m "not slow and not real"
+
+# What takes longer, and further kinds of models for properties that the others show: ten minutes more.
+slow: $(TEST)
+	$(BIN)/python -m pytest -n 2 -m "slow and not real"
 
 # A minute: one configuration of a property in every package, and no other process.
 quick: $(TEST)

@@ -2,6 +2,7 @@ from . import interventions as interventions
 from . import memory as memory
 from . import nn as nn
 from . import results as results
+from . import tasks as tasks
 from . import testbed as testbed
 from .analysis import attribution as attribution
 from .analysis import basis as basis
@@ -20,6 +21,7 @@ from .analysis.landing._land import land as land
 from .analysis.reads._questions import Head as Head
 from .analysis.reads._questions import Logit as Logit
 from .analysis.reads._questions import Neuron as Neuron
+from .analysis.reads._questions import Router as Router
 from .analysis.reads._questions import Vector as Vector
 from .analysis.reads._questions import resolve as resolve
 from .analysis.registry import analyses as analyses
@@ -38,6 +40,7 @@ from .model import Model as Model
 from .nn.config import ModelConfig as ModelConfig
 from .nn.hook_points import NORMED as NORMED
 from .nn.hook_points import RESIDUALS as RESIDUALS
+from .nn.hook_points import ROUTING as ROUTING
 from .nn.hook_points import SOURCES as SOURCES
 from .nn.hook_points import WRITES as WRITES
 from .nn.hook_points import HookPoint as HookPoint

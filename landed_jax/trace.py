@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.experts import Chosen
 from landed_jax.nn.hook_points import GROUPS, HookPoint, absent, axes_of
 from landed_jax.nn.parameters import Params, norm_biases
 from landed_jax.nn.stream_order import StreamOrder
@@ -149,6 +150,11 @@ class Trace(ShapeRepr):
         """The writes before the layers: the token's embedding, and where positions are learned the position's."""
         named = {"embedding": HookPoint.EMBEDDING, "position_embedding": HookPoint.POSITION_EMBEDDING}
         return {name: self[point] for name, point in named.items() if point not in absent(self.config)}
+
+    @property
+    def chosen(self) -> Chosen | None:
+        """The experts that each position of each layer used, with their weights; None in a model without experts."""
+        return Chosen(self[HookPoint.EXPERT], self[HookPoint.EXPERT_WEIGHT]) if self.config.n_experts else None
 
     @property
     def start(self) -> Float[Array, "batch position d_model"]:

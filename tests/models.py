@@ -1,15 +1,17 @@
 """Random models and prompts for property tests: every leaf random, gains and biases too."""
 
 import dataclasses
+import itertools
 from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.parameters import Leaf, Params, build_tree, leaf_places
+from landed_jax.nn.parameters import Leaf, Params, build_tree, leaf_places, stack_layers
 from landed_jax.nn.rope_config import RopeConfig, RopeKind
 from landed_jax.tokens import Tokens
 
@@ -117,6 +119,26 @@ RAW_READS = ModelConfig(
 SCALED = dataclasses.replace(
     BIASED, family="granite", residual_scale=0.3, logit_scale=2.5, embedding_scale=4.0, attention_scale=0.1
 )
+EXPERTS = ModelConfig(
+    vocab_size=13,
+    d_model=10,
+    n_layers=2,
+    n_heads=4,
+    n_kv_heads=2,
+    head_dim=4,
+    d_ff=6,
+    family="gpt_oss",
+    activation="clamped_swiglu",
+    sinks=True,
+    n_experts=5,
+    experts_per_token=2,
+    router_bias=True,
+    qkv_bias=True,
+    output_bias=True,
+    mlp_bias=True,
+    sliding_window=2,
+    windowed_layers=(True, False),
+)
 CONFIGS = {
     "small": SMALL,
     "biased": BIASED,
@@ -126,7 +148,12 @@ CONFIGS = {
     "both_norms": BOTH_NORMS,
     "raw_reads": RAW_READS,
     "scaled": SCALED,
+    "experts": EXPERTS,
 }
+FEW = ("small", "biased", "both_norms", "layer_norm")
+"""For properties that brute force shows of every kind anyway."""
+NAMES = [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS if name not in FEW)]
+"""Every kind of model; those that share their code with one of the few are for the slow tests."""
 
 
 def random_params(config: ModelConfig, seed: int = 0, dtype: Any = jnp.float32) -> Params:
@@ -169,6 +196,17 @@ def ropes(draw: st.DrawFn, pairs: int) -> RopeConfig:
     )
 
 
+def expert_switches() -> st.SearchStrategy[dict[str, Any]]:
+    """One MLP a layer, or several experts."""
+    with_experts = {
+        "n_experts": st.sampled_from([2, 4]),
+        "experts_per_token": st.sampled_from([1, 2]),
+        "router_bias": st.booleans(),
+        "router_normalised": st.booleans(),
+    }
+    return st.one_of(st.just({}), st.fixed_dictionaries(with_experts))
+
+
 @st.composite
 def configs(draw: st.DrawFn) -> ModelConfig:
     """Any architecture that the package honours, small."""
@@ -188,6 +226,7 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         head_dim=head_dim,
         d_ff=draw(st.integers(1, 9)),
         activation=draw(st.sampled_from(["silu", "gelu", "relu2"])),
+        **draw(expert_switches()),
         norm="rms" if output_norms else draw(st.sampled_from(["rms", "layer"])),
         norm_eps=draw(st.sampled_from([1e-6, 1e-2])),
         parallel_blocks=draw(st.booleans()),
@@ -204,6 +243,7 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         output_bias=draw(st.booleans()),
         qk_norm=draw(st.sampled_from([None, "head", "width"])),
         mlp_bias=draw(st.booleans()),
+        sinks=draw(st.booleans()),
         tie_embeddings=draw(st.booleans()),
         rotary_layers=draw(layers),
         gain_offset=draw(st.sampled_from([0.0, 1.0])),
@@ -216,3 +256,15 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         logit_scale=draw(st.sampled_from([1.0, 0.4])),
         logit_cap=draw(st.sampled_from([None, 2.0])),
     )
+
+
+def as_they_are(params: Params) -> Params:
+    """One subtree a layer."""
+    return params
+
+
+HELD = [
+    pytest.param(name, hold, marks=() if name in FEW else pytest.mark.slow)
+    for name, hold in zip(CONFIGS, itertools.cycle((as_they_are, stack_layers)))
+]
+"""Every kind of model, with one of the two ways to hold its parameters."""

@@ -42,7 +42,7 @@ LAYERS = (
     "interventions._effects_table",
     "interventions",
     "loading",
-    "testbed parity",
+    "testbed parity tasks",
     "report",
     "cli",
 )

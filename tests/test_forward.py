@@ -17,7 +17,7 @@ from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import EMBEDDINGS, OUTPUT_SCALES, RESIDUALS, SOURCES, WRITES, HookPoint
+from landed_jax.nn.hook_points import EMBEDDINGS, OUTPUT_SCALES, RESIDUALS, ROUTING, SOURCES, WRITES, HookPoint
 from landed_jax.nn.parameters import Params, stack_layers
 from landed_jax.nn.rope_config import RopeConfig
 from landed_jax.tokens import Tokens, as_tokens
@@ -120,7 +120,7 @@ def test_scan_unrolled_and_the_mathematics_agree_on_any_model(config: ModelConfi
 def test_every_recorded_value_is_that_of_the_mathematics(name: str, x64: None) -> None:
     config = CONFIGS[name]
     params = random_params(config)
-    record = WRITES | SOURCES | RESIDUALS | {HookPoint.QUERY, HookPoint.KEY}
+    record = WRITES | SOURCES | RESIDUALS | ROUTING | {HookPoint.QUERY, HookPoint.KEY}
     _, trace = run(params, IDS, config, record=record)
     expected = numpy_forward(params, IDS, None, config)
     names = {
@@ -133,7 +133,8 @@ def test_every_recorded_value_is_that_of_the_mathematics(name: str, x64: None) -
     }
     recorded = {name: trace[site] for name, site in names.items()}
     recorded |= {"sigma": trace.sigma, "gamma": trace.gamma, "residual": trace.residual}
-    recorded |= {name: trace[site] for site in EMBEDDINGS if (name := site.value) in trace.sown}
+    recorded |= {name: trace[site] for site in EMBEDDINGS | ROUTING if (name := site.value) in trace.sown}
+    expected = {name: value.astype(np.int32) if name == "expert" else value for name, value in expected.items()}
     assert_same(recorded, {name: expected[name] for name in recorded}, 1e-13)
 
 
@@ -145,7 +146,8 @@ def test_jit_and_vmap_equal_the_plain_call(hold: Callable[[Params], Params]) -> 
     assert_same((jitted, jitted_trace), (logits, trace), BAR["float32"])
     alone, alone_trace = jax.jit(jax.vmap(lambda ids: forward(params, ids[None], CONFIG)))(IDS)
     assert_same(alone[:, 0], logits, BAR["float32"])
-    assert {HookPoint(site) for site in trace.sown} == WRITES - OUTPUT_SCALES - {HookPoint.POSITION_EMBEDDING}
+    without = OUTPUT_SCALES | ROUTING | {HookPoint.POSITION_EMBEDDING}
+    assert {HookPoint(site) for site in trace.sown} == WRITES - without
     for site in map(HookPoint, trace.sown):
         axes = ("prompt", *trace.axes(site))
         mapped = alone_trace[site]

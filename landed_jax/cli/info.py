@@ -38,9 +38,9 @@ def info(
     adapter: str | None,
     ignore_fields: tuple[str, ...],
 ) -> int:
-    """The facts of MODEL, its parameter count, and the memory of a trace and of an attribution. Reads no weights.
+    """The facts of MODEL, its switches, its parameter count, and the memory of a trace and of an attribution.
 
-    Without MODEL, those of the model that comes with the package. Needs no device.
+    Reads no weights and needs no device. Without MODEL, those of the model that comes with the package.
     """
     if why:
         return _list_reasons(model, adapter, ignore_fields)
@@ -48,6 +48,7 @@ def info(
     from landed_jax.report.console import print_report
     from landed_jax.report.facts import attribution_facts, model_facts, sweep_facts, trace_facts
     from landed_jax.report.facts_table import facts_table
+    from landed_jax.report.switches import switch_facts
     from landed_jax.tables.quoted import Name
 
     config, weight_dtype = read_config(model, ignore_fields=ignore_fields)
@@ -55,6 +56,7 @@ def info(
     streamed = attribution_facts(config, weight_dtype, batch=batch, length=length, positions=positions)
     tables = [
         facts_table(Name(model), model_facts(config, weight_dtype)),
+        facts_table("Its switches", switch_facts(config)),
         facts_table(f"A trace of {batch} × {length} tokens, in memory", traced),
         facts_table("Its streamed attribution, beside the forward pass", streamed),
     ]

@@ -5,7 +5,9 @@ import click
 
 @click.command()
 def models() -> None:
-    """List the model families that can be opened, and the switches in which they differ from Llama."""
+    """List the model families that can be opened, the switches in which they differ from Llama, and how near each came
+    to its references when it was last measured.
+    """
     from landed_jax.report.console import print_report
     from landed_jax.report.families_table import families_table
 

@@ -27,8 +27,8 @@ DEFAULTS: Mapping[str, Any] = {
 }
 
 
-# The fields of `ModelConfig` that every family has.
-_OF_ALL = frozenset(
+# The fields of `ModelConfig` that every family has; one that names such a field in `held` spells it in its own way.
+OF_ALL = frozenset(
     {"vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff", "family", "activation"}
     | {"norm_eps", "max_positions", "rope", "tie_embeddings"}
 )
@@ -50,10 +50,12 @@ class Family:
         rope_kinds: the kinds of rotary embedding that the family's config may name, and which each is; None for all
             under their own names.
         ignorable: fields that `switches` reads only to refuse them, so that a user may have them ignored.
-        names: tensors whose names differ from Llama's, by leaf (`nn/parameters.py`), with ``{layer}`` in layers. Leaves
+        names: tensors whose names differ from Llama's, by leaf (`nn/parameters.py`), with ``{layer}`` in layers and
+            ``{expert}`` where each expert has a tensor of its own. Leaves
             of one name are the rows of one tensor, in the order in which they stand here.
         by_head: leaves of such a tensor that take turns in it head by head.
         transposed: leaves whose tensors have their axes the other way round, inputs first.
+        interleaved: leaves of one tensor that take turns in it row by row.
         aliases: other names that checkpoints have for some tensors, each with that in `names`.
         base: what stands in front of the names of the base model's tensors, which saves them without it.
         constants: the ends of names of tensors that old checkpoints hold and no forward pass reads.
@@ -72,6 +74,7 @@ class Family:
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     by_head: frozenset[str] = frozenset()
     transposed: frozenset[str] = frozenset()
+    interleaved: frozenset[str] = frozenset()
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
     base: str = "model."
     constants: tuple[str, ...] = ()
@@ -85,7 +88,7 @@ class Family:
             LandedError: naming it.
         """
         for field in dataclasses.fields(ModelConfig):
-            own = field.name in self.held or field.name in _OF_ALL
+            own = field.name in self.held or field.name in OF_ALL
             if not own and getattr(config, field.name) != field.default:
                 raise LandedError(
                     f"A {self.name} in Hugging Face layout has no {field.name}: this model cannot be written as one."
@@ -111,6 +114,8 @@ class Wrapper:
         parts: the other parts, as the names of their tensors begin.
         fields: fields of config.json that are about the other parts alone.
         tied: whether the text model's embedding is its unembedding, where config.json does not say it.
+        text_refused: fields of ``text_config`` that the class ignores where they are set, though the text model's own
+            class honours them.
         examples: ids of well-known checkpoints.
     """
 
@@ -120,4 +125,5 @@ class Wrapper:
     parts: frozenset[str] = frozenset({"vision_tower", "multi_modal_projector"})
     fields: frozenset[str] = frozenset({"vision_config", "image_token_index"})
     tied: bool = True
+    text_refused: frozenset[str] = frozenset()
     examples: tuple[str, ...] = ()

@@ -10,5 +10,6 @@ WRAPPER = Wrapper(
         {"vision_config", "mm_tokens_per_image", "boi_token_index", "eoi_token_index", "image_token_index"}
         | {"boi_token_id", "eoi_token_id", "image_token_id"}
     ),
+    text_refused=frozenset({"final_logit_softcapping"}),
     examples=("google/gemma-3-4b-it", "google/gemma-3-27b-pt"),
 )

@@ -12,8 +12,6 @@ _PARTS = {"weight": ("W", "gamma"), "bias": ("b", "beta")}
 
 
 def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
-    if not fields.flag("scale_attn_weights", True):
-        fields.refuse("scale_attn_weights", "only scores that are divided by the root of the head's size are read")
     refuse_if_set(
         fields, "scale_attn_by_inverse_layer_idx", "scores that are divided by the layer's number are not read"
     )
@@ -25,6 +23,7 @@ def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
         "gated_mlp": False,
         "learned_positions": True,
         "rotary_layers": (False,) * n_layers,
+        "attention_scale": None if fields.flag("scale_attn_weights", True) else 1.0,
         "qkv_bias": True,
         "output_bias": True,
         "mlp_bias": True,
@@ -39,7 +38,8 @@ def _fields(config: ModelConfig) -> dict[str, Any]:
     require(config, config.qkv_bias and config.output_bias and config.mlp_bias, "has all biases")
     require(config, config.n_kv_heads == config.n_heads, "has as many key heads as heads")
     require(config, config.n_heads * config.head_dim == config.d_model, "has heads that share d_model")
-    return {}
+    require(config, config.attention_scale in (None, 1), "has scores as they are, or divided by √head_dim")
+    return {"scale_attn_weights": config.attention_scale is None}
 
 
 def _names() -> dict[str, str]:
@@ -60,7 +60,18 @@ FAMILY = Family(
     architecture="GPT2LMHeadModel",
     switches=_switches,
     fields=_fields,
-    held=frozenset({"norm", "gated_mlp", "learned_positions", "rotary_layers", "qkv_bias", "output_bias", "mlp_bias"}),
+    held=frozenset(
+        {
+            "norm",
+            "gated_mlp",
+            "learned_positions",
+            "rotary_layers",
+            "attention_scale",
+            "qkv_bias",
+            "output_bias",
+            "mlp_bias",
+        }
+    ),
     defaults={
         "vocab_size": 50257,
         "hidden_size": 768,
@@ -86,9 +97,8 @@ FAMILY = Family(
         "hidden_act": "activation_function",
         "max_position_embeddings": "n_positions",
         "rms_norm_eps": "layer_norm_epsilon",
-        "rope_theta": None,
-        "rope_scaling": None,
+        **dict.fromkeys(("rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor")),
     },
-    ignorable=frozenset({"scale_attn_weights", "scale_attn_by_inverse_layer_idx"}),
+    ignorable=frozenset({"scale_attn_by_inverse_layer_idx"}),
     examples=("openai-community/gpt2", "distilbert/distilgpt2"),
 )

@@ -19,6 +19,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "relu2": "relu2",
 }
 FULL, SLIDING = "full_attention", "sliding_attention"
+EXPERT_SWITCHES = frozenset({"n_experts", "experts_per_token"})
 
 
 def optional_flag(fields: Fields, name: str) -> bool:
@@ -64,8 +65,14 @@ def activation_in(fields: Fields, name: str, default: str) -> Activation:
 
 
 def activation_name(config: ModelConfig) -> str:
-    """The inverse."""
-    return next(name for name, ours in ACTIVATIONS.items() if ours == config.activation)
+    """The inverse.
+
+    Raises:
+        LandedError: for an activation that has no name in config.json.
+    """
+    names = [name for name, ours in ACTIVATIONS.items() if ours == config.activation]
+    require(config, bool(names), f"has no {config.activation}")
+    return names[0]
 
 
 def windows_by_layer(
@@ -118,3 +125,9 @@ def require(config: ModelConfig, has: bool, what: str) -> None:
     """
     if not has:
         raise LandedError(f"A {config.family} in Hugging Face layout {what}: this model cannot be written as one.")
+
+
+def experts_in(fields: Fields, count: int, used: int) -> dict[str, Any]:
+    """How many experts each layer has, and how many of them work on a token; by either name of the first."""
+    name = "num_local_experts" if "num_local_experts" in fields.values else "num_experts"
+    return {"n_experts": fields.whole(name, count), "experts_per_token": fields.whole("num_experts_per_tok", used)}

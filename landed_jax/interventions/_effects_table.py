@@ -19,13 +19,14 @@ from landed_jax.interventions._stacks import Stack, chosen_neurons, every_head, 
 from landed_jax.interventions._sweep import Progress, Sweep, labels_of, run_sweep
 from landed_jax.model import Model, Prompts
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import SCALES
+from landed_jax.nn.hook_points import SCALES, HookPoint
 from landed_jax.prompts import read_prompts, warn_of
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
 
-Components = str | Sequence[tuple[int, int]]
-"""``"heads"``; ``"parts"``, each layer's attention and each layer's MLP; or some neurons, each ``(layer, index)``."""
+Components = str | Sequence[Sequence[int]]
+"""``"heads"``; ``"parts"``, each layer's attention and each layer's MLP; or some neurons, each ``(layer, index)``, or of an
+expert ``(layer, expert, index)``."""
 
 
 @result
@@ -164,9 +165,22 @@ def _direct(trace: Trace, question: QuestionLike, components: Components) -> tup
     if components == "heads":
         direct, landed = (jnp.moveaxis(part.heads, -1, 1) for part in both if part is not None)
         return direct, landed
-    layers, indices = np.array(components).T
-    direct, landed = (part.neurons[layers, :, :, indices] for part in both if part is not None)
+    direct, landed = (
+        jnp.stack([_of_neuron(trace, part.neurons, place) for place in components if not isinstance(place, str)])
+        for part in both
+        if part is not None
+    )
     return direct, landed
+
+
+def _of_neuron(trace: Trace, neurons: jax.Array, place: Sequence[int]) -> jax.Array:
+    """One neuron's number at each position, ``[batch, position]``: 0 where a position did not choose its expert."""
+    found, d_ff = neurons[place[0]], trace.config.d_ff
+    if not trace.config.n_experts:
+        return found[..., place[-1]]
+    of_slot = found.reshape(*found.shape[:2], -1, d_ff)[..., place[-1]]
+    mine = trace[HookPoint.EXPERT][place[0]] == place[1] if len(place) == 3 else jnp.ones_like(of_slot, bool)
+    return jnp.sum(jnp.where(mine, of_slot, 0), axis=-1)
 
 
 def _given_back(live: Sweep, landed: jax.Array) -> jax.Array:

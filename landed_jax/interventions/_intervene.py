@@ -23,8 +23,11 @@ _AXES = {
     "sources": ("source",),
     "heads": ("head", "kv_head"),
     "neurons": ("neuron",),
+    "experts": ("expert",),
     "coordinates": ("d_model", "head_dim"),
 }
+# Whose values are of the experts that each position chose.
+_OF_EXPERTS = frozenset(map(HookPoint, ("gate", "up", "neuron", "expert_weight")))
 _NO_VALUE: tuple[Verb, ...] = ("zero",)
 
 
@@ -38,6 +41,7 @@ def intervene(
     sources: Places | None = None,
     heads: Places | None = None,
     neurons: Places | None = None,
+    experts: Places | None = None,
     coordinates: Places | None = None,
 ) -> Intervention:
     """An intervention at a hook point: what happens to which of its numbers.
@@ -58,9 +62,10 @@ def intervene(
         do: ``zero``, ``scale``, ``add``, ``replace`` or ``project_out``.
         value: a factor; a vector or an array to add or to put there; the direction to project out. It broadcasts to the
             hook point's axes ``[batch, position, …]``, all columns of the tokens counted, or has a leading layer axis.
-        layers, positions, sources, heads, neurons, coordinates: the places meant, by default all of them. Positions
+        layers, positions, sources, heads, neurons, experts, coordinates: the places meant, by default all of them. Positions
             ``[batch, n]`` are each prompt's own. On keys and values positions are those of the keys, and heads are key
-            heads; sources are a pattern's.
+            heads; sources are a pattern's. In a model with experts a neuron is counted within its expert, and `experts`
+            means those numbers that are of them, wherever a position chose them.
 
     Raises:
         LandedError: for what is no hook point or verb, a keyword that the hook point has no axis for, places that are
@@ -80,6 +85,7 @@ def intervene(
         "sources": sources,
         "heads": heads,
         "neurons": neurons,
+        "experts": experts,
         "coordinates": coordinates,
     }
     where = {}
@@ -93,11 +99,12 @@ def intervene(
 
 
 def _axis_of(point: HookPoint, name: str) -> str:
-    axes = (*AXES[point], *(() if point in OUTSIDE_LAYERS else ("layer",)))
+    of_experts = ("expert",) if point in _OF_EXPERTS else ()
+    axes = (*AXES[point], *of_experts, *(() if point in OUTSIDE_LAYERS else ("layer",)))
     for axis in _AXES[name]:
         if axis in axes:
             return axis
-    raise LandedError(f"{point.value} has no {name}: its axes are {', '.join(axes)}.")
+    raise LandedError(f"{point.value} has no {name}: its axes are {', '.join(AXES[point])}.")
 
 
 def _places(name: str, places: Any, most_axes: int) -> Any:

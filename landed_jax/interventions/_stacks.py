@@ -112,16 +112,22 @@ def every_layer_and_position(
     return Stack(members, axes)
 
 
-def chosen_neurons(neurons: Sequence[tuple[int, int]], do: Verb = "zero", value: Any = None, **where: Any) -> Stack:
-    """Each of some neurons alone, given as ``(layer, index)``.
+def chosen_neurons(neurons: Sequence[Sequence[int]], do: Verb = "zero", value: Any = None, **where: Any) -> Stack:
+    """Each of some neurons alone, given as ``(layer, index)``, or of an expert as ``(layer, expert, index)``.
 
     >>> chosen_neurons([(0, 3), (1, 7)]).axes["neuron"]
     ('0.3', '1.7')
     """
     if not neurons:
         raise LandedError("A sweep over neurons needs at least one.")
-    members = tuple((intervene("neuron", do, value, layers=layer, neurons=index, **where),) for layer, index in neurons)
-    return Stack(members, {"neuron": tuple(f"{layer}.{index}" for layer, index in neurons)})
+    members = tuple(
+        (intervene("neuron", do, value, layers=place[0], neurons=place[-1], **_expert(place), **where),) for place in neurons
+    )
+    return Stack(members, {"neuron": tuple(".".join(map(str, place)) for place in neurons)})
+
+
+def _expert(place: Sequence[int]) -> dict[str, int]:
+    return {"experts": place[1]} if len(place) == 3 else {}
 
 
 def every_part(config: ModelConfig, do: Verb = "zero", value: Any = None, **where: Any) -> Stack:

@@ -52,12 +52,15 @@ def trace_bytes(
         "head": config.n_heads,
         "kv_head": config.n_kv_heads,
         "head_dim": config.head_dim,
-        "neuron": config.d_ff,
+        "neuron": config.n_neurons,
+        "slot": config.experts_per_token,
+        "expert": config.n_experts,
         "vocab": config.vocab_size,
     }
     values = {site.value: axes_of(site) for site in sorted(as_sites(record)) if has(config, site)}
     values["logits"] = ("batch", "position", "vocab")
-    return {name: size * math.prod(axes[axis] for axis in kinds) for name, kinds in values.items()}
+    sizes = {HookPoint.EXPERT.value: 4}  # whole numbers
+    return {name: sizes.get(name, size) * math.prod(axes[axis] for axis in kinds) for name, kinds in values.items()}
 
 
 def attribution_bytes(
@@ -155,6 +158,6 @@ def least_bytes(config: ModelConfig, weights: int, length: int) -> int:
     It is below the real use, so that no run is refused that would have succeeded. Nothing is traced.
     """
     numbers = (
-        config.d_model + 2 * config.d_ff + config.n_layers * (config.n_kv_heads * config.head_dim + config.n_heads)
+        config.d_model + 2 * config.n_neurons + config.n_layers * (config.n_kv_heads * config.head_dim + config.n_heads)
     )
     return weights + 4 * length * numbers

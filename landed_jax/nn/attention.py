@@ -41,7 +41,11 @@ def attention_pattern(
     scoring: Scoring,
 ) -> Float[Array, "batch head position source"]:
     """Softmax of scaled query–key products; head h uses key head h // (heads / key heads) (Ainslie et al. 2023)."""
-    return jax.nn.softmax(_scores(q, k, visible, scoring), axis=-1)
+    scores = _scores(q, k, visible, scoring)
+    if scoring.sinks is None:
+        return jax.nn.softmax(scores, axis=-1)
+    sinks = jnp.broadcast_to(scoring.sinks[None, :, None, None], (*scores.shape[:3], 1))
+    return jax.nn.softmax(jnp.concatenate([scores, sinks], axis=-1), axis=-1)[..., :-1]
 
 
 def _scores(q: jax.Array, k: jax.Array, visible: jax.Array, scoring: Scoring) -> jax.Array:
@@ -105,11 +109,13 @@ def _by_key_head(
         return _attend_in_spans(q, k, v, mask, scoring, window, limit)
     queries = jnp.moveaxis(q.reshape(batch, length, kv_heads, heads // kv_heads, head_dim), 2, 0)
     keys, values = (jnp.moveaxis(x, 2, 0)[:, :, :, None] for x in (k, v))
+    sinks = None if scoring.sinks is None else scoring.sinks.reshape(kv_heads, -1)
 
-    def one(part: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        return _attend_in_spans(*part, mask, scoring, window, limit, in_turn=True)
+    def one(part: tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]) -> jax.Array:
+        q, k, v, sinks = part
+        return _attend_in_spans(q, k, v, mask, scoring._replace(sinks=sinks), window, limit, in_turn=True)
 
-    return jnp.moveaxis(jax.lax.map(one, (queries, keys, values)), 0, 2).reshape(q.shape)
+    return jnp.moveaxis(jax.lax.map(one, (queries, keys, values, sinks)), 0, 2).reshape(q.shape)
 
 
 def _span(length: int) -> int:
@@ -170,8 +176,16 @@ def _attend_in_blocks(
         queries, columns = part
         scores = _scores(queries, k, attention_mask(mask, window, columns, first), scoring)
         # Held fixed: the largest score divides out, and so has no slope.
-        weights = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True)))
-        return mix_values(weights, v) / jnp.swapaxes(jnp.sum(weights, axis=-1), 1, 2)[..., None]
+        largest = jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))
+        if scoring.sinks is None:
+            weights = jnp.exp(scores - largest)
+            total = jnp.sum(weights, axis=-1, keepdims=True)
+        else:
+            sinks = scoring.sinks[None, :, None, None]
+            largest = jnp.maximum(largest, jax.lax.stop_gradient(sinks))
+            weights = jnp.exp(scores - largest)
+            total = jnp.sum(weights, axis=-1, keepdims=True) + jnp.exp(sinks - largest)
+        return mix_values(weights, v) / jnp.swapaxes(total, 1, 2)
 
     if size == length:
         return block((q, columns))

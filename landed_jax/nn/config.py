@@ -9,7 +9,7 @@ from landed_jax.nn.rope_config import DEFAULT_ROPE, RopeConfig
 from landed_jax.nn.values import is_positive_float32, is_size
 
 Norm = Literal["rms", "layer"]
-Activation = Literal["silu", "gelu", "gelu_tanh", "gelu_fast", "quick_gelu", "relu", "relu2"]
+Activation = Literal["silu", "gelu", "gelu_tanh", "gelu_fast", "quick_gelu", "relu", "relu2", "clamped_swiglu"]
 
 # Larger sizes come from damaged or hostile files, and nothing may be made or looped over in such a size. Each is at
 # least 16 times the largest of any published model.
@@ -24,9 +24,10 @@ LARGEST = {
     "max_positions": 2**31 - 1,  # positions are 32-bit
 }
 _MOST_PARAMETERS = 2**45
+_MOST_EXPERTS = 2**16
 _FLAGS = (
     *("parallel_blocks", "gated_mlp", "learned_positions", "input_norms", "output_norms"),
-    *("qkv_bias", "output_bias", "mlp_bias", "tie_embeddings"),
+    *("qkv_bias", "output_bias", "mlp_bias", "tie_embeddings", "sinks", "router_bias", "router_normalised"),
 )
 _FACTORS = ("embedding_scale", "residual_scale", "logit_scale")
 _OPTIONAL_FACTORS = ("attention_scale", "attention_cap", "logit_cap")
@@ -51,10 +52,12 @@ class Scoring(NamedTuple):
     Attributes:
         scale: a factor of the products of queries and keys.
         cap: scores s become ``cap · tanh(s / cap)``; None for no cap.
+        sinks: ``[head]``, one more score of each query, which nothing is mixed for; None for none.
     """
 
     scale: float
     cap: float | None = None
+    sinks: Any = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ class ModelConfig:
     """A pre-norm decoder as one stream with reads and writes, and the switches in which families differ.
 
     Attributes:
-        d_ff: neurons per layer, the width of the MLP.
+        d_ff: neurons per layer, the width of the MLP; in a model with experts that of each expert.
+        activation: of ``clamped_swiglu`` (gpt-oss) gate and up product are cut to at most 7 in size, and 1 is added to
+            the up product.
         norm: what reads the stream: ``rms``, or ``layer`` (Ba et al. 2016), which takes the mean off and adds a bias β.
         parallel_blocks: a layer's attention and MLP read the same stream (GPT-NeoX), and not one after the other.
         gated_mlp: whether a neuron's activation is multiplied with an up product; without, it has one product alone.
@@ -71,7 +76,14 @@ class ModelConfig:
         output_bias: a bias on attention's output product.
         qk_norm: queries and keys pass an RMSNorm of their own before the rotary embedding: over each head's
             coordinates (``"head"``: Qwen 3, Gemma 3) or over those of all heads (``"width"``: OLMo 2).
-        mlp_bias: biases on the gate, up and down products, or, without a gate, on both products.
+        sinks: one more score for each head, learned, that takes its part of the softmax and adds nothing (gpt-oss).
+        mlp_bias: biases on the gate, up and down products, or, without a gate, on both products; in a model with
+            experts each expert's own.
+        n_experts: MLPs of each layer, of which each position uses a few (Shazeer et al. 2017); 0 for one that all use.
+        experts_per_token: how many of them a position uses: those with the largest router logits.
+        router_bias: a bias on the router's logits.
+        router_normalised: the used experts' weights are the softmax over their own logits (Mixtral), and not their part
+            of the softmax over all experts' (OLMoE).
         sliding_window: how many positions a query sees, itself included; None for all.
         windowed_layers: for each layer, whether the window holds there; empty where it holds in all.
         rotary_layers: for each layer, whether queries and keys are rotated there; empty where they are in all.
@@ -124,6 +136,11 @@ class ModelConfig:
     output_bias: bool = False
     qk_norm: Literal["head", "width"] | None = None
     mlp_bias: bool = False
+    sinks: bool = False
+    n_experts: int = 0
+    experts_per_token: int = 0
+    router_bias: bool = False
+    router_normalised: bool = True
     tie_embeddings: bool = False
     input_norms: bool = True
     output_norms: bool = False
@@ -171,6 +188,7 @@ class ModelConfig:
         if self.windowed_layers and self.sliding_window is None:
             wrong.append("windowed_layers needs a sliding_window")
         wrong += self._rotary_problems()
+        wrong += self._expert_problems()
         wrong += self._numbers()
         if wrong:
             raise LandedError(f"This model configuration cannot be: {listed(wrong)}.")
@@ -201,9 +219,21 @@ class ModelConfig:
             wrong.append(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.n_kv_heads}")
         heads = 2 * (self.n_heads + self.n_kv_heads) * self.head_dim
         tables = self.vocab_size + (self.max_positions if self.learned_positions is True else 0)
-        if self.d_model * (tables + self.n_layers * (heads + 3 * self.d_ff)) > _MOST_PARAMETERS:
+        experts = self.n_experts if is_size(self.n_experts, 1, _MOST_EXPERTS) else 1
+        if self.d_model * (tables + self.n_layers * (heads + 3 * self.d_ff * experts)) > _MOST_PARAMETERS:
             wrong.append(f"these sizes make a model of more than 2**{_MOST_PARAMETERS.bit_length() - 1} parameters")
         return wrong
+
+    def _expert_problems(self) -> list[str]:
+        if self.activation == "clamped_swiglu" and not self.gated_mlp:
+            return ["clamped_swiglu needs a gated_mlp"]
+        if not is_size(self.n_experts, 0, _MOST_EXPERTS):
+            return [f"n_experts is {shown(self.n_experts)}, not a whole number from 0 to {_MOST_EXPERTS}"]
+        if not is_size(self.experts_per_token, min(self.n_experts, 1), self.n_experts):
+            return [f"experts_per_token is {shown(self.experts_per_token)}, not one to all of {self.n_experts} experts"]
+        if not self.n_experts and (self.router_bias or not self.router_normalised):
+            return ["a model without experts has no router"]
+        return []
 
     def _rotary_problems(self) -> list[str]:
         if self.rotary_dim is not None and self.rotary_dim == self.head_dim:
@@ -226,18 +256,19 @@ class ModelConfig:
             wrong.append(f"rotary_dim is {shown(self.rotary_dim)}, not a whole number from 2 to {most} or None")
         if wrong:
             return wrong
+        no_length = "query_growth needs the rope's original_max_positions"
         if self.rotary_layers and not any(self.rotary_layers):  # no layer rotates: nothing of it is read
             for name, value in (("local_rope", None), ("rotary_dim", None)):
                 object.__setattr__(self, name, value)
-            if not self.query_growth:
-                object.__setattr__(self, "rope", DEFAULT_ROPE)
-                return []
+            original = self.rope.original_max_positions if self.query_growth else 0
+            object.__setattr__(self, "rope", dataclasses.replace(DEFAULT_ROPE, original_max_positions=original))
+            return [] if original or not self.query_growth else [no_length]
         for name in ("rope", "local_rope"):
             rope = getattr(self, name)
             if rope is not None and len(rope.short_factors) not in (0, self.rotated // 2):
                 wrong.append(f"{name} has {len(rope.short_factors)} factors for {self.rotated // 2} rotated pairs")
         if self.query_growth and self.rope.original_max_positions < 1:
-            wrong.append("query_growth needs the rope's original_max_positions")
+            wrong.append(no_length)
         name = "head_dim" if self.rotary_dim is None else "rotary_dim"
         if self.rotated % 2:
             wrong.append(f"{name} {self.rotated} is odd, and rotary embedding turns pairs of coordinates")
@@ -249,6 +280,16 @@ class ModelConfig:
     def rotated(self) -> int:
         """Coordinates of each head that are rotated."""
         return self.rotary_dim or self.head_dim
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons that write at a position in each layer: of experts those that the position uses.
+
+        >>> sizes = dict(vocab_size=2, d_model=2, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=3)
+        >>> ModelConfig(**sizes).n_neurons, ModelConfig(**sizes, n_experts=8, experts_per_token=2).n_neurons
+        (3, 6)
+        """
+        return self.d_ff * max(self.experts_per_token, 1)
 
     @property
     def group_size(self) -> int:

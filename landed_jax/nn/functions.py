@@ -62,6 +62,17 @@ def rotate(
     return jnp.concatenate([*turned, rest] if rest.size else turned, axis=-1)
 
 
+_CLAMP = 7.0  # of clamped_swiglu
+
+
+def gated(activation: Activation, gate: jax.Array, up: jax.Array) -> jax.Array:
+    """The activation of a neuron with a gate: ``act(gate) · up``; of gpt-oss's kind clamped, and with up + 1."""
+    if activation != "clamped_swiglu":
+        return ACTIVATIONS[activation](gate) * up
+    gate, up = jnp.minimum(gate, _CLAMP), jnp.clip(up, -_CLAMP, _CLAMP)
+    return ACTIVATIONS["quick_gelu"](gate) * (up + 1)
+
+
 ACTIVATIONS: dict[Activation, Callable[[jax.Array], jax.Array]] = {
     "silu": jax.nn.silu,
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),

@@ -34,9 +34,13 @@ class HookPoint(StrEnum):
     MLP_SIGMA = "mlp_sigma"
     MLP_GAMMA = "mlp_gamma"
     MLP_NORMED = "mlp_normed"
-    GATE = "gate"  # pre-activation
+    ROUTER = "router"  # in models with experts: the logits by which a position's experts are chosen
+    EXPERT = "expert"  # the chosen ones' numbers, that with the largest logit first
+    EXPERT_WEIGHT = "expert_weight"  # p_e of the chosen ones
+    GATE = "gate"  # pre-activation; of experts those of the first chosen one, then of the next
     UP = "up"  # in models with a gate
-    NEURON = "neuron"  # a_j = act(gate_j) up_j, or act(gate_j) without a gate; the neuron's write is a_j W_down[j]
+    NEURON = "neuron"  # a_j = act(gate_j) up_j, or act(gate_j) without a gate; the neuron's write is a_j W_down[j].
+    # Of experts it is p_e a_j: what W_down[e][j] is multiplied with
     MLP_OUT = "mlp_out"
     MLP_OUT_SIGMA = "mlp_out_sigma"
     MLP_OUT_GAMMA = "mlp_out_gamma"
@@ -63,6 +67,9 @@ AXES: dict[HookPoint, tuple[str, ...]] = {
     HookPoint.ATTN_OUT: _STREAM,
     HookPoint.MLP_OUT: _STREAM,
     HookPoint.ATTN_WRITE: _STREAM,
+    HookPoint.ROUTER: ("batch", "position", "expert"),
+    HookPoint.EXPERT: ("batch", "position", "slot"),
+    HookPoint.EXPERT_WEIGHT: ("batch", "position", "slot"),
     HookPoint.GATE: ("batch", "position", "neuron"),
     HookPoint.UP: ("batch", "position", "neuron"),
     HookPoint.NEURON: ("batch", "position", "neuron"),
@@ -82,13 +89,14 @@ OUTPUT_SCALES = frozenset(s for s in SCALES if "_out_" in s.value)
 RESIDUALS = frozenset(s for s in HookPoint if s.value.endswith("_residual"))
 NORMED = frozenset(s for s in HookPoint if s.value.endswith("_normed"))
 SOURCES = frozenset({HookPoint.PATTERN, HookPoint.VALUE})
-WRITES = (SCALES | EMBEDDINGS) | {
+ROUTING = frozenset({HookPoint.ROUTER, HookPoint.EXPERT, HookPoint.EXPERT_WEIGHT})
+WRITES = (SCALES | EMBEDDINGS | ROUTING) - {HookPoint.ROUTER} | {
     HookPoint.HEAD,
     HookPoint.NEURON,
     HookPoint.FINAL_RESIDUAL,
     HookPoint.FINAL_NORMED,
 }
-GROUPS = {"WRITES": WRITES, "RESIDUALS": RESIDUALS, "NORMED": NORMED, "SOURCES": SOURCES}
+GROUPS = {"WRITES": WRITES, "RESIDUALS": RESIDUALS, "NORMED": NORMED, "SOURCES": SOURCES, "ROUTING": ROUTING}
 
 
 def as_site(site: object) -> HookPoint:
@@ -128,6 +136,8 @@ def absent(config: ModelConfig) -> dict[HookPoint, str]:
         reasons[HookPoint.UP] = "its MLP has no up product, and GATE holds each neuron's one pre-activation"
     if not config.learned_positions:
         reasons[HookPoint.POSITION_EMBEDDING] = "it learned no positions"
+    if not config.n_experts:
+        reasons |= dict.fromkeys(ROUTING, "it has no experts")
     if not config.output_norms:
         reasons |= dict.fromkeys(OUTPUT_SCALES, "it has no output norms")
     return reasons

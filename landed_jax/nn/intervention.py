@@ -54,12 +54,15 @@ class Intervention(ShapeRepr):
     def _known(self) -> dict[str, Any]:
         return {axis: at for axis, at in self.where.items() if is_concrete(at) and np.ndim(at) <= 2}
 
-    def applied(self, x: jax.Array, layer: jax.Array | None, columns: jax.Array | None) -> jax.Array:
+    def applied(
+        self, x: jax.Array, layer: jax.Array | None, columns: jax.Array | None, experts: jax.Array | None = None
+    ) -> jax.Array:
         """The hook point's value, changed where it is meant.
 
         Args:
             layer: of this value; None outside of layers.
             columns: which columns of the tokens the value holds; None for all.
+            experts: ``[batch, position, slot]``, which experts the value is of, where it is of some.
         """
         axes = AXES[self.site]
         changed = self._changed(x, self._here(x, layer, columns))
@@ -70,9 +73,16 @@ class Intervention(ShapeRepr):
             places = jnp.asarray(places, jnp.int32)
             if axis == "layer":
                 mask = mask & jnp.any(places == jnp.asarray(layer, jnp.int32))
+            elif axis == "expert" and axis not in axes:
+                assert experts is not None  # `_axis_of` allows it at the hook points of chosen experts
+                chosen = jnp.any(experts[..., None] == places.astype(experts.dtype), axis=-1)
+                mask = mask & jnp.repeat(chosen, x.shape[-1] // experts.shape[-1], axis=-1)
             else:
                 at = axes.index(axis)
-                names = _columns(axis, x.shape[at], columns).reshape((1,) * (places.ndim - 1) + (-1, 1))
+                names = _columns(axis, x.shape[at], columns)
+                if axis == "neuron" and experts is not None:  # those of each chosen expert count anew
+                    names = names % (x.shape[at] // experts.shape[-1])
+                names = names.reshape((1,) * (places.ndim - 1) + (-1, 1))
                 found = jnp.any(names == places[..., None, :], axis=-1)
                 shape = [1] * x.ndim
                 shape[at] = x.shape[at]
@@ -125,11 +135,12 @@ def intervened(
     x: jax.Array,
     layer: jax.Array | None,
     columns: jax.Array | None,
+    experts: jax.Array | None = None,
 ) -> jax.Array:
     """A hook point's value after those interventions that are meant for it."""
     for intervention in interventions:
         if intervention.site == site:
-            x = intervention.applied(x, layer, columns)
+            x = intervention.applied(x, layer, columns, experts)
     return x
 
 
@@ -163,6 +174,7 @@ def checked_members(
 ) -> list[tuple[Intervention, ...]]:
     """`checked`, of many runs' interventions."""
     sizes = {**axis_sizes(config), "neuron": config.d_ff, "layer": config.n_layers, "batch": batch}
+    sizes["slot"] = config.experts_per_token
     sizes |= {axis: length for axis in _COLUMNS}
     without = absent(config)
     return [tuple(_checked(one, without, sizes) for one in member) for member in members]
@@ -173,14 +185,16 @@ def _checked(one: Intervention, without: Mapping[HookPoint, str], sizes: Mapping
     if one.site in without:
         raise LandedError(f"This model has no {name} to intervene on: {without[one.site]}.")
     where = {axis: _counted(name, axis, places, sizes) for axis, places in one.where.items()}
+    if "expert" in where and not sizes["expert"]:
+        raise LandedError(f"This model has no experts at {name}: leave experts= out.")
     if one.value is not None:
-        _check_value(one, sizes)
+        _check_value(one, {**sizes, "neuron": sizes["neuron"] * max(sizes["slot"], 1)})
     return Intervention(one.site, one.do, where, one.value)
 
 
 def _counted(name: str, axis: str, places: Any, sizes: Mapping[str, int]) -> Any:
     """Places on an axis, from 0."""
-    size = sizes[axis]
+    size = sizes[axis] or 1  # a model without experts is refused below
     if np.ndim(places) == 2 and places.shape[0] not in (1, sizes["batch"]):
         raise LandedError(f"The {axis}s of {name} are of {places.shape[0]} prompts, and there are {sizes['batch']}.")
     if not is_concrete(places):

@@ -1,6 +1,7 @@
 """What one layer writes, held as its factors: for analyses the only access to ``W_O``, ``W_down`` and output biases.
 
-A new kind of write (an output norm, a multiplier, an expert) is a change of this file, and of no analysis. Products
+A new kind of write (an output norm, a multiplier) is a change of this file, and of no analysis; which neurons a
+position has (all of one MLP, or those of the experts that it chose) is that of `columns`. Products
 that depend on the weights alone wait for the layer's own turn, so that XLA does not compute and hold those of all
 layers at once.
 """
@@ -15,7 +16,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from landed_jax.nn.columns import DenseColumns, ExpertColumns, columns_of
 from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.experts import Chosen
 from landed_jax.nn.functions import centred
 from landed_jax.nn.output_scale import OutputScale
 from landed_jax.nn.per_write import PerWrite
@@ -33,9 +36,9 @@ class LayerWrites:
     Attributes:
         layer: which layer, a scalar.
         z: the heads' mixed values.
-        a: the neurons' activations.
-        W_O, W_down: the output matrices, outputs first, in their own float type.
-        b_O, b_down: the output biases; None in a model without them.
+        a: the neurons' activations; of experts those of the chosen ones, times the experts' weights.
+        W_O, b_O: attention's output matrix, outputs first, in its own float type, and its bias or None.
+        columns: the MLP's or the experts' output matrix and bias.
         attn, mlp: the scales between what attention and the MLP put out and what they add to the stream.
         at: the positions' columns in the tokens.
         real: False on padding, whose factors are numbers too: counts and sums over positions leave them out.
@@ -46,9 +49,8 @@ class LayerWrites:
     z: Float[Array, "batch position head head_dim"]
     a: Float[Array, "batch position neuron"]
     W_O: Float[Array, "d_model head head_dim"]
-    W_down: Float[Array, "d_model neuron"]
     b_O: Float[Array, " d_model"] | None
-    b_down: Float[Array, " d_model"] | None
+    columns: DenseColumns | ExpertColumns
     attn: OutputScale
     mlp: OutputScale
     at: Int[Array, " position"]
@@ -66,12 +68,20 @@ class LayerWrites:
         at: jax.Array,
         mask: jax.Array,
         norms: WeightNorms | None = None,
+        chosen: Chosen | None = None,
     ) -> "LayerWrites":
-        """From one layer's parameters, its factors and scales at the columns `at`, and the whole prompts' mask."""
-        attn, mlp = part["attn"], part["mlp"]
-        real = jnp.take(mask, at, axis=1)
-        leaves = attn["W_O"], mlp["W_down"], attn.get("b_O"), mlp.get("b_down")
-        return cls(layer, z, a, *leaves, *scales, at, real, norms)
+        """From one layer's parameters, its factors and scales at the columns `at`, and the whole prompts' mask.
+
+        Args:
+            chosen: the experts of a model that has them.
+        """
+        attn, columns, real = part["attn"], columns_of(part, chosen), jnp.take(mask, at, axis=1)
+        return cls(layer, z, a, attn["W_O"], attn.get("b_O"), columns, *scales, at, real, norms)
+
+    @property
+    def chosen(self) -> Chosen | None:
+        """The experts that each position used; None in a model without experts."""
+        return self.columns.chosen if isinstance(self.columns, ExpertColumns) else None
 
     def before_output_norm(self) -> "LayerWrites":
         """What heads, neurons and biases put out, as if it were added as it is."""
@@ -88,12 +98,9 @@ class LayerWrites:
 
     def centred(self) -> "LayerWrites":
         """The same writes, each without its mean over the coordinates: what LayerNorm sees of them."""
-        W_O, W_down = (after(cast_late(leaf, self.z), self.z) for leaf in (self.W_O, self.W_down))
-        biases = (None if b is None else centred(b.astype(self.z.dtype)) for b in (self.b_O, self.b_down))
-        b_O, b_down = biases
-        return dataclasses.replace(
-            self, W_O=centred(W_O, axis=0), W_down=centred(W_down, axis=0), b_O=b_O, b_down=b_down
-        )
+        W_O = centred(after(cast_late(self.W_O, self.z), self.z), axis=0)
+        b_O = None if self.b_O is None else centred(self.b_O.astype(self.z.dtype))
+        return dataclasses.replace(self, W_O=W_O, b_O=b_O, columns=self.columns.centred(self.z))
 
     def inner_products(self, vector: Float[Array, "*at d_model"]) -> PerWrite:
         """``⟨w, vector⟩`` for every write of the layer: one product of the size of ``W_O`` and one of ``W_down``.
@@ -113,9 +120,9 @@ class LayerWrites:
         vectors = [after(vector, self.z) for vector in vectors]
         alike = len({vector.shape for vector in vectors}) == 1
         if len(vectors) > 1 and alike and vectors[0].size > vectors[0].shape[-1]:
-            together = jnp.concatenate(vectors, axis=1)
-            parts = (jnp.split(seen, len(vectors), axis=1) for seen in self._seen_from(together, together))
-            seen = zip(*parts, strict=True)
+            at_heads = jnp.split(self._seen_from_heads(jnp.concatenate(vectors, axis=1)), len(vectors), axis=1)
+            of_mlp = self.columns.seen_from_each([self.mlp.times_gain(vector) for vector in vectors])
+            seen = zip(at_heads, of_mlp, strict=True)
         else:
             seen = (self._seen_from(vector, vector) for vector in vectors)
         pairs = zip(vectors, seen, strict=True)
@@ -143,18 +150,20 @@ class LayerWrites:
         return self.attn.times_amount(split)
 
     @property
-    def factors(self) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """What `along` takes of each position: z, a and the biases' amounts, as they are added."""
+    def factors(self) -> tuple[jax.Array, ...]:
+        """What `along` takes of each position: z, a and the biases' amounts, as they are added; the chosen experts."""
         amounts = self.amounts
         biases = jnp.stack([amounts.attn_bias, amounts.mlp_bias], axis=-1)
-        return self.attn.times_amount(self.z), amounts.neurons, biases
+        return self.attn.times_amount(self.z), amounts.neurons, biases, *self.columns.factors
 
-    def along(self, rows: Float[Array, "row d_model"]) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
+    def along(self, rows: Float[Array, "row d_model"]) -> Callable[..., jax.Array]:
         """A function from one position's `factors` to ``[row, write]``: ``⟨w, row⟩`` of all writes (`flat`)."""
-        at_heads, at_neurons = (seen[0] for seen in self._seen_from(rows[None], rows[None]))
-        units = jnp.stack([rows @ bias for bias in self._biases()], axis=-1)
+        at_heads, at_columns = self._seen_from_heads(rows[None])[0], self.columns.along(self.mlp.times_gain(rows))
+        at_attn_bias = rows @ self._attn_bias()
 
-        def products(z: Float[Array, "head head_dim"], a: Float[Array, " neuron"], biases: jax.Array) -> jax.Array:
+        def products(z: jax.Array, a: jax.Array, biases: jax.Array, *chosen: jax.Array) -> jax.Array:
+            at_neurons, at_mlp_bias = at_columns(*chosen)
+            units = jnp.stack([at_attn_bias, at_mlp_bias], axis=-1)
             heads = jnp.sum(at_heads * z[None], axis=-1)
             return jnp.concatenate([heads, at_neurons * a[None], units * biases[None]], axis=-1)
 
@@ -170,20 +179,20 @@ class LayerWrites:
         amounts, biases = self.amounts, self._biases()
         return PerWrite.of_layers(
             heads=self._head_norms(),
-            neurons=jnp.square(amounts.neurons) * self.column_norms()[None, None],
-            attn_bias=jnp.square(amounts.attn_bias) * (biases[0] @ biases[0]),
-            mlp_bias=jnp.square(amounts.mlp_bias) * (biases[1] @ biases[1]),
+            neurons=jnp.square(amounts.neurons) * self.column_norms(),
+            attn_bias=jnp.square(amounts.attn_bias) * jnp.vecdot(biases[0], biases[0]),
+            mlp_bias=jnp.square(amounts.mlp_bias) * jnp.vecdot(biases[1], biases[1]),
         )
 
-    def column_norms(self) -> Float[Array, " neuron"]:
-        """The squared norm of each column of ``W_down``, times the output norm's gain where there is one."""
+    def column_norms(self) -> Float[Array, "_ _ neuron"]:
+        """The squared norm of each neuron's column, times the output norm's gain where there is one."""
         if self.norms is not None:
-            return self.norms.neurons
-        return column_norms(_with_gain(cast_late(self.W_down, self.a), self.mlp))
+            return self.columns.looked_up(self.norms.neurons)
+        return self.columns.of_each(lambda W_down: column_norms(_with_gain(W_down, self.mlp)), self.a)
 
     def squares_per_activation(self) -> Float[Array, "_ _ neuron"]:
         """The squared norm of each neuron's write per squared activation; axes of size 1 where positions are alike."""
-        norms = self.column_norms()[None, None]
+        norms = self.column_norms()
         if self.mlp.sigma is None:
             return norms * self.mlp.factor**2
         return norms * jnp.square(self.amounts.mlp_bias)[..., None]
@@ -197,34 +206,39 @@ class LayerWrites:
         """
         z = self.attn.times_amount(self.z)
         batch, position, _, head_dim = z.shape
-        W_O, W_down = self._output_matrices()
+        W_O = self._W_O_with_gain()
         if batch * position < head_dim:
             squares = jnp.square(jnp.einsum("bphk,mhk->bphm", z, W_O))
             heads = jnp.einsum("bphm,wm->wbph", squares, weights)
         else:
             heads = jnp.stack([squares_by_gram(z, head_grams(W_O, weight)) for weight in weights])
-        neurons = contract_output(weights, jnp.square(W_down))[:, None, None]
-        biases = ((weights @ jnp.square(bias))[:, None, None] for bias in self._biases())
-        return PerWrite.of_layers(heads, neurons, *biases)
+
+        def of_columns(W_down: jax.Array) -> jax.Array:
+            return contract_output(weights, jnp.square(_with_gain(W_down, self.mlp)))
+
+        biases = (jnp.einsum("bpm,wm->wbp", jnp.square(bias), weights) for bias in self._biases())
+        return PerWrite.of_layers(heads, self.columns.of_each(of_columns, self.z), *biases)
 
     def squares_along(self, directions: Float[Array, "direction d_model"]) -> PerWrite:
         """``Σ_k ⟨w, direction_k⟩²``; of neurons and biases as in `weighted_squares`."""
-        W_O, W_down = self._output_matrices()
         z = self.attn.times_amount(self.z)
-        seen = jnp.einsum("bphi,khi->bphk", z, jnp.einsum("km,mhi->khi", directions, W_O))
-        biases = [bias @ directions.T for bias in self._biases()]
+        seen = jnp.einsum("bphi,khi->bphk", z, jnp.einsum("km,mhi->khi", directions, self._W_O_with_gain()))
+
+        def of_columns(W_down: jax.Array) -> jax.Array:
+            return jnp.sum(jnp.square(directions @ _with_gain(W_down, self.mlp)), axis=0)
+
         return PerWrite.of_layers(
             jnp.sum(jnp.square(seen), axis=-1),
-            jnp.sum(jnp.square(directions @ W_down), axis=0)[None, None],
-            *(jnp.sum(jnp.square(bias), axis=-1)[None, None] for bias in biases),
+            self.columns.of_each(of_columns, self.z),
+            *(jnp.sum(jnp.square(bias @ directions.T), axis=-1) for bias in self._biases()),
         )
 
     def weights_not_zero(self) -> PerWrite:
-        """Whether a write's output weights are not all 0, for all prompts and positions (axes of size 1)."""
+        """Whether a write's output weights are not all 0; axes of size 1 where that holds for all positions."""
         return PerWrite.of_layers(
             jnp.any(self.W_O != 0, axis=(0, 2))[None, None],
-            jnp.any(self.W_down != 0, axis=0)[None, None],
-            *(jnp.any(bias != 0)[None, None] for bias in self._biases()),
+            self.columns.of_each(lambda W_down: jnp.any(W_down != 0, axis=0), self.z),
+            *(jnp.any(bias != 0, axis=-1) for bias in self._biases()),
         )
 
     def attn_write(self, head_by_head: bool = False) -> Float[Array, "batch position d_model"]:
@@ -236,27 +250,29 @@ class LayerWrites:
         """
         z = self.z
         if not head_by_head:
-            return self.attn.written(self._with_bias(linear(z.reshape(*z.shape[:2], -1), self._flat_W_O()), self.b_O))
+            return self.attn.written(_with_bias(linear(z.reshape(*z.shape[:2], -1), self._flat_W_O()), self.b_O))
 
         def add_head(total: jax.Array, head: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
             return total + linear(*head), None
 
         heads = self._by_head()
         first, others = jax.tree.map(lambda leaf: leaf[0], heads), jax.tree.map(lambda leaf: leaf[1:], heads)
-        return self.attn.written(self._with_bias(jax.lax.scan(add_head, linear(*first), others)[0], self.b_O))
+        return self.attn.written(_with_bias(jax.lax.scan(add_head, linear(*first), others)[0], self.b_O))
 
     def mlp_write(self) -> Float[Array, "batch position d_model"]:
         """The sum of all neurons' writes and the MLP bias."""
-        return self.mlp.written(self._with_bias(linear(self.a, self.W_down), self.b_down))
+        written, bias = self.columns.summed(self.a), self.columns.bias(self.a.dtype)
+        return self.mlp.written(written if bias is None else written + bias)
 
     def weighted_sums(self, weights: PerWrite) -> tuple[jax.Array, jax.Array]:
         """``Σ weight · w`` over attention's and over the MLP's writes; axes of size 1 in the weights stand for all."""
         z = self.z * weights.heads[..., None]
-        attn, mlp = linear(z.reshape(*z.shape[:2], -1), self._flat_W_O()), linear(self.a * weights.neurons, self.W_down)
+        attn = linear(z.reshape(*z.shape[:2], -1), self._flat_W_O())
+        mlp = self.columns.summed(self.a * weights.neurons)
         if self.b_O is not None:
             attn = attn + weights.attn_bias[..., None] * self.b_O.astype(attn.dtype)[None, None]
-        if self.b_down is not None:
-            mlp = mlp + weights.mlp_bias[..., None] * self.b_down.astype(mlp.dtype)[None, None]
+        if (bias := self.columns.bias(mlp.dtype)) is not None:
+            mlp = mlp + weights.mlp_bias[..., None] * bias
         return self.attn.written(attn), self.mlp.written(mlp)
 
     def for_each_head(self, function: Callable[[jax.Array], jax.Array]) -> Float[Array, "*shape head"]:
@@ -275,21 +291,19 @@ class LayerWrites:
 
     def neuron(self, index: Int[Array, "batch position"]) -> Float[Array, "batch position d_model"]:
         """At each position the write of one neuron."""
-        column = jnp.moveaxis(jnp.take(self.W_down, index, axis=1), 0, -1).astype(self.a.dtype)
+        column = self.columns.column(index, self.a.dtype)
         return self.mlp.written(column * jnp.take_along_axis(self.a, index[..., None], axis=-1))
 
     def biases(self) -> tuple[jax.Array | None, jax.Array | None]:
         """The attention and the MLP bias as writes ``[batch, position, d_model]``; None in a model without them."""
-        pairs = ((self.b_O, self.attn), (self.b_down, self.mlp))
-        shape = (*self.z.shape[:2], self.W_O.shape[0])
-        attn, mlp = (
-            None if leaf is None else scale.written(jnp.broadcast_to(leaf.astype(self.z.dtype), shape))
-            for leaf, scale in pairs
-        )
+        shape, dtype = (*self.z.shape[:2], self.W_O.shape[0]), self.z.dtype
+        b_O = None if self.b_O is None else self.b_O.astype(dtype)[None, None]
+        pairs = ((b_O, self.attn), (self.columns.bias(dtype), self.mlp))
+        attn, mlp = (None if b is None else scale.written(jnp.broadcast_to(b, shape)) for b, scale in pairs)
         return attn, mlp
 
     def _products(self, attn: jax.Array, mlp: jax.Array, at_heads: jax.Array, at_neurons: jax.Array) -> PerWrite:
-        of_attn, of_mlp = (vector @ bias for vector, bias in zip((attn, mlp), self._biases(), strict=True))
+        of_attn, of_mlp = (jnp.vecdot(vector, bias) for vector, bias in zip((attn, mlp), self._biases(), strict=True))
         return PerWrite.of_layers(
             heads=self.attn.times_amount(jnp.vecdot(self.z, at_heads)),
             neurons=self.mlp.times_amount(self.a * at_neurons),
@@ -299,16 +313,15 @@ class LayerWrites:
 
     def _seen_from(self, attn: jax.Array, mlp: jax.Array) -> tuple[jax.Array, jax.Array]:
         """A vector as each head's factor meets it, and one as each neuron's does, up to the position's amount."""
-        return self._seen_from_heads(attn), contract_output(self.mlp.times_gain(mlp), self.W_down)
+        return self._seen_from_heads(attn), self.columns.seen_from(self.mlp.times_gain(mlp))
 
     def _seen_from_heads(self, vector: jax.Array) -> jax.Array:
         seen = contract_output(self.attn.times_gain(vector), self._flat_W_O())
         return seen.reshape(*vector.shape[:2], *self.W_O.shape[1:])
 
-    def _output_matrices(self) -> tuple[jax.Array, jax.Array]:
-        """``W_O`` and ``W_down`` with the output norms' gains; made when the layer's turn comes."""
-        W_O, W_down = (after(cast_late(leaf, self.z), self.z) for leaf in (self.W_O, self.W_down))
-        return _with_gain(W_O, self.attn), _with_gain(W_down, self.mlp)
+    def _W_O_with_gain(self) -> jax.Array:
+        """``W_O`` with the output norm's gain; made when the layer's turn comes."""
+        return _with_gain(after(cast_late(self.W_O, self.z), self.z), self.attn)
 
     def _flat_W_O(self) -> Float[Array, "d_model inputs"]:
         return self.W_O.reshape(self.W_O.shape[0], -1)
@@ -327,15 +340,20 @@ class LayerWrites:
         gram = _grams(cast_late(self.W_O, z), self.attn) if self.norms is None else self.norms.heads
         return squares_by_gram(z, gram)
 
-    def _biases(self) -> tuple[Float[Array, " d_model"], Float[Array, " d_model"]]:
+    def _biases(self) -> tuple[Float[Array, "_ _ d_model"], Float[Array, "_ _ d_model"]]:
         """The attention and the MLP bias with the output norms' gains, per unit of `amounts`; 0 where there is none."""
-        nothing = jnp.zeros(self.W_O.shape[0], self.z.dtype)
-        pairs = ((self.b_O, self.attn), (self.b_down, self.mlp))
-        attn, mlp = (nothing if b is None else scale.times_gain(b.astype(self.z.dtype)) for b, scale in pairs)
-        return attn, mlp
+        bias = self.columns.bias(self.z.dtype)
+        mlp = jnp.zeros((1, 1, self.W_O.shape[0]), self.z.dtype) if bias is None else self.mlp.times_gain(bias)
+        return self._attn_bias()[None, None], mlp
 
-    def _with_bias(self, written: jax.Array, bias: jax.Array | None) -> jax.Array:
-        return written if bias is None else written + left_broadcast(bias.astype(written.dtype), written)
+    def _attn_bias(self) -> Float[Array, " d_model"]:
+        if self.b_O is None:
+            return jnp.zeros(self.W_O.shape[0], self.z.dtype)
+        return self.attn.times_gain(self.b_O.astype(self.z.dtype))
+
+
+def _with_bias(written: jax.Array, bias: jax.Array | None) -> jax.Array:
+    return written if bias is None else written + left_broadcast(bias.astype(written.dtype), written)
 
 
 def _with_gain(weight: Float[Array, "d_model *inputs"], scale: OutputScale) -> Float[Array, "d_model *inputs"]:
@@ -348,30 +366,19 @@ def _grams(W_O: Float[Array, "d_model head head_dim"], scale: OutputScale) -> Fl
 
 def layer_norms(part: Any, config: ModelConfig, dtype: Any) -> WeightNorms:
     """`WeightNorms` of one layer's parameters."""
-    W_O, W_down = part["attn"]["W_O"].astype(dtype), part["mlp"]["W_down"].astype(dtype)
-    if config.norm == "layer":
-        W_O, W_down = (centred(leaf, axis=0) for leaf in (W_O, W_down))
-    plain = WeightNorms(head_grams(W_O), column_norms(W_down))
+    W_O = part["attn"]["W_O"].astype(dtype)
+    W_O = centred(W_O, axis=0) if config.norm == "layer" else W_O
+
+    def of_columns(scale: OutputScale) -> jax.Array:
+        def one(W_down: jax.Array) -> jax.Array:
+            W_down = W_down.astype(dtype)
+            return column_norms(_with_gain(centred(W_down, axis=0) if config.norm == "layer" else W_down, scale))
+
+        return jax.lax.map(one, part["experts"]["W_down"]) if config.n_experts else one(part["mlp"]["W_down"])
+
+    plain = WeightNorms(head_grams(W_O), of_columns(OutputScale()))
     if not config.output_norms:
         return plain
     gains = (part[f"{site}_out_norm"]["gamma"].astype(dtype) + config.gain_offset for site in ("attn", "mlp"))
     attn, mlp = (OutputScale(gain=gain) for gain in gains)
-    return WeightNorms(_grams(W_O, attn), column_norms(_with_gain(W_down, mlp)), plain)
-
-
-def output_weights(layers: Any, kind: str, layer: int, index: int) -> Array:
-    """One write's own output weights, and no others: a head's ``[d_model, head_dim]``, or a neuron's ``[d_model]``.
-
-    Args:
-        layers: the layers' parameters, in either way of keeping them.
-        kind: ``head`` or ``neuron``.
-    """
-    part, name = ("attn", "W_O") if kind == "head" else ("mlp", "W_down")
-    return layers[part][name][layer][:, index] if "attn" in layers else layers[str(layer)][part][name][:, index]
-
-
-def output_bias(layers: Any, kind: str, layer: int) -> Array | None:
-    """One layer's ``attn_bias`` or ``mlp_bias``, ``[d_model]``; None in a model without it."""
-    part, name = ("attn", "b_O") if kind == "attn_bias" else ("mlp", "b_down")
-    leaf = layers[part].get(name) if "attn" in layers else layers[str(layer)][part].get(name)
-    return leaf if leaf is None or "attn" not in layers else leaf[layer]
+    return WeightNorms(_grams(W_O, attn), of_columns(mlp), plain)

@@ -9,8 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from landed_jax.nn.attention import attend, attention_mask, attention_pattern, mix_values
+from landed_jax.nn.columns import ExpertColumns
 from landed_jax.nn.config import LayerKind, ModelConfig
-from landed_jax.nn.functions import ACTIVATIONS, heard, rms_sigma, rotate, scale_stream
+from landed_jax.nn.expert_products import expert_linear
+from landed_jax.nn.experts import Chosen, choose, expert_weights
+from landed_jax.nn.functions import ACTIVATIONS, gated, heard, rms_sigma, rotate, scale_stream
 from landed_jax.nn.hook_points import AXES, HookPoint
 from landed_jax.nn.layer_programs import layer_call
 from landed_jax.nn.output_scale import OutputScale
@@ -119,6 +122,8 @@ class Attention(_Part):
         if context.earlier is not None:
             k, v = (jnp.concatenate([before, own], axis=1) for before, own in zip(context.earlier, (k, v), strict=True))
         recorded, scoring = HookPoint.PATTERN in self.plan.record, self.config.scoring
+        if self.config.sinks:
+            scoring = scoring._replace(sinks=self.leaf("attn/sinks").astype(x.dtype))
         changed = self.plan.edits_any(HookPoint.PATTERN) or context.intervenes_on(HookPoint.PATTERN)
         if changed or (recorded and context.at is None) or context.asked is not None:
             visible = attention_mask(context.mask, self.kind.window, narrow.columns)
@@ -140,17 +145,52 @@ class MLP(_Part):
 
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, jax.Array]:
-        act = ACTIVATIONS[self.config.activation]
         if self.config.gated_mlp:
             gate = self.add_bias(linear(x, self.leaf("mlp/W_gate")), "mlp/b_gate")
             up = self.add_bias(linear(x, self.leaf("mlp/W_up")), "mlp/b_up")
             gate = self.tap("gate", gate, layer, context)
-            a = act(gate) * self.tap("up", up, layer, context)
+            a = gated(self.config.activation, gate, self.tap("up", up, layer, context))
         else:
             pre = self.add_bias(linear(x, self.leaf("mlp/W_in")), "mlp/b_in")
-            a = act(self.tap("gate", pre, layer, context))
+            a = ACTIVATIONS[self.config.activation](self.tap("gate", pre, layer, context))
         a = self.tap("neuron", a, layer, context)
         return self.add_bias(linear(a, self.leaf("mlp/W_down")), "mlp/b_down"), a
+
+
+class Experts(_Part):
+    """MLPs of which each position uses a few, as its router chooses; neuron j of e puts out ``p_e a_j W_down[e][j]``.
+
+    Gives all that they put out, the neurons' factors ``p_e a_j`` (those of the first chosen expert, then of the next),
+    and the choice.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, jax.Array, Chosen]:
+        config = self.config
+        logits = self.add_bias(linear(x, self.leaf("experts/W_router")), "experts/b_router")
+        logits = self.tap("router", logits, layer, context)
+        ids = self.tap("expert", choose(logits, config.experts_per_token), layer, context)
+        context = context._replace(experts=ids)
+        weights = expert_weights(logits, ids, config.router_normalised)
+        chosen = Chosen(ids, self.tap("expert_weight", weights, layer, context))
+        rows = jnp.broadcast_to(x[:, :, None], (*ids.shape, x.shape[-1])).reshape(ids.size, -1)
+
+        def pre(name: str, site: str) -> jax.Array:
+            found = expert_linear(rows, self.leaf(f"experts/W_{name}"), ids.ravel())
+            if LEAVES[f"experts/b_{name}"].present(config):
+                found = found + jnp.take(self.leaf(f"experts/b_{name}"), ids.ravel(), axis=0).astype(x.dtype)
+            return self.tap(site, found.reshape(*x.shape[:2], -1), layer, context)
+
+        if config.gated_mlp:
+            a = gated(config.activation, pre("gate", "gate"), pre("up", "up"))
+        else:
+            a = ACTIVATIONS[config.activation](pre("in", "gate"))
+        a = (a.reshape(*ids.shape, -1) * chosen.weights[..., None]).reshape(a.shape)
+        a = self.tap("neuron", a, layer, context)
+        bias = self.leaf("experts/b_down") if LEAVES["experts/b_down"].present(config) else None
+        columns = ExpertColumns(self.leaf("experts/W_down"), bias, chosen)
+        out, added = columns.summed(a), columns.bias(a.dtype)
+        return out if added is None else out + added, a, chosen
 
 
 class Block(_Part):
@@ -168,10 +208,13 @@ class Block(_Part):
         parallel = self.config.parallel_blocks
         x = self.tap("mlp_residual", x if parallel else x + attn_write, layer, context)
         normed = ReadNorm(self.config, self.plan, "mlp", name="mlp_norm")(x, layer, context)
-        out, a = MLP(self.config, self.plan, name="mlp")(normed, layer, context)
+        if self.config.n_experts:
+            out, a, chosen = Experts(self.config, self.plan, name="experts")(normed, layer, context)
+        else:
+            (out, a), chosen = MLP(self.config, self.plan, name="mlp")(normed, layer, context), None
         write, mlp_scale = Output(self.config, self.plan, "mlp", name="mlp_out_norm")(out, layer, context)
         x = x + attn_write if parallel else x
-        return observe(self, self.plan, x + write, layer, z, a, (attn_scale, mlp_scale), context)
+        return observe(self, self.plan, x + write, layer, z, a, (attn_scale, mlp_scale), chosen, context)
 
 
 class Layers(_Part):

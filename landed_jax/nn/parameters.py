@@ -22,6 +22,7 @@ from landed_jax.nn.unembedding import Unembedding
 from landed_jax.numerics import layer_of
 
 Params = dict[str, Any]
+Present = Callable[[ModelConfig], bool]
 Path = tuple[str, ...]
 
 
@@ -36,7 +37,7 @@ class Leaf:
     path: str
     axes: tuple[str, ...]
     init: Literal["normal", "ones", "zeros"] = "normal"
-    present: Callable[[ModelConfig], bool] = _always
+    present: Present = _always
 
     def shape(self, config: ModelConfig) -> tuple[int, ...]:
         sizes = axis_sizes(config)
@@ -51,6 +52,7 @@ def axis_sizes(config: ModelConfig) -> dict[str, int]:
         "kv_head": config.n_kv_heads,
         "head_dim": config.head_dim,
         "d_ff": config.d_ff,
+        "expert": config.n_experts,
         "max_position": config.max_positions,
     }
 
@@ -63,12 +65,25 @@ def _has_learned_positions(config: ModelConfig) -> bool:
     return config.learned_positions
 
 
+def _has_sinks(config: ModelConfig) -> bool:
+    return config.sinks
+
+
+def _has_router_bias(config: ModelConfig) -> bool:
+    return config.router_bias
+
+
 def _is_gated(config: ModelConfig) -> bool:
     return config.gated_mlp
 
 
 def _is_ungated(config: ModelConfig) -> bool:
     return not config.gated_mlp
+
+
+def has_experts(config: ModelConfig) -> bool:
+    """Whether a layer has several MLPs, of which a position uses a few."""
+    return config.n_experts > 0
 
 
 def _has_qkv_bias(config: ModelConfig) -> bool:
@@ -107,6 +122,25 @@ def _has_input_bias(config: ModelConfig) -> bool:
     return config.mlp_bias and not config.gated_mlp
 
 
+def _dense_and(present: Present) -> Present:
+    return lambda config: not has_experts(config) and present(config)
+
+
+def _experts_and(present: Present) -> Present:
+    return lambda config: has_experts(config) and present(config)
+
+
+# Leaves that a model has together have one function.
+_dense, _dense_gated, _dense_ungated = map(_dense_and, (_always, _is_gated, _is_ungated))
+_experts_gated, _experts_ungated = map(_experts_and, (_is_gated, _is_ungated))
+_dense_biases, _dense_gate_biases, _dense_input_bias = map(
+    _dense_and, (_has_mlp_bias, _has_gate_biases, _has_input_bias)
+)
+_experts_biases, _experts_gate_biases, _experts_input_bias = map(
+    _experts_and, (_has_mlp_bias, _has_gate_biases, _has_input_bias)
+)
+
+
 def _is_untied(config: ModelConfig) -> bool:
     return not config.tie_embeddings
 
@@ -129,6 +163,7 @@ LAYER_LEAVES = (
     Leaf("attn/b_K", ("kv_head", "head_dim"), "zeros", _has_qkv_bias),
     Leaf("attn/b_V", ("kv_head", "head_dim"), "zeros", _has_qkv_bias),
     Leaf("attn/b_O", ("d_model",), "zeros", _has_output_bias),
+    Leaf("attn/sinks", ("head",), present=_has_sinks),
     Leaf("attn/q_gamma", ("head_dim",), "ones", _has_head_norm),
     Leaf("attn/k_gamma", ("head_dim",), "ones", _has_head_norm),
     Leaf("attn/q_width_gamma", ("head", "head_dim"), "ones", _has_width_norm),
@@ -136,14 +171,24 @@ LAYER_LEAVES = (
     Leaf("attn_out_norm/gamma", ("d_model",), "ones", _has_output_norms),
     Leaf("mlp_norm/gamma", ("d_model",), "ones", _has_input_norms),
     Leaf("mlp_norm/beta", ("d_model",), "zeros", _has_layer_norms),
-    Leaf("mlp/W_gate", ("d_ff", "d_model"), present=_is_gated),
-    Leaf("mlp/W_up", ("d_ff", "d_model"), present=_is_gated),
-    Leaf("mlp/W_in", ("d_ff", "d_model"), present=_is_ungated),
-    Leaf("mlp/W_down", ("d_model", "d_ff")),
-    Leaf("mlp/b_gate", ("d_ff",), "zeros", _has_gate_biases),
-    Leaf("mlp/b_up", ("d_ff",), "zeros", _has_gate_biases),
-    Leaf("mlp/b_in", ("d_ff",), "zeros", _has_input_bias),
-    Leaf("mlp/b_down", ("d_model",), "zeros", _has_mlp_bias),
+    Leaf("mlp/W_gate", ("d_ff", "d_model"), present=_dense_gated),
+    Leaf("mlp/W_up", ("d_ff", "d_model"), present=_dense_gated),
+    Leaf("mlp/W_in", ("d_ff", "d_model"), present=_dense_ungated),
+    Leaf("mlp/W_down", ("d_model", "d_ff"), present=_dense),
+    Leaf("mlp/b_gate", ("d_ff",), "zeros", _dense_gate_biases),
+    Leaf("mlp/b_up", ("d_ff",), "zeros", _dense_gate_biases),
+    Leaf("mlp/b_in", ("d_ff",), "zeros", _dense_input_bias),
+    Leaf("mlp/b_down", ("d_model",), "zeros", _dense_biases),
+    Leaf("experts/W_router", ("expert", "d_model"), present=has_experts),
+    Leaf("experts/b_router", ("expert",), "zeros", _has_router_bias),
+    Leaf("experts/W_gate", ("expert", "d_ff", "d_model"), present=_experts_gated),
+    Leaf("experts/W_up", ("expert", "d_ff", "d_model"), present=_experts_gated),
+    Leaf("experts/W_in", ("expert", "d_ff", "d_model"), present=_experts_ungated),
+    Leaf("experts/W_down", ("expert", "d_model", "d_ff"), present=has_experts),
+    Leaf("experts/b_gate", ("expert", "d_ff"), "zeros", _experts_gate_biases),
+    Leaf("experts/b_up", ("expert", "d_ff"), "zeros", _experts_gate_biases),
+    Leaf("experts/b_in", ("expert", "d_ff"), "zeros", _experts_input_bias),
+    Leaf("experts/b_down", ("expert", "d_model"), "zeros", _experts_biases),
     Leaf("mlp_out_norm/gamma", ("d_model",), "ones", _has_output_norms),
 )
 LEAVES = {leaf.path: leaf for leaf in TOP_LEAVES + LAYER_LEAVES}

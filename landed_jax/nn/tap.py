@@ -12,6 +12,7 @@ import numpy as np
 
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.experts import Chosen
 from landed_jax.nn.hook_points import AXES, HookPoint, absent, as_site, as_sites, present
 from landed_jax.nn.intervention import Intervention, intervened
 from landed_jax.nn.layer_writes import LayerWrites
@@ -71,6 +72,7 @@ class Context(NamedTuple):
         columns: which columns of the tokens the values hold, or None for all.
         earlier: one layer's keys and values of the columns before `columns`, ``[batch, source, kv_head, head_dim]``,
             where those are the last ones of a prompt whose others are known.
+        experts: which experts each position chose, ``[batch, position, slot]``, where the values are of those.
         asked: the places of the only columns whose values are needed behind this layer's keys and values, or None.
     """
 
@@ -83,6 +85,7 @@ class Context(NamedTuple):
     columns: jax.Array | None = None
     earlier: tuple[jax.Array, jax.Array] | None = None
     asked: jax.Array | None = None
+    experts: jax.Array | None = None
 
     def narrowed(self) -> "Context":
         """Of the asked columns alone, as queries: the mask stays that of all keys."""
@@ -114,7 +117,7 @@ def tap(
     module: nn.Module, plan: Plan, site: HookPoint, value: jax.Array, layer: jax.Array | None, context: Context
 ) -> jax.Array:
     """Pass `value` through `site`: it is changed first, so that what is recorded is what the model used."""
-    value = intervened(context.interventions, site, value, layer, context.columns)
+    value = intervened(context.interventions, site, value, layer, context.columns, context.experts)
     for edited_site, edit in plan.edits:
         if edited_site == site:
             value = _edited(edit, site, value, layer)
@@ -155,6 +158,7 @@ def observe(
     z: jax.Array,
     a: jax.Array,
     scales: tuple[OutputScale, OutputScale],
+    chosen: Chosen | None,
     context: Context,
 ) -> jax.Array:
     """Keep what each observer makes of one layer's writes at the recorded positions; `module` owns the layer.
@@ -170,7 +174,8 @@ def observe(
     z, a = (select_positions(value, AXES[site], at) for site, value in ((HookPoint.HEAD, z), (HookPoint.NEURON, a)))
     scales = _at_positions(scales[0], at), _at_positions(scales[1], at)
     columns = jnp.arange(z.shape[1]) if at is None else at
-    writes = LayerWrites.of(layer, module.variables["params"], z, a, scales, columns, context.mask)
+    chosen = jax.tree.map(lambda leaf: select_positions(leaf, AXES[HookPoint.EXPERT], at), chosen)
+    writes = LayerWrites.of(layer, module.variables["params"], z, a, scales, columns, context.mask, chosen=chosen)
     kept = jax.tree.map(jnp.asarray, {name: observer(writes) for name, observer in plan.observers})
     _sow(module, "observed", "by_name", kept)  # together: a name of the user's could be a part's
     # The observers run before the next layer: only then can this layer's factors be freed.

@@ -68,7 +68,7 @@ def rung_names(config: ModelConfig) -> list[str]:
 
 def rung_leaves(config: ModelConfig) -> dict[str, str]:
     """A layer's rungs in order, each with the leaf of the module that puts it out in the reference."""
-    leaves = {"attn_out": "attn/W_O", "mlp_out": "mlp/W_down"}
+    leaves = {"attn_out": "attn/W_O", "mlp_out": "experts/W_down" if config.n_experts else "mlp/W_down"}
     if config.input_norms:
         leaves |= {"attn_normed": "attn_norm/gamma", "mlp_normed": "mlp_norm/gamma"}
     if config.output_norms:

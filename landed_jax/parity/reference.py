@@ -96,6 +96,7 @@ def _open(folder: Path) -> Any:
             trust_remote_code=False,
             use_safetensors=True,
             attn_implementation="eager",
+            experts_implementation="eager",  # the others know no float64
             output_loading_info=True,
         )
     except Exception as error:  # transformers and safetensors raise many types for an unreadable folder
@@ -117,6 +118,8 @@ def rung_modules(config: ModelConfig) -> dict[str, str]:
     'model.layers.0.self_attn.o_proj'
     """
     owner = {path: entry.name.rpartition(".")[0] for path, entry in entries(config.family).items()}
+    # Of experts the module around them, which the reference calls so whatever its checkpoints' names.
+    owner["experts/W_down"] = owner["attn/W_O"].rpartition("{layer}.")[0] + "{layer}.mlp"
     layers, steps = range(config.n_layers), rung_leaves(config)
     inside = {f"{i}.{step}": owner[leaf].format(layer=i) for i in layers for step, leaf in steps.items()}
     return {**inside, "final_normed": owner["final_norm/gamma"]}

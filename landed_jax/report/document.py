@@ -59,12 +59,13 @@ def _top_writes(account: Account, top: int) -> list[dict[str, Any]]:
     ]
     if account.capped is None:
         return written
-    effects = of_writes(rows, account.capped.effect)
+    effects = of_writes(rows, account.capped.effect, account.attribution)
     return [row | {"capped_effect": effect} for row, effect in zip(written, effects, strict=True)]
 
 
 def _row(account: Account, row: WriteRow) -> dict[str, Any]:
-    fields = ("kind", "layer", "index", "landed", "direct_effect", "sigma_share", "amplification")
+    expert = ("expert",) if account.config.n_experts else ()
+    fields = ("kind", "layer", *expert, "index", "landed", "direct_effect", "sigma_share", "amplification")
     source = None
     if row.attended is not None:
         token = account.token_ids[row.attended]

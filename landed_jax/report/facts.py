@@ -8,11 +8,8 @@ from landed_jax.memory.shortage import human_bytes
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SOURCES, WRITES
 from landed_jax.nn.parameters import count_parameters
-from landed_jax.nn.rope_config import RopeConfig
 from landed_jax.nn.stream_order import site_names
 from landed_jax.tokens import bucket_length
-
-_QK_NORMS = {None: "none", "head": "over each head's coordinates", "width": "over the coordinates of all heads"}
 
 
 def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str, str]]:
@@ -25,56 +22,20 @@ def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str
         ("layers", str(config.n_layers)),
         ("d_model", str(config.d_model)),
         ("heads", f"{config.n_heads} of {config.head_dim} coordinates{sharing}"),
-        ("d_ff", f"{config.d_ff} ({config.activation}{'' if config.gated_mlp else ', without a gate'})"),
+        ("d_ff", f"{config.d_ff} ({config.activation}){' in each expert' if config.n_experts else ''}"),
         ("vocabulary", f"{config.vocab_size}{' (embedding and unembedding tied)' if config.tie_embeddings else ''}"),
-        ("rotary embedding", _rotary(config)),
-        ("positions", f"{config.max_positions}{' (learned)' if config.learned_positions else ''}"),
-        ("sliding window", _window(config)),
-        ("biases", _biases(config)),
-        ("query and key norms", _QK_NORMS[config.qk_norm]),
-        ("norms of the stream", "LayerNorm" if config.norm == "layer" else "RMSNorm"),
-        ("blocks", "parallel" if config.parallel_blocks else "attention, then MLP"),
+        ("positions", f"{config.max_positions}"),
+        ("ε of the norms", f"{config.norm_eps:g}"),
         ("parameters", f"{count:,}"),
     ]
     if weight_dtype is not None:
         rows.append((f"weights in {weight_dtype}", human_bytes(count * jnp.dtype(weight_dtype).itemsize)))
-    writes = config.n_layers * (config.n_heads + config.d_ff) + (2 if config.learned_positions else 1)
+    writes = config.n_layers * (config.n_heads + config.n_neurons) + (2 if config.learned_positions else 1)
     embeddings = "the embeddings of token and position" if config.learned_positions else "the embedding"
     rows.append(("read sites", f"{len(site_names(config))}"))
-    rows.append(("writes a position", f"{writes:,} (heads, neurons, {embeddings})"))
+    neurons = "neurons of the chosen experts" if config.n_experts else "neurons"
+    rows.append(("writes a position", f"{writes:,} (heads, {neurons}, {embeddings})"))
     return rows
-
-
-def _biases(config: ModelConfig) -> str:
-    parts = {
-        "queries, keys and values": config.qkv_bias,
-        "attention's output": config.output_bias,
-        "MLP": config.mlp_bias,
-    }
-    return "; ".join(name for name, has in parts.items() if has) or "none"
-
-
-def _rotary(config: ModelConfig) -> str:
-    if not config.ropes:
-        return "none"
-    part = "" if config.rotary_dim is None else f", of {config.rotary_dim} coordinates of each head"
-    local = "" if config.local_rope is None else f"; in windows {_one_rope(config.local_rope)}"
-    growth = "" if config.query_growth == 0 else f", queries growing with position by {config.query_growth:g}"
-    return f"{_one_rope(config.rope)}{local}{part}{growth}"
-
-
-def _one_rope(rope: RopeConfig) -> str:
-    if rope.kind == "default":
-        return f"theta {rope.theta:g}"
-    by = f"beyond {rope.original_max_positions} positions" if rope.kind == "longrope" else f"by {rope.factor:g}"
-    return f"theta {rope.theta:g}, {rope.kind} scaling {by}"
-
-
-def _window(config: ModelConfig) -> str:
-    held = sum(window is not None for window in config.windows)
-    if not held:
-        return "none"
-    return f"{config.sliding_window}{'' if held == config.n_layers else f' in {held} of {config.n_layers} layers'}"
 
 
 def trace_facts(config: ModelConfig, *, batch: int, length: int) -> list[tuple[str, str]]:

@@ -6,11 +6,13 @@ from landed_jax.analysis.attribution._table import (
     FROM_TOKEN,
     LANDED,
     SIGMA_SHARE,
+    WriteRow,
     WriteTable,
+    name_legend,
     signed,
     source_cell,
 )
-from landed_jax.analysis.writes._write import describe, next_site
+from landed_jax.analysis.writes._write import EMBEDDING_FIELDS, describe, neuron_index, next_site
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.report.account import Account
 from landed_jax.report.scale import RAW
@@ -26,17 +28,22 @@ def in_difference(rows: WriteTable, difference: Attribution | None) -> list[tupl
     """The landed contribution and the direct effect of these rows' writes in another attribution."""
     if difference is None or difference.direct_effect is None:
         return []
-    return list(zip(*(of_writes(rows, part) for part in (difference.landed, difference.direct_effect)), strict=True))
+    parts = difference.landed, difference.direct_effect
+    return list(zip(*(of_writes(rows, part, difference) for part in parts), strict=True))
 
 
-def of_writes(rows: WriteTable, numbers: PerWrite) -> list[float]:
-    """One number of each row's write."""
-    kinds = {"head": numbers.heads, "neuron": numbers.neurons}
-    embeddings = {"embedding": numbers.embedding, "position": numbers.position_embedding}
-    return [
-        float(embeddings[row.kind][0, 0] if row.layer is None else kinds[row.kind][row.layer, 0, 0, row.index])
-        for row in rows
-    ]
+def of_writes(rows: WriteTable, numbers: PerWrite, shares: Attribution) -> list[float]:
+    """One number of each row's write; the shares are of the same position, and know its experts."""
+
+    def one(row: WriteRow) -> float:
+        if row.layer is None:
+            return float(numbers.embeddings[EMBEDDING_FIELDS[row.kind]][0, 0])
+        if row.kind == "head":
+            return float(numbers.heads[row.layer, 0, 0, row.index])
+        ids = None if shares.experts is None else shares.experts[row.layer, 0, 0]
+        return float(numbers.neurons[row.layer, 0, 0, neuron_index(row, ids, shares.config)])
+
+    return [one(row) for row in rows]
 
 
 def writes_table(account: Account, top: int) -> Table:
@@ -45,12 +52,12 @@ def writes_table(account: Account, top: int) -> Table:
     beside = in_difference(rows, account.difference)
     first = "logit" if account.attribution.against is None else "diff."
     columns = [
-        Column("write", left=True),
+        Column("write", left=True, legend=name_legend(rows)),
         Column("from token", left=True, drop=3, legend=FROM_TOKEN),
         Column(f"{first}\nlanded", group=1, legend=LANDED),
         Column(f"{first}\ndirect", group=1, legend=DIRECT_EFFECT),
     ]
-    capped = None if account.capped is None else of_writes(rows, account.capped.effect)
+    capped = None if account.capped is None else of_writes(rows, account.capped.effect, account.attribution)
     if capped is not None:
         columns.append(Column("direct,\ncapped", group=1, legend=CAPPED))
     if beside:

@@ -11,7 +11,8 @@ NARROWEST = 40
 
 # What stands for the package's own symbols where an encoding lacks them.
 _SPELT = str.maketrans(
-    {"σ": "sigma", "γ": "gamma", "Σ": "sum", "…": "...", "─": "-", "×": "x", "±": "+-", "−": "-", "→": "->", "²": "^2"}
+    {"σ": "sigma", "γ": "gamma", "β": "beta", "ε": "epsilon", "Σ": "sum", "√": "sqrt ", "²": "^2"}
+    | {"…": "...", "─": "-", "–": "-", "×": "x", "·": "*", "±": "+-", "−": "-", "→": "->"}
 )
 
 

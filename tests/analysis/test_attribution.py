@@ -14,7 +14,7 @@ from landed_jax.analysis.attribution._effects import mediated_effect
 from landed_jax.analysis.attribution._table import WriteRow, WriteTable, source_cell
 from landed_jax.nn.parameters import stack_layers
 from tests.compiling import compilations
-from tests.models import CONFIGS, SMALL, random_params, random_tokens
+from tests.models import CONFIGS, FEW, NAMES, SMALL, random_params, random_tokens
 from tests.reference.landed import every_write, landed_contributions, removed_effects, shares_of_sigma
 from tests.reference.numpy_model import numpy_forward
 from tests.traces import asked_by, column, real_positions, run, traced, unembedding
@@ -67,14 +67,14 @@ def test_the_effect_of_the_whole_stream_is_finite_in_float32(size: float) -> Non
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FEW)
 def test_closes_in_float32(name: str) -> None:
     shares = landed.attribute(traced(CONFIGS[name]))
     assert float(shares.closure_error.max()) < 1e-5
     np.testing.assert_allclose(shares.total, shares.value, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_sigma_shares_sum_to_one_less_epsilon(name: str, x64: None) -> None:
     config = CONFIGS[name]
     trace = traced(config, params=random_params(config, dtype=jnp.float64))
@@ -99,7 +99,7 @@ def close(a: Attribution, b: Attribution, atol: float) -> None:
         np.testing.assert_allclose(x, y, atol=atol, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FEW)
 def test_stacked_parameters_give_the_same(name: str) -> None:
     config, record = CONFIGS[name], WRITES | SOURCES
     params = random_params(config)
@@ -120,7 +120,7 @@ def test_attribution_is_a_function_of_a_trace_argument() -> None:
     close(jax.jit(partial(landed.attribute, question=3))(trace), landed.attribute(trace, 3), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FEW)
 def test_padded_batch_equals_each_prompt_alone(name: str) -> None:
     config = CONFIGS[name]
     params, tokens = random_params(config), random_tokens(config)

@@ -8,30 +8,34 @@ import pytest
 
 import landed_jax as landed
 from landed_jax.analysis.attribution import capped_effects
-from tests.models import CONFIGS, random_params
-from tests.reference.landed import every_write
+from landed_jax.nn.config import ModelConfig
+from tests.models import CONFIGS, LAYER_NORM, random_params
+from tests.reference.landed import every_write, heard, sigma_of
 from tests.reference.numpy_model import numpy_forward, soft_capped
 from tests.traces import column, real_positions, traced, unembedding
 
 CONFIG = CONFIGS["both_norms"]
+CENTRED = dataclasses.replace(LAYER_NORM, logit_cap=1.5)
 
 
 @pytest.mark.quick
 @pytest.mark.parametrize("against", [None, 2])
-def test_equal_brute_force(against: int | None, x64: None) -> None:
-    params = random_params(CONFIG, dtype=jnp.float64)
-    trace = traced(CONFIG, params=params)
-    numbers, W_U = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, CONFIG), unembedding(params, CONFIG)
+@pytest.mark.parametrize("config", [CONFIG, CENTRED], ids=["both_norms", "layer_norm"])
+def test_equal_brute_force(config: ModelConfig, against: int | None, x64: None) -> None:
+    params = random_params(config, dtype=jnp.float64)
+    trace = traced(config, params=params)
+    numbers, W_U = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config), unembedding(params, config)
+    beta = params["final_norm"].get("beta", 0)
     found = capped_effects(trace, landed.Logit(3, against=against))
     for b, p in real_positions(trace):
         stream = numbers["residual"][-1, b, p]
 
         def value(x: np.ndarray) -> float:
-            normed = x / np.sqrt(np.mean(x**2) + CONFIG.norm_eps) * numbers["gamma"][-1]
-            logits = soft_capped(W_U @ normed, CONFIG.logit_cap)
+            normed = heard(x, config) / sigma_of(x, config) * numbers["gamma"][-1] + beta
+            logits = soft_capped(W_U @ normed, config.logit_cap)
             return logits[3] - (0 if against is None else logits[against])
 
-        expected = [value(stream) - value(stream - lost) for lost in every_write(numbers, CONFIG, b, p).lost]
+        expected = [value(stream) - value(stream - lost) for lost in every_write(numbers, config, b, p).lost]
         np.testing.assert_allclose(column(found.effect, b, p), expected, atol=1e-11)
         np.testing.assert_allclose(found.value[b, p], value(stream), atol=1e-12)
 

@@ -12,7 +12,7 @@ import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, Trace
 from landed_jax.analysis.basis._coordinate_check import check_coordinates
 from tests.coordinates import first_to_reach, heard, run, settled, traced
-from tests.models import CONFIGS, SMALL, random_params, random_tokens
+from tests.models import CONFIGS, FEW, SMALL, random_params, random_tokens
 from tests.reference.numpy_model import soft_capped
 from tests.traces import asked_by, numbers
 
@@ -74,7 +74,7 @@ def test_kept_and_ablated_coordinates_read_as_in_numpy(name: str, read: str, cho
                 assert reading.against_logit is None
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FEW)
 def test_the_whole_stream_gives_the_models_own_logits(name: str) -> None:
     trace = traced(name)
     found = checked(trace, fraction=0.9)

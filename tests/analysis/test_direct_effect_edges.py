@@ -13,7 +13,7 @@ from landed_jax.analysis.attribution._effects import NEARLY_NOTHING_LEFT, mediat
 from landed_jax.analysis.attribution._groups import group_effect, write_group
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
-from tests.models import BIASED, SMALL, random_params
+from tests.models import BIASED, BOTH_NORMS, SMALL, random_params
 from tests.reference.landed import every_write, removed_effects
 from tests.reference.numpy_model import numpy_forward
 from tests.traces import column, real_positions, traced
@@ -128,3 +128,28 @@ def test_sigma_mediated_is_effect_less_landed() -> None:
         np.testing.assert_array_equal(mine, effect - part)
     with pytest.raises(landed.LandedError, match="effects=True"):
         _ = landed.attribute(traced(SMALL), 1, effects=False).sigma_mediated
+
+
+@pytest.mark.parametrize(("kind", "hold"), [("head", stack_layers), ("neuron", dict)])
+@pytest.mark.parametrize("times", [1e2, 3e3])
+def test_a_write_that_is_nearly_all_of_what_an_output_norm_scales(kind: str, hold, times: float) -> None:
+    config = dataclasses.replace(BOTH_NORMS, norm_eps=1e-5, logit_cap=None, output_bias=False, mlp_bias=False)
+    params = loud_params(config, kind, times)
+    trace = traced(config, params=hold(params))
+    effects = landed.attribute(trace, 1).direct_effect
+    assert effects is not None
+    numbers = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config)
+    u = np.asarray(params["embed"]["W_E"][1], np.float64)
+    length, near = np.linalg.norm(u * numbers["gamma"][-1]) * config.d_model**0.5, 0
+    out, index = f"{kind}_out", LOUD[kind][2]
+    for b, p in real_positions(trace):
+        written = every_write(numbers, config, b, p)
+        error = np.abs(column(effects, b, p) - removed_effects(written, numbers, u, config, b, p)) / length
+        parts = numbers[out][0, b, p]
+        whole, rest = parts.sum(0), np.delete(parts, index, axis=0).sum(0)
+        left = np.sqrt((np.mean(rest**2) + config.norm_eps) / (np.mean(whole**2) + config.norm_eps))
+        near += left**2 < NEARLY_NOTHING_LEFT
+        loud = written.names.index(LOUD[kind])
+        assert error[loud] < 1e-6 / min(left, 1)
+        assert np.delete(error, loud).max() < 1e-5
+    assert near, "no part came near to being the whole output: this test would test nothing"

@@ -13,7 +13,7 @@ from landed_jax.analysis.attribution._frozen_sigma_agreement import (
     compare,
     frozen_sigma_agreement,
 )
-from tests.models import CONFIGS, SMALL, random_params
+from tests.models import CONFIGS, NAMES, SMALL, random_params
 from tests.reference.landed import every_write, landed_contributions, removed_effects
 from tests.reference.numpy_model import numpy_forward
 from tests.traces import asked_by, real_positions, traced, unembedding
@@ -29,7 +29,7 @@ def expect(found: Agreement, place: tuple, estimate: np.ndarray, measured: np.nd
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_equals_numpy_by_position_and_pooled(name: str, x64: None) -> None:
     config = CONFIGS[name]
     params = random_params(config, dtype=jnp.float64)

@@ -20,6 +20,7 @@ from tests.reference.numpy_model import numpy_forward
 from tests.traces import asked_by, column, real_positions, run, traced
 
 MIXED = [Write("embedding"), Write("head", 0, 1), Write("neuron", 0, 4), Write("neuron", 0, 6), Write("mlp_bias", 0)]
+MIXED_OF_EXPERTS = [Write("head", 0, 1), Write("neuron", 0, 4, expert=2), Write("neuron", 1, 0, expert=0)]
 SMALL_TRACE = WRITES | RESIDUALS
 
 
@@ -63,7 +64,8 @@ def test_groups_equal_brute_force_at_a_first_a_middle_and_the_last_site(name: st
     numbers = numpy_forward(params, random_tokens(config).ids, random_tokens(config).mask, config)
     trace = traced(config, SMALL_TRACE, hold(params))
     fractions = random_group(trace)
-    named = [write_group(config, MIXED), layer_group(config, config.n_layers - 1, "mlp"), layer_group(config, 0)]
+    mixed = write_group(config, MIXED) if not config.n_experts else write_group(trace, MIXED_OF_EXPERTS)
+    named = [mixed, layer_group(config, config.n_layers - 1, "mlp"), layer_group(config, 0)]
     groups = [fractions, *(widened(group, fractions) for group in named)]
     many = jax.tree.map(lambda *leaves: jnp.stack(leaves), *groups)
     vector = np.random.default_rng(1).standard_normal(config.d_model)

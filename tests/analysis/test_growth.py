@@ -1,7 +1,6 @@
 """The stream's growth, and each layer's writes along and across it, against NumPy in float64."""
 
 import dataclasses
-import itertools
 from collections.abc import Callable
 
 import jax
@@ -13,9 +12,8 @@ import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, LandedError, Trace
 from landed_jax.analysis.scale._growth import ResidualGrowth, residual_growth
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
-from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, FEW, HELD, SMALL, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write
 from tests.reference.numpy_model import Arrays, numpy_forward
 
@@ -26,15 +24,8 @@ Hold = Callable[[dict], dict]
 run = jax.jit(landed.forward, static_argnames=("config", "record"))
 
 
-def as_they_are(params: dict) -> dict:
-    return params
-
-
 def traced(config: ModelConfig, params: dict, lengths: tuple[int, ...] = (5, 3), record=RECORD, **arguments) -> Trace:
     return run(params, random_tokens(config, lengths=lengths), config, record=record, **arguments)[1].bind(params)
-
-
-HELD = [*zip(CONFIGS, itertools.cycle((as_they_are, stack_layers)))]  # both ways to hold parameters
 
 
 def check(growth: ResidualGrowth, numbers: Arrays, config: ModelConfig, b: int, p: int, column: int) -> None:
@@ -83,7 +74,7 @@ def test_one_recorded_position(position: int, lengths: tuple[int, ...], x64: Non
         check(growth, numbers, BIASED, b, 0, position)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FEW)
 def test_closes_in_float32(name: str) -> None:
     config = CONFIGS[name]
     trace = traced(config, random_params(config))

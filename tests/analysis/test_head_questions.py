@@ -9,20 +9,25 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import RESIDUALS, WRITES, HookPoint, LandedError
+from landed_jax.nn.config import ModelConfig
 from tests.models import SMALL, random_params
 
 NORMED = dataclasses.replace(SMALL, qk_norm="head", rotary_layers=(True, False), gain_offset=1.0)
+OLMO = dataclasses.replace(
+    NORMED, qk_norm="width", gain_offset=0.0, input_norms=False, output_norms=True, sliding_window=2
+)
 VECTOR = np.linspace(-1, 2, SMALL.head_dim)
 
 
 @pytest.mark.parametrize(("part", "point"), [("query", HookPoint.QUERY), ("key", HookPoint.KEY)])
-def test_a_query_is_what_the_model_compares(part: str, point: HookPoint, x64: None) -> None:
-    params = random_params(NORMED, dtype=jnp.float64)
+@pytest.mark.parametrize("config", [NORMED, OLMO], ids=["of each head", "over all heads, of the stream itself"])
+def test_a_query_is_what_the_model_compares(config: ModelConfig, part: str, point: HookPoint, x64: None) -> None:
+    params = random_params(config, dtype=jnp.float64)
     ids = jnp.array([[1, 5, 2, 7], [3, 3, 8, 0]])
-    run = jax.jit(lambda p: landed.forward(p, ids, NORMED, record=WRITES | RESIDUALS | {point})[1])
+    run = jax.jit(lambda p: landed.forward(p, ids, config, record=WRITES | RESIDUALS | {point})[1])
     trace = run(params).bind(params)
     shares = landed.attribute(trace, landed.Head(1, 2, part, jnp.asarray(VECTOR)))
-    recorded = trace[point][1][:, :, 2 if part == "query" else 2 // NORMED.group_size] @ VECTOR
+    recorded = trace[point][1][:, :, 2 if part == "query" else 2 // config.group_size] @ VECTOR
     np.testing.assert_allclose(shares.value, recorded, atol=1e-12)  # the layer does not rotate
     assert float(shares.closure_error.max()) < 1e-12
 

@@ -14,7 +14,7 @@ from landed_jax import NORMED, SOURCES, WRITES, HookPoint, LandedError, Tokens, 
 from landed_jax.nn.config import ModelConfig, RopeConfig
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
-from tests.models import BIASED, CONFIGS, SMALL, configs, n_sites, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, NAMES, SMALL, configs, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write, land
 from tests.reference.numpy_model import numpy_forward
 from tests.traces import asked_by, unembedding
@@ -30,7 +30,7 @@ def traced(config: ModelConfig, params: dict, tokens: Tokens, dtype: str | None 
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("stacked", [False, True], ids=["subtrees", "stacked"])
 def test_land_at_every_later_site(name: str, stacked: bool, x64: None) -> None:
     config = CONFIGS[name]
@@ -43,7 +43,10 @@ def test_land_at_every_later_site(name: str, stacked: bool, x64: None) -> None:
         for (kind, layer, index), vector, first in zip(written.names, written.vectors, written.sites, strict=True):
             if index not in (None, 0, 1):
                 continue
-            write = Write(kind, layer, index, batch=b, position=p)
+            expert = None
+            if config.n_experts and kind == "neuron":  # of the one that the position chose first
+                expert = int(numbers["expert"][layer, b, p, 0])
+            write = Write(kind, layer, index, batch=b, position=p, expert=expert)
             for site in range(first, len(sites)):
                 expected = land(vector, numbers, config, site, b, p)
                 np.testing.assert_allclose(landed.land(trace, [write], site=sites[site])[0], expected, atol=1e-12)
@@ -60,9 +63,17 @@ def size_of_terms(trace: landed.Trace, params: dict) -> np.ndarray:
     sizes = [sum(np.abs(np.asarray(written, float)) for written in trace.embeddings.values())]
     for i in range(len(z)):
         part = jax.tree.map(lambda leaf: np.abs(np.asarray(leaf, float)), params["layers"][str(i)])
-        attn, mlp = part["attn"], part["mlp"]
+        attn = part["attn"]
         sizes.append(sizes[-1] + np.einsum("bphi,dhi->bpd", z[i], attn["W_O"]) + attn.get("b_O", 0))
-        sizes.append(sizes[-1] + a[i] @ mlp["W_down"].T + mlp.get("b_down", 0))
+        if trace.chosen is None:
+            of_mlp = a[i] @ part["mlp"]["W_down"].T + part["mlp"].get("b_down", 0)
+        else:
+            ids, weights = (np.asarray(leaf[i]) for leaf in (trace.chosen.ids, trace.chosen.weights))
+            own = a[i].reshape(*ids.shape, -1)
+            of_mlp = np.einsum("bpkj,bpkdj->bpd", own, part["experts"]["W_down"][ids])
+            biases = part["experts"].get("b_down", np.zeros((trace.config.n_experts, 1)))
+            of_mlp = of_mlp + np.einsum("bpk,bpkd->bpd", weights, biases[ids])
+        sizes.append(sizes[-1] + of_mlp)
     terms = np.stack(sizes)[trace.order.writes_before]
     if trace.config.norm == "layer":  # a mean is a sum of all coordinates' terms
         terms = terms + terms.mean(-1, keepdims=True)
@@ -131,7 +142,7 @@ def test_a_source_tokens_write_is_its_part_of_the_head() -> None:
         np.testing.assert_allclose(sum(landed.writes.write_vector(trace, part) for part in parts), whole, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_by_source_sums_to_the_heads_and_equals_brute_force(name: str, x64: None) -> None:
     config = CONFIGS[name]
     params, tokens = random_params(config, dtype=jnp.float64), random_tokens(config)

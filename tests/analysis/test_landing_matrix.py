@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable
 
 import jax
@@ -17,7 +16,7 @@ from landed_jax.nn import PerWrite
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import StreamOrder, site_names
-from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, HELD, NAMES, SMALL, as_they_are, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write, heard
 from tests.reference.numpy_model import Arrays, numpy_forward
 
@@ -28,15 +27,8 @@ Hold = Callable[[dict], dict]
 run = jax.jit(landed.forward, static_argnames=("config", "record"))
 
 
-def as_they_are(params: dict) -> dict:
-    return params
-
-
 def traced(config: ModelConfig, params: dict, lengths: tuple[int, ...] = (5, 3), record=RECORD, **arguments) -> Trace:
     return run(params, random_tokens(config, lengths=lengths), config, record=record, **arguments)[1].bind(params)
-
-
-HELD = [*zip(CONFIGS, itertools.cycle((as_they_are, stack_layers)))]  # both ways to hold parameters
 
 
 @functools.cache
@@ -84,6 +76,8 @@ def brute_force(numbers: Arrays, config: ModelConfig, b: int, p: int) -> np.ndar
         ("layer_norm", "each", as_they_are),
         ("parallel", "position", as_they_are),
         ("parallel", "one", stack_layers),
+        ("experts", "each", stack_layers),
+        ("experts", "one", as_they_are),
     ],
 )
 def test_every_landing_equals_brute_force(name: str, kind: str, hold: Hold, x64: None) -> None:
@@ -103,7 +97,7 @@ def test_every_landing_equals_brute_force(name: str, kind: str, hold: Hold, x64:
     assert float(matrix.closure_error.max()) <= 1e-11
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_what_comes_before_a_write_is_exactly_nothing(name: str) -> None:
     config = CONFIGS[name]
     params = random_params(config)

@@ -1,7 +1,6 @@
 """The lens at every read site, in both variants, against streams and writes made in NumPy and float64."""
 
 import dataclasses
-import itertools
 from collections.abc import Callable
 
 import jax
@@ -16,7 +15,7 @@ from landed_jax.analysis.attribution._logit_lens import LensTokens, LogitLens, l
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
-from tests.models import BIASED, CONFIGS, SMALL, n_sites, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, HELD, SMALL, as_they_are, n_sites, random_params, random_tokens
 from tests.reference.landed import every_write, heard
 from tests.reference.numpy_model import Arrays, numpy_forward, root_mean_square
 from tests.traces import asked_by, unembedding
@@ -28,15 +27,8 @@ Hold = Callable[[dict], dict]
 run = jax.jit(landed.forward, static_argnames=("config", "record"))
 
 
-def as_they_are(params: dict) -> dict:
-    return params
-
-
 def traced(config: ModelConfig, params: dict, lengths: tuple[int, ...] = (5, 3), record=RECORD, **arguments) -> Trace:
     return run(params, random_tokens(config, lengths=lengths), config, record=record, **arguments)[1].bind(params)
-
-
-HELD = [*zip(CONFIGS, itertools.cycle((as_they_are, stack_layers)))]  # both ways to hold parameters
 
 
 def lens_of(
@@ -81,6 +73,7 @@ def check(lens: LogitLens, numbers: Arrays, config: ModelConfig, u: np.ndarray, 
         ("layer_norm", "centred", stack_layers),
         ("layer_norm", "vector", as_they_are),
         ("parallel", "difference", as_they_are),
+        ("experts", "difference", stack_layers),
     ],
 )
 def test_both_lenses_and_their_parts_equal_brute_force(name: str, read: str, hold: Hold, x64: None) -> None:

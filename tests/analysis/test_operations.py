@@ -16,7 +16,7 @@ from landed_jax.analysis.attribution._operations import Operations, operations
 from landed_jax.nn import PerWrite
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
-from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, FEW, NAMES, SMALL, random_params, random_tokens
 from tests.reference.landed import every_write, landed_contributions
 from tests.reference.numpy_model import numpy_forward
 from tests.traces import unembedding
@@ -74,7 +74,7 @@ def check(found: Operations, names: list, c: np.ndarray, b: int, p: int) -> None
     np.testing.assert_allclose(found.embedding[b, p], c[0], atol=1e-11)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_everything_equals_brute_force(name: str, x64: None) -> None:
     config = CONFIGS[name]
     params = random_params(config, dtype=jnp.float64)
@@ -119,7 +119,7 @@ def test_a_read_before_the_end_counts_only_what_it_hears(x64: None) -> None:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FEW)
 def test_closes_in_float32(name: str) -> None:
     config = CONFIGS[name]
     found = operations(traced(config, random_params(config)), landed.Logit(1, against=2))

@@ -35,12 +35,17 @@ OTHER = dataclasses.replace(
     mlp_bias=True,
     logit_cap=3.0,
 )
-each_model = pytest.mark.parametrize("config", [SMALL, OTHER], ids=["small", "other"])
+EXPERTS = dataclasses.replace(
+    SMALL, n_experts=5, experts_per_token=2, router_bias=True, router_normalised=False, mlp_bias=True, sinks=True
+)
+each_model = pytest.mark.parametrize("config", [SMALL, OTHER, EXPERTS], ids=["small", "other", "experts"])
 QUESTIONS = {
     "token": lambda: 4,
     "logit difference": lambda: landed.Logit(4, against=2),
     "centred": lambda: landed.Logit(4, centred=True),
     "neuron": lambda: landed.Neuron(1, 5, "gate"),
+    "expert's neuron": lambda: landed.Neuron(1, 5, "gate", expert=3),
+    "router": lambda: landed.Router(1, 4),
     "head": lambda: landed.Head(1, 2, "key", jnp.asarray(PROBE[:4])),
     "vector": lambda: landed.Vector(jnp.asarray(PROBE), site="1.mlp"),
 }
@@ -135,7 +140,9 @@ def test_every_question_is_answered_or_refused(name: str, question: str, config:
     analysis = ANALYSES[name]
     trace = traced(random_params(config), PROMPTS[:2], analysis, config)
     asked = QUESTIONS[question]()
-    if analysis.final_only and question in ("neuron", "head", "vector"):
+    foreign = ("neuron",) if config.n_experts else ("expert's neuron", "router")
+    inside = ("neuron", "expert's neuron", "router", "head", "vector")
+    if question in foreign or (analysis.final_only and question in inside):
         with pytest.raises(LandedError):
             call(analysis, trace, asked)
         return
@@ -143,7 +150,7 @@ def test_every_question_is_answered_or_refused(name: str, question: str, config:
         resolved = landed.resolve(trace, asked)
         first, second = (call(analysis, trace, each) for each in (asked, resolved))
     except LandedError:
-        assert name == "attribute_log_probability"  # of one token alone
+        assert name in ("attribute_log_probability", "capped_effects")  # of tokens alone
         return
     if name != "volume" or question != "token":  # where a bare token is short for its centred logit
         jax.tree.map(np.testing.assert_array_equal, first, second)

@@ -11,7 +11,7 @@ import landed_jax as landed
 from landed_jax import LandedError, Trace
 from landed_jax.analysis.basis._rotations import random_rotation, rotated_counts
 from tests.coordinates import first_to_reach, heard, settled, traced
-from tests.models import CONFIGS, SMALL
+from tests.models import NAMES, SMALL
 
 
 def test_rotations_are_even_over_all_orthogonal_matrices() -> None:
@@ -27,7 +27,7 @@ def test_rotations_are_even_over_all_orthogonal_matrices() -> None:
     assert 0.4 < (np.linalg.det(draws) > 0).mean() < 0.6
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_rotated_counts_are_the_counts_in_the_turned_basis(name: str, x64: None) -> None:
     trace = traced(name, "float64")
     normed, W_U = heard(trace)

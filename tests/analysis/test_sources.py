@@ -13,7 +13,7 @@ from landed_jax.analysis.attribution._token_contributions import TokenContributi
 from landed_jax.analysis.reads import Read
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import StreamOrder, site_names
-from tests.models import BIASED, CONFIGS, SMALL, WINDOWED, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, FEW, NAMES, SMALL, WINDOWED, random_params, random_tokens
 from tests.reference.landed import land
 from tests.reference.numpy_model import numpy_forward
 
@@ -57,10 +57,11 @@ def reads(trace: Trace) -> dict[str, Read]:
     layer = trace.config.n_layers - 1
     random = np.random.default_rng(3)
     each = random.standard_normal((*trace.tokens.ids.shape, trace.config.d_model))
+    expert = 3 if trace.config.n_experts else None
     return {
         "logit": landed.resolve(trace, landed.Logit(1)),
         "difference of each": landed.resolve(trace, landed.Logit(jnp.array([1, 2]), 0)),
-        "neuron": landed.resolve(trace, landed.Neuron(layer, 5, "gate")),
+        "neuron": landed.resolve(trace, landed.Neuron(layer, 5, "gate", expert)),
         "key": landed.resolve(
             trace, landed.Head(layer, 1, "key", jnp.asarray(random.standard_normal(trace.config.head_dim)))
         ),
@@ -68,7 +69,7 @@ def reads(trace: Trace) -> dict[str, Read]:
     }
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_picture_is_the_sum_of_every_part_at_every_kind_of_read(name: str, x64: None) -> None:
     trace = traced(name, "float64")
     real = np.asarray(trace.tokens.mask)
@@ -84,7 +85,7 @@ def test_the_picture_is_the_sum_of_every_part_at_every_kind_of_read(name: str, x
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FEW)
 def test_heads_are_those_of_the_attribution(name: str) -> None:
     trace = traced(name)
     shares = jax.jit(partial(landed.attribute, effects=False))(trace, jnp.asarray(1))
@@ -97,7 +98,7 @@ def test_heads_are_those_of_the_attribution(name: str) -> None:
     assert float(found.overall_closure_error.max()) < 1e-5
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FEW)
 def test_padding_and_what_no_head_sees_is_exactly_zero(name: str) -> None:
     trace, config = traced(name), CONFIGS[name]
     layers, mask = np.asarray(pictured(trace, jnp.asarray(1)).layers), np.asarray(trace.tokens.mask)

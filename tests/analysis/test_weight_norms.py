@@ -10,20 +10,20 @@ import pytest
 import landed_jax as landed
 from landed_jax.analysis.writes._projections import squared_norms
 from landed_jax.nn.parameters import stack_layers
-from tests.models import BIASED, CONFIGS, SMALL, random_params, random_tokens
+from tests.models import BIASED, CONFIGS, NAMES, SMALL, random_params, random_tokens
 
 
 @pytest.mark.parametrize("hold", [lambda params: params, stack_layers], ids=["subtrees", "stacked"])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_they_are_numpys(name: str, hold, x64: None) -> None:
     config = CONFIGS[name]
     params = random_params(config, dtype=jnp.float64)
     norms = landed.writes.weight_norms(hold(params), config)
     for i in range(config.n_layers):
-        attn, mlp = params["layers"][str(i)]["attn"], params["layers"][str(i)]["mlp"]
+        attn, mlp = params["layers"][str(i)]["attn"], params["layers"][str(i)]["experts" if config.n_experts else "mlp"]
         W_O, W_down = np.asarray(attn["W_O"]), np.asarray(mlp["W_down"])
         if config.norm == "layer":  # which hears no mean
-            W_O, W_down = W_O - W_O.mean(0), W_down - W_down.mean(0)
+            W_O, W_down = W_O - W_O.mean(0), W_down - W_down.mean(-2, keepdims=True)
         of_attn, of_mlp = (
             config.gain_offset + np.asarray(params["layers"][str(i)][f"{part}_out_norm"]["gamma"])
             if config.output_norms
@@ -32,9 +32,9 @@ def test_they_are_numpys(name: str, hold, x64: None) -> None:
         )
         for h in range(config.n_heads):
             np.testing.assert_allclose(norms.heads[i, h], (W_O[:, h].T * of_attn**2) @ W_O[:, h], atol=1e-13)
-        np.testing.assert_allclose(norms.neurons[i], (of_mlp**2) @ W_down**2, atol=1e-13)
+        np.testing.assert_allclose(norms.neurons[i], np.einsum("d,...dj->...j", of_mlp**2, W_down**2), atol=1e-13)
         if norms.before is not None:
-            np.testing.assert_allclose(norms.before.neurons[i], (W_down**2).sum(0), atol=1e-13)
+            np.testing.assert_allclose(norms.before.neurons[i], (W_down**2).sum(-2), atol=1e-13)
 
 
 # The heads of one position are written out, those of many go by Gram matrices.
@@ -54,7 +54,7 @@ def test_squared_norms_are_those_of_the_vectors(made: bool, lengths: tuple[int, 
         np.testing.assert_allclose(found.mlp_bias[i], (np.asarray(mlp["b_down"]) ** 2).sum(), atol=1e-12)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_effects_are_the_same_with_norms_made_before(name: str, x64: None) -> None:
     config = CONFIGS[name]
     params, tokens = random_params(config, dtype=jnp.float64), random_tokens(config)

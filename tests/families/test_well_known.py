@@ -11,6 +11,7 @@ from landed_jax.checkpoints.hf.gate import config_from_hf
 from landed_jax.checkpoints.hf.writer import config_to_hf
 from landed_jax.errors import LandedError
 from landed_jax.nn.parameters import count_parameters
+from tests.needs import needs_torch
 
 KNOWN = json.loads(Path(__file__).with_name("well_known.json").read_text())
 
@@ -27,6 +28,23 @@ def test_a_supported_checkpoint_has_its_publishers_parameters(name: str, known: 
 def test_a_known_configuration_comes_back_from_ours(name: str, known: dict[str, Any]) -> None:
     config = config_from_hf(known["config"])
     assert config_from_hf(json.loads(json.dumps(config_to_hf(config)))) == config
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("name", "known"), [(name, known) for name, known in KNOWN["accepted"].items() if "other_parts" in known]
+)
+def test_other_parts_are_what_transformers_makes_of_them(name: str, known: dict[str, Any]) -> None:
+    """The publishers' counts are of the whole model; what is left out is counted by its classes, without memory."""
+    import torch
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    fields = dict(known["config"])
+    config = AutoConfig.for_model(fields.pop("model_type"), **fields)
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)
+    text = sum(weight.numel() for weight in model.model.language_model.parameters())
+    assert sum(weight.numel() for weight in model.parameters()) - text == known["other_parts"]
 
 
 @pytest.mark.parametrize(("name", "config"), KNOWN["refused"].items(), ids=KNOWN["refused"])

@@ -137,3 +137,10 @@ def test_fields_of_both_objects_can_be_ignored() -> None:
 def test_every_wrapper_holds_families() -> None:
     for wrapper in wrappers().values():
         assert wrapper.name not in families() and set(wrapper.texts) <= set(families())
+
+
+def test_what_the_wrappers_class_ignores_is_refused() -> None:
+    text = {"hidden_size": 16, "num_attention_heads": 4, "num_hidden_layers": 2, "final_logit_softcapping": 30.0}
+    with pytest.raises(LandedError, match=r"text_config\.final_logit_softcapping = 30\.0 \(Gemma3ForCond"):
+        config_from_hf({"model_type": "gemma3", "text_config": text})
+    assert config_from_hf({"model_type": "gemma3_text", **text}).logit_cap == 30.0

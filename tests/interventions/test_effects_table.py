@@ -40,6 +40,8 @@ def test_totals_are_those_of_a_model_without_the_component(config: ModelConfig, 
     for layer, head in np.ndindex(config.n_layers, config.n_heads):
         without = numpy_forward(model.params, tokens.ids, tokens.mask, config, {"head": (layer, head)})
         same(heads.total[layer, head], clean - difference(without))
+    if config.n_experts:
+        return
     chosen = [(0, 2), (config.n_layers - 1, 5)]
     neurons = effects_table(model, tokens, QUESTION, components=chosen)
     for place, neuron in enumerate(chosen):
@@ -78,6 +80,19 @@ def test_with_frozen_norms_the_indirect_effect_is_what_later_writes_say(config: 
     swept = run_sweep(model, tokens, every_head(config), QUESTION, -1, frozen, None, None, None, watch=True)
     assert swept.watched is not None
     same(-jnp.sum(swept.watched, axis=(2, 3)), found.total_frozen)
+
+
+def test_neurons_of_experts(x64: None) -> None:
+    """Total effects are those of a model without the column of W_down; direct ones are there where it was chosen."""
+    config, place = CONFIGS["experts"], (1, 2, 3)
+    model, tokens = landed.Model(config, random_params(config, dtype=np.float64)), random_tokens(config)
+    found = effects_table(model, tokens, QUESTION, components=[place])
+    clean = difference(numpy_forward(model.params, tokens.ids, tokens.mask, config))
+    leaf = np.array(model.params["layers"]["1"]["experts"]["W_down"])
+    leaf[2, :, 3] = 0
+    model.params["layers"]["1"]["experts"]["W_down"] = leaf
+    same(found.total[0], clean - difference(numpy_forward(model.params, tokens.ids, tokens.mask, config)))
+    same(found.indirect[0], 0)
 
 
 def test_what_is_given_back_is_of_later_layers_alone(x64: None) -> None:

@@ -61,7 +61,7 @@ def test_a_value_of_its_own_changes_nothing(config: ModelConfig, x64: None) -> N
 def test_any_intervention_is_the_edit_that_says_the_same(config: ModelConfig, data: st.DataObject) -> None:
     with jax.enable_x64(True):
         params, tokens = random_params(config, dtype=np.float64), random_tokens(config)
-        point = data.draw(st.sampled_from(points(config)))
+        point = data.draw(st.sampled_from([point for point in points(config) if point != HookPoint.EXPERT]))
         do = data.draw(st.sampled_from(["zero", "scale", "add", "replace", "project_out"]))
         chosen, length = None, tokens.ids.shape[1]
         where: dict[str, Any] = {}
@@ -101,6 +101,28 @@ def test_any_intervention_is_the_edit_that_says_the_same(config: ModelConfig, da
             expected = jax.jit(lambda p: forward(p, tokens, config, record=(), edits={point: edit})[0])(weights)
             scale = max(1.0, float(jnp.abs(expected).max()))
             assert float(jnp.nanmax(jnp.abs(found - expected))) <= 1e-12 * scale
+
+
+def test_neurons_of_experts_and_experts(x64: None) -> None:
+    """Without its column of W_down, a neuron writes nothing; without all of them and the bias, an expert does not."""
+    config = CONFIGS["experts"]
+    params, tokens = random_params(config, dtype=np.float64), random_tokens(config)
+
+    def without(*names: str, at: Any) -> jax.Array:
+        layers = {**params["layers"], "1": {**params["layers"]["1"], "experts": {**params["layers"]["1"]["experts"]}}}
+        for name in names:
+            leaf = np.array(layers["1"]["experts"][name])
+            leaf[at if name == "W_down" else at[0]] = 0
+            layers["1"]["experts"][name] = leaf
+        return run({**params, "layers": layers}, tokens, config, record=())[0]
+
+    for expert in range(config.n_experts):
+        neuron = intervene("neuron", layers=1, experts=expert, neurons=3)
+        found = run(params, tokens, config, neuron, record=())[0]
+        np.testing.assert_allclose(found, without("W_down", at=(expert, slice(None), 3)), rtol=0, atol=1e-12)
+        whole = intervene("expert_weight", layers=1, experts=expert)
+        found = run(params, tokens, config, [whole, intervene("neuron", layers=1, experts=expert)], record=())[0]
+        np.testing.assert_allclose(found, without("W_down", "b_down", at=(expert,)), rtol=0, atol=1e-12)
 
 
 def test_interventions_and_edits_in_their_order() -> None:
@@ -209,6 +231,8 @@ def test_means_are_of_the_class_of_a_position() -> None:
         (lambda: intervene("neuron", heads=3), "neuron has no heads"),
         (lambda: intervene("final_residual", layers=1), "final_residual has no layers"),
         (lambda: intervene("head", heads=1.5), "no place"),
+        (lambda: intervene("neuron", experts=1), "This model has no experts"),
+        (lambda: intervene("head", experts=1), "head has no experts"),
         (lambda: intervene("head", heads=4), "There is no head 4 of head: they run from 0 to 3"),
         (lambda: intervene("head", layers=-3), "There is no layer -3"),
         (lambda: intervene("neuron", positions=5), "There is no position 5"),

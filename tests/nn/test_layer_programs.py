@@ -11,10 +11,12 @@ import pytest
 
 import landed_jax as landed
 from landed_jax.nn import layer_programs
+from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.layer_programs import by_layers, layer_call, over_layers
 from landed_jax.nn.parameters import stack_layers
+from landed_jax.nn.rope_config import RopeConfig
 from tests.compiling import compilations
-from tests.models import SMALL, random_params
+from tests.models import BOTH_NORMS, LAYER_NORM, RAW_READS, SMALL, random_params
 
 EVERYTHING = landed.WRITES | landed.RESIDUALS | landed.NORMED | landed.SOURCES
 
@@ -33,17 +35,30 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> set[Any]:
     return ran
 
 
-def deep(n_layers: int) -> landed.Model:
-    config = dataclasses.replace(SMALL, n_layers=n_layers)
+def deep(n_layers: int, config: ModelConfig = SMALL) -> landed.Model:
+    # Every second layer, as in Gemma 2.
+    windowed = tuple(layer % 2 == 0 for layer in range(n_layers)) if config.sliding_window else ()
+    config = dataclasses.replace(
+        config, n_layers=n_layers, windowed_layers=windowed, rotary_layers=config.rotary_layers[:1] * n_layers
+    )
     return landed.Model(config, random_params(config))
 
 
+KINDS = {
+    "one": SMALL,
+    "two": dataclasses.replace(BOTH_NORMS, sliding_window=2, local_rope=RopeConfig(theta=50.0)),
+    "raw reads": RAW_READS,
+    "layer norm": LAYER_NORM,
+}
+
+
 @pytest.mark.quick
-def test_as_many_programs_at_any_depth(programs: set[Any]) -> None:
+@pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
+def test_as_many_programs_at_any_depth(config: ModelConfig, programs: set[Any]) -> None:
     counts = []
     for n_layers in (2, 5):
         programs.clear()
-        trace = deep(n_layers).trace(
+        trace = deep(n_layers, config).trace(
             [[1, 5, 2]], record=landed.WRITES | landed.RESIDUALS | landed.NORMED | landed.SOURCES
         )
         for analysis in (landed.attribute, landed.closure_error, landed.logit_lens):

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from transformers import PreTrainedModel
 
 from landed_jax.checkpoints.hf.gate import config_from_hf
@@ -22,17 +21,11 @@ from landed_jax.nn.parameters import Params
 from landed_jax.nn.rotary import query_scale, rotary_tables
 from landed_jax.nn.tap import Context, Plan
 from landed_jax.parity.float64 import text_model
-from landed_jax.tokens import Tokens
 from tests.parity.cases import CASES, ROPE_CASES, RUNG_CASES
 from tests.parity.conversion import convert
+from tests.parity.prompts import LOGITS_BAR, PROMPTS, REAL, TOKENS, alone, by_length, relative_error
 from tests.parity.torch_model import SIZES, hf_config, in_float64, tiny_model, torch_logits
 
-# Of unequal length: left padding, a sliding window shorter than the prompt, and a prompt of one token.
-PROMPTS = ((3, 14, 15, 9, 2, 6, 5, 3, 5, 8, 9), (7, 1, 8, 2, 8), (4,))
-TOKENS = Tokens.from_lists(PROMPTS)
-REAL = np.asarray(TOKENS.mask)
-
-LOGITS_BAR = {"float32": 2e-5, "float64": 1e-10}
 RUNG_BAR = {"float32": 3e-6, "float64": 1e-13}
 both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
@@ -90,9 +83,7 @@ def context(config: ModelConfig, dtype: str) -> Context:
 
 def assert_close(ours: Any, theirs: Any, bar: float, where: Any = REAL) -> None:
     """Equal to `bar` times the largest value, wherever a real token stands."""
-    ours, theirs = np.asarray(ours)[where], np.asarray(theirs)[where]
-    assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
-    error = np.abs(ours - theirs).max() / np.abs(theirs).max()
+    error = relative_error(ours, theirs, where)
     assert error <= bar, f"off by {error:.2e} of the largest value"
 
 
@@ -150,7 +141,7 @@ def test_logits(case: str, dtype: str, precision: None) -> None:
     logits = jax.jit(lambda params, tokens: forward(params, tokens, run.config, record=())[0])(run.params, TOKENS)
     theirs = run.logits
     if by_length(run.config):
-        theirs = alone(case, dtype)
+        theirs = alone(make_torch(case, dtype))
     assert_close(logits, theirs, LOGITS_BAR[dtype])
 
 
@@ -160,15 +151,3 @@ def test_both_spellings_of_rope_read_the_same(case: str) -> None:
     old = {"model_type": kind, **SIZES, **fields}
     new = hf_config(kind, **fields).to_dict()
     assert "rope_scaling" not in new and config_from_hf(old) == config_from_hf(new)
-
-
-def by_length(config: ModelConfig) -> bool:
-    """Whether rotary scaling depends on the prompt's length."""
-    return config.rope.kind in ("dynamic", "longrope")
-
-
-def alone(case: str, dtype: str) -> np.ndarray:
-    """Each prompt's logits when it runs alone: rotary scaling goes by the prompt's own length."""
-    model = make_torch(case, dtype)
-    rows = [torch_logits(model, [prompt]) for prompt in PROMPTS]
-    return torch.cat([torch.nn.functional.pad(row, (0, 0, REAL.shape[1] - row.shape[1], 0)) for row in rows]).numpy()

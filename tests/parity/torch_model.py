@@ -41,6 +41,12 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "olmo3": {"pad_token_id": None, "sliding_window": 3, "layer_types": ["sliding_attention", "full_attention"]},
     "phi3": {"pad_token_id": None},
     "smollm3": {"pad_token_id": None},
+    "mixtral": {"num_local_experts": 4, "intermediate_size": 20},
+    "qwen3_moe": {"num_local_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 12, "head_dim": 8},
+    "olmoe": {"num_experts": 6, "num_experts_per_tok": 3, "intermediate_size": 12, "pad_token_id": None}
+    | {"eos_token_id": None},
+    "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2, "intermediate_size": 12, "head_dim": 8}
+    | {"sliding_window": 4, "rope_parameters": {"rope_type": "default", "rope_theta": 150.0}},
 }
 VISION = {
     "hidden_size": 16,
@@ -78,7 +84,11 @@ def tiny_model(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
     `transformers` starts biases at 0, gains at 1 and weights so small that attention is uniform: each would hide a
     mistake.
     """
-    model = auto_class(config.model_type).from_config(config, attn_implementation="eager").eval()
+    model = (
+        auto_class(config.model_type)
+        .from_config(config, attn_implementation="eager", experts_implementation="eager")
+        .eval()
+    )
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -97,7 +107,11 @@ def in_float64(model: PreTrainedModel) -> PreTrainedModel:
     """The same weights in a model whose rotary tables were made in float64; run it under `float64_throughout`."""
     with float64_throughout():
         config = type(model.config).from_dict(model.config.to_dict())
-        double = type(model)._from_config(config, dtype=torch.float64, attn_implementation="eager").eval()
+        double = (
+            type(model)
+            ._from_config(config, dtype=torch.float64, attn_implementation="eager", experts_implementation="eager")
+            .eval()
+        )
     double.load_state_dict(model.state_dict())
     return double
 

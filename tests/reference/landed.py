@@ -35,7 +35,7 @@ def every_write(numbers: Arrays, config: ModelConfig, batch: int, position: int)
             vectors.append(numbers["head_write"][layer, batch, position, head])
             lost.append(numbers["head_lost"][layer, batch, position, head])
             sites.append(after_attn)
-        for neuron in range(config.d_ff):
+        for neuron in range(config.n_neurons):
             names.append(("neuron", layer, neuron))
             vectors.append(numbers["neuron_write"][layer, batch, position, neuron])
             lost.append(numbers["neuron_lost"][layer, batch, position, neuron])
@@ -102,7 +102,7 @@ def lost_with(
                 continue
             mine = weights[[place[:2] == (kind, layer) for place in names]]
             bias_weight = weights[names.index((f"{name}_bias", layer, None))]
-            bias = np.asarray(part[name].get({"attn": "b_O", "mlp": "b_down"}[name], np.zeros(config.d_model)))
+            bias = numbers[f"{name}_bias_out"][layer, b, p]
             out = numbers[f"{kind}_out"][layer, b, p]
             gamma = part.get(f"{name}_out_norm", {}).get("gamma")
 

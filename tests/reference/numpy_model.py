@@ -30,6 +30,57 @@ ACTIVATIONS = {
 }
 
 
+def gated(activation: str, gate: np.ndarray, up: np.ndarray) -> np.ndarray:
+    if activation == "clamped_swiglu":
+        gate, up = np.minimum(gate, 7), np.minimum(np.maximum(up, -7), 7)
+        return gate * _sigmoid(1.702 * gate) * (up + 1)
+    return ACTIVATIONS[activation](gate) * up
+
+
+def mlp_activations(part: Mapping[str, np.ndarray], heard: np.ndarray, config: ModelConfig) -> np.ndarray:
+    """What one MLP's neurons put out, by their factors; `heard` is of one position, or of several."""
+
+    def product(name: str) -> np.ndarray:
+        return heard @ part[f"W_{name}"].T + part.get(f"b_{name}", 0)
+
+    if config.gated_mlp:
+        return gated(config.activation, product("gate"), product("up"))
+    return ACTIVATIONS[config.activation](product("in"))
+
+
+def router_logits(experts: Mapping[str, np.ndarray], heard: np.ndarray) -> np.ndarray:
+    return heard @ experts["W_router"].T + experts.get("b_router", 0)
+
+
+def chosen_experts(
+    experts: Mapping[str, np.ndarray], heard: np.ndarray, config: ModelConfig
+) -> list[tuple[int, float]]:
+    """One position's experts with their weights, that with the largest logit first."""
+    logits = router_logits(experts, heard)
+    ids = sorted(range(config.n_experts), key=lambda expert: (-logits[expert], expert))[: config.experts_per_token]
+    among = ids if config.router_normalised else range(config.n_experts)
+    total = sum(math.exp(logits[expert] - logits.max()) for expert in among)
+    return [(expert, math.exp(logits[expert] - logits.max()) / total) for expert in ids]
+
+
+def expert_outputs(experts: Mapping[str, np.ndarray], heard: np.ndarray, config: ModelConfig) -> dict[str, np.ndarray]:
+    """One position after another, one expert after another: factors, columns, the sum of biases, ids and weights."""
+    found: dict[str, list[np.ndarray]] = {}
+    for x in heard:
+        a, columns, bias = [], [], np.zeros(config.d_model)
+        chosen = chosen_experts(experts, x, config)
+        for expert, weight in chosen:
+            own = {name: value[expert] for name, value in experts.items() if not name.endswith("router")}
+            a.append(weight * mlp_activations(own, x, config))
+            columns.append(own["W_down"].T)
+            bias = bias + weight * own.get("b_down", 0)
+        one = {"a": np.concatenate(a), "columns": np.concatenate(columns), "bias": bias}
+        one |= {"expert": np.array([e for e, _ in chosen]), "expert_weight": np.array([p for _, p in chosen])}
+        for name, value in one.items():
+            found.setdefault(name, []).append(value)
+    return {name: np.stack(values) for name, values in found.items()}
+
+
 def frequencies(rope: RopeConfig, config: ModelConfig, length: int) -> np.ndarray:
     """Radians per position of each rotated pair, for a prompt of `length` tokens."""
     dim = config.rotary_dim or config.head_dim
@@ -120,6 +171,7 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
                 f"{kind}_write": written(parts, wide),
                 f"{kind}_lost": whole[:, None] - written(without, without),
                 f"{name}_bias": written(bias + 0 * out, out),
+                f"{name}_bias_out": bias + 0 * out,
                 f"{name}_bias_lost": whole - written(bare, bare),
             }
         )
@@ -134,7 +186,7 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
         layer = params["layers"][str(index)]
         windowed = config.sliding_window and (not config.windowed_layers or config.windowed_layers[index])
         hidden = (key > query) | (query - key >= (config.sliding_window if windowed else length))
-        attn, mlp = layer["attn"], layer["mlp"]
+        attn = layer["attn"]
         heard, before = norm(x, layer.get("attn_norm")), x
         q, k, v = (np.einsum("hed,sd->she", attn[f"W_{n}"], heard) + attn.get(f"b_{n}", 0) for n in "QKV")
         if config.qk_norm == "head":  # the root mean square over each head's own coordinates
@@ -156,22 +208,27 @@ def _prompt(params: Any, ids: np.ndarray, config: ModelConfig, zero: Mapping[str
             scale = 1 / math.sqrt(config.head_dim) if config.attention_scale is None else config.attention_scale
             scores = soft_capped(q[:, head] @ k[:, group].T * scale, config.attention_cap)
             scores = np.where(hidden, -np.inf, scores)
-            weights = np.exp(scores - scores.max(-1, keepdims=True))
-            pattern[head] = weights / weights.sum(-1, keepdims=True)
+            weights, total = np.exp(scores - scores.max(-1, keepdims=True)), 0
+            if config.sinks:
+                total = np.exp(attn["sinks"][head] - scores.max(-1, keepdims=True))
+            pattern[head] = weights / (total + weights.sum(-1, keepdims=True))
             z[:, head] = pattern[head] @ v[:, group]
         if zero.get("head", (None,))[0] == index:
             z[:, zero["head"][1]] = 0
         none = np.zeros(config.d_model)
         x = x + added(layer, "attn", np.einsum("she,dhe->shd", z, attn["W_O"]), attn.get("b_O", none))
         heard = norm(before if config.parallel_blocks else x, layer.get("mlp_norm"))
-        if config.gated_mlp:
-            gate, up = (heard @ mlp[f"W_{n}"].T + mlp.get(f"b_{n}", 0) for n in ("gate", "up"))
-            a = ACTIVATIONS[config.activation](gate) * up
+        if config.n_experts:
+            found = expert_outputs(layer["experts"], heard, config)
+            a, columns, bias = (found[name] for name in ("a", "columns", "bias"))
+            keep(expert=found["expert"], expert_weight=found["expert_weight"])
+            keep(router=router_logits(layer["experts"], heard))
         else:
-            a = ACTIVATIONS[config.activation](heard @ mlp["W_in"].T + mlp.get("b_in", 0))
+            a = mlp_activations(layer["mlp"], heard, config)
+            columns, bias = layer["mlp"]["W_down"].T, layer["mlp"].get("b_down", none)
         if zero.get("neuron", (None,))[0] == index:
             a[:, zero["neuron"][1]] = 0
-        x = x + added(layer, "mlp", a[:, :, None] * mlp["W_down"].T, mlp.get("b_down", none))
+        x = x + added(layer, "mlp", a[:, :, None] * columns, bias)
         keep(q=q, k=k, v=v, pattern=pattern, z=z, a=a)
     final = norm(x, params["final_norm"])
     unembed = params["embed"]["W_E"] if config.tie_embeddings else params["unembed"]["W_U"]
@@ -191,17 +248,19 @@ def numpy_forward(
     Args:
         params: the package's tree, one subtree a layer; any float type.
         ids, mask: ``[batch, position]``; mask False on padding, None for none.
-        zero: a component to ablate: ``{"head": (layer, head)}`` or ``{"neuron": (layer, index)}``.
+        zero: a component to ablate: ``{"head": (layer, head)}`` or ``{"neuron": (layer, index)}``; of experts the index
+            counts the neurons of the first chosen one, then of the next.
 
     Returns:
         With B prompts of S columns: `embedding` [B,S,D], and `position_embedding` where positions are learned; per
         layer `q` [L,B,S,H,dh], `k`, `v` [L,B,S,Kv,dh], `pattern` [L,B,H,S,S], `z` [L,B,S,H,dh], `head_write`
-        [L,B,S,H,D], `a` [L,B,S,F], `neuron_write` [L,B,S,F,D]; `attn_bias` and `mlp_bias` [L,B,S,D] (the bias writes);
-        `head_lost`, `neuron_lost`, `attn_bias_lost`, `mlp_bias_lost`: what the stream loses without each, an output
-        norm's scale recomputed; `head_out` and `neuron_out`: what goes into that norm, and `attn_scale`, `mlp_scale`
-        [L,B,S,D], what each of its coordinates is multiplied with; per read site `residual` [2L+1,B,S,D], `sigma`
-        [2L+1,B,S], `gamma` and `beta` [2L+1,D] (β 0 in RMSNorm); `logits` [B,S,V], and `uncapped`, the same before a
-        cap.
+        [L,B,S,H,D], `a` [L,B,S,F], `neuron_write` [L,B,S,F,D] (with experts F are the neurons of those chosen, whose
+        logits, numbers and weights are `router` [L,B,S,E], `expert` and `expert_weight` [L,B,S,K]); `attn_bias` and
+        `mlp_bias` [L,B,S,D] (the bias writes); `head_lost`, `neuron_lost`, `attn_bias_lost`, `mlp_bias_lost`: what the
+        stream loses without each, an output norm's scale recomputed; `head_out`, `neuron_out`, `attn_bias_out`,
+        `mlp_bias_out`: what goes into that norm, and `attn_scale`, `mlp_scale` [L,B,S,D], what each of its coordinates
+        is multiplied with; per read site `residual` [2L+1,B,S,D], `sigma` [2L+1,B,S], `gamma` and `beta` [2L+1,D] (β 0
+        in RMSNorm); `logits` [B,S,V], and `uncapped`, the same before a cap.
     """
     params = _float64(params)
     ids = np.asarray(ids)

@@ -93,6 +93,7 @@ def _attribute(trace: Trace, read: Read, norms: WeightNorms | None, *, effects: 
         against=read.against,
         attended=attended,
         attended_landed=attended_landed,
+        experts=None if trace.chosen is None else trace.chosen.ids,
         scale=dataclasses.replace(amplification(trace), provenance=None),
         site=read.site,
     )

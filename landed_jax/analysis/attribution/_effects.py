@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from landed_jax.analysis.attribution._lost_vectors import little_left, lost_vectors
 from landed_jax.analysis.attribution._output_removal import output_removal
 from landed_jax.analysis.attribution._reader import Reader, reader_of
 from landed_jax.analysis.reads._read import Read
@@ -97,7 +98,7 @@ def layer_mediated(writes: LayerWrites, landed: PerWrite, with_stream: PerWrite,
     """`mediated` of one layer's writes, inside the layer loop."""
     removed = _removed(writes, landed, with_stream, reader)
     exact = jax.lax.cond(
-        _little_left(removed.least),
+        little_left(removed.least),
         lambda: _from_vectors(writes, removed.least, reader),
         lambda: _Exact.none(removed.least),
     )
@@ -158,7 +159,7 @@ def _of_trace(
         return from_layers(trace, lambda writes, least: _from_vectors(writes, least, reader), removed.least)
 
     # One condition for all layers: one a layer would take twice as long to compile.
-    exact = jax.lax.cond(_little_left(removed.least), from_vectors, lambda: _Exact.none(removed.least))
+    exact = jax.lax.cond(little_left(removed.least), from_vectors, lambda: _Exact.none(removed.least))
     own = {} if landed is None else landed.embeddings
     embeddings = {
         name: embedding_mediated(written, own.get(name), reader) for name, written in trace.embeddings.items()
@@ -191,11 +192,6 @@ def _is_per_write(node: object) -> bool:
     return isinstance(node, PerWrite)
 
 
-def _little_left(least: PerWrite) -> jax.Array:
-    """Whether any write is nearly the whole stream, or nearly all that its output norm scales."""
-    return jnp.stack([jnp.min(delta) for delta in jax.tree.leaves(least)]).min() < NEARLY_NOTHING_LEFT - 1
-
-
 class _Exact(NamedTuple):
     """From the vectors: of the head and the neuron that leave least behind, which they are; and of the biases.
 
@@ -216,24 +212,14 @@ class _Exact(NamedTuple):
 
 
 def _from_vectors(writes: LayerWrites, least: PerWrite, reader: Reader) -> _Exact:
-    head, neuron = (jnp.argmin(delta, axis=-1).astype(jnp.int32) for delta in (least.heads, least.neurons))
-    added = writes.head(head), writes.neuron(neuron), *writes.biases()
-    if writes.attn.sigma is None:
-        lost = added
-    else:
-        parts, scales = writes.before_output_norm(), (writes.attn, writes.mlp) * 2
-        put_out = parts.head(head), parts.neuron(neuron), *parts.biases()
-        wholes = (parts.attn_write(), parts.mlp_write()) * 2
-        lost = (
-            None if part is None else scale.lost(whole, part, whole - part)
-            for scale, whole, part in zip(scales, wholes, put_out, strict=True)
-        )
+    found = lost_vectors(writes, least)
 
     def exact(write: jax.Array | None, lost: jax.Array | None) -> jax.Array:
         return jnp.zeros_like(reader.sigma) if lost is None else reader.exact(lost, None if lost is write else write)
 
-    of_head, of_neuron, *of_biases = (exact(write, gone) for write, gone in zip(added, lost, strict=True))
-    return _Exact(head, of_head, neuron, of_neuron, *of_biases)
+    numbers = (exact(write, lost) for write, lost in zip(found.written, found.lost, strict=True))
+    of_head, of_neuron, *of_biases = numbers
+    return _Exact(found.head, of_head, found.neuron, of_neuron, *of_biases)
 
 
 def _with_exact(removed: _Removed, landed: PerWrite | None, exact: _Exact, reader: Reader) -> PerWrite:

@@ -50,30 +50,45 @@ class GroupEffect(Result):
     closure_error: Float[Array, "batch position"]
 
 
-def write_group(config: ModelConfig, writes: Sequence[Write]) -> PerWrite:
+def write_group(model: ModelConfig | Trace, writes: Sequence[Write]) -> PerWrite:
     """The group of these writes: 1 for each, 0 for every other write, at all positions of all prompts.
 
     Heads and neurons go by their layer and index; the position and the prompt that a `Write` names play no part.
 
+    Args:
+        model: the model's configuration; for neurons of experts the trace, whose positions chose their experts: at
+            those that did not choose a neuron's, there is nothing to remove.
+
     Returns:
-        Weights whose batch and position axes have size 1. Groups can be scaled and combined like any arrays:
-        ``group.map(lambda w: 1 - w)`` is all the other writes, ``a.map(jnp.maximum, b)`` the union of two.
+        Weights whose batch and position axes have size 1 (of experts' neurons those of the trace). Groups can be scaled
+        and combined like any arrays: ``group.map(lambda w: 1 - w)`` is all the other writes,
+        ``a.map(jnp.maximum, b)`` the union of two.
 
     Raises:
-        LandedError: for a write that this model does not have, or a head's part from one source token.
+        LandedError: for a write that this model does not have, a head's part from one source token, or a neuron of an
+            expert without a trace.
 
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
     >>> group = write_group(config, [Write("head", 1, 3), Write("neuron", 0, 7), Write("neuron", 0, 9)])
     >>> float(group.heads.sum()), float(group.neurons.sum()), group.neurons.shape
     (1.0, 2.0, (2, 1, 1, 12))
     """
+    config = model.config if isinstance(model, Trace) else model
     weights = _nothing(config)
+    if any(write.expert is not None for write in writes):
+        if not isinstance(model, Trace):
+            raise LandedError("Where an expert's neurons stand depends on the position: give the trace to write_group.")
+        batch, position = model[HookPoint.EMBEDDING].shape[:2]
+        weights["neurons"] = np.zeros(_shapes(config, batch, position)["neurons"])
     for write in writes:
         next_site(write, config)  # refuses a write that is not there
         if write.source is not None:
             raise LandedError(f"{describe(write)}: a group holds whole writes, not the part from one source token.")
         if write.kind in EMBEDDING_FIELDS:
             weights[EMBEDDING_FIELDS[write.kind]][...] = 1
+        elif write.expert is not None and isinstance(model, Trace):
+            chose = np.asarray(model[HookPoint.EXPERT][write.layer]) == write.expert
+            weights["neurons"][write.layer, ..., write.index :: config.d_ff][chose] = 1
         elif write.kind in ("head", "neuron"):
             weights[f"{write.kind}s"][write.layer, :, :, write.index] = 1
         else:
@@ -225,7 +240,7 @@ def _shapes(config: ModelConfig, batch: int, position: int) -> dict[str, tuple[i
     return {
         **dict.fromkeys(embeddings, (batch, position)),
         "heads": (*layers, config.n_heads),
-        "neurons": (*layers, config.d_ff),
+        "neurons": (*layers, config.n_neurons),
         "attn_bias": layers,
         "mlp_bias": layers,
     }

@@ -12,7 +12,9 @@ from jaxtyping import Array, Bool, Float, Int
 from landed_jax.analysis.attribution._attribute import attribute
 from landed_jax.analysis.attribution._effects import rescaling
 from landed_jax.analysis.attribution._frozen_sigma_agreement import FrozenSigmaAgreement, compare
+from landed_jax.analysis.attribution._lost_vectors import little_left, lost_vectors
 from landed_jax.analysis.attribution._output_removal import output_removal
+from landed_jax.analysis.attribution._reader import Reader
 from landed_jax.analysis.reads._questions import QuestionLike, resolve
 from landed_jax.analysis.reads._read import Read, beta_at, gamma_at, heard_at, sigma_at
 from landed_jax.analysis.registry import analysis
@@ -25,6 +27,7 @@ from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.parameters import unembedding
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.products import contract_output
+from landed_jax.nn.scale_change import NEARLY_NOTHING_LEFT
 from landed_jax.nn.unembedding import Unembedding
 from landed_jax.results.result import Result, result, with_provenance
 from landed_jax.trace import Trace, bare
@@ -116,7 +119,8 @@ def attribute_log_probability(
     if chunk is not None and chunk < 1:
         raise LandedError(f"A chunk of the vocabulary holds at least one token, not {chunk}.")
     config = trace.config
-    chunk = min(chunk or max(_CHUNK_NUMBERS // (config.d_ff + config.n_heads * config.head_dim), 1), config.vocab_size)
+    neurons = max(config.n_experts * config.d_ff, config.n_neurons)
+    chunk = min(chunk or max(_CHUNK_NUMBERS // (neurons + config.n_heads * config.head_dim), 1), config.vocab_size)
     read = resolve(trace, question)
     if read.target is None or read.against is not None:
         raise LandedError("A log-probability is one token's: ask for a token, or Logit(token).")
@@ -248,6 +252,7 @@ def _effects(
     def read_by(rows: Float[Array, "chunk d_model"]) -> Float[Array, "chunk d_model"]:
         return heard(to_logits.scaled(rows.astype(gamma.dtype)) * gamma[None], config)
 
+    reader = Reader.of(trace, "final")
     streamed = partial(_streamed, to_logits, read_by, of_beta, tokens, chunk)
 
     def layer(writes: LayerWrites, at_target: PerWrite, lost: PerWrite) -> PerWrite:
@@ -257,7 +262,29 @@ def _effects(
         else:
             mine = behind.lost(at_target, seen)
             effect = streamed(behind.along(writes), behind.factors(writes), mine.flat(), lost.flat())
+            effect = with_loudest(writes, behind.change, effect)
         return PerWrite.from_flat(effect, config.n_heads)
+
+    def with_loudest(writes: LayerWrites, change: PerWrite, effect: jax.Array) -> jax.Array:
+        """The effects of what is nearly all that an output norm scales, from the vectors."""
+
+        def from_vectors() -> jax.Array:
+            found = lost_vectors(writes, change)
+            nothing = jnp.zeros_like(found.lost[0])
+            vectors = jnp.stack([nothing if vector is None else vector for vector in found.lost], axis=-2)
+            scales = jnp.stack([reader.exact(vectors[..., i, :]) for i in range(4)], axis=-1)
+            exact = streamed(_product, (vectors,), jnp.vecdot(vectors, seen[..., None, :]), scales)
+            head, neuron = (
+                jax.nn.one_hot(index, delta.shape[-1], dtype=bool)
+                for index, delta in ((found.head, change.heads), (found.neuron, change.neurons))
+            )
+            there = jnp.ones(head.shape[:2], bool)
+            loudest = PerWrite.of_layers(head, neuron, there, there).flat()
+            of_head, of_neuron = (jnp.where(mask, exact[..., i, None], 0) for i, mask in enumerate((head, neuron)))
+            of_all = PerWrite.of_layers(of_head, of_neuron, exact[..., 2], exact[..., 3]).flat()
+            return jnp.where(loudest & (change.flat() < NEARLY_NOTHING_LEFT - 1), of_all, effect)
+
+        return jax.lax.cond(little_left(change), from_vectors, lambda: effect)
 
     def embedding_heard_by(rows: Float[Array, "chunk d_model"]) -> Heard:
         return lambda embedding: (rows @ embedding)[:, None]
@@ -329,6 +356,10 @@ def _streamed(
     start = _Sums(nothing + jax.lax.stop_gradient(log_p_target)[:, None], nothing + jnp.exp(own), nothing, nothing)
     sums, _ = jax.lax.scan(jax.checkpoint(step), start, jnp.arange(0, to_logits.W_U.shape[0], chunk))
     return sums.logarithm().reshape(shape)
+
+
+def _product(rows: Float[Array, "chunk d_model"]) -> Heard:
+    return lambda vectors: rows @ vectors.T
 
 
 class _Sums(NamedTuple):

@@ -40,6 +40,8 @@ class Attribution(Result):
             head's contribution, where the trace recorded `SOURCES`; -1 for heads after the site.
         attended_landed: ``[layer, batch, position, head]``, that part, in units of the value; it can have the other
             sign than the head's own contribution.
+        experts: the experts that each position chose, in a model that has them; the axis ``neuron`` has the neurons of
+            the first, then those of the next.
         scale: the amplification at every read site.
         site: the read site; what is written after it contributes 0.
     """
@@ -55,6 +57,7 @@ class Attribution(Result):
     against: Int[Array, "batch position"] | None
     attended: Int[Array, "layer batch position head"] | None
     attended_landed: Float[Array, "layer batch position head"] | None
+    experts: Int[Array, "layer batch position slot"] | None
     scale: Amplification
     site: str = dataclasses.field(metadata={"static": True})
 
@@ -89,7 +92,7 @@ class Attribution(Result):
 
     def _row(self, u: int, flat: list[np.ndarray], batch: int, p: int, column: int) -> WriteRow:
         config = self.config
-        write = write_at(u, config, batch, column)
+        write = write_at(u, config, batch, column, experts_at(self.experts, batch, p))
         site = StreamOrder.of(config).index(next_site(write, config))
         attended = text = part = None
         if self.attended is not None and self.attended_landed is not None and write.kind == "head":
@@ -134,15 +137,28 @@ def recorded_token(known: Provenance, position: int | None, batch: int) -> tuple
     return index, int(columns[index])
 
 
-def write_at(u: int, config: ModelConfig, batch: int, column: int) -> Write:
-    """The write at place u in the order of `flat_writes`."""
+def experts_at(experts: Array | None, batch: int, p: int) -> np.ndarray | None:
+    """``[layer, slot]``, the experts that one position chose; None in a model without experts."""
+    return None if experts is None else np.asarray(experts[:, batch, p])
+
+
+def write_at(u: int, config: ModelConfig, batch: int, column: int, experts: np.ndarray | None) -> Write:
+    """The write at place u in the order of `flat_writes`.
+
+    Args:
+        experts: as `experts_at` gives them.
+    """
     before: tuple[Kind, ...] = ("embedding", "position") if config.learned_positions else ("embedding",)
     if u < len(before):
         return Write(before[u], batch=batch, position=column)
     u -= len(before)
     if u < config.n_layers * config.n_heads:
         return Write("head", *divmod(u, config.n_heads), batch=batch, position=column)
-    return Write("neuron", *divmod(u - config.n_layers * config.n_heads, config.d_ff), batch, column)
+    layer, index = divmod(u - config.n_layers * config.n_heads, config.n_neurons)
+    if experts is None:
+        return Write("neuron", layer, index, batch, column)
+    slot, index = divmod(index, config.d_ff)
+    return Write("neuron", layer, index, batch, column, expert=int(experts[layer, slot]))
 
 
 def flat_writes(part: PerWrite | None, batch: int, p: int) -> np.ndarray:

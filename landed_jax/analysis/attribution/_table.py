@@ -62,7 +62,7 @@ class WriteTable(Sequence[WriteRow]):
         from landed_jax.tables.table import Column, Table
 
         columns = (
-            Column("write", left=True),
+            Column("write", left=True, legend=name_legend(self)),
             Column("from token", left=True, drop=2, legend=FROM_TOKEN),
             Column("landed", legend=LANDED),
             Column("direct\neffect", legend=DIRECT_EFFECT),
@@ -92,6 +92,7 @@ class WriteTable(Sequence[WriteRow]):
         return text_of(self._blocks(), standard_output())
 
 
+NAME_OF_EXPERTS = "write: 3.5.17 would be neuron 17 of expert 5 in layer 3"
 LANDED = "landed: with σ held fixed; the sum over all writes is the value"
 DIRECT_EFFECT = (
     "direct effect: what the value loses without the write on its direct path to the norm that is read (for a logit "
@@ -102,6 +103,11 @@ FROM_TOKEN = (
     "is not the head's"
 )
 SIGMA_SHARE = "σ share: the write's part of σ² at the norm that is read"
+
+
+def name_legend(rows: Sequence[Write]) -> str:
+    """How the writes are named, where it is not evident."""
+    return NAME_OF_EXPERTS if any(row.expert is not None for row in rows) else ""
 
 
 def source_cell(row: WriteRow) -> "Cell":

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from landed_jax.analysis.attribution._attribute import attribute
 from landed_jax.analysis.attribution._effects import sigma_share
 from landed_jax.analysis.attribution._log_probability import vocabulary_chunk
-from landed_jax.analysis.attribution._result import flat_writes, recorded_token, write_at
+from landed_jax.analysis.attribution._result import experts_at, flat_writes, recorded_token, write_at
 from landed_jax.analysis.reads._questions import Logit, Question, QuestionLike, resolve
 from landed_jax.analysis.reads._read import gamma_at, heard_at, sigma_at
 from landed_jax.analysis.registry import analysis
@@ -217,6 +217,7 @@ class Volume(Result):
         score: ``|mediated| · ratio · weak``, in units of the value: large only for what moves the value through σ,
             with little content, from where the unembedding hardly reads.
         sigma_share: the part of the final σ².
+        experts: the experts that each position chose, as in `Attribution`.
     """
 
     mediated: PerWrite
@@ -225,6 +226,7 @@ class Volume(Result):
     weak: PerWrite
     score: PerWrite
     sigma_share: PerWrite
+    experts: Int[Array, "layer batch position slot"] | None
 
     def top(self, n: int = 20, *, position: int | None = None, batch: int = 0) -> list[VolumeRow]:
         """The `n` heads and neurons with the largest score at one position of one prompt.
@@ -244,11 +246,12 @@ class Volume(Result):
         flat = {name: flat_writes(getattr(self, name), batch, p) for name in names}
         flat["weak"] = flat_writes(weak, batch, p)
         first = len(self.score.embeddings)  # which are not ranked
+        experts = experts_at(self.experts, batch, p)
         order = first + np.argsort(-flat["score"][first:], kind="stable")[: max(n, 0)]
 
         def row(u: int) -> VolumeRow:
             numbers: dict[str, Any] = {name: float(values[u]) for name, values in flat.items()}
-            return VolumeRow(**dataclasses.asdict(write_at(u, self.config, batch, column)), **numbers)
+            return VolumeRow(**dataclasses.asdict(write_at(u, self.config, batch, column, experts)), **numbers)
 
         return [row(int(u)) for u in order]
 
@@ -307,6 +310,7 @@ def volume(
         weak=weak,
         score=score,
         sigma_share=shares.sigma_share,
+        experts=shares.experts,
     )
 
 

@@ -12,7 +12,12 @@ from landed_jax.nn.functions import heard, scale_stream
 from landed_jax.trace import Trace
 
 
-@analysis(example=lambda trace: {"writes": [Write("head", 0, 1), Write("neuron", 0, 2)], "site": "next"})
+def _of_mlp(trace: Trace) -> Write:
+    """A write of the MLP that is there whatever experts a position chose."""
+    return Write("mlp_bias", 0) if trace.config.n_experts else Write("neuron", 0, 2)
+
+
+@analysis(example=lambda trace: {"writes": [Write("head", 0, 1), _of_mlp(trace)], "site": "next"})
 def land(trace: Trace, writes: Sequence[Write], *, site: str) -> Float[Array, "write d_model"]:
     """Landed writes ``w ⊙ γ_s / σ_s`` at a read site that comes after them; under LayerNorm w without its mean.
 

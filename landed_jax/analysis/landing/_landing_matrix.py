@@ -4,12 +4,12 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from landed_jax.analysis.reads._questions import Vector
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import from_layers, inner_products, of_embeddings
-from landed_jax.analysis.writes._write import EMBEDDING_FIELDS, Write, describe, next_site
+from landed_jax.analysis.writes._write import EMBEDDING_FIELDS, Write, describe, neuron_index, next_site
 from landed_jax.errors import LandedError
 from landed_jax.nn.functions import heard, scale_stream
 from landed_jax.nn.hook_points import NORMED, RESIDUALS
@@ -74,12 +74,15 @@ class LandingMatrix(Result):
             site's norm and β_s LayerNorm's bias; None without a vector, or where the trace recorded neither
             `RESIDUALS` nor `NORMED`.
         closure_error: ``[site, batch, position]``, ``|Σ projections − value|`` in units of the value; None likewise.
+        experts: the experts that each position chose, in a model that has them; the axis ``neuron`` has the neurons of
+            the first, then those of the next.
     """
 
     norm: PerWrite
     projection: PerWrite | None
     value: Float[Array, "site batch position"] | None
     closure_error: Float[Array, "site batch position"] | None
+    experts: Int[Array, "layer batch position slot"] | None = None
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -100,8 +103,8 @@ class LandingMatrix(Result):
         """One write's numbers at every read site after it.
 
         Raises:
-            LandedError: for a write that is not there or stands on padding, or one split by source token (`land` gives
-                those).
+            LandedError: for a write that is not there or stands on padding, a neuron of an expert that was not chosen,
+                or a write split by source token (`land` gives those).
         """
         first = StreamOrder.of(self.config).index(next_site(write, self.config))
         if write.source is not None:
@@ -112,7 +115,10 @@ class LandingMatrix(Result):
             numbers = getattr(values, _KINDS[write.kind])[first:]
             numbers = numbers if write.layer is None else numbers[:, write.layer]
             numbers = numbers[:, write.batch, column]
-            return numbers[:, write.index] if write.kind in ("head", "neuron") else numbers
+            if write.kind == "neuron":
+                ids = None if self.experts is None else self.experts[write.layer, write.batch, column]
+                return numbers[:, neuron_index(write, ids, self.config)]
+            return numbers[:, write.index] if write.kind == "head" else numbers
 
         projection = None if self.projection is None else pick(self.projection)
         return Landings(pick(self.norm), projection, write, self.sites[first:], provenance=self.provenance)
@@ -163,7 +169,8 @@ def _landing_matrix(trace: Trace, vector: jax.Array | None) -> LandingMatrix:
         if stream is not None:
             value = jnp.sum(stream * vector[None], axis=-1)
             error = jnp.abs(projection.total() - value)
-    return LandingMatrix(_norms(trace), projection, value, error)
+    experts = None if trace.chosen is None else trace.chosen.ids
+    return LandingMatrix(_norms(trace), projection, value, error, experts)
 
 
 def _projections(trace: Trace, vector: jax.Array) -> PerWrite:

@@ -1,4 +1,4 @@
-"""What can be asked of a trace: a logit, a neuron, a head, or a vector, each read at its own norm.
+"""What can be asked of a trace: a logit, a neuron, a router, a head, or a vector, each read at its own norm.
 
 A question is a small pytree; `resolve` turns it into a `Read`, once, against the trace. A bare token, text or id, is
 short for `Logit`; no question asks for each position's most likely next token.
@@ -13,16 +13,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from landed_jax.analysis.reads._layer_weights import check_index, weights_of_layer
 from landed_jax.analysis.reads._read import Read, beta_at, normed_at, offset_at
 from landed_jax.analysis.reads._targets import Target, ids_of, is_text, token_ids
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.functions import rms_sigma
 from landed_jax.nn.hook_points import HookPoint
-from landed_jax.nn.parameters import Params, is_stacked, unembedding
+from landed_jax.nn.parameters import Params, unembedding
 from landed_jax.nn.top_token import top_token
 from landed_jax.nn.unembedding import Unembedding
-from landed_jax.numerics import highest_precision, is_concrete, layer_of
+from landed_jax.numerics import highest_precision
 from landed_jax.shapes import ShapeRepr
 from landed_jax.trace import Trace, bare
 from landed_jax.vocabulary import Vocabulary
@@ -97,6 +98,8 @@ class Neuron:
     Args:
         part: the product that the activation function takes (``"gate"``), or the one that it is multiplied with
             (``"up"``), which a model without a gate does not have.
+        expert: whose neuron it is, in a model with experts; at positions that did not choose it, what it would have
+            read.
 
     References:
         Shazeer, GLU Variants Improve Transformer, 2020 (the gate and up products of a gated MLP).
@@ -113,16 +116,61 @@ class Neuron:
     layer: int = dataclasses.field(metadata={"static": True})
     index: int | Int[Array, ""]
     part: Literal["gate", "up"] = dataclasses.field(metadata={"static": True})
+    expert: int | Int[Array, ""] | None = None
 
     def resolve(self, trace: Trace) -> Read:
         if self.part not in ("gate", "up"):
             raise LandedError(f"A neuron is read by its gate or its up weights, not by {self.part!r}.")
         if self.part == "up" and not trace.config.gated_mlp:
             raise LandedError('A neuron of this model has no up weights: its one pre-activation is its "gate".')
-        _check_index("neuron", self.index, trace.config.d_ff)
-        leaves, name = _layer(trace, self.layer)["mlp"], self.part if trace.config.gated_mlp else "in"
-        read = Vector(leaves[f"W_{name}"][self.index], site=f"{self.layer}.mlp").resolve(trace)
-        return _with_offset(read, leaves[f"b_{name}"][self.index]) if f"b_{name}" in leaves else read
+        check_index("neuron", self.index, trace.config.d_ff)
+        place, name = self._place(trace.config), self.part if trace.config.gated_mlp else "in"
+        leaves = weights_of_layer(trace, self.layer)["experts" if trace.config.n_experts else "mlp"]
+        read = Vector(leaves[f"W_{name}"][place], site=f"{self.layer}.mlp").resolve(trace)
+        return _with_offset(read, leaves[f"b_{name}"][place]) if f"b_{name}" in leaves else read
+
+    def _place(self, config: ModelConfig) -> tuple[Any, ...]:
+        """Where its weights stand in their leaf."""
+        if self.expert is None:
+            if config.n_experts:
+                raise LandedError("A neuron of this model is one of an expert: give expert=.")
+            return (self.index,)
+        if not config.n_experts:
+            raise LandedError("This model has no experts: leave expert= out.")
+        check_index("expert", self.expert, config.n_experts)
+        return self.expert, self.index
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Router:
+    """A router's logit of one expert: which writes sent the tokens there. Its value includes the router's own bias.
+
+    The trace needs `RESIDUALS`. The layer is static under ``jit``; the expert may be traced.
+
+    References:
+        Shazeer et al., Outrageously Large Neural Networks: The Sparsely-Gated Mixture-of-Experts Layer, 2017.
+
+    >>> from landed_jax import RESIDUALS, ROUTING, WRITES, ModelConfig, forward, init_params
+    >>> sizes = dict(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> config = ModelConfig(**sizes, n_experts=4, experts_per_token=2)
+    >>> params = init_params(config, jax.random.key(0))
+    >>> _, trace = forward(params, jnp.array([[1, 5, 7]]), config, record=WRITES | RESIDUALS | ROUTING)
+    >>> read = resolve(trace.bind(params), Router(1, 3))
+    >>> read.site, bool(jnp.allclose(read.value, trace[HookPoint.ROUTER][1, ..., 3], atol=1e-5))
+    ('1.mlp', True)
+    """
+
+    layer: int = dataclasses.field(metadata={"static": True})
+    expert: int | Int[Array, ""]
+
+    def resolve(self, trace: Trace) -> Read:
+        if not trace.config.n_experts:
+            raise LandedError("This model has no experts, and so no router.")
+        check_index("expert", self.expert, trace.config.n_experts)
+        leaves = weights_of_layer(trace, self.layer)["experts"]
+        read = Vector(leaves["W_router"][self.expert], site=f"{self.layer}.mlp").resolve(trace)
+        return _with_offset(read, leaves["b_router"][self.expert]) if "b_router" in leaves else read
 
 
 @jax.tree_util.register_dataclass
@@ -157,10 +205,10 @@ class Head(ShapeRepr):
         if self.part not in letters:
             raise LandedError(f"A head reads with its query, key or value weights, not with {self.part!r}.")
         config, letter = trace.config, letters[self.part]
-        _check_index("head", self.index, config.n_heads)
+        check_index("head", self.index, config.n_heads)
         if jnp.shape(self.vector) != (config.head_dim,):
             raise LandedError(f"A head's vector has shape [{config.head_dim}], not {list(jnp.shape(self.vector))}.")
-        leaves, dtype = _layer(trace, self.layer)["attn"], trace[HookPoint.EMBEDDING].dtype
+        leaves, dtype = weights_of_layer(trace, self.layer)["attn"], trace[HookPoint.EMBEDDING].dtype
         vector = jnp.asarray(self.vector, dtype)
         row = self.index if self.part == "query" else self.index // config.group_size
         if config.qk_norm and self.part != "value":
@@ -220,7 +268,7 @@ class Vector(ShapeRepr):
         return Read(wide, _projection(normed, wide), offset_at(trace, self.site, wide), site=self.site)
 
 
-Question = Logit | Neuron | Head | Vector | Read
+Question = Logit | Neuron | Router | Head | Vector | Read
 QuestionLike = Question | Target | None
 """A question, a bare token (short for `Logit`), or None for each position's most likely next token."""
 
@@ -280,8 +328,8 @@ def site_of(question: Question) -> str:
     >>> site_of(Neuron(3, 331, "gate")), site_of(Logit(7))
     ('3.mlp', 'final')
     """
-    if isinstance(question, Neuron | Head):
-        return f"{question.layer}.{'mlp' if isinstance(question, Neuron) else 'attn'}"
+    if isinstance(question, Neuron | Router | Head):
+        return f"{question.layer}.{'attn' if isinstance(question, Head) else 'mlp'}"
     return "final" if isinstance(question, Logit) else question.site
 
 
@@ -324,21 +372,6 @@ def _projection(normed: jax.Array, vector: jax.Array) -> jax.Array:
 
 def _hashable(text: Any) -> str | tuple[str, ...]:
     return text if isinstance(text, str) else tuple(text)
-
-
-def _layer(trace: Trace, layer: int) -> Params:
-    _check_index("layer", layer, trace.config.n_layers)
-    layers = trace.weights()["layers"]
-    return (
-        jax.tree.map(lambda leaf: layer_of(leaf, layer), layers) if is_stacked(trace.weights()) else layers[str(layer)]
-    )
-
-
-def _check_index(what: str, index: Any, size: int) -> None:
-    if jnp.ndim(index) or not jnp.issubdtype(jnp.result_type(index), jnp.integer):
-        raise LandedError(f"A question is of one {what}, by its number: use jax.vmap for several.")
-    if is_concrete(index) and not 0 <= index < size:
-        raise LandedError(f"There is no {what} {index}: they run from 0 to {size - 1}.")
 
 
 def _with_offset(read: Read, bias: Float[Array, ""]) -> Read:

@@ -78,6 +78,7 @@ class TopWrites(Result):
         direct_effect, sigma_share: of the same writes; None unless they were asked for.
         is_neuron: whether it is a neuron's, not a head's.
         layer, index: which.
+        expert: whose neuron it is, in a model with experts; -1 for heads.
         batch, position: whose: the prompt, and the column of the tokens.
     """
 
@@ -90,6 +91,7 @@ class TopWrites(Result):
     index: Int[Array, "*lead rank"]
     batch: Int[Array, "*lead rank"]
     position: Int[Array, "*lead rank"]
+    expert: Int[Array, "*lead rank"] | None = None
 
 
 @result
@@ -219,7 +221,12 @@ def _picked(shares: LayerShares, b: jax.Array, p: jax.Array, u: jax.Array) -> To
     assert landed is not None
     effect, share = pick(shares.direct_effect), pick(shares.sigma_share)
     layer = jnp.broadcast_to(jnp.asarray(shares.layer, u.dtype), u.shape)
-    return TopWrites(landed, there, effect, share, is_neuron, layer, index, b, shares.writes.at[p])
+    expert = None
+    if (chosen := shares.writes.chosen) is not None:
+        d_ff = shares.landed.neurons.shape[-1] // chosen.ids.shape[-1]
+        expert = jnp.where(is_neuron, chosen.ids[b, p, jnp.where(is_neuron, index // d_ff, 0)], -1)
+        index = jnp.where(is_neuron, index % d_ff, index)
+    return TopWrites(landed, there, effect, share, is_neuron, layer, index, b, shares.writes.at[p], expert)
 
 
 def _merge(n: int, lead: int, stacked: TopWrites) -> TopWrites:

@@ -21,7 +21,7 @@ from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
 from landed_jax.memory.estimates import attribution_bytes, choose_passes, weight_bytes
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import EMBEDDINGS, OUTPUT_SCALES, HookPoint
+from landed_jax.nn.hook_points import EMBEDDINGS, OUTPUT_SCALES, ROUTING, HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.per_write import PerWrite
@@ -42,7 +42,7 @@ ENDS = frozenset(
         HookPoint.FINAL_NORMED,
     }
 )
-FACTORS = OUTPUT_SCALES | {HookPoint.HEAD, HookPoint.NEURON}
+FACTORS = OUTPUT_SCALES | (ROUTING - {HookPoint.ROUTER}) | {HookPoint.HEAD, HookPoint.NEURON}
 
 
 @result
@@ -94,9 +94,14 @@ class StreamedAttribution(Result):
             raise LandedError("Only top_writes and top_per_position keep single writes that can be named.")
         if not is_concrete(top.layer):
             raise LandedError("The names of writes are not known inside jit or vmap: call writes() on what comes out.")
-        fields = (top.is_neuron, top.layer, top.index, top.batch, top.position)
+        experts = top.is_neuron if top.expert is None else top.expert
+        fields = (top.is_neuron, experts, top.layer, top.index, top.batch, top.position)
         rows = zip(*(np.asarray(field)[np.asarray(top.there)].tolist() for field in fields), strict=True)
-        return [Write("neuron" if is_neuron else "head", *place) for is_neuron, *place in rows]
+        with_experts = top.expert is not None
+        return [
+            Write("neuron", *place, expert=expert if with_experts else None) if is_neuron else Write("head", *place)
+            for is_neuron, expert, *place in rows
+        ]
 
 
 @highest_precision

@@ -58,12 +58,13 @@ def from_layers(
         in_turn: as for `over_layers`.
     """
 
-    def layer(part: Params, index: jax.Array, z: jax.Array, a: jax.Array, scales: Any, norms: Any, *slices: Any) -> Any:
-        writes = LayerWrites.of(index, part, z, a, scales, trace.at, trace.tokens.mask, norms)
+    def layer(part: Params, index: jax.Array, factors: Any, scales: Any, norms: Any, *slices: Any) -> Any:
+        z, a, chosen = factors
+        writes = LayerWrites.of(index, part, z, a, scales, trace.at, trace.tokens.mask, norms, chosen)
         return function(writes.centred() if heard and trace.config.norm == "layer" else writes, *slices)
 
-    factors = trace[HookPoint.HEAD], trace[HookPoint.NEURON], output_scales(trace)
-    mine = jnp.arange(trace.config.n_layers), *factors, norms
+    factors = trace[HookPoint.HEAD], trace[HookPoint.NEURON], trace.chosen
+    mine = jnp.arange(trace.config.n_layers), factors, output_scales(trace), norms
     return over_layers(layer, trace.weights()["layers"], *mine, *stacks, in_turn=in_turn)
 
 
@@ -149,7 +150,7 @@ def check_norms(norms: WeightNorms | None, trace: Trace) -> None:
         LandedError: for another float type or other shapes.
     """
     config, dtype = trace.config, trace[HookPoint.EMBEDDING].dtype
-    shape = (config.n_layers, config.d_ff)
+    shape = (config.n_layers, *((config.n_experts,) if config.n_experts else ()), config.d_ff)
     if norms is not None and (norms.neurons.shape != shape or norms.neurons.dtype != dtype):
         raise LandedError(
             f"These weight_norms are of {norms.neurons.dtype} and of neurons {list(norms.neurons.shape)}, the trace of "

@@ -6,15 +6,17 @@ from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from landed_jax.analysis.registry import analysis
 from landed_jax.analysis.writes._projections import output_scales
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
-from landed_jax.nn.layer_writes import output_bias, output_weights
+from landed_jax.nn.output_weights import output_bias, output_weights
 from landed_jax.nn.stream_order import StreamOrder
+from landed_jax.numerics import is_concrete
 from landed_jax.trace import Trace
 
 EMBEDDING_FIELDS = {"embedding": "embedding", "position": "position_embedding"}
@@ -27,11 +29,12 @@ class Write:
     """The name of one write: its kind, layer and index, in one prompt of the batch, at one position.
 
     ``"position"`` is the kind of a learned position's vector, the write beside the token's embedding.
+    A neuron of a model with experts is one of `expert`, and is named ``layer.expert.index``.
     `position` is a column of the tokens (negative: from the end). With `source`, a head's write is only the part
     that it took from that column: ``A[q,k] v_k`` through the head's output matrix.
 
     >>> Write("neuron", layer=3, index=17)
-    Write(kind='neuron', layer=3, index=17, batch=0, position=-1, source=None)
+    Write(kind='neuron', layer=3, index=17, batch=0, position=-1, source=None, expert=None)
     """
 
     kind: Kind
@@ -40,6 +43,7 @@ class Write:
     batch: int = 0
     position: int = -1
     source: int | None = None
+    expert: int | None = None
 
 
 def next_site(write: Write, config: ModelConfig) -> str:
@@ -77,8 +81,11 @@ def describe(write: Write) -> str:
 
     >>> describe(Write("head", layer=3, index=1)), describe(Write("neuron", layer=3, index=17))
     ('3.head.1', '3.neuron.17')
+    >>> describe(Write("neuron", layer=3, index=17, expert=5))  # layer.expert.index
+    '3.5.17'
     """
-    return ".".join(str(part) for part in (write.layer, write.kind, write.index) if part is not None)
+    kind = write.kind if write.expert is None else write.expert
+    return ".".join(str(part) for part in (write.layer, kind, write.index) if part is not None)
 
 
 def _check(write: Write, config: ModelConfig) -> None:
@@ -94,6 +101,38 @@ def _check(write: Write, config: ModelConfig) -> None:
     size = sizes.get(write.kind)
     if size is not None and (write.index is None or not 0 <= write.index < size):
         raise LandedError(f"{describe(write)}: {write.kind}s run from 0 to {size - 1} in each layer.")
+    _check_expert(write, config)
+
+
+def _check_expert(write: Write, config: ModelConfig) -> None:
+    if write.kind != "neuron" or not config.n_experts:
+        if write.expert is not None:
+            raise LandedError(f"{describe(write)}: only neurons of a model with experts are an expert's.")
+    elif write.expert is None:
+        raise LandedError(f"{describe(write)}: a neuron of this model is one of an expert: give expert=.")
+    elif not 0 <= write.expert < config.n_experts:
+        raise LandedError(f"{describe(write)}: experts run from 0 to {config.n_experts - 1} in each layer.")
+
+
+def neuron_index(write: Write, ids: Int[Array, " slot"] | None, config: ModelConfig) -> int | Int[Array, ""]:
+    """A neuron's place along the axis ``neuron``: with experts they stand there as their position chose them.
+
+    Args:
+        ids: the experts that the position chose, where there are experts.
+
+    Raises:
+        LandedError: where the write's expert was not chosen. (Inside ``jit`` that cannot be seen: the place is then
+            beyond the last.)
+    """
+    assert write.index is not None
+    if ids is None or write.expert is None:
+        return write.index
+    mine = ids == write.expert
+    if is_concrete(mine) and not mine.any():
+        chosen = ", ".join(map(str, np.asarray(ids).tolist()))
+        raise LandedError(f"{describe(write)} writes nothing: this position chose the experts {chosen}.")
+    place = jnp.argmax(mine) * config.d_ff + write.index
+    return jnp.where(jnp.any(mine), place, config.n_neurons)
 
 
 @analysis(example=lambda trace: {"write": Write("head", 0, 1)})
@@ -129,12 +168,15 @@ def write_vector(trace: Trace, write: Write) -> Float[Array, " d_model"]:
         return at.written(output[None, None])[0, 0]
 
     if write.kind in ("attn_bias", "mlp_bias"):
-        bias = output_bias(layers, write.kind, write.layer)
+        chosen = jax.tree.map(lambda leaf: leaf[layer, batch, column], trace.chosen)
+        bias = output_bias(layers, write.kind, write.layer, chosen)
         return jnp.zeros_like(embedding[0, 0]) if bias is None else added(bias.astype(embedding.dtype))
     assert write.index is not None
-    weights = output_weights(layers, write.kind, write.layer, write.index)
+    weights = output_weights(layers, write.kind, write.layer, write.index, write.expert)
     if write.kind == "neuron":
-        a = trace[HookPoint.NEURON][write.layer, batch, column, write.index]
+        ids = None if trace.chosen is None else trace.chosen.ids[layer, batch, column]
+        own = trace[HookPoint.NEURON][write.layer, batch, column]
+        a = jnp.take(own, neuron_index(write, ids, trace.config), mode="fill", fill_value=0)
         return added(a * weights.astype(a.dtype))
     if write.source is None:
         z = trace[HookPoint.HEAD][write.layer, batch, column, write.index]

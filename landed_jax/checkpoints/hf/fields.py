@@ -42,7 +42,8 @@ class Fields:
 
     def take(self, name: str, default: Any = None) -> Any:
         """A field's value, unchecked."""
-        self.read.add(self.named(name))
+        if self.spelling.get(name, name) is not None:
+            self.read.add(self.named(name))
         return self.values.get(name, default)
 
     def refuse(self, name: str, why: str) -> None:

@@ -41,8 +41,9 @@ class Stored:
         The map is opened for each read: otherwise all pages read so far would count as this process's memory until
         the file is closed.
         """
+        steps = tuple(slice(None, None, part.step) for part in index)  # which safetensors does not take
         with safe_open(self.file, framework="numpy") as opened:
-            return opened.get_slice(self.name)[index]
+            return opened.get_slice(self.name)[tuple(slice(part.start, part.stop) for part in index)][steps]
 
 
 @dataclass

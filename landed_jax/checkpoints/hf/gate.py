@@ -85,7 +85,8 @@ class _Reading(NamedTuple):
             value = values[name]
             # False is not neutral for an unknown switch; for is_causal it would change the logits.
             if value is not None and not (name in NO_CHANGE_UNLESS_SET and not value) and not is_harmless(name):
-                fields.refuse(name, "an unknown field, which might change the logits: see --ignore-field")
+                why = "an unknown field, which might change the logits: see --ignore-field"
+                self.problems.append(f"{fields.where}{name} = {shown(value)} ({why})")
 
 
 def _plain(values: dict[str, Any], family: Family, reading: _Reading, where: str = "") -> ModelConfig | None:
@@ -116,6 +117,9 @@ def _wrapped(values: dict[str, Any], wrapper: Wrapper, reading: _Reading) -> Mod
             f"text_config.model_type = {shown(model_type)} (in {wrapper.name} only {', '.join(wrapper.texts)} is read)"
         )
         return None
+    for name in sorted(wrapper.text_refused):
+        if text.get(name) is not None:
+            reading.problems.append(f"text_config.{name} = {shown(text[name])} ({wrapper.architecture} ignores it)")
     config = _plain(text, families()[model_type], reading, "text_config.")
     return None if config is None else dataclasses.replace(config, tie_embeddings=tied)
 
@@ -134,8 +138,10 @@ def _refuse_foreign(fields: Fields, family: Family | Wrapper, notes: Notes) -> N
         )
     elif code:
         fields.refuse("auto_map", "it names code that came with the checkpoint, which is never executed")
-    if fields.take("quantization_config"):
-        fields.refuse("quantization_config", "quantised weights are not read: take the unquantised checkpoint")
+    if quantised := fields.take("quantization_config"):
+        kind = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        packed = " packed in 4 bits (MXFP4)" if kind == "mxfp4" else ""
+        fields.refuse("quantization_config", f"quantised weights{packed} are not read: take the unquantised checkpoint")
 
 
 def _names_own_classes(code: Any, family: Family | Wrapper) -> bool:
@@ -206,7 +212,7 @@ def _head_dim(fields: Fields, family: Family, d_model: int, n_heads: int) -> int
     if fields.take("head_dim", absent) is not None:
         return fields.whole("head_dim", absent or 2)
     if d_model % n_heads and not fields.ill_typed:
-        why = f"not a multiple of {fields.named('num_attention_heads')} {n_heads}, and there is no head_dim"
-        fields.refuse("hidden_size", why)
+        absent = "" if family.spelled("head_dim") is None else ", and there is no head_dim"
+        fields.refuse("hidden_size", f"not a multiple of {fields.named('num_attention_heads')} {n_heads}{absent}")
         fields.ill_typed = True
     return max(d_model // n_heads, 1)

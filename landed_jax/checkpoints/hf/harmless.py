@@ -7,10 +7,10 @@ NOT_THE_LOGITS = frozenset(
     # training only
     | {"attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "classifier_dropout"}
     | {"attention_probs_dropout_prob", "hidden_dropout_prob"}
-    | {"gradient_checkpointing", "use_bfloat16", "tf_legacy_loss"}
+    | {"gradient_checkpointing", "use_bfloat16", "tf_legacy_loss", "router_aux_loss_coef", "router_jitter_noise"}
     # how a forward pass is run, and what it returns
     | {"use_cache", "return_dict", "use_return_dict", "output_attentions", "output_hidden_states", "torchscript"}
-    | {"attn_implementation", "chunk_size_feed_forward"}
+    | {"attn_implementation", "chunk_size_feed_forward", "cache_implementation", "output_router_logits"}
     # special tokens, and heads for other tasks
     | {"bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "unk_token_id", "decoder_start_token_id"}
     | {"id2label", "label2id", "num_labels", "problem_type", "prefix"}
@@ -23,7 +23,7 @@ NOT_THE_LOGITS = frozenset(
     | {"exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens"}
     # fields of popular checkpoints that the reference does not read
     | {"is_llama_config", "transformers.js_config", "max_sequence_length", "is_decoder", "loss_type"}
-    | {"use_flash_attn", "use_flash_attn_2", "neftune_noise_alpha"}
+    | {"use_flash_attn", "use_flash_attn_2", "neftune_noise_alpha", "sliding_window_size"}
     | {"summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels", "summary_first_dropout"}
 )
 

@@ -45,8 +45,7 @@ def read_params(
     """
     config, sound, problems = survey.config, survey.sound, list(survey.problems)
     groups = _group(list(tensor_places(config)), stacked)
-    if stacked:
-        _check_layers_agree(groups, sound, problems)
+    _check_types_agree(groups, sound, problems)
     reader = _Reader(config, progress, survey.size)
     if problems:  # no leaf is placed, but all values are checked, so that one error lists all faults
         reader.check_all(sound)
@@ -76,15 +75,16 @@ def _refusal(survey: Survey, problems: list[str]) -> Refusal:
     return Refusal(f"The checkpoint in {survey.folder} cannot be read", problems)
 
 
-def _check_layers_agree(groups: list[tuple[Path, list[Place]]], sound: dict[str, Stored], problems: list[str]) -> None:
+def _check_types_agree(groups: list[tuple[Path, list[Place]]], sound: dict[str, Stored], problems: list[str]) -> None:
     for path, group in groups:
         dtypes = Counter(sound[place.name].dtype for place in group if place.name in sound)
         if len(dtypes) > 1:
-            problems.append(f"{'/'.join(path)} is {' and '.join(dtypes)} in different layers, so it cannot be stacked")
+            where = "layers" if group[0].expert is None else "layers or experts"
+            problems.append(f"{'/'.join(path)} is {' and '.join(dtypes)} in different {where}, so it cannot be stacked")
 
 
 def _group(places: list[Place], stacked: bool) -> list[tuple[Path, list[Place]]]:
-    """The places of each leaf of the tree: one, or one per layer where layers are stacked."""
+    """The places of each leaf of the tree: one, or one per layer where layers are stacked, times the experts."""
     groups: dict[Path, list[Place]] = {}
     for place in places:
         in_layer = place.path[0] == "layers"
@@ -106,7 +106,8 @@ class _Reader:
         """One leaf of the tree, on the default device or sharded over the mesh."""
         leaf, entry = group[0].leaf, group[0].entry
         with_layers = stacked and group[0].path[0] == "layers"
-        shape = (*((len(group),) if with_layers else ()), *leaf.shape(self.config))
+        parts = self.config.n_experts if entry.by_expert else 1
+        shape = (*((len(group) // parts,) if with_layers else ()), *leaf.shape(self.config))
         buffers: dict[Any, np.ndarray] = {}
 
         def read(index: Any) -> np.ndarray:
@@ -116,7 +117,11 @@ class _Reader:
                 layers = range(*cuts[0]) if with_layers else (0,)
                 inside = index[1:] if with_layers else index
                 for layer, part in zip(layers, buffer if with_layers else buffer[None], strict=True):
-                    self.fill(part, stored[layer], entry, inside)
+                    if not entry.by_expert:
+                        self.fill(part, stored[layer], entry, inside)
+                        continue
+                    for own, expert in zip(part, range(*inside[0].indices(parts)), strict=True):
+                        self.fill(own, stored[layer * parts + expert], entry, inside[1:], expert)
                 buffers[cuts] = buffer
             return buffers[cuts]
 
@@ -130,13 +135,17 @@ class _Reader:
             for rows in chunks_of(stored):
                 self._check(stored, stored.read(rows))
 
-    def fill(self, buffer: np.ndarray, stored: Stored, entry: Entry, index: Index) -> None:
-        """Read a slice of a leaf out of its tensor into `buffer`, of the slice's shape."""
+    def fill(self, buffer: np.ndarray, stored: Stored, entry: Entry, index: Index, expert: int = 0) -> None:
+        """Read a slice of a leaf, or of one expert's part of it, out of its tensor into `buffer`, of its shape."""
         merged = buffer.reshape([cut.stop - cut.start for cut in entry.index(self.config, index)])
+        mine = (slice(expert, expert + 1),) if entry.of_all_experts else ()
         for piece, at in entry.pieces(self.config, index):
-            part, first = entry.as_stored(merged[at]), piece[0].start
+            part = entry.as_stored(merged[at])
+            first, step = piece[0].start, piece[0].step or 1
             for rows in chunks(part.shape, FLOATS[stored.dtype].itemsize):
-                chunk = stored.read((slice(first + rows[0].start, first + rows[0].stop), *piece[1:]))
+                start, last = (first + step * row for row in (rows[0].start, rows[0].stop - 1))
+                chunk = stored.read((*mine, slice(start, last + 1, step), *piece[1:]))
+                chunk = chunk[0] if mine else chunk
                 self._check(stored, chunk)
                 part[rows] = chunk
 

@@ -33,6 +33,10 @@ class Entry:
             before this leaf's rows, and after them.
         by_head: the leaves of the tensor take turns head by head (GPT-NeoX), and do not stand each in one piece.
         transposed: the tensor has its axes the other way round (GPT-2): its columns are the leaf's rows.
+        interleaved: the leaves of the tensor take turns row by row (gpt-oss).
+
+    A leaf of all experts is read expert by expert: the line is of one expert's part. With ``{expert}`` in its name each
+    has a tensor of its own; otherwise the tensor holds all of them, along its first axis.
     """
 
     name: str
@@ -42,12 +46,24 @@ class Entry:
     after: tuple[Axes, ...] = ()
     by_head: bool = False
     transposed: bool = False
+    interleaved: bool = False
+
+    @property
+    def by_expert(self) -> bool:
+        """Whether the line is of one expert's part of the leaf."""
+        return "expert" in LEAVES[self.leaf].axes and not any("expert" in axes for axes in self.merged)
+
+    @property
+    def of_all_experts(self) -> bool:
+        """Whether the tensor holds all experts' parts."""
+        return self.by_expert and "{expert}" not in self.name
 
     def shape(self, config: ModelConfig) -> tuple[int, ...]:
         """The tensor's shape in the checkpoint."""
         others = sum(_size(config, axes) for axes in (*self.before, *self.after))
         rows, *rest = self.merged_shape(config)
-        return (rows + others, *rest)[:: -1 if self.transposed else 1]
+        own = (rows + others, *rest)[:: -1 if self.transposed else 1]
+        return (config.n_experts, *own) if self.of_all_experts else own
 
     def merged_shape(self, config: ModelConfig) -> tuple[int, ...]:
         """The leaf's shape with its axes merged as the tensor merges them."""
@@ -66,6 +82,10 @@ class Entry:
 
     def _rows(self, config: ModelConfig, start: int, stop: int) -> Iterator[tuple[slice, slice]]:
         """Where these rows of the merged leaf stand in the tensor, and where among themselves."""
+        if self.interleaved:
+            turns, mine = 1 + len(self.before) + len(self.after), len(self.before)
+            yield slice(start * turns + mine, (stop - 1) * turns + mine + 1, turns), slice(0, stop - start)
+            return
         times = axis_sizes(config)[self.merged[0][0]] if self.by_head else 1
         mine, first, others = (
             sum(_size(config, axes) for axes in every) // times
@@ -77,9 +97,11 @@ class Entry:
             yield slice(at + low, at + high), slice(low - start, high - start)
 
     def index(self, config: ModelConfig, index: Index) -> Index:
-        """A slice of the leaf as one of its merged form. Of merged axes only the first may be sliced."""
+        """A slice of the leaf (of one expert's part of it) as one of its merged form. Of merged axes only the first may
+        be sliced.
+        """
         sizes = axis_sizes(config)
-        cuts = iter(zip(LEAVES[self.leaf].axes, index, strict=True))
+        cuts = iter(zip(LEAVES[self.leaf].axes[1 if self.by_expert else 0 :], index, strict=True))
         merged = []
         for axes in self.merged:
             (first, *rest) = (next(cuts) for _ in axes)
@@ -100,6 +122,7 @@ def _size(config: ModelConfig, axes: Axes) -> int:
 _D, _F, _V = ("d_model",), ("d_ff",), ("vocab",)
 _H, _KV = ("head", "head_dim"), ("kv_head", "head_dim")
 _LAYER = "model.layers.{layer}."
+_EXPERT = _LAYER + "mlp.experts.{expert}."
 
 TABLE = (
     Entry("model.embed_tokens.weight", "embed/W_E", (_V, _D)),
@@ -132,18 +155,33 @@ TABLE = (
     Entry(_LAYER + "mlp.up_proj.bias", "mlp/b_up", (_F,)),
     Entry("", "mlp/b_in", (_F,)),
     Entry(_LAYER + "mlp.down_proj.bias", "mlp/b_down", (_D,)),
+    Entry("", "attn/sinks", (("head",),)),
+    Entry(_LAYER + "mlp.gate.weight", "experts/W_router", (("expert",), _D)),
+    Entry("", "experts/b_router", (("expert",),)),
+    Entry(_EXPERT + "gate_proj.weight", "experts/W_gate", (_F, _D)),
+    Entry(_EXPERT + "up_proj.weight", "experts/W_up", (_F, _D)),
+    Entry("", "experts/W_in", (_F, _D)),
+    Entry(_EXPERT + "down_proj.weight", "experts/W_down", (_D, _F)),
+    Entry("", "experts/b_gate", (_F,)),
+    Entry("", "experts/b_up", (_F,)),
+    Entry("", "experts/b_in", (_F,)),
+    Entry("", "experts/b_down", (_D,)),
     Entry("", "mlp_out_norm/gamma", (_D,)),
 )
 
 
 @dataclass(frozen=True)
 class Place:
-    """One leaf of one model: its full path in the tree, and the name of the tensor that holds it."""
+    """One leaf of one model: its full path in the tree, and the name of the tensor that holds it.
+
+    Of a leaf of all experts there is a place for each.
+    """
 
     name: str
     path: Path
     leaf: Leaf
     entry: Entry
+    expert: int | None = None
 
 
 @functools.cache
@@ -153,8 +191,11 @@ def entries(family: str) -> dict[str, Entry]:
     own = known.names if known else {}
     lines = {entry.leaf: dataclasses.replace(entry, name=own.get(entry.leaf, entry.name)) for entry in TABLE}
     if known is not None:
-        flags = {leaf: {"by_head": leaf in known.by_head, "transposed": leaf in known.transposed} for leaf in lines}
-        lines = {leaf: dataclasses.replace(entry, **flags[leaf]) for leaf, entry in lines.items()}
+        flags = ("by_head", "transposed", "interleaved")
+        lines = {
+            leaf: dataclasses.replace(entry, **{flag: leaf in getattr(known, flag) for flag in flags})
+            for leaf, entry in lines.items()
+        }
 
     def rows(leaves: list[str]) -> tuple[Axes, ...]:
         return tuple(lines[leaf].merged[0] for leaf in leaves)
@@ -179,7 +220,8 @@ def tensor_places(config: ModelConfig) -> Iterator[Place]:
     for path, leaf in leaf_places(config):
         entry = by_leaf[leaf.path]
         layer = path[1] if path[0] == "layers" else None
-        yield Place(entry.name.format(layer=layer), path, leaf, entry)
+        for expert in range(config.n_experts) if entry.by_expert else (None,):
+            yield Place(entry.name.format(layer=layer, expert=expert), path, leaf, entry, expert)
 
 
 def to_hf(params: Params, config: ModelConfig) -> dict[str, np.ndarray]:
@@ -193,11 +235,13 @@ def to_hf(params: Params, config: ModelConfig) -> dict[str, np.ndarray]:
             node = node[part]
         value = np.asarray(node[int(place.path[1])] if stacked and in_layer else node)
         entry, shape = place.entry, place.entry.shape(config)
+        value = value if place.expert is None else value[place.expert]
         merged = value.reshape(entry.merged_shape(config))
         if value.size == math.prod(shape):
             tensors[place.name] = np.ascontiguousarray(entry.as_stored(merged))
             continue
         whole = tensors.setdefault(place.name, np.empty(shape, value.dtype))
+        whole = whole[place.expert] if entry.of_all_experts else whole
         for piece, at in entry.pieces(config, (slice(None),) * value.ndim):
             whole[piece] = entry.as_stored(merged[at])
     return tensors

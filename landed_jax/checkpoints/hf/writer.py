@@ -43,7 +43,7 @@ def config_to_hf(config: ModelConfig) -> dict[str, Any]:
         "num_attention_heads": config.n_heads,
         "num_key_value_heads": config.n_kv_heads,
         "head_dim": config.head_dim,
-        "hidden_act": activation_name(config),
+        "hidden_act": None if "activation" in family.held else activation_name(config),
         "rms_norm_eps": config.norm_eps,
         "max_position_embeddings": config.max_positions,
         **_rope_fields(config, family),

@@ -1,0 +1,6 @@
+from ._kept import Kept as Kept
+from ._kept import kept as kept
+from ._prompt import Answers as Answers
+from ._prompt import Prompt as Prompt
+from ._prompt import Task as Task
+from ._registry import tasks as tasks

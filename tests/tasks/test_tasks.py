@@ -1,0 +1,93 @@
+"""Tasks for ordinary tokenizers: their prompts, and which of them a model is asked."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import landed_jax as landed
+from landed_jax.tasks import Answers, Kept, Prompt, kept, tasks
+from tests.models import SMALL, random_params
+
+EACH = pytest.mark.parametrize("name", tasks())
+PLACES = {"Colosseum": "Rome", "Louvre": "Paris"}
+
+
+def differing(prompt: Prompt) -> list[tuple[str, str]]:
+    clean, corrupted = prompt.clean.split(), prompt.corrupted.split()
+    assert len(clean) == len(corrupted)
+    return [(a, b) for a, b in zip(clean, corrupted, strict=True) if a != b]
+
+
+@pytest.mark.quick
+@EACH
+def test_prompts_are_different_balanced_and_the_same_for_a_seed(name: str) -> None:
+    task = tasks()[name]
+    prompts = task.prompts(60, seed=3)
+    assert len(set(prompts)) == 60 and prompts == task.prompts(60, seed=3) != task.prompts(60, seed=4)
+    assert prompts[:12] == task.prompts(12, seed=3)
+    counts = [sum(prompt.condition == condition for prompt in prompts) for condition in task.conditions]
+    assert max(counts) - min(counts) <= 8
+    assert {prompt.condition for prompt in task.prompts(5, condition=task.conditions[-1])} == {task.conditions[-1]}
+
+
+@EACH
+def test_the_evidence_alone_differs_and_no_answer_is_on_both_sides(name: str) -> None:
+    for prompt in tasks()[name].prompts(200):
+        assert len(differing(prompt)) == 1
+        for answers in prompt.answers:
+            assert answers.right and answers.wrong and not set(answers.right) & set(answers.wrong)
+
+
+def test_the_repeated_name_is_wrong() -> None:
+    for prompt in tasks()["indirect object"].prompts(100):
+        ((right,), (wrong,)) = prompt.answers[0]
+        assert prompt.clean.count(wrong.strip()) == 2 and prompt.clean.count(right.strip()) == 1
+        assert prompt.corrupted.count(wrong.strip()) == 1 and prompt.corrupted.count(right.strip()) == 2
+
+
+def test_years_are_later_in_two_digits_and_in_one() -> None:
+    for prompt in tasks()["greater than"].prompts(100):
+        year = int(next(word for word in prompt.clean.split() if word.isdigit() and len(word) == 4)[2:])
+        years, digits = prompt.answers
+        assert min(map(int, years.right)) == year + 1 and max(map(int, years.wrong)) == year - 1
+        assert all(int(d) > year // 10 for d in digits.right) and all(int(d) < year // 10 for d in digits.wrong)
+
+
+def test_the_subjects_number_decides() -> None:
+    for prompt in tasks()["agreement"].prompts(120):
+        ((right,), (wrong,)) = prompt.answers[0]
+        plural = prompt.clean.split()[1].endswith("s")
+        assert (right in (" are", " were", " have")) == plural == (wrong in (" is", " was", " has"))
+        ((a, b),) = differing(prompt)
+        assert a.rstrip("s") == b.rstrip("s")
+
+
+def city(monument: str, answers: Answers) -> Prompt:
+    other = next(name for name in PLACES if name != monument)
+    return Prompt("city", f"The {monument} is in the city of", f"The {other} is in the city of", (answers,))
+
+
+def test_only_what_the_model_can_be_asked_and_gets_right_is_kept() -> None:
+    model = landed.load()
+    right = city("Colosseum", Answers((" Rome",), (" Paris",)))
+    false = city("Colosseum", Answers((" Paris",), (" Rome",)))
+    long = city("Colosseum", Answers((" Rome Paris",), (" Paris",)))
+    shifted = dataclasses.replace(right, corrupted="The Louvre is in the old city of")
+    second = dataclasses.replace(right, answers=(*long.answers, Answers((" Rome", " Paris"), (" city",))))
+    found = kept(model, [false, right, long, shifted, second])
+    assert found.prompts == (right, second)
+    assert (found.drawn, found.single_tokens, found.aligned, found.accuracy) == (5, 4, 3, 2 / 3)
+    logits = np.asarray(model.trace(right.clean, record=()).logits[0, -1], np.float64)
+    rome, paris, of_city = (model.vocabulary.token_id(text) for text in (" Rome", " Paris", " city"))
+    both = np.log(np.exp(logits[rome]) + np.exp(logits[paris]))
+    np.testing.assert_allclose(found.difference, [logits[rome] - logits[paris], both - logits[of_city]], rtol=1e-4)
+    assert found.right[1] == (rome, paris) and len(found.clean[0]) == len(found.corrupted[0])
+
+
+def test_nothing_kept_and_no_tokenizer() -> None:
+    model = landed.load()
+    nothing = kept(model, [])
+    assert nothing.prompts == () and nothing.accuracy == 0 and isinstance(nothing, Kept)
+    with pytest.raises(landed.LandedError, match="no tokenizer"):
+        kept(landed.Model(SMALL, random_params(SMALL)), [])
