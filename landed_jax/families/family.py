@@ -28,7 +28,7 @@ DEFAULTS: Mapping[str, Any] = {
 
 
 # The fields of `ModelConfig` that every family has; one that names such a field in `held` spells it in its own way.
-OF_ALL = frozenset(
+_OF_ALL = frozenset(
     {"vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff", "family", "activation"}
     | {"norm_eps", "max_positions", "rope", "tie_embeddings"}
 )
@@ -88,7 +88,7 @@ class Family:
             LandedError: naming it.
         """
         for field in dataclasses.fields(ModelConfig):
-            own = field.name in self.held or field.name in OF_ALL
+            own = field.name in self.held or field.name in _OF_ALL
             if not own and getattr(config, field.name) != field.default:
                 raise LandedError(
                     f"A {self.name} in Hugging Face layout has no {field.name}: this model cannot be written as one."

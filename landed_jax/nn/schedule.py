@@ -85,7 +85,7 @@ def computed_once(function: Callable[[jax.Array], Any], value: jax.Array) -> Any
         return jax.tree.map(lambda leaf: 0 * leaf, function(value))
 
     def in_a_condition(value: jax.Array) -> Any:
-        never = jax.lax.stop_gradient(value).ravel()[0] < -jnp.inf
+        never = jax.lax.stop_gradient(value).ravel()[0].astype(jnp.float32) < -jnp.inf
         return jax.lax.cond(never, nothing, function, value)
 
     if is_concrete(value) or not value.size:

@@ -114,7 +114,7 @@ def _check_expert(write: Write, config: ModelConfig) -> None:
         raise LandedError(f"{describe(write)}: experts run from 0 to {config.n_experts - 1} in each layer.")
 
 
-def neuron_index(write: Write, ids: Int[Array, " slot"] | None, config: ModelConfig) -> int | Int[Array, ""]:
+def neuron_index(write: Write, ids: Int[Array | np.ndarray, " slot"] | None, config: ModelConfig) -> int | Array:
     """A neuron's place along the axis ``neuron``: with experts they stand there as their position chose them.
 
     Args:
