@@ -1,6 +1,7 @@
 """Total, direct and indirect effect of each component on one value, and what later components give back."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,8 +26,8 @@ from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
 
 Components = str | Sequence[Sequence[int]]
-"""``"heads"``; ``"parts"``, each layer's attention and each layer's MLP; or some neurons, each ``(layer, index)``, or of an
-expert ``(layer, expert, index)``."""
+"""``"heads"``; ``"parts"``, each layer's attention and each layer's MLP; or neurons, each ``(layer, index)``, in an expert
+``(layer, expert, index)``."""
 
 
 @result
@@ -137,7 +138,7 @@ def effects_table(
     count = 2 * len(stack)
 
     def swept(always: Any, done: int, watch: bool) -> Sweep:
-        step = None if progress is None else lambda now, _: progress(done + now, count)
+        step = None if progress is None else functools.partial(_step, progress, done, count)
         return run_sweep(model, prompts, stack, asked, at, always, None, step, dtype, watch=watch)
 
     live = swept((), 0, True)
@@ -145,6 +146,10 @@ def effects_table(
     given_back = _given_back(live, landed)
     values = live.effect, direct, frozen.effect, landed, given_back, live.clean
     return Effects(*values, read.target, read.against, live.labels, provenance=live.provenance)
+
+
+def _step(progress: Progress, before: int, count: int, done: int, _: int) -> None:
+    progress(before + done, count)
 
 
 def _stack(config: ModelConfig, components: Components) -> Stack:

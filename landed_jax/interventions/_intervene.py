@@ -62,10 +62,10 @@ def intervene(
         do: ``zero``, ``scale``, ``add``, ``replace`` or ``project_out``.
         value: a factor; a vector or an array to add or to put there; the direction to project out. It broadcasts to the
             hook point's axes ``[batch, position, …]``, all columns of the tokens counted, or has a leading layer axis.
-        layers, positions, sources, heads, neurons, experts, coordinates: the places meant, by default all of them. Positions
-            ``[batch, n]`` are each prompt's own. On keys and values positions are those of the keys, and heads are key
-            heads; sources are a pattern's. In a model with experts a neuron is counted within its expert, and `experts`
-            means those numbers that are of them, wherever a position chose them.
+        layers, positions, sources, heads, neurons, experts, coordinates: the places meant, by default all of them.
+            Positions ``[batch, n]`` are each prompt's own. On keys and values positions are those of the keys, and
+            heads are key heads; sources are a pattern's. In a model with experts a neuron is counted within its expert,
+            and `experts` means those numbers that are of them, wherever a position chose them.
 
     Raises:
         LandedError: for what is no hook point or verb, a keyword that the hook point has no axis for, places that are

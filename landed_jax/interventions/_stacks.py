@@ -121,7 +121,8 @@ def chosen_neurons(neurons: Sequence[Sequence[int]], do: Verb = "zero", value: A
     if not neurons:
         raise LandedError("A sweep over neurons needs at least one.")
     members = tuple(
-        (intervene("neuron", do, value, layers=place[0], neurons=place[-1], **_expert(place), **where),) for place in neurons
+        (intervene("neuron", do, value, layers=place[0], neurons=place[-1], **_expert(place), **where),)
+        for place in neurons
     )
     return Stack(members, {"neuron": tuple(".".join(map(str, place)) for place in neurons)})
 

@@ -75,7 +75,7 @@ class Intervention(ShapeRepr):
                 mask = mask & jnp.any(places == jnp.asarray(layer, jnp.int32))
             elif axis == "expert" and axis not in axes:
                 assert experts is not None  # `_axis_of` allows it at the hook points of chosen experts
-                chosen = jnp.any(experts[..., None] == places.astype(experts.dtype), axis=-1)
+                chosen = jnp.any(experts[..., None] == places[None, None, None].astype(experts.dtype), axis=-1)
                 mask = mask & jnp.repeat(chosen, x.shape[-1] // experts.shape[-1], axis=-1)
             else:
                 at = axes.index(axis)
@@ -184,9 +184,9 @@ def _checked(one: Intervention, without: Mapping[HookPoint, str], sizes: Mapping
     name = one.site.value
     if one.site in without:
         raise LandedError(f"This model has no {name} to intervene on: {without[one.site]}.")
+    if "expert" in one.where and not sizes["expert"]:
+        raise LandedError(f"This model has no experts: leave experts= out at {name}.")
     where = {axis: _counted(name, axis, places, sizes) for axis, places in one.where.items()}
-    if "expert" in where and not sizes["expert"]:
-        raise LandedError(f"This model has no experts at {name}: leave experts= out.")
     if one.value is not None:
         _check_value(one, {**sizes, "neuron": sizes["neuron"] * max(sizes["slot"], 1)})
     return Intervention(one.site, one.do, where, one.value)
@@ -194,7 +194,7 @@ def _checked(one: Intervention, without: Mapping[HookPoint, str], sizes: Mapping
 
 def _counted(name: str, axis: str, places: Any, sizes: Mapping[str, int]) -> Any:
     """Places on an axis, from 0."""
-    size = sizes[axis] or 1  # a model without experts is refused below
+    size = sizes[axis]
     if np.ndim(places) == 2 and places.shape[0] not in (1, sizes["batch"]):
         raise LandedError(f"The {axis}s of {name} are of {places.shape[0]} prompts, and there are {sizes['batch']}.")
     if not is_concrete(places):
