@@ -26,8 +26,8 @@ from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
 
 Components = str | Sequence[Sequence[int]]
-"""``"heads"``; ``"parts"``, each layer's attention and each layer's MLP; or neurons, each ``(layer, index)``, in an expert
-``(layer, expert, index)``."""
+"""``"heads"``; ``"parts"``, each layer's attention and MLP; or neurons, each ``(layer, index)``, of an expert ``(layer,
+expert, index)``."""
 
 
 @result
