@@ -34,7 +34,7 @@ from landed_jax.nn.intervention import checked_members
 from landed_jax.nn.parameters import init_params, stack_layers
 from landed_jax.tokens import Tokens
 from tests.compiling import compilations
-from tests.models import BOTH_NORMS, CONFIGS, PARALLEL, SMALL, WINDOWED, random_params, random_tokens
+from tests.models import BOTH_NORMS, CONFIGS, SMALL, random_params, random_tokens
 
 TOKEN = 3
 
@@ -75,10 +75,10 @@ def test_heads_and_layers_and_positions_are_what_they_are_alone(config: ModelCon
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", [SMALL, PARALLEL, BOTH_NORMS, WINDOWED], ids=["small", "parallel", "both", "window"])
-def test_every_hook_point_at_long_prompts(config: ModelConfig, x64: None) -> None:
+@pytest.mark.parametrize("name", ["small", "parallel", "both_norms", "windowed", "experts"])
+def test_every_hook_point_at_long_prompts(name: str, x64: None) -> None:
     """Beyond the shortest span, so that columns before a change are taken from the clean run."""
-    config = dataclasses.replace(config, max_positions=64)
+    config = dataclasses.replace(CONFIGS[name], max_positions=64)
     model, tokens = model_of(config, np.float64), random_tokens(config, lengths=(40, 37))
     members = []
     for point in HookPoint:
