@@ -16,6 +16,7 @@ def _switches(fields: Fields, n_layers: int) -> dict[str, Any]:
     bias = optional_flag(fields, "attention_bias")
     return {
         "gain_offset": 1.0,
+        "rounded_embedding_scale": True,
         "embedding_scale": fields.whole("hidden_size", 3072) ** 0.5,
         "qkv_bias": bias,
         "output_bias": bias,
@@ -28,6 +29,7 @@ def _fields(config: ModelConfig) -> dict[str, Any]:
     require(config, config.qkv_bias == config.output_bias, "has all biases of attention or none")
     require(config, config.gain_offset == 1, "adds 1 to the weights of its norms")
     require(config, config.embedding_scale == config.d_model**0.5, "scales the embedding by √d_model")
+    require(config, config.rounded_embedding_scale, "rounds the embedding's scale to its weights' type")
     require(config, config.activation != "gelu", "has no exact GELU")
     return {"attention_bias": config.qkv_bias}
 
@@ -37,7 +39,7 @@ FAMILY = Family(
     architecture="GemmaForCausalLM",
     switches=_switches,
     fields=_fields,
-    held=frozenset({"gain_offset", "embedding_scale", "qkv_bias", "output_bias"}),
+    held=frozenset({"gain_offset", "embedding_scale", "rounded_embedding_scale", "qkv_bias", "output_bias"}),
     defaults={
         "vocab_size": 256000,
         "hidden_size": 3072,

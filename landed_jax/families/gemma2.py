@@ -35,6 +35,7 @@ def gemma_switches(fields: Fields, kinds: list[str]) -> dict[str, Any]:
     return {
         "activation": activation_in(fields, "hidden_activation", "gelu_pytorch_tanh"),
         "gain_offset": 1.0,
+        "rounded_embedding_scale": True,
         "embedding_scale": fields.whole("hidden_size", 2304) ** 0.5,
         "qkv_bias": bias,
         "output_bias": bias,
@@ -50,6 +51,7 @@ def gemma_fields(config: ModelConfig) -> dict[str, Any]:
     require(config, config.qkv_bias == config.output_bias, "has all biases of attention or none")
     require(config, config.gain_offset == 1, "adds 1 to the weights of its norms")
     require(config, config.embedding_scale == config.d_model**0.5, "scales the embedding by √d_model")
+    require(config, config.rounded_embedding_scale, "rounds the embedding's scale to its weights' type")
     require(config, config.output_norms and config.input_norms, "has norms before and behind its blocks")
     scale = config.head_dim**-0.5 if config.attention_scale is None else config.attention_scale
     return {
@@ -80,7 +82,15 @@ FAMILY = Family(
     switches=_switches,
     fields=_fields,
     held=frozenset(
-        {"gain_offset", "embedding_scale", "qkv_bias", "output_bias", "sliding_window", "windowed_layers"}
+        {
+            "gain_offset",
+            "embedding_scale",
+            "rounded_embedding_scale",
+            "qkv_bias",
+            "output_bias",
+            "sliding_window",
+            "windowed_layers",
+        }
         | {"output_norms", "attention_scale", "attention_cap", "logit_cap"}
     ),
     defaults={

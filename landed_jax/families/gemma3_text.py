@@ -34,7 +34,15 @@ FAMILY = Family(
     switches=_switches,
     fields=_fields,
     held=frozenset(
-        {"gain_offset", "embedding_scale", "qkv_bias", "output_bias", "sliding_window", "windowed_layers"}
+        {
+            "gain_offset",
+            "embedding_scale",
+            "rounded_embedding_scale",
+            "qkv_bias",
+            "output_bias",
+            "sliding_window",
+            "windowed_layers",
+        }
         | {"output_norms", "attention_scale", "qk_norm", "logit_cap", "local_rope"}
     ),
     defaults={

@@ -27,7 +27,16 @@ _MOST_PARAMETERS = 2**45
 _MOST_EXPERTS = 2**16
 _FLAGS = (
     *("parallel_blocks", "gated_mlp", "learned_positions", "input_norms", "output_norms"),
-    *("qkv_bias", "output_bias", "mlp_bias", "tie_embeddings", "sinks", "router_bias", "router_normalised"),
+    *(
+        "rounded_embedding_scale",
+        "qkv_bias",
+        "output_bias",
+        "mlp_bias",
+        "tie_embeddings",
+        "sinks",
+        "router_bias",
+        "router_normalised",
+    ),
 )
 _FACTORS = ("embedding_scale", "residual_scale", "logit_scale")
 _OPTIONAL_FACTORS = ("attention_scale", "attention_cap", "logit_cap")
@@ -92,8 +101,8 @@ class ModelConfig:
             before rotary scaling (Ministral 3); 0 for none.
         rotary_dim: how many coordinates of each head are rotated, the first ones; None for all.
         gain_offset: what a norm adds to its weight to make γ: 1 in Gemma.
-        embedding_scale: a factor of the embedding's write, rounded to the weights' type where that is narrower than
-            float32 (Gemma).
+        embedding_scale: a factor of the embedding's write.
+        rounded_embedding_scale: it is rounded to the weights' type where that is narrower than float32 (Gemma).
         input_norms: attention and MLP read the stream through a norm; without, they read the stream itself (OLMo 2).
         output_norms: what attention and the MLP put out passes an RMSNorm before it is added (Gemma 2, OLMo 2).
         residual_scale: a factor of all that attention and the MLP add to the stream (Granite).
@@ -132,6 +141,7 @@ class ModelConfig:
     rotary_layers: tuple[bool, ...] = ()
     gain_offset: float = 0.0
     embedding_scale: float = 1.0
+    rounded_embedding_scale: bool = False
     qkv_bias: bool = False
     output_bias: bool = False
     qk_norm: Literal["head", "width"] | None = None

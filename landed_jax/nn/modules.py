@@ -277,7 +277,7 @@ class Embed(_Part):
     def __call__(self, ids: jax.Array, dtype: jnp.dtype, context: Context) -> jax.Array:
         rows = jnp.take(self.W_E, ids, axis=0).astype(dtype)
         if (scale := self.config.embedding_scale) != 1:
-            narrow = self.W_E.dtype.itemsize < 4
+            narrow = self.config.rounded_embedding_scale and self.W_E.dtype.itemsize < 4
             rows = rows * (jnp.asarray(scale, self.W_E.dtype).astype(dtype) if narrow else jnp.asarray(scale, dtype))
         rows = self.tap("embedding", rows, None, context)
         if not self.config.learned_positions:

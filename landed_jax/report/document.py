@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from landed_jax.analysis.attribution._table import WriteRow
+from landed_jax.analysis.writes._write import next_site
 from landed_jax.report.account import Account
 from landed_jax.report.layers_table import embedding_effects, layer_rows
 from landed_jax.report.prediction import Chances
@@ -70,7 +71,10 @@ def _row(account: Account, row: WriteRow) -> dict[str, Any]:
     if row.attended is not None:
         token = account.token_ids[row.attended]
         source = {"position": row.attended, "id": token, "text": row.attended_text, "landed": row.attended_landed}
-    return {field: getattr(row, field) for field in fields} | {"source": source}
+    document = {field: getattr(row, field) for field in fields} | {"source": source}
+    # A block that reads the stream itself amplifies nothing.
+    normed = account.config.has_norm(next_site(row, account.config))
+    return document if normed else document | {"amplification": None}
 
 
 def _runner_up(account: Account) -> dict[str, Any] | None:

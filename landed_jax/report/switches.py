@@ -42,7 +42,9 @@ def _scores(config: ModelConfig) -> str | None:
 
 def _embedding(config: ModelConfig) -> str | None:
     root = " (√d_model)" if config.embedding_scale == config.d_model**0.5 else ""
-    return None if config.embedding_scale == 1 else f"times {config.embedding_scale:.6g}{root}"
+    rounded = ", rounded to the weights' type" if config.rounded_embedding_scale else ""
+    is_scaled = config.embedding_scale != 1 or config.rounded_embedding_scale
+    return f"times {config.embedding_scale:.6g}{root}{rounded}" if is_scaled else None
 
 
 def _logits(config: ModelConfig) -> str | None:
@@ -195,7 +197,7 @@ SWITCHES = (
         lambda config: "a learned score of each head takes a part of the softmax" if config.sinks else None,
     ),
     Switch("attention scores", {"attention_scale": "scale of scores", "attention_cap": "capped scores"}, _scores),
-    Switch("embedding", {"embedding_scale": "scaled embedding"}, _embedding),
+    Switch("embedding", {"embedding_scale": "scaled embedding", "rounded_embedding_scale": "rounded"}, _embedding),
     Switch(
         "writes of attention and MLP",
         {"residual_scale": "scaled writes"},

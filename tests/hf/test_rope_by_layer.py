@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from landed_jax.checkpoints.hf.fields import Fields
+from landed_jax.checkpoints.hf.gate import config_from_hf
 from landed_jax.checkpoints.hf.rope_gate import read_rope
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.families import Family
@@ -29,12 +30,13 @@ CASES: dict[str, tuple[Family, dict[str, Any], RopeConfig, RopeConfig]] = {
         RopeConfig("linear", 5e5, 8.0),
         RopeConfig(theta=3.0),
     ),
-    "one base": (ONE_BASE, {"rope_theta": 5e5}, RopeConfig(theta=5e5), RopeConfig(theta=5e5)),
+    # A base at the top is that of full attention alone, as in the reference: windows keep the class's own.
+    "one base": (ONE_BASE, {"rope_theta": 5e5}, RopeConfig(theta=5e5), RopeConfig()),
     "scaled where attention is full": (
         ONE_BASE,
         {"rope_theta": 5e5, "rope_scaling": YARN},
         RopeConfig("yarn", 5e5, 8.0, 16, attention_factor=1.2),
-        RopeConfig(theta=5e5),
+        RopeConfig(),
     ),
     "by kind": (
         TWO_BASES,
@@ -105,3 +107,20 @@ def test_a_part_of_each_head(part: Any, dim: int | None) -> None:
     if part is not None:
         inside = {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "partial_rotary_factor": part}}
         assert read(partly, inside, 128)[0].get("rotary_dim") == dim
+
+
+@pytest.mark.parametrize(
+    "values", [{"rope_theta": 500}, {"rope_theta": 500, "rope_scaling": {**YARN, "factor": 2.0}}, {}]
+)
+@pytest.mark.parametrize("kind", ["olmo3", "gemma3_text"])
+def test_as_the_references_class_reads_it(kind: str, values: dict[str, Any]) -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = {
+        "num_hidden_layers": 6,
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+    }
+    written = transformers.AutoConfig.for_model(kind, **sizes, **values).to_dict()
+    assert config_from_hf({"model_type": kind, **sizes, **values}) == config_from_hf(written)

@@ -26,7 +26,11 @@ def test_their_own_names_are_read() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({**GPT2, "hidden_size": 24}, r"hidden_size = 24 \(an unknown field"),
+        ({**GPT2, "hidden_size": 48}, r"hidden_size = 48 \(an unknown field"),
+        (
+            {**NEOX, "rotary_pct": 0.5, "partial_rotary_factor": 0.25},
+            r"partial_rotary_factor = 0.25 \(an unknown field",
+        ),
         ({**GPT2, "rope_theta": 1e4}, r"rope_theta = 10000.0 \(an unknown field"),
         ({**GPT2, "num_key_value_heads": 1}, r"num_key_value_heads = 1 \(an unknown field"),
         ({**GPT2, "n_embd": 25}, r"n_embd = 25 \(not a multiple of n_head 3\)"),
@@ -65,3 +69,9 @@ def test_fields_say_which_were_read() -> None:
     fields = Fields({"n_embd": 8, "hidden_size": 9, "other": 1}, [], spelling={"hidden_size": "n_embd", "heads": None})
     assert fields.whole("hidden_size", 1) == 8 and fields.read == {"n_embd"}
     assert fields.unread() == ["other", "hidden_size"]
+
+
+def test_a_field_under_both_names_is_read_where_both_say_the_same() -> None:
+    both = {"rotary_pct": 0.5, "partial_rotary_factor": 0.5, "rotary_emb_base": 500, "rope_theta": 500}
+    once = {name: both[name] for name in ("rotary_pct", "rotary_emb_base")}
+    assert config_from_hf({**NEOX, **both}) == config_from_hf({**NEOX, **once})

@@ -43,6 +43,7 @@ OTHERS: dict[str, Any] = {
     "windowed_layers": (True, False),
     "rotary_layers": (True, False),
     "embedding_scale": 2.5,
+    "rounded_embedding_scale": True,
     "qkv_bias": True,
     "output_bias": True,
     "mlp_bias": True,

@@ -24,6 +24,7 @@ GEMMA = ModelConfig(
     activation="gelu_tanh",
     gain_offset=1.0,
     embedding_scale=12**0.5,
+    rounded_embedding_scale=True,
     tie_embeddings=True,
     rope=RopeConfig(theta=100.0),
 )

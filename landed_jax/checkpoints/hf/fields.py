@@ -33,6 +33,12 @@ class Fields:
         spelling: Mapping[str, str | None] = NONE,
     ) -> None:
         asked = {own: name for name, own in spelling.items() if own is not None}
+        # Some releases of a class save a field under both names.
+        values = {
+            own: value
+            for own, value in values.items()
+            if own in asked or (named := spelling.get(own)) is None or values.get(named, _MISSING) != value
+        }
         self.spelling, self._foreign = spelling, [own for own in values if own in spelling and own not in asked]
         self.values = {asked.get(own, own): value for own, value in values.items() if own not in self._foreign}
         self.problems = problems

@@ -79,7 +79,8 @@ def _read_by_layer(top: _Top, written: Mapping[str, dict[str, Any]]) -> dict[str
         if not isinstance(given[name], dict):
             fields.refuse("rope_parameters", f"{name} is not an object")
             given[name] = {}
-    theta = local_theta = fields.positive("rope_theta", family.default("rope_theta"))
+    # As in the reference, a base at the top is that of full attention alone.
+    theta, local_theta = fields.positive("rope_theta", family.default("rope_theta")), family.default("rope_theta")
     if (absent := family.defaults.get("rope_local_base_freq")) is not None:
         local_theta = fields.positive("rope_local_base_freq", absent)
     where = "rope_scaling." if scaling else "rope_parameters.full_attention."

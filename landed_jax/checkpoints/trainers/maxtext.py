@@ -13,6 +13,7 @@ References:
     ``layers/nnx_decoders.py``, ``checkpoint_conversion/utils/param_mapping.py``, ``configs/models/``
 """
 
+import dataclasses
 from collections.abc import Callable
 
 from landed_jax.checkpoints.trainers.entry import LAYER, Entry
@@ -72,6 +73,12 @@ def _scales_queries_itself(config: ModelConfig) -> bool:
     return config.qk_norm is not None or config.qkv_bias
 
 
+_NOT_THERE = (
+    *("attention_scale", "attention_cap", "residual_scale", "logit_scale", "logit_cap", "parallel_blocks"),
+    *("rotary_layers", "rotary_dim", "local_rope", "query_growth", "norm", "sinks"),
+)
+
+
 def _rotary_problems(config: ModelConfig) -> list[str]:
     rope = config.rope
     scaling = (rope.factor, rope.low_freq_factor, rope.high_freq_factor, rope.original_max_positions)
@@ -85,7 +92,7 @@ def _rotary_problems(config: ModelConfig) -> list[str]:
 
 
 def _llama_problems(config: ModelConfig) -> list[str]:
-    problems = [*_rotary_problems(config), *embedding_scale_problems(config, 1.0)]
+    problems = [*_rotary_problems(config), *_unknown_to_it(config), *embedding_scale_problems(config, 1.0)]
     if config.tie_embeddings and not _scales_queries_itself(config):
         problems.append(
             "MaxText divides a tied model's logits by √d_model or does not (normalize_embedding_logits), which no leaf "
@@ -94,8 +101,18 @@ def _llama_problems(config: ModelConfig) -> list[str]:
     return problems
 
 
+def _unknown_to_it(config: ModelConfig) -> list[str]:
+    """Switches of which no leaf tells anything, and which its Llama, Mistral, Qwen and Gemma 1 do not have."""
+    usual = {field.name: field.default for field in dataclasses.fields(config)}
+    return [
+        f"these blocks of MaxText have no {name}, which is {getattr(config, name)} here"
+        for name in _NOT_THERE
+        if getattr(config, name) != usual[name]
+    ]
+
+
 def _gemma_problems(config: ModelConfig) -> list[str]:
-    problems = _rotary_problems(config)
+    problems = [*_rotary_problems(config), *_unknown_to_it(config)]
     return [*problems, *(embedding_scale_problems(config, config.d_model**0.5) if config.tie_embeddings else [])]
 
 
