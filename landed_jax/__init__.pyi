@@ -1,3 +1,4 @@
+from . import interventions as interventions
 from . import memory as memory
 from . import nn as nn
 from . import results as results
@@ -30,6 +31,9 @@ from .analysis.writes._write import Write as Write
 from .errors import LandedError as LandedError
 from .errors import LandedWarning as LandedWarning
 from .forward_pass import forward as forward
+from .interventions._effects_table import effects_table as effects_table
+from .interventions._intervene import intervene as intervene
+from .interventions._sweep import sweep as sweep
 from .loading import convert as convert
 from .loading import load as load
 from .model import Model as Model

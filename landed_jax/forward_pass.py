@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import OUTSIDE_LAYERS, WRITES, HookPoint
+from landed_jax.nn.intervention import Interventions, checked
 from landed_jax.nn.modules import Decoder
 from landed_jax.nn.parameters import Params, is_stacked
 from landed_jax.nn.rotary import query_scale, rotary_tables
@@ -27,6 +28,7 @@ def forward(
     *,
     record: Iterable[HookPoint] = WRITES,
     at: int | Sequence[int] | Int[Array, " recorded"] | None = None,
+    interventions: Interventions = (),
     edits: Mapping[HookPoint, Edit] | None = None,
     observers: Mapping[str, Observer] | None = None,
     dtype: Any = None,
@@ -43,11 +45,13 @@ def forward(
             token, `RESIDUALS` for the closure at every read site.
         at: the columns of `tokens` to record and to compute logits for, from the left or (negative)
             from the right; by default all.
-        edits: for a site, ``edit(value, layer) -> value``, applied before the value is used and recorded. From the
-            final norm on, values hold only the positions `at`. An edit of z, a, q, k, v or the pattern leaves the
-            account of the logits exact; one of a whole write, a residual, a σ or a normed stream changes what the
-            writes sum to, and shows in the closure error. An edit of a residual patches the stream, and goes on to all
-            later layers; one of a norm's input changes that one read alone.
+        interventions: changes given as data (`landed.intervene`), one or a list: arrays, so that another head, layer,
+            position or value compiles nothing, and ``vmap`` runs over many. Applied before edits.
+        edits: for a site, ``edit(value, layer) -> value``, for what data cannot say; applied before the value is used
+            and recorded. From the final norm on, values hold only the positions `at`. A change of z, a, q, k, v or the
+            pattern leaves the account of the logits exact; one of a whole write, a residual, a σ or a normed stream
+            changes what the writes sum to, and shows in the closure error. A change of a residual patches the stream,
+            and goes on to all later layers; one of a norm's input changes that one read alone.
         observers: functions of one layer's `LayerWrites` (at the positions `at`, as edited) to any pytree of arrays.
             They are compiled into the layer loop, so a layer's factors are freed before the next layer; what they
             return is in ``trace.observed`` by their name, with a leading layer axis.
@@ -79,7 +83,7 @@ def forward(
         check_positions(tokens, config.max_positions)
     plan, positions = as_plan(config, record, edits, observers), tokens.positions
     rotary, scale = rotary_tables(config, positions, dtype), query_scale(config, positions, dtype)
-    context = Context(rotary, scale, tokens.mask, positions, at)
+    context = Context(rotary, scale, tokens.mask, positions, at, checked(interventions, config, *tokens.ids.shape))
     decoder = Decoder(config, plan, is_stacked(params))
     logits, state = decoder.apply({"params": params}, tokens.ids, context, dtype, mutable=["intermediates", "observed"])
     sown = _collect(state.get("intermediates") or {}, plan.record, config.n_layers)

@@ -31,6 +31,7 @@ from landed_jax.memory.host import device_memory
 from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import WRITES, HookPoint
+from landed_jax.nn.intervention import Intervention, Interventions, checked
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.parameters import Params, count_parameters
 from landed_jax.nn.tap import Edit, Observer, Plan, as_plan
@@ -149,6 +150,7 @@ class Model:
         *,
         record: Iterable[HookPoint] = WRITES,
         at: int | Sequence[int] | jax.Array | None = None,
+        interventions: Interventions = (),
         edits: Mapping[HookPoint, Edit] | None = None,
         observers: Mapping[str, Observer] | None = None,
         dtype: Any = None,
@@ -158,7 +160,7 @@ class Model:
         Prompts given as text or as lists of ids are computed with padding up to a `bucket_length`, so that prompts of
         about the same length share one compiled program. Nothing of the padding is left in the trace, and the numbers
         are those without it to the rounding of float sums. `Tokens` and arrays are computed in the shape they have; so
-        is a pass with `edits` or `observers`, whose functions see the columns, and a trace of more than 128 MiB.
+        is a pass with `interventions`, `edits` or `observers`, which see the columns, and a trace of more than 128 MiB.
 
         Args:
             tokens: a prompt, or several; one prompt's ids, a list of such, or an array ``[batch, position]``; `Tokens`;
@@ -166,6 +168,8 @@ class Model:
             record: the sites to record; by default what the landed writes need.
             at: the columns to record and to compute logits for, from the left or (negative) from the right; by
                 default all. Another choice of as many columns does not compile again.
+            interventions: what is changed, as data (`landed.intervene`). Another head, layer, position or value does
+                not compile again.
             edits: for a site, ``edit(value, layer) -> value``; see `forward`.
             observers: functions of one layer's writes, whose results are in ``trace.observed``; see `forward`. A
                 new function object compiles a new program.
@@ -191,12 +195,14 @@ class Model:
         if size > _LARGE and is_on_one_device(self.params):
             least = size + weight_bytes(self.params)
             require_memory(least, device_memory(), f"This model and a trace of {prompts.ids.size:,} tokens")
-        # The shape of tokens and arrays is the caller's choice; edits and observers see the columns.
-        chosen = isinstance(tokens, Tokens | jax.Array | np.ndarray) or plan.edits or plan.observers
+        # The shape of tokens and arrays is the caller's choice; interventions, edits and observers see the columns.
+        changes = checked(interventions, self.config, batch, length)
+        chosen = isinstance(tokens, Tokens | jax.Array | np.ndarray) or changes or plan.edits or plan.observers
         computed = prompts if chosen or size > _LARGE else prompts.bucketed()
         padding = computed.ids.shape[1] - prompts.ids.shape[1]
         recorded = at if at is None or not padding else shifted(at, padding)
-        logits, trace = _jitted_forward(self.params, computed, recorded, config=self.config, plan=plan, dtype=dtype)
+        how: dict[str, Any] = {"config": self.config, "plan": plan, "dtype": dtype}
+        logits, trace = _jitted_forward(self.params, computed, recorded, changes, **how)
         trace = dataclasses.replace(trace, logits=logits)
         trace = without_padding(trace, prompts, at) if padding else trace
         return trace.bind(self.params, self.vocabulary, self.source, self.notes)
@@ -317,13 +323,14 @@ def _jitted_forward(
     params: Params,
     tokens: Tokens,
     at: jax.Array | None,
+    interventions: tuple[Intervention, ...],
     *,
     config: ModelConfig,
     plan: Plan,
     dtype: Any,
 ) -> tuple[jax.Array, Trace]:
-    edits, observers = dict(plan.edits), dict(plan.observers)
-    return forward(params, tokens, config, record=plan.record, at=at, edits=edits, observers=observers, dtype=dtype)
+    how: dict[str, Any] = {"edits": dict(plan.edits), "observers": dict(plan.observers), "dtype": dtype}
+    return forward(params, tokens, config, record=plan.record, at=at, interventions=interventions, **how)
 
 
 @functools.partial(by_layers, static=("config", "reduction", "effects", "plan", "dtype", "passes"))

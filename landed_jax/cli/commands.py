@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from landed_jax.cli.ablate import ablate
 from landed_jax.cli.cache import use_cache
 from landed_jax.cli.convert import convert
 from landed_jax.cli.info import info
@@ -36,7 +37,7 @@ def commands(no_cache: bool) -> None:
         use_cache(os.environ)
 
 
-for command in (run, models, info, convert, verify, testbed):
+for command in (run, ablate, models, info, convert, verify, testbed):
     commands.add_command(command)
 
 

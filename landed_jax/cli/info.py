@@ -10,6 +10,7 @@ Examples:
   landed info ./llama-hf
   landed info mistralai/Mistral-7B-v0.3 --length 2048 --batch 4
   landed info model.Q4_K_M.gguf
+  landed info ./llama-hf --sweep heads --length 64
   landed info ./llama-hf --why
 """
 
@@ -19,6 +20,11 @@ Examples:
 @click.option("--length", type=click.IntRange(min=1), default=128, show_default=True, help="Tokens a prompt.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Prompts.")
 @click.option("--positions", type=click.IntRange(min=1), help="Positions that an attribution looks at; by default all.")
+@click.option(
+    "--sweep",
+    type=click.Choice(["heads", "parts", "positions"]),
+    help="Also: what a sweep costs, over heads, whole writes, or layers and positions.",
+)
 @click.option("--why", is_flag=True, help="List everything that keeps MODEL from being opened. Reads all weights.")
 @adapter_option
 @ignore_field_option
@@ -27,6 +33,7 @@ def info(
     length: int,
     batch: int,
     positions: int | None,
+    sweep: str | None,
     why: bool,
     adapter: str | None,
     ignore_fields: tuple[str, ...],
@@ -39,7 +46,7 @@ def info(
         return _list_reasons(model, adapter, ignore_fields)
     from landed_jax.loading import read_config
     from landed_jax.report.console import print_report
-    from landed_jax.report.facts import attribution_facts, model_facts, trace_facts
+    from landed_jax.report.facts import attribution_facts, model_facts, sweep_facts, trace_facts
     from landed_jax.report.facts_table import facts_table
     from landed_jax.report.switches import switch_facts
     from landed_jax.tables.quoted import Name
@@ -47,14 +54,16 @@ def info(
     config, weight_dtype = read_config(model, ignore_fields=ignore_fields)
     traced = trace_facts(config, batch=batch, length=length)
     streamed = attribution_facts(config, weight_dtype, batch=batch, length=length, positions=positions)
-    print_report(
-        [
-            facts_table(Name(model), model_facts(config, weight_dtype)),
-            facts_table("Its switches", switch_facts(config)),
-            facts_table(f"A trace of {batch} × {length} tokens, in memory", traced),
-            facts_table("Its streamed attribution, beside the forward pass", streamed),
-        ]
-    )
+    tables = [
+        facts_table(Name(model), model_facts(config, weight_dtype)),
+        facts_table("Its switches", switch_facts(config)),
+        facts_table(f"A trace of {batch} × {length} tokens, in memory", traced),
+        facts_table("Its streamed attribution, beside the forward pass", streamed),
+    ]
+    if sweep is not None:
+        swept = sweep_facts(config, weight_dtype, over=sweep, batch=batch, length=length)
+        tables.append(facts_table(f"A sweep over {sweep}, {batch} × {length} tokens", swept))
+    print_report(tables)
     return 0
 
 

@@ -104,6 +104,39 @@ def choose_passes(needed: Mapping[int, int], weights: int = 0, memory: int | Non
     return 1 if needed[1] <= ((device_memory() if memory is None else memory) - weights) // 4 else 2
 
 
+def sweep_bytes(
+    config: ModelConfig, *, batch: int = 1, length: int, positions: int = 1, dtype: Any = None
+) -> dict[str, int]:
+    """Estimated bytes of a sweep over interventions: of the clean run that all share, and of each run at a time.
+
+    A run holds one layer's values: the stream and what attention and the MLP make of it, or the logits.
+
+    Args:
+        length: columns of the prompts, up to the last one that is asked.
+        positions: how many are asked.
+
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=9, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> sweep_bytes(config, length=3, dtype="float32")
+    {'shared': 2592, 'run': 1200}
+    """
+    size = compute_dtype(dtype).itemsize
+    width = config.n_heads * config.head_dim
+    kept = config.n_layers * (config.d_model + 2 * config.n_kv_heads * config.head_dim)
+    row = 6 * config.d_model + width + 2 * config.d_ff + config.n_heads * length
+    run = max(length * row, 2 * positions * config.vocab_size)
+    return {"shared": size * batch * length * kept, "run": size * batch * run}
+
+
+def choose_runs(needed: Mapping[str, int], weights: int = 0, memory: int | None = None) -> int:
+    """How many runs of a sweep a quarter of what the weights and the clean run leave of the memory holds; at least one.
+
+    >>> choose_runs({"shared": 0, "run": 10}, memory=400), choose_runs({"shared": 0, "run": 10}, memory=4)
+    (10, 1)
+    """
+    left = (device_memory() if memory is None else memory) - weights - needed["shared"]
+    return max(1, left // 4 // needed["run"])
+
+
 def weight_bytes(params: Params) -> int:
     """Bytes of the parameters on one device; under ``jit``, where their sharding is unknown, of all of them.
 

@@ -73,18 +73,19 @@ def mix_values(
 
 def attend(
     q: Float[Array, "batch position head head_dim"],
-    k: Float[Array, "batch position kv_head head_dim"],
-    v: Float[Array, "batch position kv_head head_dim"],
-    mask: Bool[Array, "batch position"],
+    k: Float[Array, "batch source kv_head head_dim"],
+    v: Float[Array, "batch source kv_head head_dim"],
+    mask: Bool[Array, "batch source"],
     scoring: Scoring,
     window: int | None = None,
 ) -> Float[Array, "batch position head head_dim"]:
     """`mix_values` of `attention_pattern` under `attention_mask`; neither pattern nor mask is ever made whole.
 
     Queries are taken in spans. None sees a later key, nor one before its window, so a span takes no others: nearly half
-    of the work is saved. Where a span's scores are large, its queries are taken in blocks: memory grows with the
-    length, not with its square (but a gradient keeps the blocks' weights). The softmax's sum divides what was mixed,
-    which is smaller than the pattern (as in Dao et al., FlashAttention, 2022).
+    of the work is saved. Where there are fewer queries than keys, they are those of the last columns. Where a span's
+    scores are large, its queries are taken in blocks: memory grows with the length, not with its square (but a gradient
+    keeps the blocks' weights). The softmax's sum divides what was mixed, which is smaller than the pattern (as in Dao
+    et al., FlashAttention, 2022).
     """
     if _span_bytes(q) <= CPU_SCORES:
         return _attend_in_spans(q, k, v, mask, scoring, window, ACCELERATOR_SCORES)
@@ -138,17 +139,17 @@ def _attend_in_spans(
     in_turn: bool = False,
 ) -> jax.Array:
     """Span after span; `in_turn` also where the spans' scores are below the limit, in bytes."""
-    length, size = q.shape[1], _span(q.shape[1])
+    length, size, before = q.shape[1], _span(q.shape[1]), k.shape[1] - q.shape[1]
     in_turn = in_turn or _span_bytes(q) > limit
     mixed = []
     for start in range(0, length, size):
-        end = min(start + size, length)
-        first = 0 if window is None else max(0, start - window + 1)
-        keys, values, real = (x[:, first:end] for x in (k, v, mask))
+        end, column = min(start + size, length), before + start
+        first = 0 if window is None else max(0, column - window + 1)
+        keys, values, real = (x[:, first : before + end] for x in (k, v, mask))
         # Without this dependency XLA may keep the scores of all spans in memory at once; small spans run faster
         # without it.
         queries = after(q[:, start:end], mixed[-1:]) if in_turn else q[:, start:end]
-        mixed.append(_attend_in_blocks(queries, keys, values, real, scoring, window, limit, start, first))
+        mixed.append(_attend_in_blocks(queries, keys, values, real, scoring, window, limit, column, first))
     return jnp.concatenate(mixed, axis=1)
 
 

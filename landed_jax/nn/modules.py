@@ -47,7 +47,7 @@ class _Part(nn.Module):
         return x + bias.reshape((1,) * (x.ndim - bias.ndim) + bias.shape)
 
     def tap(self, name: str, value: jax.Array, layer: jax.Array | None, context: Context) -> jax.Array:
-        return tap(self, self.plan, HookPoint(name), value, layer, context.at)
+        return tap(self, self.plan, HookPoint(name), value, layer, context)
 
 
 class ReadNorm(_Part):
@@ -96,15 +96,16 @@ class Attention(_Part):
 
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, jax.Array]:
-        d_model = self.config.d_model
+        d_model, narrow = self.config.d_model, context.narrowed()
+        asking = x if context.asked is None else jnp.take(x, context.asked, axis=1)
 
-        def project(name: str) -> jax.Array:
+        def project(name: str, x: jax.Array) -> jax.Array:
             weight = self.leaf(f"attn/W_{name}")
             heads = linear(x, weight.reshape(-1, d_model))
             return self.add_bias(heads.reshape(*x.shape[:2], *weight.shape[:2]), f"attn/b_{name}")
 
-        def turned(name: str) -> jax.Array:
-            heads = project(name)
+        def turned(name: str, x: jax.Array, context: Context) -> jax.Array:
+            heads = project(name, x)
             if self.config.qk_norm == "head":
                 gamma = self.gain(f"attn/{name.lower()}_gamma", x)
                 heads = scale_stream(heads, rms_sigma(heads, self.config.norm_eps), gamma)
@@ -114,16 +115,19 @@ class Attention(_Part):
                 heads = normed.reshape(heads.shape)
             return heads if self.kind.rope is None else rotate(heads, *context.rotary[self.kind.rope])
 
-        q, scale = turned("Q"), context.query_scale
-        q = self.tap("query", q if scale is None else q * scale[:, :, None, None], layer, context)
-        k = self.tap("key", turned("K"), layer, context)
-        v = self.tap("value", project("V"), layer, context)
+        q, scale = turned("Q", asking, narrow), narrow.query_scale
+        q = self.tap("query", q if scale is None else q * scale[:, :, None, None], layer, narrow)
+        k = self.tap("key", turned("K", x, context), layer, context)
+        v = self.tap("value", project("V", x), layer, context)
+        if context.earlier is not None:
+            k, v = (jnp.concatenate([before, own], axis=1) for before, own in zip(context.earlier, (k, v), strict=True))
         recorded, scoring = HookPoint.PATTERN in self.plan.record, self.config.scoring
         if self.config.sinks:
             scoring = scoring._replace(sinks=self.leaf("attn/sinks").astype(x.dtype))
-        if self.plan.edits_any(HookPoint.PATTERN) or (recorded and context.at is None):
-            visible = attention_mask(context.mask, self.kind.window)
-            pattern = self.tap("pattern", attention_pattern(q, k, visible, scoring), layer, context)
+        changed = self.plan.edits_any(HookPoint.PATTERN) or context.intervenes_on(HookPoint.PATTERN)
+        if changed or (recorded and context.at is None) or context.asked is not None:
+            visible = attention_mask(context.mask, self.kind.window, narrow.columns)
+            pattern = self.tap("pattern", attention_pattern(q, k, visible, scoring), layer, narrow)
             z = mix_values(pattern, v)
         else:
             z = attend(q, k, v, context.mask, scoring, self.kind.window)
@@ -131,8 +135,8 @@ class Attention(_Part):
                 visible = attention_mask(context.mask, self.kind.window, context.at)
                 queries = select_positions(q, AXES[HookPoint.QUERY], context.at)
                 record(self, HookPoint.PATTERN, attention_pattern(queries, k, visible, scoring))
-        z = self.tap("head", z, layer, context)
-        out = linear(z.reshape(*x.shape[:2], -1), self.leaf("attn/W_O").reshape(d_model, -1))
+        z = self.tap("head", z, layer, narrow)
+        out = linear(z.reshape(*asking.shape[:2], -1), self.leaf("attn/W_O").reshape(d_model, -1))
         return self.add_bias(out, "attn/b_O"), z
 
 
@@ -166,6 +170,7 @@ class Experts(_Part):
         logits = self.add_bias(linear(x, self.leaf("experts/W_router")), "experts/b_router")
         logits = self.tap("router", logits, layer, context)
         ids = self.tap("expert", choose(logits, config.experts_per_token), layer, context)
+        context = context._replace(experts=ids)
         weights = expert_weights(logits, ids, config.router_normalised)
         chosen = Chosen(ids, self.tap("expert_weight", weights, layer, context))
         rows = jnp.broadcast_to(x[:, :, None], (*ids.shape, x.shape[-1])).reshape(ids.size, -1)
@@ -198,6 +203,7 @@ class Block(_Part):
         x = self.tap("attn_residual", x, layer, context)
         normed = ReadNorm(self.config, self.plan, "attn", name="attn_norm")(x, layer, context)
         out, z = Attention(self.config, self.plan, self.kind, name="attn")(normed, layer, context)
+        x, context = x if context.asked is None else jnp.take(x, context.asked, axis=1), context.narrowed()
         attn_write, attn_scale = Output(self.config, self.plan, "attn", name="attn_out_norm")(out, layer, context)
         parallel = self.config.parallel_blocks
         x = self.tap("mlp_residual", x if parallel else x + attn_write, layer, context)
@@ -303,7 +309,7 @@ class Decoder(_Part):
         x = embed(ids, dtype, context)
         x = Layers(self.config, self.plan, self.stacked, name="layers")(x, context)
         x = select_positions(x, ("batch", "position", "d_model"), context.at)
-        context = context._replace(at=None)  # selected above
+        context = context._replace(at=None, columns=context.at)  # selected above
         x = self.tap("final_residual", x, None, context)
         x = ReadNorm(self.config, self.plan, "final", name="final_norm")(x, None, context)
         if self.config.tie_embeddings:

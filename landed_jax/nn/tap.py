@@ -14,6 +14,7 @@ from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.experts import Chosen
 from landed_jax.nn.hook_points import AXES, HookPoint, absent, as_site, as_sites, present
+from landed_jax.nn.intervention import Intervention, intervened
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.output_scale import OutputScale
 from landed_jax.nn.schedule import after, computed_once
@@ -67,6 +68,12 @@ class Context(NamedTuple):
         mask: ``[batch, position]``, False on padding.
         positions: ``[batch, position]``, each token's place in its own prompt.
         at: the positions whose values are recorded, or None for all.
+        interventions: what is done to values; applied before edits.
+        columns: which columns of the tokens the values hold, or None for all.
+        earlier: one layer's keys and values of the columns before `columns`, ``[batch, source, kv_head, head_dim]``,
+            where those are the last ones of a prompt whose others are known.
+        experts: which experts each position chose, ``[batch, position, slot]``, where the values are of those.
+        asked: the places of the only columns whose values are needed behind this layer's keys and values, or None.
     """
 
     rotary: tuple[tuple[jax.Array, jax.Array], ...]
@@ -74,6 +81,28 @@ class Context(NamedTuple):
     mask: jax.Array
     positions: jax.Array
     at: jax.Array | None
+    interventions: tuple[Intervention, ...] = ()
+    columns: jax.Array | None = None
+    earlier: tuple[jax.Array, jax.Array] | None = None
+    asked: jax.Array | None = None
+    experts: jax.Array | None = None
+
+    def narrowed(self) -> "Context":
+        """Of the asked columns alone, as queries: the mask stays that of all keys."""
+        if (asked := self.asked) is None:
+            return self
+        columns = jnp.arange(self.mask.shape[1]) if self.columns is None else self.columns
+        return self._replace(
+            rotary=tuple((cos[:, asked], sin[:, asked]) for cos, sin in self.rotary),
+            query_scale=None if self.query_scale is None else self.query_scale[:, asked],
+            positions=self.positions[:, asked],
+            columns=columns[asked],
+            asked=None,
+        )
+
+    def intervenes_on(self, site: HookPoint) -> bool:
+        """Whether an intervention is meant for a hook point."""
+        return any(one.site == site for one in self.interventions)
 
 
 def select_positions(value: jax.Array, axes: tuple[str, ...], at: jax.Array | None) -> jax.Array:
@@ -85,14 +114,15 @@ def select_positions(value: jax.Array, axes: tuple[str, ...], at: jax.Array | No
 
 
 def tap(
-    module: nn.Module, plan: Plan, site: HookPoint, value: jax.Array, layer: jax.Array | None, at: jax.Array | None
+    module: nn.Module, plan: Plan, site: HookPoint, value: jax.Array, layer: jax.Array | None, context: Context
 ) -> jax.Array:
-    """Pass `value` through `site`: the edit first, so that what is recorded is what the model used."""
+    """Pass `value` through `site`: it is changed first, so that what is recorded is what the model used."""
+    value = intervened(context.interventions, site, value, layer, context.columns, context.experts)
     for edited_site, edit in plan.edits:
         if edited_site == site:
             value = _edited(edit, site, value, layer)
     if site in plan.record:
-        record(module, site, select_positions(value, AXES[site], at))
+        record(module, site, select_positions(value, AXES[site], context.at))
     return value
 
 

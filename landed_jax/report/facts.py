@@ -2,13 +2,14 @@
 
 import jax.numpy as jnp
 
-from landed_jax.memory.estimates import attribution_bytes, choose_passes, trace_bytes
+from landed_jax.memory.estimates import attribution_bytes, choose_passes, choose_runs, sweep_bytes, trace_bytes
 from landed_jax.memory.host import host_memory
 from landed_jax.memory.shortage import human_bytes
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SOURCES, WRITES
 from landed_jax.nn.parameters import count_parameters
 from landed_jax.nn.stream_order import site_names
+from landed_jax.tokens import bucket_length
 
 
 def model_facts(config: ModelConfig, weight_dtype: str | None) -> list[tuple[str, str]]:
@@ -66,3 +67,29 @@ def attribution_facts(
         for passes, name in ((1, "one pass"), (2, "two passes")):
             rows.append((name + asked, human_bytes(needed[passes]) + (" (chosen here)" if passes == chosen else "")))
     return rows
+
+
+def sweep_facts(
+    config: ModelConfig, weight_dtype: str | None, *, over: str, batch: int, length: int
+) -> list[tuple[str, str]]:
+    """What a sweep would cost at the last position: runs, work and memory.
+
+    Args:
+        over: ``heads``; ``parts``, each layer's attention and MLP; ``positions``, these and the stream, everywhere.
+    """
+    depth = config.n_layers
+    runs = {"heads": depth * config.n_heads, "parts": 2 * depth, "positions": 3 * depth * length}[over]
+    # A run begins at its layer, where only what stands behind the head or the write is computed anew.
+    passes = runs / depth * sum(depth - layer for layer in range(depth)) / depth
+    if over == "positions":
+        passes *= sum(min(bucket_length(length - first), length) for first in range(length)) / length**2
+    needed = sweep_bytes(config, batch=batch, length=length)
+    weights = count_parameters(config) * jnp.dtype(weight_dtype or "float32").itemsize
+    most = min(runs, choose_runs(needed, weights, host_memory()))
+    return [
+        ("runs", f"{runs:,}"),
+        ("work", f"about that of {max(passes, 1):,.0f} forward passes"),
+        ("the clean run, kept", human_bytes(needed["shared"])),
+        ("each run at a time", human_bytes(needed["run"])),
+        ("at a time, in a quarter of this machine's memory", f"{most:,}"),
+    ]

@@ -8,6 +8,7 @@ import pytest
 import landed_jax as landed
 from landed_jax import RESIDUALS, SOURCES, WRITES, Write
 from landed_jax.analysis.writes._write import describe
+from landed_jax.interventions import chosen_neurons, every_head, every_layer_and_position, sweep
 from landed_jax.testbed.planted import CONFIG, cancelling_writes, copying_head, null_space_neuron, writing_neuron
 
 EVERYTHING = WRITES | RESIDUALS | SOURCES
@@ -98,3 +99,20 @@ def test_the_coordinates_that_were_planted_carry_the_copy() -> None:
     check = landed.basis.check_coordinates(trace, planted.target, fraction=0.9)
     assert int(check.kept.rank[0, -1]) == 0  # those coordinates alone still name the token
     assert int(check.ablated.rank[0, -1]) > 0
+
+
+def test_sweeps_find_what_was_planted() -> None:
+    head, neuron = copying_head(layer=1, head=4, source=3), writing_neuron(layer=1, neuron=7)
+    for planted, stack in (
+        (head, every_head(CONFIG)),
+        (neuron, chosen_neurons([(layer, index) for layer in range(CONFIG.n_layers) for index in range(10)])),
+    ):
+        model = landed.Model(planted.trace().config, planted.trace().weights())
+        effect = np.asarray(sweep(model, planted.trace().tokens, stack, planted.target).effect)[..., 0, 0]
+        place = np.unravel_index(effect.argmax(), effect.shape)
+        assert place == (1, 4) if planted is head else stack.axes["neuron"][place[0]] == "1.7"
+    # What the copying head copies stands at position 3: without the embedding there, and nowhere else, it is lost.
+    model, tokens = landed.Model(head.trace().config, head.trace().weights()), head.trace().tokens
+    columns = every_layer_and_position(CONFIG, tokens.ids.shape[1], ["attn_residual"])
+    effect = np.asarray(sweep(model, tokens, columns, head.target).effect)[0, 1, :, 0, 0]
+    assert int(effect[:-1].argmax()) == 3

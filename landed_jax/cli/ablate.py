@@ -1,0 +1,92 @@
+"""`landed ablate`: every component removed, one at a time, and the model run again."""
+
+import click
+
+from landed_jax.checkpoints.bundle import BUNDLED
+from landed_jax.cli.output import check_json_target, encoding_of, write_text
+from landed_jax.cli.progress import status_line
+from landed_jax.cli.prompts import single
+from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
+from landed_jax.errors import LandedError
+from landed_jax.printable import printable
+
+EXAMPLES = """\b
+Examples:
+  landed ablate "The Colosseum is in the city of"
+  landed ablate "The keys near the bottle" --target " are" --against " is" --components parts
+  landed ablate "The Colosseum is in the city of" --model MODEL --out effects.nc
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("prompt", required=False)
+@click.option("--model", metavar="M", default=BUNDLED, help="As for `landed run`.")
+@click.option("--ids", is_flag=True, help="PROMPT is token ids: 1 5 7, or 1,5,7, or [1, 5, 7].")
+@click.option("--no-bos", is_flag=True, help="Add no special tokens.")
+@click.option("--target", metavar="T", help="The token to read: exact text, or #ID. Default: the likeliest.")
+@click.option("--against", metavar="T2", help="Read the logit difference target − T2 instead.")
+@click.option("--position", metavar="N", type=int, default=-1, help="The position to read. Default: the last.")
+@click.option(
+    "--components",
+    type=click.Choice(["heads", "parts"]),
+    default="heads",
+    show_default=True,
+    help="What is removed: each head, or each layer's attention and MLP.",
+)
+@click.option("--top", metavar="K", type=click.IntRange(min=0), default=20, show_default=True, help="How many to show.")
+@adapter_option
+@dtype_option
+@ignore_field_option
+@click.option("--out", metavar="FILE", help="Write the labelled effects (xarray) to a NetCDF file, FILE.nc.")
+@click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
+def ablate(
+    prompt: str | None,
+    model: str,
+    ids: bool,
+    no_bos: bool,
+    target: str | None,
+    against: str | None,
+    position: int,
+    components: str,
+    top: int,
+    adapter: str | None,
+    dtype: str | None,
+    ignore_fields: tuple[str, ...],
+    out: str | None,
+    json_target: str | None,
+) -> None:
+    """Remove each head, one at a time, and run the model again: total, direct and indirect effects on one logit.
+
+    `landed info --sweep heads` says before what it costs. PROMPT is read from standard input where it is -.
+    """
+    check_json_target(json_target)
+    if no_bos and ids:
+        raise LandedError("--no-bos and --ids are two ways to read a prompt: give one of them.")
+    if out is not None:
+        from landed_jax.results.files import check_result_path
+
+        check_result_path(out)
+    wanted = single(prompt, ids=ids)
+    with status_line("Starting JAX") as status:
+        from landed_jax.files.json_text import json_text
+        from landed_jax.loading import load
+        from landed_jax.report.ablation import ablate as effects_of
+        from landed_jax.report.ablation import ablation_document, ablation_report
+        from landed_jax.report.console import print_report
+        from landed_jax.report.question import ask
+
+        status("Reading weights")
+        opened = load(model, progress=status.report, adapter=adapter, dtype=dtype, ignore_fields=ignore_fields)
+        how = {"target": target, "against": against, "position": position, "add_special_tokens": not no_bos}
+        asked = ask(opened, wanted.prompt, **how)
+        status("Removing one component at a time")
+        found = effects_of(opened, asked, components, status.report)
+    for warning in asked.prompt.warnings:
+        click.echo(f"landed: {printable(warning)}", err=True)
+    document = ablation_document(found, asked, opened.source)
+    if out is not None:
+        found.save(out, derived=True)
+    if json_target is not None:
+        write_text(json_text(document, encoding_of(json_target), indent=2), json_target)
+    if json_target != "-":
+        print_report(ablation_report(document, top))
