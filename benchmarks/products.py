@@ -20,7 +20,7 @@ def forward_products(params: Params, ids: jax.Array, config: ModelConfig) -> dic
         mixed = q.reshape(len(q), -1, k.shape[-1]) + (k + v)[:, None]
         stream = linear(mixed.reshape(q.shape), attn["W_O"].reshape(config.d_model, -1))
         stream = linear(linear(stream, mlp["W_gate"]) + linear(stream, mlp["W_up"]), mlp["W_down"])
-    return {"logits": linear(stream, unembedding(params))}
+    return {"logits": unembedding(params, config).uncapped(stream)}
 
 
 @highest_precision
