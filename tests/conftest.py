@@ -50,6 +50,7 @@ hypothesis.settings.register_profile("local", deadline=None, max_examples=15)
 hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profile("local"), derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
+TESTS = pytest.StashKey[int]()
 STORIES = Path(__file__).parents[2] / "shared" / "models" / "stories260K"
 
 
@@ -73,6 +74,19 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+# Linux gives a process 65,530 mappings of memory, and each compiled program takes several. At the limit the next
+# program ends the process with a segmentation fault.
+MOST_MAPPINGS = 25_000
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    mappings = Path("/proc/self/maps")
+    item.config.stash[TESTS] = tests = item.config.stash.get(TESTS, 0) + 1
+    if tests % 10 == 0 and mappings.exists() and mappings.read_bytes().count(b"\n") > MOST_MAPPINGS:
+        jax.clear_caches()  # the programs are in the cache on the disk
+        gc.collect()
 
 
 @pytest.fixture
