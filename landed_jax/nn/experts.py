@@ -35,9 +35,11 @@ def expert_weights(
 ) -> Float[Array, "batch position slot"]:
     """The chosen experts' weights: the softmax over the chosen ones' logits, or their part of that over all.
 
-    >>> logits = jnp.log(jnp.array([[[1.0, 2.0, 1.0]]]))
-    >>> [expert_weights(logits, jnp.array([[[1, 0]]]), normalised).round(4).tolist() for normalised in (True, False)]
-    [[[[0.6667, 0.3333]]], [[[0.5, 0.25]]]]
+    >>> logits, ids = jnp.log(jnp.array([[[1.0, 2.0, 1.0]]])), jnp.array([[[1, 0]]])
+    >>> for normalised in (True, False):
+    ...     [round(weight, 4) for weight in expert_weights(logits, ids, normalised)[0, 0].tolist()]
+    [0.6667, 0.3333]
+    [0.5, 0.25]
     """
     own = jnp.take_along_axis(logits, ids, axis=-1)
     return jax.nn.softmax(own, axis=-1) if normalised else jnp.exp(own - jax.nn.logsumexp(logits, -1, keepdims=True))

@@ -7,7 +7,6 @@ The layers are held in one of two ways, which no caller needs to know: one subtr
 subtree whose leaves carry a leading layer axis.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -233,13 +232,12 @@ def abstract_params(config: ModelConfig, dtype: Any = jnp.float32, stacked: bool
     """The tree of shapes, in either layout."""
     if not stacked:
         return build_tree((path, jax.ShapeDtypeStruct(leaf.shape(config), dtype)) for path, leaf in leaf_places(config))
-    one = build_tree(leaf_places(dataclasses.replace(config, n_layers=1)))
-    outside = {name: node for name, node in one.items() if name != "layers"}
-    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape(config), dtype), outside)
-    layers = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((config.n_layers, *leaf.shape(config)), dtype), one["layers"]["0"]
-    )
-    return {**shapes, "layers": layers}
+
+    def shapes(leaves: tuple[Leaf, ...], *stack: int) -> Params:
+        there = ((tuple(leaf.path.split("/")), leaf) for leaf in leaves if leaf.present(config))
+        return build_tree((path, jax.ShapeDtypeStruct((*stack, *leaf.shape(config)), dtype)) for path, leaf in there)
+
+    return {**shapes(TOP_LEAVES), "layers": shapes(LAYER_LEAVES, config.n_layers)}
 
 
 def init_params(config: ModelConfig, key: jax.Array, dtype: Any = jnp.float32, scale: float | None = None) -> Params:

@@ -195,7 +195,7 @@ def test_verify_names_the_first_failing_rung(tmp_path: Path, capfd: pytest.Captu
     tensors["model.layers.2.mlp.down_proj.weight"] = tensors["model.layers.2.mlp.down_proj.weight"] * 1.01
     save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
     assert status_of(["verify", MODEL, "--against", str(other), "--length", "6"]) == 1
-    assert "first rung that differs is 2.mlp_write" in capfd.readouterr().out
+    assert "first rung that differs is 2.mlp_out" in capfd.readouterr().out
 
 
 def test_a_closed_pipe_is_no_error() -> None:
