@@ -32,7 +32,7 @@ UNWRITTEN = ("is_causal", "attention_chunk_size", "is_decoder", "add_cross_atten
 
 
 # With what says nothing a model has no such tensors, so they are left out of the model that is compared with.
-BARE = {"gpt_neox": {"attention_bias": False}}
+BARE = {"gpt_neox": {"attention_bias": False}, "gpt_oss": {"attention_bias": False}}
 
 
 @cache
