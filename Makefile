@@ -16,7 +16,7 @@ demo: $(CORE)
 test: lint
 	$(BIN)/python -m pytest -n 2 -m "not slow and not real"
 
-# What takes longer, and further kinds of models for properties that the others show: ten minutes more.
+# What takes longer, and further kinds of models for properties that the others show.
 slow: $(TEST)
 	$(BIN)/python -m pytest -n 2 -m "slow and not real"
 

@@ -38,7 +38,14 @@ OTHER = dataclasses.replace(
 EXPERTS = dataclasses.replace(
     SMALL, n_experts=5, experts_per_token=2, router_bias=True, router_normalised=False, mlp_bias=True, sinks=True
 )
-each_model = pytest.mark.parametrize("config", [SMALL, OTHER, EXPERTS], ids=["small", "other", "experts"])
+each_model = pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(SMALL, id="small"),
+        pytest.param(OTHER, id="other", marks=pytest.mark.slow),
+        pytest.param(EXPERTS, id="experts", marks=pytest.mark.slow),
+    ],
+)
 QUESTIONS = {
     "token": lambda: 4,
     "logit difference": lambda: landed.Logit(4, against=2),
