@@ -161,3 +161,16 @@ def test_what_cannot_be_says_so() -> None:
         attribute_log_probability(traced(SMALL), 1, chunk=0)
     with pytest.raises(LandedError, match="bind"):
         attribute_log_probability(dataclasses.replace(traced(SMALL), params=None), 1)
+
+
+@pytest.mark.parametrize("times", [1e2, 1e4])
+def test_float32_keeps_its_digits_where_one_head_is_nearly_all_of_an_output(times: float) -> None:
+    config = dataclasses.replace(CONFIGS["both_norms"], norm_eps=1e-6, output_bias=False)
+    params = random_params(config)
+    attn = params["layers"]["1"]["attn"]
+    attn["W_O"] = attn["W_O"].at[:, 2].multiply(times)
+    trace = traced(config, params=params)
+    numbers, W_U = numpy_forward(params, trace.tokens.ids, trace.tokens.mask, config), unembedding(params, config)
+    found = attribute_log_probability(trace, 1).direct_effect
+    for b, p in real_positions(trace):
+        np.testing.assert_allclose(column(found, b, p), removed(numbers, config, W_U, 1, b, p), rtol=1e-4, atol=2e-5)
