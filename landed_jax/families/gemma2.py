@@ -23,6 +23,11 @@ NAMES = {
     "mlp_out_norm/gamma": "model.layers.{layer}.post_feedforward_layernorm.weight",
 }
 
+HELD = frozenset(
+    {"gain_offset", "embedding_scale", "rounded_embedding_scale", "qkv_bias", "output_bias", "sliding_window"}
+    | {"windowed_layers", "output_norms", "attention_scale", "logit_cap"}
+)
+
 
 def gemma_switches(fields: Fields, kinds: list[str]) -> dict[str, Any]:
     """What Gemma 2 and 3 have in common; `kinds` are the layers' where ``layer_types`` does not say them."""
@@ -81,18 +86,7 @@ FAMILY = Family(
     architecture="Gemma2ForCausalLM",
     switches=_switches,
     fields=_fields,
-    held=frozenset(
-        {
-            "gain_offset",
-            "embedding_scale",
-            "rounded_embedding_scale",
-            "qkv_bias",
-            "output_bias",
-            "sliding_window",
-            "windowed_layers",
-        }
-        | {"output_norms", "attention_scale", "attention_cap", "logit_cap"}
-    ),
+    held=HELD | {"attention_cap"},
     defaults={
         "vocab_size": 256000,
         "hidden_size": 2304,

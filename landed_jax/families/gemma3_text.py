@@ -4,7 +4,7 @@ from typing import Any
 
 from landed_jax.checkpoints.hf.fields import Fields
 from landed_jax.families.family import Family
-from landed_jax.families.gemma2 import NAMES, gemma_fields, gemma_switches
+from landed_jax.families.gemma2 import HELD, NAMES, gemma_fields, gemma_switches
 from landed_jax.families.reading import FULL, SLIDING, optional_positive, refuse_if_set, require
 from landed_jax.nn.config import ModelConfig
 
@@ -33,18 +33,7 @@ FAMILY = Family(
     architecture="Gemma3ForCausalLM",
     switches=_switches,
     fields=_fields,
-    held=frozenset(
-        {
-            "gain_offset",
-            "embedding_scale",
-            "rounded_embedding_scale",
-            "qkv_bias",
-            "output_bias",
-            "sliding_window",
-            "windowed_layers",
-        }
-        | {"output_norms", "attention_scale", "qk_norm", "logit_cap", "local_rope"}
-    ),
+    held=HELD | {"qk_norm", "local_rope"},
     defaults={
         "vocab_size": 262208,
         "hidden_size": 2304,

@@ -80,7 +80,7 @@ class Intervention(ShapeRepr):
             else:
                 at = axes.index(axis)
                 names = _columns(axis, x.shape[at], columns)
-                if axis == "neuron" and experts is not None:  # those of each chosen expert count anew
+                if axis == "neuron" and experts is not None:  # each chosen expert's are numbered from 0
                     names = names % (x.shape[at] // experts.shape[-1])
                 names = names.reshape((1,) * (places.ndim - 1) + (-1, 1))
                 found = jnp.any(names == places[..., None, :], axis=-1)

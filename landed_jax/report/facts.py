@@ -79,7 +79,7 @@ def sweep_facts(
     """
     depth = config.n_layers
     runs = {"heads": depth * config.n_heads, "parts": 2 * depth, "positions": 3 * depth * length}[over]
-    # A run begins at its layer, where only what stands behind the head or the write is computed anew.
+    # A run starts from the clean stream at its layer: the layers before are not computed.
     passes = runs / depth * sum(depth - layer for layer in range(depth)) / depth
     if over == "positions":
         passes *= sum(min(bucket_length(length - first), length) for first in range(length)) / length**2

@@ -37,7 +37,7 @@ def packed(tensor: np.ndarray, kind: Kind) -> np.ndarray:
     """A matrix in a type; where the package cannot quantise, blocks of random bytes with sound scales."""
     try:
         return gguf.quantize(tensor, kind)
-    except NotImplementedError:
+    except NotImplementedError:  # most K-quants: the package dequantises them only
         return random_blocks(tensor.shape, kind)
 
 

@@ -173,7 +173,9 @@ def test_loading_needs_the_parameters_and_one_layer(smollm2: Path, model: landed
         environment = {**os.environ, "MALLOC_ARENA_MAX": "1", "JAX_PLATFORMS": "cpu"}
         command = [sys.executable, "-c", _MEASURED, str(file)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-        return 1024 * int(re.fullmatch(r"(\d+)\n", done.stdout)[1])  # type: ignore[index]
+        found = re.fullmatch(r"(\d+)\n", done.stdout)
+        assert found is not None, done.stdout
+        return 1024 * int(found[1])
 
     parameters = 4 * (count_parameters(model.config) - count_parameters(config))
     layer = 4 * (count_parameters(model.config) - 49152 * 576 - 576) // 30

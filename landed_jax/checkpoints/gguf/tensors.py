@@ -144,7 +144,7 @@ def _is_readable(kind: str) -> bool:
     number = gguf.GGMLQuantizationType[kind]
     try:
         gguf.dequantize(np.zeros((1, gguf.GGML_QUANT_SIZES[number][1]), np.uint8), number)
-    except NotImplementedError:
+    except NotImplementedError:  # what the package raises for a type that it cannot dequantise
         return False
     return True
 
