@@ -23,8 +23,9 @@ def headline(account: Account) -> list[Paragraph]:
     parts.append(Paragraph([*asked, f"{name} {value:.4f}{after}, the writes sum to it {within(error)}"], "bold"))
     if account.difference is not None and (other := account.token(account.difference, "against")):
         gap, gap_error = float(account.difference.value[0, 0]), float(account.difference.closure_error[0, 0])
+        before = "" if account.capped is None else " before the cap"
         side = "ahead of" if gap >= 0 else "behind"
-        parts.append(Paragraph([side, _quoted(other), f"by {abs(gap):.4f}, {within(gap_error)}"]))
+        parts.append(Paragraph([side, _quoted(other), f"by {abs(gap):.4f}{before}, {within(gap_error)}"]))
     return [*parts, *_predicted(account)]
 
 
