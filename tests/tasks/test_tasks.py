@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax.tasks import Answers, Kept, Prompt, kept, tasks
+from landed_jax.tasks import Answers, Kept, Prompt, kept, pairs_of, tasks
+from landed_jax.testbed import prompts as testbed
 from tests.models import SMALL, random_params
 
 EACH = pytest.mark.parametrize("name", tasks())
@@ -91,3 +93,44 @@ def test_nothing_kept_and_no_tokenizer() -> None:
     assert nothing.prompts == () and nothing.accuracy == 0 and isinstance(nothing, Kept)
     with pytest.raises(landed.LandedError, match="no tokenizer"):
         kept(landed.Model(SMALL, random_params(SMALL)), [])
+
+
+def test_pairs_are_aligned_and_their_question_is_the_mean_logit_difference() -> None:
+    model = landed.load()
+    found = kept(model, testbed.tasks()["induction"].prompts(12))
+    batches = pairs_of(found, together=5)
+    assert [len(pairs) for pairs in batches] == [5, 5, 2]
+    seen = 0
+    for pairs in batches:
+        assert pairs.clean.ids.shape[1] % 4 == 0 and bool(jnp.all(pairs.clean.mask == pairs.corrupted.mask))
+        logits = model.trace(pairs.clean, at=-1).logits[:, 0]
+        value = landed.resolve(model.trace(pairs.clean, at=-1), pairs.question(model.params, model.config)).value[:, 0]
+        for row in range(len(pairs)):
+            index = found.clean.index(
+                tuple(np.asarray(pairs.clean.ids[row])[np.asarray(pairs.clean.mask[row])].tolist())
+            )
+            right, wrong = found.right[index], found.wrong[index]
+            expected = logits[row, jnp.array(right)].mean() - logits[row, jnp.array(wrong)].mean()
+            np.testing.assert_allclose(value[row], expected, atol=1e-4)
+            differ = np.flatnonzero(np.asarray(pairs.clean.ids[row] != pairs.corrupted.ids[row]))
+            assert int(pairs.evidence[row]) == differ[-1]
+            seen += 1
+    assert seen == len(found.prompts)
+
+
+def test_answers_of_several_tokens_count_by_their_mean() -> None:
+    model = landed.load()
+    answers = (Answers((" Rome", " Paris"), (" Athens",)),)
+    prompt = Prompt("places", "The Colosseum is in the city of", "The Louvre is in the city of", answers)
+    [pairs] = pairs_of(kept(model, [prompt]))
+    trace = model.trace(pairs.clean, at=-1)
+    rome, paris, athens = (
+        trace.logits[0, 0, model.vocabulary.token_id(name)] for name in (" Rome", " Paris", " Athens")
+    )
+    value = landed.resolve(trace, pairs.question(model.params, model.config)).value[0, 0]
+    np.testing.assert_allclose(value, (rome + paris) / 2 - athens, atol=1e-4)
+
+
+def test_no_prompt_is_no_pair() -> None:
+    with pytest.raises(landed.LandedError, match="None of these prompts"):
+        pairs_of(Kept((), (), (), (), (), np.zeros(0), 3, 0, 0))
