@@ -1,4 +1,5 @@
 from ._kept import Kept as Kept
+from ._kept import answered as answered
 from ._kept import kept as kept
 from ._pairs import Pairs as Pairs
 from ._pairs import pairs_of as pairs_of

@@ -1,5 +1,6 @@
 """The prompts of a task on which a model can be studied: whose answers are single tokens, and which it gets right."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from jaxtyping import Float
 
 from landed_jax.errors import LandedError
 from landed_jax.model import Model
-from landed_jax.tasks._prompt import Prompt
+from landed_jax.tasks._prompt import Prompt, Task
 from landed_jax.vocabulary import Vocabulary
 
 # Prompts of one pass: few enough that their logits stay small beside a model.
@@ -28,8 +29,7 @@ class Kept:
         drawn: how many prompts there were.
         single_tokens: those of them whose answers are single tokens.
         aligned: those of these whose two prompts have as many tokens.
-
-    The share that the model gets right, of those that could be asked, is ``len(prompts) / aligned``.
+        answered: those of these that the model gets right, of which `prompts` are the first.
     """
 
     prompts: tuple[Prompt, ...]
@@ -41,11 +41,17 @@ class Kept:
     drawn: int
     single_tokens: int
     aligned: int
+    answered: int
 
     @property
     def accuracy(self) -> float:
         """The share of the askable prompts in which right is likelier than wrong; 0 where none could be asked."""
-        return len(self.prompts) / self.aligned if self.aligned else 0.0
+        return self.answered / self.aligned if self.aligned else 0.0
+
+    def first(self, count: int) -> "Kept":
+        """The first prompts of these; what was counted stays as it was."""
+        names = ("prompts", "clean", "corrupted", "right", "wrong", "difference")
+        return dataclasses.replace(self, **{name: getattr(self, name)[:count] for name in names})
 
     def __repr__(self) -> str:
         return (
@@ -96,7 +102,28 @@ def kept(model: Model, prompts: Sequence[Prompt]) -> Kept:
         drawn=len(prompts),
         single_tokens=len(single),
         aligned=len(aligned),
+        answered=len(right),
     )
+
+
+def answered(model: Model, task: Task, count: int, *, seed: int = 0, condition: str | None = None) -> Kept:
+    """The first prompts of a task that a model answers: `count` of them, or as many as are found among 4 · count.
+
+    Raises:
+        LandedError: for a model without a tokenizer.
+
+    >>> import landed_jax as landed
+    >>> from landed_jax.testbed.prompts import tasks
+    >>> answered(landed.load(), tasks()["induction"], 12)
+    Kept(12 of 15 prompts: 15 with answers of one token, 15 aligned, 100% of these right)
+    """
+    wanted = count
+    while True:
+        wanted = min(wanted + max(wanted // 4, 1), 4 * count)
+        prompts = task.prompts(wanted, seed=seed, condition=condition)
+        found = kept(model, prompts)
+        if len(found.prompts) >= count or len(prompts) < wanted or wanted == 4 * count:
+            return found.first(count)
 
 
 def _single(vocabulary: Vocabulary, prompt: Prompt) -> tuple[tuple[int, ...], tuple[int, ...]] | None:

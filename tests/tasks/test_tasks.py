@@ -2,12 +2,13 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax.tasks import Answers, Kept, Prompt, kept, pairs_of, tasks
+from landed_jax.tasks import Answers, Kept, Prompt, answered, kept, pairs_of, tasks
 from landed_jax.testbed import prompts as testbed
 from tests.models import SMALL, random_params
 
@@ -133,4 +134,19 @@ def test_answers_of_several_tokens_count_by_their_mean() -> None:
 
 def test_no_prompt_is_no_pair() -> None:
     with pytest.raises(landed.LandedError, match="None of these prompts"):
-        pairs_of(Kept((), (), (), (), (), np.zeros(0), 3, 0, 0))
+        pairs_of(Kept((), (), (), (), (), np.zeros(0), 3, 0, 0, 0))
+
+
+def test_prompts_are_drawn_until_as_many_are_answered() -> None:
+    model, task = landed.load(), testbed.tasks()["succession"]
+    found = answered(model, task, 20, seed=2)
+    whole = kept(model, task.prompts(found.drawn, seed=2))
+    assert len(found.prompts) == len(found.clean) == len(found.difference) == 20
+    assert found.prompts == whole.prompts[:20] and found.accuracy == whole.accuracy
+
+
+def test_a_model_that_answers_little_ends_the_drawing() -> None:
+    config = landed.load().config
+    model = dataclasses.replace(landed.load(), params=landed.init_params(config, jax.random.key(0)))
+    found = answered(model, testbed.tasks()["succession"], 10, condition="days")
+    assert len(found.prompts) <= 10 and 10 < found.drawn <= 40
