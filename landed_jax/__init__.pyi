@@ -2,6 +2,7 @@ from . import interventions as interventions
 from . import memory as memory
 from . import nn as nn
 from . import results as results
+from . import studies as studies
 from . import tasks as tasks
 from . import testbed as testbed
 from .analysis import attribution as attribution
@@ -48,6 +49,7 @@ from .nn.parameters import init_params as init_params
 from .nn.rope_config import RopeConfig as RopeConfig
 from .prompts import PromptWarning as PromptWarning
 from .results.files import load_result as load_result
+from .studies._study import study as study
 from .tokens import Tokens as Tokens
 from .trace import Trace as Trace
 
