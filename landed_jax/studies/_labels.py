@@ -29,9 +29,7 @@ def statistic_arrays(statistics: Mapping[str, Statistic]) -> dict[str, Labelled]
             f"{name}.mean_high": (cells, interval.high),
         }
         if part.quantiles is not None:
-            quantiles = part.quantiles.quantile([percent / 100 for percent in PERCENTILES])
-            inside = np.clip(quantiles, moments.minimum[..., None], moments.maximum[..., None])
-            found[f"{name}.quantiles"] = ((*cells, "quantile"), inside)
+            found[f"{name}.quantiles"] = ((*cells, "quantile"), part.quantile([p / 100 for p in PERCENTILES]))
         if (shares := part.share_above()) is not None:
             share, between = shares
             named = "_".join(f"{bound:g}" for bound in part.kind.above)

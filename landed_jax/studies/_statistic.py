@@ -1,7 +1,7 @@
 """All statistics of one variable, which accumulate batch by batch and merge."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -100,6 +100,14 @@ class Statistic:
         """The same with the prompts' numbers counted from `first`."""
         largest = self.largest and self.largest.renumbered(first)
         return dataclasses.replace(self, largest=largest)
+
+    def quantile(self, q: float | Sequence[float]) -> Float[np.ndarray, "..."]:
+        """As `QuantileSketch.quantile`, and never outside of the samples; NaN where quantiles are not kept."""
+        if self.quantiles is None:
+            return np.full((*self.moments.mean.shape, *np.shape(q)), np.nan)
+        found, several = self.quantiles.quantile(q), np.ndim(q) > 0
+        least, most = (part[..., None] if several else part for part in (self.moments.minimum, self.moments.maximum))
+        return np.minimum(np.maximum(found, least), most)
 
     def interval(self, level: float = LEVEL) -> Interval:
         """The confidence interval of the mean; see `mean_interval`."""

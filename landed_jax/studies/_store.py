@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from landed_jax.errors import LandedError, listed
-from landed_jax.files.atomic_file import remove_abandoned, write_file
+from landed_jax.files.atomic_file import remove_abandoned, sync_files, write_file
 from landed_jax.files.atomic_folder import sole_writer
 from landed_jax.files.checksums import sealed, unsealed
 from landed_jax.files.json_object import read_json_object
@@ -148,13 +148,14 @@ class Store:
         """
         started = time.monotonic()
         windows, progress.windows = progress.windows, []
+        written: list[Path] = []
         for rows in windows:
             for name, values in rows.items():
-                write_chunk(self.folder / name, _filled(values), self._windows)
+                written.append(write_chunk(self.folder / name, _filled(values), self._windows))
             self._windows += 1
             self._rows += len(rows["prompt"])
         if windows or finished:
-            self._write_zarr(progress, finished)
+            sync_files(written + self._write_zarr(progress, finished))
         state = f"state-{progress.batches:08}.npz"
         data = progress.state()
         write_file(self.folder / state, data)
@@ -184,16 +185,16 @@ class Store:
                 remove_abandoned(inside)
             remove_abandoned(self.folder / name)
 
-    def _write_zarr(self, progress: Progress, finished: bool) -> None:
+    def _write_zarr(self, progress: Progress, finished: bool) -> list[Path]:
         arrays = {name: self._row_metadata(name) for name in row_names(self.variables)}
-        for name, metadata in arrays.items():
-            write_metadata(self.folder / name, metadata)
+        written = [write_metadata(self.folder / name, metadata) for name, metadata in arrays.items()]
         if finished:
             labelled = statistic_arrays(progress.statistics)
             labelled |= coordinates_of(self.config, [*labelled.values(), *self._row_labels()])
             for name, (dims, values) in labelled.items():
-                arrays[name] = write_array(self.folder / name, values, dims)
-        write_group(self.folder, self._attributes(progress, finished), arrays)
+                arrays[name], files = write_array(self.folder / name, values, dims)
+                written += files
+        return [*written, write_group(self.folder, self._attributes(progress, finished), arrays)]
 
     def _row_labels(self) -> list[tuple[tuple[str, ...], np.ndarray]]:
         return [

@@ -1,4 +1,4 @@
-"""Arrays in Zarr's third format, each file synced and put in place at once.
+"""Arrays in Zarr's third format, each file put in place at once, to be synced by the caller.
 
 The format is one JSON file an array and one file of bytes a chunk. It is written here because what a study promises
 after a power cut or on a full disk rests on the order in which files reach the disk; `zarr` itself and xarray read it.
@@ -20,27 +20,26 @@ from landed_jax.errors import LandedError
 from landed_jax.files.atomic_file import write_file
 
 
-def write_array(folder: Path, values: np.ndarray, dims: tuple[str, ...]) -> dict[str, Any]:
+def write_array(folder: Path, values: np.ndarray, dims: tuple[str, ...]) -> tuple[dict[str, Any], list[Path]]:
     """Write a whole array as one chunk, and give its metadata. Text is of variable length."""
     metadata = array_metadata(values.shape, values.dtype, dims, values.shape)
-    write_chunk(folder, values, 0)
-    _write_json(folder / "zarr.json", metadata)
-    return metadata
+    return metadata, [write_chunk(folder, values, 0), write_metadata(folder, metadata)]
 
 
-def write_chunk(folder: Path, rows: np.ndarray, number: int) -> None:
+def write_chunk(folder: Path, rows: np.ndarray, number: int) -> Path:
     """Write one chunk along the first axis: `rows` is as large as a chunk."""
     key = folder / "c" / Path(*map(str, (number, *(0,) * (rows.ndim - 1)))) if rows.ndim else folder / "c"
     _make_folder(key.parent)
-    write_file(key, _bytes(rows))
+    write_file(key, _bytes(rows), sync=False)
+    return key
 
 
-def write_metadata(folder: Path, metadata: dict[str, Any]) -> None:
+def write_metadata(folder: Path, metadata: dict[str, Any]) -> Path:
     """Write an array's metadata."""
-    _write_json(folder / "zarr.json", metadata)
+    return _write_json(folder / "zarr.json", metadata)
 
 
-def write_group(folder: Path, attributes: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+def write_group(folder: Path, attributes: Mapping[str, Any], arrays: Mapping[str, Any]) -> Path:
     """Write the group's metadata, with that of all arrays in it, so that a reader lists no folders.
 
     Args:
@@ -48,7 +47,7 @@ def write_group(folder: Path, attributes: Mapping[str, Any], arrays: Mapping[str
     """
     consolidated = {"kind": "inline", "must_understand": False, "metadata": dict(sorted(arrays.items()))}
     group = {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
-    _write_json(folder / "zarr.json", {**group, "consolidated_metadata": consolidated})
+    return _write_json(folder / "zarr.json", {**group, "consolidated_metadata": consolidated})
 
 
 def array_metadata(
@@ -104,9 +103,10 @@ def _bytes(values: np.ndarray) -> bytes:
     return struct.pack("<I", len(texts)) + b"".join(struct.pack("<I", len(text)) + text for text in texts)
 
 
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+def _write_json(path: Path, value: Mapping[str, Any]) -> Path:
     _make_folder(path.parent)
-    write_file(path, json.dumps(value, indent=1, ensure_ascii=False).encode())
+    write_file(path, json.dumps(value, indent=1, ensure_ascii=False).encode(), sync=False)
+    return path
 
 
 def _make_folder(folder: Path) -> None:
