@@ -14,7 +14,7 @@ LAYERS = (
     "numerics",
     "nn",
     "tokenizer_errors tokens vocabulary",
-    "prompts",
+    "prompts prompt_lines",
     "provenance",
     "results.axes",
     "results.result",
@@ -43,6 +43,7 @@ LAYERS = (
     "interventions",
     "loading",
     "testbed parity tasks",
+    "studies",
     "report",
     "cli",
 )

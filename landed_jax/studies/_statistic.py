@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -80,11 +81,11 @@ class Statistic:
         """Of samples of several classes: the last of the cells' axes is the classes'."""
         each = [cls.of(kind, samples[member], prompts[member]) for member in classes]
 
-        def stacked(part: str, axis: int) -> object:
+        def stacked(part: str, axis: int) -> Any:
             leaves = [getattr(one, part) for one in each]
             return None if leaves[0] is None else jax.tree.map(lambda *of: np.stack(of, axis=axis), *leaves)
 
-        return cls(kind, *(stacked(part, -1 if part == "moments" else -2) for part in _PARTS))  # pyright: ignore
+        return cls(kind, *(stacked(part, -1 if part == "moments" else -2) for part in _PARTS))
 
     def merged(self, other: "Statistic") -> "Statistic":
         """The statistics of both sets of samples together."""
