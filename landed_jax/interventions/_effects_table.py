@@ -21,7 +21,7 @@ from landed_jax.interventions._stacks import Stack, chosen_neurons, every_head, 
 from landed_jax.interventions._sweep import Progress, Sweep, labels_of, run_sweep
 from landed_jax.model import Model, Prompts
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import SCALES, HookPoint
+from landed_jax.nn.hook_points import SCALES
 from landed_jax.prompts import read_prompts, warn_of
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
@@ -172,7 +172,9 @@ def _direct(trace: Trace, question: QuestionLike, components: Components) -> tup
         direct, landed = (jnp.moveaxis(part.heads, -1, 1) for part in both if part is not None)
         return direct, landed
     direct, landed = (
-        jnp.stack([of_neuron(trace, part.neurons[place[0]], place) for place in components if not isinstance(place, str)])
+        jnp.stack(
+            [of_neuron(trace, part.neurons[place[0]], place) for place in components if not isinstance(place, str)]
+        )
         for part in both
         if part is not None
     )

@@ -20,8 +20,8 @@ from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
 
 Components = str | Sequence[Sequence[int]]
-"""``"positions"``: each layer at each position; ``"heads"``, at all positions; or neurons, each ``(layer, index)``, of an
-expert ``(layer, expert, index)``, at all positions."""
+"""``"positions"``: each layer at each position; ``"heads"``; or neurons, each ``(layer, index)``, of an expert
+``(layer, expert, index)``. Heads and neurons at all positions."""
 
 
 def points_of(components: Components, sites: Iterable[HookPoint | str] | None, config: ModelConfig) -> list[HookPoint]:
@@ -60,7 +60,9 @@ def recorded(params: Params, tokens: Tokens, config: ModelConfig, points: Sequen
 
 
 @functools.partial(by_layers, static=("config", "record", "dtype"))
-def _recorded(params: Params, tokens: Tokens, *, config: ModelConfig, record: frozenset[HookPoint], dtype: Any) -> Trace:
+def _recorded(
+    params: Params, tokens: Tokens, *, config: ModelConfig, record: frozenset[HookPoint], dtype: Any
+) -> Trace:
     return forward(params, tokens, config, record=record, dtype=dtype)[1]
 
 

@@ -80,7 +80,7 @@ class Patching(Result):
 
     @property
     def recovered(self) -> Float[Array, "*component batch position"]:
-        """``(value − corrupted) / (clean − corrupted)``: 0 as the corrupted prompt, 1 as the clean one; NaN likewise."""
+        """``(value − corrupted) / (clean − corrupted)``: 0 as the corrupted prompt, 1 as the clean; NaN likewise."""
         return self._as_recovered(self.fraction)
 
     @property

@@ -128,16 +128,11 @@ def _cell(value: float, number: str, longest: int, width: int, darkest: float) -
     shade = shade_of(value, darkest)
     room = max(width - 1 - longest, 1)
     block = (shade * min(room, _BLOCK)) if shade not in (_NOTHING, _UNKNOWN) else ""
-    if longest and number:
-        shown = block + number.rjust(longest)
-    else:
-        shown = (block + " " * longest) if block else shade
+    shown = f"{block}{number:>{longest}}" if longest and number else block + " " * longest if block else shade
     return shown.rjust(width - 1) + " " if width > 1 else shown
 
 
-def _heading(
-    drawn: HeatMap, columns: Sequence[tuple[str, str]], width: int, margin: int, screen: Screen
-) -> list[Line]:
+def _heading(drawn: HeatMap, columns: Sequence[tuple[str, str]], width: int, margin: int, screen: Screen) -> list[Line]:
     """The columns' names, and below them their tokens, broken over lines."""
     lines: list[Line] = []
     for texts in ([name for name, _ in columns], [_plain(text) for _, text in columns]):
