@@ -91,7 +91,7 @@ def activation_patching(
     stack = stack_of_patches(model.config, components, points, values, run)
     how: dict[str, Any] = {"at": asked.columns, "out": out, "progress": progress, "dtype": dtype}
     found = sweep(model, own, stack, asked.measure, **how)
-    effect, labels = found.value - found.clean, found.labels
+    effect, labels = -found.effect, found.labels
     if components == "positions":
         effect, labels = in_all_columns(effect, labels, there, run)
     return patching(model, pair, asked, effect, labels, direction, "activation patching")

@@ -50,7 +50,9 @@ class HeatMaps:
         return text_of(self.blocks(), standard_output())
 
 
-def heat_maps(found: Patching, shown: Shown | None = None, *, pair: int = 0, at: int = 0) -> HeatMaps:
+def heat_maps(
+    found: Patching, shown: Shown | None = None, *, pair: int = 0, at: int = 0, measure: str = "measure"
+) -> HeatMaps:
     """Layers by positions, a map for each hook point, or layers by heads; the shades of all are of one scale.
 
     Positions before the first token that differs are left out: a patch there changes nothing.
@@ -60,6 +62,7 @@ def heat_maps(found: Patching, shown: Shown | None = None, *, pair: int = 0, at:
             default the fraction where it is defined.
         pair: of a batch.
         at: which of the measured columns.
+        measure: its name, for the titles.
 
     Raises:
         LandedError: for patched neurons, which have no layers along an axis, and a pair that there is not.
@@ -85,7 +88,7 @@ def heat_maps(found: Patching, shown: Shown | None = None, *, pair: int = 0, at:
     rows = tuple(map(str, labels["layer"]))
     darkest = float(np.max(np.abs(numbers), initial=0.0, where=np.isfinite(numbers)))
     unit = 0.01 if shown == "fraction" else _unit(darkest)
-    title = f"{_quantity(found, shown, unit)}: {{}} replaced"
+    title = f"{_quantity(found, shown, unit, measure)}: {{}} replaced"
     maps = [
         _map(title.format(name), rows, columns, values, darkest, unit)
         for name, values in zip(names, numbers, strict=True)
@@ -121,9 +124,9 @@ def _columns(found: Patching, pair: int, labels: Sequence[int]) -> tuple[list[in
     return chosen, [(str(labels[place]), texts(int(ids[labels[place]]))) for place in chosen]
 
 
-def _quantity(found: Patching, shown: str, unit: float) -> str:
+def _quantity(found: Patching, shown: str, unit: float, measure: str) -> str:
     if shown == "effect":
-        return "Change of the measure" + (f", in units of {unit:g}" if unit != 1 else "")
+        return f"Change of the {measure}" + (f", in units of {unit:g}" if unit != 1 else "")
     return f"Fraction {'recovered' if found.direction == 'denoise' else 'lost'}, in %"
 
 

@@ -137,8 +137,9 @@ class Patching(Result):
         if "column" in names:
             axis = names.index("column")
             mask = self.tokens.mask[:, np.array(self.labels[axis][1])].T
-            after = self.effect.ndim - axis - 3
-            real = real & mask.reshape(mask.shape[0], *(1,) * after, mask.shape[1], 1)
+            shape = [1] * self.effect.ndim
+            shape[axis], shape[-2] = mask.shape
+            real = real & mask.reshape(shape)
         return jnp.broadcast_to(real, self.effect.shape)
 
     def __getattr__(self, name: str) -> tuple[Any, ...]:

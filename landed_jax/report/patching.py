@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landed_jax.analysis.attribution._table import signed
 from landed_jax.errors import LandedError
 from landed_jax.patching._maps import heat_maps
 from landed_jax.patching._patching import Patching
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
     from landed_jax.model import Model
 
 _KINDS = {"attn_write": "attn", "mlp_write": "mlp", "attn_residual": "residual"}
-_WORDS = {"attn": "attention {}", "mlp": "MLP {}", "residual": "stream before {}"}
+_WORDS = {"attn": "attention", "mlp": "MLP", "head": "head"}
 _VALUES = {
-    "probability": "probability of",
-    "rank": "rank of",
+    "probability": "probability",
+    "rank": "rank",
     "kl": "KL divergence from the clean prompt",
 }
 _DIRECTIONS = {
@@ -99,8 +98,7 @@ def _quantity(found: Patching, asked: Patch) -> str:
 
 
 def _number(values: Any) -> str:
-    value = np.asarray(values)[0, 0]
-    return f"{value:.4f}" if np.issubdtype(value.dtype, np.floating) else f"{value}"
+    return _shown(np.asarray(values)[0, 0].item(), "")
 
 
 def patching_document(found: Patching, asked: Patch, model: str) -> dict[str, Any]:
@@ -146,13 +144,13 @@ def _cells(found: Patching) -> list[dict[str, Any]]:
 
 def patching_report(found: Patching, asked: Patch, document: dict[str, Any], top: int) -> list[Block]:
     """Heat maps and a table, under both prompts and what was read of them."""
-    named: list[Item] = [Name(document["model"])] if document["model"] else []
     shown = "fraction" if asked.measure == "recovered" else "effect"
-    blocks: list[Block] = [
-        Paragraph([*named, "clean:", Passage(document["clean"]["prompt"])]),
+    blocks: list[Block] = [Paragraph([Name(document["model"])])] if document["model"] else []
+    blocks += [
+        Paragraph(["clean:", Passage(document["clean"]["prompt"])]),
         Paragraph(["corrupted:", Passage(document["corrupted"]["prompt"])]),
         Paragraph(_values(found, asked, document), "bold"),
-        *heat_maps(found, shown).blocks(),
+        *heat_maps(found, shown, measure=_quantity(found, asked)).blocks(),
     ]
     if top:
         blocks.append(_table(found, asked, document, top))
@@ -162,44 +160,50 @@ def patching_report(found: Patching, asked: Patch, document: dict[str, Any], top
 def _values(found: Patching, asked: Patch, document: dict[str, Any]) -> list[Item]:
     target, against, quantity = document["target"], document["against"], _quantity(found, asked)
     items: list[Item] = []
-    if asked.measure in _VALUES:
-        items = [quantity] if target is None else [quantity, Quoted(target["text"], after=":")]
-    else:
+    if target is not None:
         items = [Quoted(target["text"], after=":" if against is None else "")]
-        items += [] if against is None else ["over", Quoted(against["text"], after=":")]
-        items.append(quantity)
-    numbers = f"{_number(found.clean)} after the clean prompt, {_number(found.corrupted)} after the corrupted one"
-    where = f"(position {asked.clean.position})"
-    return [*items, numbers, where]
+    if against is not None:
+        items += ["over", Quoted(against["text"], after=":")]
+    where = f"{quantity} at position {asked.clean.position}:"
+    return [*items, where, f"clean {_number(found.clean)}, corrupted {_number(found.corrupted)}"]
 
 
 def _table(found: Patching, asked: Patch, document: dict[str, Any], top: int) -> Table:
-    positions, cells = asked.components == "positions", document["cells"]
+    positions = asked.components == "positions"
+    cells = [cell for cell in document["cells"] if cell["kind"] != "residual"]  # which would be all of the largest
     columns = [Column("patched", left=True)]
     columns += [Column("at token", left=True)] if positions else []
     columns += [Column("value"), Column("effect", legend="effect: value less that of the run without the patch")]
-    fraction = document["cells"][0]["recovered"] is not None
+    fraction, part = cells[0]["recovered"] is not None, "recovered" if found.direction == "denoise" else "lost"
     if fraction:
-        columns.append(Column("recovered", drop=1, legend=_RECOVERED))
+        columns.append(Column(part, drop=1, legend=_FRACTIONS[part]))
     rows: list[list[Cell]] = []
     for cell in cells[:top]:
         row: list[Cell] = [_name(cell)]
         if positions:
             row.append(Quoted(document["clean"]["tokens"][cell["position"]], f"{cell['position']} "))
-        row += [f"{cell['value']:.4f}", signed(cell["effect"])]
-        rows.append([*row, f"{cell['recovered']:.1%}"] if fraction else row)
+        row += [_shown(cell["value"], ""), _shown(cell["effect"], "+")]
+        row += [f"{cell['recovered'] if part == 'recovered' else 1 - cell['recovered']:.1%}"] if fraction else []
+        rows.append(row)
     notes = [_DIRECTIONS[found.direction], "A patch may bring back what another does too: effects do not add up."]
     if asked.attribution:
         way = "one gradient" if asked.steps is None else f"the mean gradient of {asked.steps} steps"
         notes.append(f"Attribution patching: estimated to first order by {way}, and no patched run.")
-    title = f"The {len(rows)} largest effects of {len(cells)} patches"
+    title = f"The {len(rows)} largest effects of {len(cells)} {'writes' if positions else 'heads'}"
     return Table(title, columns, rows, keys=2 if positions else 1, notes=notes, elsewhere="--json")
 
 
-_RECOVERED = "recovered: (value − corrupted) / (clean − corrupted), 0 as the corrupted prompt and 100% as the clean one"
+_FRACTIONS = {
+    "recovered": "recovered: (value − corrupted) / (clean − corrupted), 0 as the corrupted prompt, 100% as the clean",
+    "lost": "lost: (clean − value) / (clean − corrupted), 0 as the clean prompt, 100% as the corrupted",
+}
+
+
+def _shown(value: float, sign: str) -> str:
+    """A number with four digits; a whole one, such as a rank, without."""
+    return f"{value:{sign}d}" if isinstance(value, int) else f"{value:{sign}.4f}"
 
 
 def _name(cell: dict[str, Any]) -> str:
-    if cell["kind"] == "head":
-        return f"head {cell['layer']}.{cell['index']}"
-    return _WORDS[cell["kind"]].format(cell["layer"])
+    index = "" if cell["index"] is None else f".{cell['index']}"
+    return f"{_WORDS[cell['kind']]} {cell['layer']}{index}"
