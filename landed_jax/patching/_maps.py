@@ -72,6 +72,14 @@ def heat_maps(
     >>> prompts = "The Colosseum is in the city of", "The Louvre is in the city of"
     >>> heat_maps(activation_patching(load(), *prompts, sites=["mlp_write"]))
     Fraction recovered, in %: the MLP's write replaced
+    layer         2         3         4         5         6         7
+          Colosseum        is        in       the      city        of
+    0         ███99         .         .         .         .         .
+    1         ░░░ 6         .         .         .         .         1
+    2             .         .         .         .         .     ░░░17
+    3             .         .         .         .         .     ▓▓▓50
+    Shades: ░ ▒ ▓ █ from 5%, 25%, 50%, 75% of the largest number here; - = ≡ # negative ones; . below
+    Clean and corrupted tokens that differ: 2 ' Colosseum' and ' Louvre'
     """
     labels = dict(found.labels)
     if "layer" not in labels:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from landed_jax.interventions._sweep import labels_of
-from landed_jax.numerics import left_broadcast
+from landed_jax.numerics import compute_dtype, left_broadcast
 from landed_jax.results.result import Result, result
 from landed_jax.tokens import Tokens
 
@@ -163,11 +163,16 @@ class Patching(Result):
 
 
 def _is_gap(gap: jax.Array, size: jax.Array) -> jax.Array:
-    floats = jnp.promote_types(gap.dtype, jnp.float32)
-    return jnp.abs(gap).astype(floats) > jnp.finfo(floats).eps ** 0.5 * size.astype(floats)
+    gap, size = _as_floats(gap), _as_floats(size)
+    return jnp.abs(gap) > jnp.finfo(gap.dtype).eps ** 0.5 * size
 
 
 def _ratio(above: jax.Array, below: jax.Array, where: jax.Array) -> jax.Array:
-    """NaN where it is not defined; of whole numbers (ranks) a float."""
-    floats = jnp.promote_types(above.dtype, jnp.float32)
-    return jnp.where(where, above.astype(floats) / jnp.where(where, below, 1).astype(floats), jnp.nan)
+    """NaN where it is not defined."""
+    above, below = _as_floats(above), _as_floats(below)
+    return jnp.where(where, above / jnp.where(where, below.astype(above.dtype), 1), jnp.nan)
+
+
+def _as_floats(values: jax.Array) -> jax.Array:
+    """Ranks and counts are whole numbers."""
+    return values if jnp.issubdtype(values.dtype, jnp.floating) else values.astype(compute_dtype())
