@@ -118,22 +118,28 @@ def edge_attribution(
 
 def _scores(part: Part, steps: int) -> Float[Array, "batch edge"]:
     runs, lost = part.runs, part.whole.writes - part.other
-    start, found = part.other[0], []
+    start, found, by_prompt = part.other[0], [], _by_prompt(lost)
     for step in range(1, max(steps, 1) + 1):
         whole = part.whole if step >= steps else runs.whole(start + step / steps * lost[0], part.held)
         slopes = runs.slopes(whole, part.measure, part.held)
-        rows = [_products(slopes.logits[None], lost)]
-        rows += [_products(of_reads, lost) for _, of_reads in slopes.backwards()]
+        rows = [_products(slopes.logits[None], by_prompt)]
+        rows += [_products(of_reads, by_prompt) for _, of_reads in slopes.backwards()]
         found.append(rows)
     return _mean_of_edges(found, graph=runs.graph)
 
 
 @jax.jit
+def _by_prompt(nodes: Float[Array, "node batch position d_model"]) -> Float[Array, "batch node coordinate"]:
+    """Positions and coordinates as one axis, the prompts first: so both sides of the products lie as they are read."""
+    return jnp.swapaxes(nodes, 0, 1).reshape(nodes.shape[1], nodes.shape[0], -1)
+
+
+@jax.jit
 @highest_precision
 def _products(
-    slopes: Float[Array, "read batch position d_model"], lost: Float[Array, "sender batch position d_model"]
+    slopes: Float[Array, "read batch position d_model"], lost: Float[Array, "batch sender coordinate"]
 ) -> Float[Array, "batch read sender"]:
-    return jnp.einsum("rbpd,ubpd->bru", slopes, lost)
+    return jnp.einsum("brx,bux->bru", _by_prompt(slopes), lost)
 
 
 @functools.partial(jax.jit, static_argnames="graph")

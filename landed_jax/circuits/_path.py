@@ -20,6 +20,8 @@ from landed_jax.results.result import Result, result
 
 Names = str | Iterable[str]
 
+_NO_EDGE = "None of these reads hears one of these nodes: they come before them."
+
 
 @result
 class PathPatches(Result):
@@ -84,6 +86,8 @@ def path_patch(
     reads = None if reads is None else [reads] if isinstance(reads, str) else list(reads)
     name = f"{', '.join(senders)}->{'every read' if reads is None else ', '.join(reads)}"
     patched = graph.between(senders, graph.reads if reads is None else reads)
+    if not patched.any():
+        raise LandedError(_NO_EDGE)
     return _patched(model, clean, corrupted, patched[None], (name,), measure, how)
 
 
@@ -125,7 +129,7 @@ def path_sweep(
         each = [chosen & (np.arange(len(exists)) == place)[:, None] for place in range(len(names))]
     paths = {name: matrix[exists] for name, matrix in zip(names, each, strict=True) if matrix.any()}
     if not paths:
-        raise LandedError("None of these reads hears one of these nodes: they come before them.")
+        raise LandedError(_NO_EDGE)
     return _patched(model, clean, corrupted, np.stack(list(paths.values())), tuple(paths), measure, how)
 
 

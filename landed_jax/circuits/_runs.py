@@ -227,12 +227,13 @@ def _split_value(
     *,
     config: ModelConfig,
 ) -> jax.Array:
-    def one(x: jax.Array, changes: jax.Array, weights: jax.Array) -> jax.Array:
-        x, changes = jnp.take(x, asked, axis=1), jnp.take(changes, asked, axis=2)
-        final = _final(top, x + combined(weights[None], changes)[0], held, config)
+    x, changes = jnp.take(x, asked, axis=2), jnp.take(changes, asked, axis=3)
+
+    def one(x: jax.Array) -> jax.Array:
+        final = _final(top, x, held, config)
         return jnp.sum(measure(final["final_normed"], unembedding(top, config)), axis=1)
 
-    return jax.vmap(one)(x, changes, weights)
+    return jax.vmap(one)(x + combined(weights[:, None], changes)[:, 0])
 
 
 @functools.partial(jax.jit, static_argnames="config")
