@@ -78,8 +78,8 @@ def path_patch(
     >>> import landed_jax as landed
     >>> prompts = "The Colosseum is in the city of", "The Louvre is in the city of"
     >>> found = path_patch(landed.load(), *prompts, "a2.h7", "logits", " Rome")
-    >>> found.effect.round(2)
-    []
+    >>> round(float(found.effect[0, 0]), 2)
+    2.19
     """
     graph = Graph.of(model.config)
     senders = [senders] if isinstance(senders, str) else list(senders)
@@ -113,9 +113,9 @@ def path_sweep(
     >>> import landed_jax as landed
     >>> prompts = "The Colosseum is in the city of", "The Louvre is in the city of"
     >>> found = path_sweep(landed.load(), *prompts, reads="logits", measure=landed.Logit(" Rome", against=" Paris"))
-    >>> effects = found.to_xarray(derived=True).effect.squeeze("batch")
-    >>> effects.sortby(effects)[::-1][:3].round(2)
-    []
+    >>> best = found.effect[:, 0].argsort()[::-1][:3]
+    >>> [(found.paths[path], round(float(found.effect[path, 0]), 2)) for path in best]
+    [('m3', 15.18), ('m2', 5.52), ('a2.h7', 4.08)]
     """
     graph = Graph.of(model.config)
     if (senders is None) == (reads is None):

@@ -121,25 +121,27 @@ class Runs:
 
     def split(
         self,
+        whole: Whole,
         other: Float[Array, "sender batch position d_model"],
         weights: Float[Array, "run read sender"],
         measure: Any,
         held: tuple[Sigmas, ...] = (),
+        first: int = 0,
     ) -> Float[Array, "run batch"]:
         """What is measured of split runs: each read hears the stream, and its weights' part of every node's change.
 
         Args:
+            whole: the ordinary run that they are where all weights are 0.
             other: every node's write in the other run.
+            first: a layer before which all weights are 0: the runs begin with it.
         """
         config, count = self.config, weights.shape[0]
         heads, depth = config.n_heads, config.n_layers
         by_layer = weights[:, :-1].reshape(count, depth, 3 * heads + 1, -1)
         of_layers = other[1:].reshape(depth, heads + 1, *other.shape[1:])
-        start = self.embedded()
-        x = jnp.broadcast_to(start, (count, *start.shape))
-        changes = jnp.zeros((count, *other.shape), other.dtype).at[:, 0].set(other[0] - start)
-        for index in range(depth):
-            layers, _, number, *rest = self._layer(index, start, held)
+        x, changes = _start(whole.streams[first], whole.writes, other, 1 + first * (heads + 1), count=count)
+        for index in range(first, depth):
+            layers, _, number, *rest = self._layer(index, whole.streams[index], held)
             x, changes = split_layer(layers, x, changes, of_layers[index], by_layer, number, *rest, **self._kind(index))
         how = (self.asked, measure)
         return _split_value(top_params(self.params), x, changes, weights[:, -1], _last(held), *how, config=config)
@@ -189,6 +191,17 @@ def _context(tokens: Tokens, *, config: ModelConfig, dtype: Any) -> Context:
 @functools.partial(jax.jit, static_argnames=("config", "dtype"))
 def _embedded(embed: Params, ids: jax.Array, context: Context, *, config: ModelConfig, dtype: Any) -> jax.Array:
     return Embed(config, Plan(), parent=None).apply({"params": embed}, ids, dtype, context)  # pyright: ignore[reportReturnType] # Flax's apply may give a pair
+
+
+@functools.partial(jax.jit, static_argnames="count")
+def _start(
+    stream: jax.Array, writes: jax.Array, other: jax.Array, known: jax.Array | int, *, count: int
+) -> tuple[jax.Array, jax.Array]:
+    """The stream of each run, and the changes of as many nodes as are known."""
+    there = (jnp.arange(len(writes)) < known)[:, None, None, None]
+    changes = jnp.where(there, other - writes, 0)
+    x, changes = (jnp.broadcast_to(value, (count, *value.shape)) for value in (stream, changes))
+    return x, changes
 
 
 def _last(held: tuple[Sigmas, ...]) -> Sigmas:

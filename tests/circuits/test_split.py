@@ -118,8 +118,8 @@ def by_hand(model: landed.Model, x: np.ndarray, sigma: np.ndarray | None = None)
     """The final norm and the difference of the two tokens' uncapped logits."""
     config, params = model.config, model.params
     x = x - x.mean(-1, keepdims=True) if config.norm == "layer" else x
-    sigma = np.sqrt((x**2).mean(-1) + config.norm_eps) if sigma is None else sigma
-    normed = x / sigma[..., None] * (config.gain_offset + np.asarray(params["final_norm"]["gamma"]))
+    divisor = np.sqrt((x**2).mean(-1) + config.norm_eps) if sigma is None else sigma
+    normed = x / divisor[..., None] * (config.gain_offset + np.asarray(params["final_norm"]["gamma"]))
     normed = normed + np.asarray(params["final_norm"].get("beta", 0))
     W_U = np.asarray(params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"])
     return config.logit_scale * normed @ (W_U[1] - W_U[0])
