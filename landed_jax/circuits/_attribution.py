@@ -93,7 +93,7 @@ def edge_attribution(
 
     References:
         Syed et al., Attribution Patching Outperforms Automated Circuit Discovery, 2023; Hanna et al., Have Faith in
-        Faithfulness, 2024 (EAP-IG, equation 3).
+        Faithfulness, 2024 (EAP-IG).
 
     >>> import landed_jax as landed
     >>> from landed_jax.tasks import answered, pairs_of
@@ -122,9 +122,7 @@ def _scores(part: Part, steps: int) -> Float[Array, "batch edge"]:
     for step in range(1, max(steps, 1) + 1):
         whole = part.whole if step >= steps else runs.whole(start + step / steps * lost[0], part.held)
         slopes = runs.slopes(whole, part.measure, part.held)
-        rows = [_products(slopes.logits[None], by_prompt)]
-        rows += [_products(of_reads, by_prompt) for _, of_reads in slopes.backwards()]
-        found.append(rows)
+        found.append([_products(of_reads, by_prompt) for of_reads in slopes])
     return _mean_of_edges(found, graph=runs.graph)
 
 

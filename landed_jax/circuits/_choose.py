@@ -48,7 +48,7 @@ def greedy_edges(
         LandedError: as `top_edges`.
 
     References:
-        Hanna et al., Have Faith in Faithfulness, 2024, section 3.
+        Hanna et al., Have Faith in Faithfulness, 2024.
     """
     size = np.asarray(_size(graph, scores, count, absolute), np.float64)
     places, into = graph.places, graph.reads_of_senders()

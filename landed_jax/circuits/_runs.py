@@ -146,11 +146,17 @@ class Runs:
         how = (self.asked, measure)
         return _split_value(top_params(self.params), x, changes, weights[:, -1], _last(held), *how, config=config)
 
-    def slopes(self, whole: Whole, measure: Any, held: tuple[Sigmas, ...] = ()) -> "Slopes":
-        """The value's slope by the inputs of reads, beginning with the logits."""
+    def slopes(
+        self, whole: Whole, measure: Any, held: tuple[Sigmas, ...] = ()
+    ) -> Iterator[Float[Array, "read batch position d_model"]]:
+        """The value's slopes by the input of each read alone: the logits', then each layer's, the last one first."""
         top = top_params(self.params)
         after = _closing_slopes(top, whole.streams[-1], _last(held), self.asked, measure, config=self.config)
-        return Slopes(self, whole, held, after)
+        yield after[None]
+        for index in reversed(range(self.config.n_layers)):
+            layers, x, number, *rest = self._layer(index, whole.streams[index], held)
+            after, of_reads = layer_slopes(layers, x, after, number, *rest, **self._kind(index))
+            yield of_reads
 
     def _layer(self, index: int, x: jax.Array, held: tuple[Sigmas, ...]) -> tuple[Any, ...]:
         own = held[index] if held else {}
@@ -158,27 +164,6 @@ class Runs:
 
     def _kind(self, index: int) -> dict[str, Any]:
         return {"config": self.config, "kind": self.config.kinds[index]}
-
-
-class Slopes(NamedTuple):
-    """The value's slopes, from the last read backwards.
-
-    Attributes:
-        logits: by the stream behind the last layer, which the logits alone read.
-    """
-
-    runs: Runs
-    whole: Whole
-    held: tuple[Sigmas, ...]
-    logits: Float[Array, "batch position d_model"]
-
-    def backwards(self) -> Iterator[tuple[int, jax.Array]]:
-        """Of each layer, the last first, the slopes by the input of each of its reads."""
-        after, runs = self.logits, self.runs
-        for index in reversed(range(runs.config.n_layers)):
-            layers, x, number, *rest = runs._layer(index, self.whole.streams[index], self.held)
-            after, of_reads = layer_slopes(layers, x, after, number, *rest, **runs._kind(index))
-            yield index, of_reads
 
 
 @functools.partial(jax.jit, static_argnames=("config", "dtype"))
