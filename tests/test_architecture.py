@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "landed_jax"
 # From low to high, as docs/architecture.md draws them. A module may import its own layer and those before it.
 LAYERS = (
-    "errors printable processes shapes files tables",
+    "errors intervals printable processes shapes files tables",
     "numerics",
     "nn",
     "tokenizer_errors tokens vocabulary",
@@ -42,8 +42,10 @@ LAYERS = (
     "interventions._effects_table",
     "interventions",
     "loading",
-    "testbed parity tasks",
+    "tasks",
+    "testbed parity",
     "circuits",
+    "claims",
     "report",
     "cli",
 )

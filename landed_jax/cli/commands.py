@@ -12,6 +12,7 @@ from landed_jax.cli.convert import convert
 from landed_jax.cli.info import info
 from landed_jax.cli.models import models
 from landed_jax.cli.reading import warnings_as_lines
+from landed_jax.cli.reproduce import reproduce
 from landed_jax.cli.run import run
 from landed_jax.cli.streams import forgiving_stderr, give_up_stdout
 from landed_jax.cli.testbed import testbed
@@ -37,7 +38,7 @@ def commands(no_cache: bool) -> None:
         use_cache(os.environ)
 
 
-for command in (run, ablate, models, info, convert, verify, testbed):
+for command in (run, ablate, models, info, convert, verify, testbed, reproduce):
     commands.add_command(command)
 
 
