@@ -1,5 +1,6 @@
 from . import interventions as interventions
 from . import memory as memory
+from . import methods as methods
 from . import nn as nn
 from . import results as results
 from . import tasks as tasks
