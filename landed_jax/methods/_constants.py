@@ -65,7 +65,9 @@ def constants_share(
 
 def _pushed(function: Any, carry: tuple[jax.Array, jax.Array], constants: Any) -> tuple[jax.Array, jax.Array]:
     x, slope = carry
-    return jax.jvp(function, (x, constants), (slope, constants))
+    after, pull = jax.vjp(function, x, constants)
+    # The transpose of the way back, for products of experts have no way forward of their own.
+    return after, jax.vjp(pull, jnp.zeros_like(after))[1]((slope, constants))[0]
 
 
 def _constants(part: Mapping[str, Any]) -> dict[str, Any]:

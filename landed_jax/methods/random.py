@@ -52,4 +52,4 @@ def _keys(tokens: Tokens) -> jax.Array:
     return jax.vmap(of_prompt)(tokens.ids, tokens.mask)
 
 
-METHOD = Method("random", score, "", "a baseline", corrupted=False)
+METHOD = Method("random", score, "", "", corrupted=False)

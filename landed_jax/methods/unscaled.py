@@ -37,4 +37,4 @@ def _products(trace: Trace, vector: Float[Array, "batch one d_model"]) -> tuple[
     return inner_products(trace, vector), jnp.sum(split, axis=(0, 2, 3))
 
 
-METHOD = Method("unscaled", score, "", "the final norm is left out: a baseline", corrupted=False)
+METHOD = Method("unscaled", score, "", "the final norm is left out", corrupted=False)
