@@ -11,6 +11,7 @@ from landed_jax.cli.cache import use_cache
 from landed_jax.cli.convert import convert
 from landed_jax.cli.info import info
 from landed_jax.cli.models import models
+from landed_jax.cli.patch import patch
 from landed_jax.cli.reading import warnings_as_lines
 from landed_jax.cli.reproduce import reproduce
 from landed_jax.cli.run import run
@@ -38,7 +39,7 @@ def commands(no_cache: bool) -> None:
         use_cache(os.environ)
 
 
-for command in (run, ablate, models, info, convert, verify, testbed, reproduce):
+for command in (run, ablate, patch, reproduce, models, info, convert, verify, testbed):
     commands.add_command(command)
 
 

@@ -12,6 +12,7 @@ from ._intervene import zero_neuron as zero_neuron
 from ._mean import mean_of as mean_of
 from ._measures import Divergence as Divergence
 from ._measures import LogProbability as LogProbability
+from ._measures import Probability as Probability
 from ._measures import Rank as Rank
 from ._stacks import Stack as Stack
 from ._stacks import chosen_neurons as chosen_neurons
