@@ -2,6 +2,7 @@ from . import interventions as interventions
 from . import memory as memory
 from . import nn as nn
 from . import results as results
+from . import roles as roles
 from . import tasks as tasks
 from . import testbed as testbed
 from .analysis import attribution as attribution

@@ -43,6 +43,7 @@ LAYERS = (
     "interventions",
     "loading",
     "testbed parity tasks",
+    "roles",
     "report",
     "cli",
 )

@@ -28,7 +28,7 @@ class Rows(Sequence[R]):
     @overload
     def __getitem__(self, index: slice) -> Self: ...
     def __getitem__(self, index: int | slice) -> "R | Self":
-        return type(self)(self._rows[index]) if isinstance(index, slice) else self._rows[index]
+        return self._of(self._rows[index]) if isinstance(index, slice) else self._rows[index]
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -43,6 +43,10 @@ class Rows(Sequence[R]):
         names = [field.name for field in dataclasses.fields(self._row)]
         rows: list[Any] = list(self._rows)
         return pd.DataFrame([dataclasses.asdict(row) for row in rows], columns=pd.Index(names)).convert_dtypes()
+
+    def _of(self, rows: Sequence[R]) -> Self:
+        """A table of some of the rows."""
+        return type(self)(rows)
 
     def _blocks(self) -> "list[Block]":
         raise NotImplementedError

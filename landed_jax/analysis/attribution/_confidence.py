@@ -81,8 +81,8 @@ def confidence_effects(
     logits are ``(l − c) σ/σ′`` where c is the exchanged write's own contribution. Under an output norm it is the write
     behind that norm, whose σ′ is held.
 
-    At every position each layer takes vocab · d_ff exponentials, twice, and once vocab · d_ff · d_model products: record
-    the positions that matter (``at=[-1]``).
+    Each layer takes a few times vocab · d_ff exponentials at every position, and vocab · d_ff · d_model products once:
+    record the positions that matter (``at=[-1]``).
 
     Args:
         trace: bound to its weights.
@@ -112,8 +112,8 @@ def confidence_effects(
         raise LandedError("A log-probability is one token's: ask for a token, or Logit(token).")
     if mean is not None and mean.shape != (wanted := _shape(trace.config)):
         raise LandedError(f"The mean activations have the shape {list(wanted)}, not {list(np.shape(mean))}.")
-    found = _confidence(bare(trace), read.target, mean, layers=chosen)
-    return ConfidenceEffects(*found, read.target, chosen)
+    effects, entropy = _confidence(bare(trace), read.target, mean, layers=chosen)
+    return ConfidenceEffects(*effects, entropy, read.target, chosen)
 
 
 def _layers(layers: Sequence[int], config: ModelConfig) -> tuple[int, ...]:
@@ -130,13 +130,22 @@ def _shape(config: ModelConfig) -> tuple[int, ...]:
     return (config.n_layers, *((config.n_experts,) if config.n_experts else ()), config.d_ff)
 
 
+class _Effects(NamedTuple):
+    """As in `ConfidenceEffects`."""
+
+    entropy: jax.Array
+    entropy_frozen: jax.Array
+    log_probability: jax.Array
+    log_probability_frozen: jax.Array
+
+
 class _Tokens(NamedTuple):
     """Of each token of the vocabulary, at the positions: what the writes make of its logit, and its log-probability.
 
     Attributes:
         written: its logit before a cap, less what β gives to it.
         uncapped: the same with it.
-        apart: its log-probability less the mean of all, so that an entropy's small change is no difference of large sums.
+        apart: its log-probability less the mean under p, so that an entropy's small change is no difference of sums.
     """
 
     written: Float[Array, "batch position vocab"]
@@ -148,7 +157,7 @@ class _Tokens(NamedTuple):
 @partial(by_layers, static=("layers",))
 def _confidence(
     trace: Trace, target: Int[Array, "batch position"], mean: jax.Array | None, *, layers: tuple[int, ...]
-) -> tuple[jax.Array, ...]:
+) -> tuple[_Effects, jax.Array]:
     config, to_logits = trace.config, unembedding(trace.weights(), trace.config)
     beta, reader = beta_at(trace, "final"), Reader.of(trace, "final")
     uncapped = to_logits.uncapped(trace[HookPoint.FINAL_NORMED])
@@ -157,7 +166,7 @@ def _confidence(
     entropy = -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
     tokens = _Tokens(written, uncapped, log_p, log_p + entropy[..., None])
 
-    def changed(writes: LayerWrites, mean: jax.Array | None) -> tuple[jax.Array, ...]:
+    def changed(writes: LayerWrites, mean: jax.Array | None) -> _Effects:
         if mean is not None:
             writes = dataclasses.replace(writes, a=writes.a - writes.columns.looked_up(mean.astype(writes.a.dtype)))
         with_stream, squares = writes.inner_products(reader.stream).neurons, writes.squared_norms().neurons
@@ -165,13 +174,13 @@ def _confidence(
         lost = rescale(delta, reader.floor[..., None])
         return _effects(writes, lost, reader.sigma, gamma_at(trace, "final"), tokens, target, to_logits, config)
 
-    def layer(writes: LayerWrites, wanted: jax.Array, *mean: jax.Array) -> tuple[jax.Array, ...]:
-        nothing = (jnp.zeros_like(writes.a),) * 4
+    def layer(writes: LayerWrites, wanted: jax.Array, *mean: jax.Array) -> _Effects:
+        nothing = _Effects(*(jnp.zeros_like(writes.a),) * 4)
         return jax.lax.cond(wanted, lambda: changed(writes, mean[0] if mean else None), lambda: nothing)
 
     wanted = jnp.asarray(np.isin(np.arange(config.n_layers), layers))
     found = from_layers(trace, layer, wanted, *(() if mean is None else (mean,)), heard=True)
-    return *(numbers[np.array(layers)] for numbers in found), entropy
+    return jax.tree.map(lambda numbers: numbers[np.array(layers)], found), entropy
 
 
 def _effects(
@@ -183,8 +192,8 @@ def _effects(
     target: Int[Array, "batch position"],
     to_logits: Unembedding,
     config: ModelConfig,
-) -> tuple[jax.Array, ...]:
-    """Entropy and log-probability, each with σ live and σ frozen, of all neurons of a layer."""
+) -> _Effects:
+    """The effects of all neurons of a layer."""
     chunk = min(max(_CHUNK_NUMBERS // config.n_neurons, 1), config.vocab_size)
     neurons = slice(config.n_heads, config.n_heads + config.n_neurons)
     rows = to_logits.rows(target, gamma.dtype) * gamma[None, None]
@@ -220,7 +229,7 @@ def _effects(
     starts = jnp.arange(0, config.vocab_size, chunk)
     live, frozen = jax.lax.scan(jax.checkpoint(step), (nothing, nothing), starts)[0]
     found = (live.entropy_lost(), frozen.entropy_lost(), live.log_probability_lost(), frozen.log_probability_lost())
-    return tuple(numbers.reshape(lost.shape) for numbers in found)
+    return _Effects(*(numbers.reshape(lost.shape) for numbers in found))
 
 
 class _Sums(NamedTuple):

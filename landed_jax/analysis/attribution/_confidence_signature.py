@@ -17,7 +17,7 @@ from landed_jax.trace import Trace, bare
 
 @result
 class ConfidenceSignature(Result):
-    """Each neuron's column of ``W_down`` as the final norm hears it, ``w ⊙ γ``, up to σ.
+    """Each neuron's output column as the final norm hears it, ``w ⊙ γ``, up to σ.
 
     Axes of batch and position have size 1, but in a model with experts, where a position has the neurons of those that
     it chose.

@@ -33,10 +33,10 @@ class SourceMoves(Result):
 
     Attributes:
         pattern: the attention weight A.
-        next: ``‖A v W_O ⊙ γ/σ‖``, the length of the write from that source alone as the first norm after the head hears
+        next: ``‖w ⊙ γ/σ‖``, the length of the head's write from that source alone, as the first norm after the head hears
             it (under LayerNorm of the write without its mean).
         final: the same at the final norm.
-        value_size: ``‖v W_O ⊙ γ‖`` at the next read: what a weight of 1 would move, up to σ.
+        value_size: ``‖w ⊙ γ‖`` at the next read for a weight of 1, up to σ: what there was to move.
     """
 
     pattern: Float[Array, "layer batch position head source"]
@@ -55,9 +55,7 @@ class SourceMoves(Result):
         mean = jnp.sum(sizes, axis=2, keepdims=True) / jnp.sum(real, axis=2, keepdims=True, dtype=sizes.dtype)
         return sizes / jnp.where(mean > 0, mean, 1)
 
-    def idle(
-        self, weight: float = WEIGHT, share: float = SHARE
-    ) -> Bool[Array, "layer batch position head source"]:
+    def idle(self, weight: float = WEIGHT, share: float = SHARE) -> Bool[Array, "layer batch position head source"]:
         """Where a large weight sits on a token whose value lands as next to nothing: an attention sink at rest.
 
         Args:
@@ -144,7 +142,7 @@ class MoveTable(Rows[MoveRow]):
             Column("weight"),
             Column("landed,\nnext", legend="landed: length of what was moved, as the next or the final norm hears it"),
             Column("landed,\nfinal"),
-            Column("relative\nvalue", drop=1, legend="relative value: 1 for a token whose value lands like the others'"),
+            Column("relative\nvalue", drop=1, legend="relative value: 1 where a token's value lands like others'"),
             Column("", left=True, legend="idle: a large weight on a value that lands as next to nothing"),
         )
         rows = [
@@ -168,7 +166,7 @@ def source_moves(trace: Trace) -> SourceMoves:
     """The attention weight of every head, query and source, beside the landed size of what it moved.
 
     A weight says where a head looks and not what comes of it: the value may be small, or nothing of it may be heard.
-    The write from source k to query q is ``A[q,k] v_k W_O``; its length is taken after the norm that hears it, next and
+    The write from source k to query q is ``A[q,k]`` times the head's output of the value v_k; its length is taken after the norm that hears it, next and
     final. Nothing of size d_model is held: a head's length comes from its Gram matrix.
 
     Args:
