@@ -9,8 +9,8 @@ heads* (an interval below 0) and *others* with an interval above 0; of each at m
 place of a head's factor, or its mean over the prompts by position class, or its value in the corrupted prompt.
 
 *Direct* is what the lead loses by the head's last write being exchanged, σ recomputed; *total* that in a run with the
-head ablated. *Given back*: how much more later attentions, and later MLPs, say of the lead in that run than in the clean
-one, σ of the last norm as in the clean run. Means over prompts, with 95 % bootstrap intervals.
+head ablated. *Given back*: how much more later attentions, and later MLPs, say of the lead in that run than in the
+clean one, σ of the last norm as in the clean run. Means over prompts, with 95 % bootstrap intervals.
 """
 
 import argparse

@@ -30,6 +30,8 @@ from landed_jax.trace import Trace, bare
 
 # Changes of a logit, in nats, whose exponentials are far from float32's largest number.
 _LARGE = 60.0
+# Below any log-probability, and a number: the difference of two is none of infinities.
+_LEAST = -1e30
 # Numbers of one chunk at one position: 16 MiB in float32.
 _CHUNK_NUMBERS = 2**22
 
@@ -236,8 +238,9 @@ class _Sums(NamedTuple):
     """Sums over the vocabulary, of each write, without it: under the largest term, and less what they are with it.
 
     Attributes:
-        pivot: the largest change of a logit so far.
-        total, mean: ``Σ p exp(Δ − pivot)``, and the same of each term times the new ``apart + Δ``.
+        pivot: the largest ``log p + Δ`` so far.
+        total, mean: ``Σ exp(log p + Δ − pivot)``, and the same of each term times the new ``apart + Δ``.
+        largest: the largest Δ so far.
         excess: ``Σ p expm1(Δ)``, while no change is large.
         moment: ``Σ p expm1(Δ) apart + Σ p exp(Δ) Δ``, likewise.
     """
@@ -245,25 +248,28 @@ class _Sums(NamedTuple):
     pivot: jax.Array
     total: jax.Array
     mean: jax.Array
+    largest: jax.Array
     excess: jax.Array
     moment: jax.Array
 
     @classmethod
     def none(cls, like: jax.Array) -> "_Sums":
-        return cls(*(jnp.zeros_like(like) for _ in range(5)))
+        nothing = jnp.zeros_like(like)
+        return cls(nothing + _LEAST, nothing, nothing, nothing, nothing, nothing)
 
     def add(
         self, change: Float[Array, "chunk neuron"], apart: Float[Array, "chunk 1"], log_p: Float[Array, "chunk 1"]
     ) -> "_Sums":
-        p = jnp.exp(log_p)
-        pivot = jnp.maximum(self.pivot, jax.lax.stop_gradient(jnp.max(jnp.where(p > 0, change, 0), axis=0)))
-        term, shrunk = p * jnp.exp(jnp.minimum(change - pivot[None], 0)), jnp.exp(self.pivot - pivot)
+        p, new = jnp.exp(log_p), log_p + change
+        pivot = jnp.maximum(self.pivot, jax.lax.stop_gradient(jnp.max(new, axis=0)))
+        term, shrunk = jnp.exp(new - pivot[None]), jnp.exp(self.pivot - pivot)
         small = jnp.clip(change, -_LARGE, _LARGE)
         grown = p * jnp.expm1(small)
         return _Sums(
             pivot,
             self.total * shrunk + jnp.sum(term, axis=0),
             self.mean * shrunk + jnp.sum(term * (apart + change), axis=0),
+            jnp.maximum(self.largest, jax.lax.stop_gradient(jnp.max(change, axis=0))),
             self.excess + jnp.sum(grown, axis=0),
             self.moment + jnp.sum(grown * apart + (grown + p) * small, axis=0),
         )
@@ -271,19 +277,15 @@ class _Sums(NamedTuple):
     def log_probability_lost(self) -> jax.Array:
         """``log p − log p′`` of the token against which the changes are: ``log Σ p exp(Δ)``."""
         small = self._is_small
-        return jnp.where(small, jnp.log1p(jnp.where(small, self.excess, 0)), self.pivot + jnp.log(self._safe_total))
+        return jnp.where(small, jnp.log1p(jnp.where(small, self.excess, 0)), self.pivot + jnp.log(self.total))
 
     def entropy_lost(self) -> jax.Array:
         """The entropy with the write less that without it, ``H′ = log Σ exp(l + Δ) − mean′(l + Δ)``."""
         small = self._is_small
         excess = jnp.where(small, self.excess, 0)
         close = self.moment / (1 + excess) - jnp.log1p(excess)
-        return jnp.where(small, close, self.mean / self._safe_total - self.pivot - jnp.log(self._safe_total))
+        return jnp.where(small, close, self.mean / self.total - self.pivot - jnp.log(self.total))
 
     @property
     def _is_small(self) -> jax.Array:
-        return (self.pivot < 1) & (self.excess > -0.5)
-
-    @property
-    def _safe_total(self) -> jax.Array:
-        return jnp.where(self.total > 0, self.total, 1)
+        return (self.largest < 1) & (self.excess > -0.5)

@@ -33,8 +33,8 @@ class SourceMoves(Result):
 
     Attributes:
         pattern: the attention weight A.
-        next: ``‖w ⊙ γ/σ‖``, the length of the head's write from that source alone, as the first norm after the head hears
-            it (under LayerNorm of the write without its mean).
+        next: ``‖w ⊙ γ/σ‖``, the length of the head's write from that source alone, as the first norm after the head
+            hears it (under LayerNorm of the write without its mean).
         final: the same at the final norm.
         value_size: ``‖w ⊙ γ‖`` at the next read for a weight of 1, up to σ: what there was to move.
     """
@@ -166,8 +166,8 @@ def source_moves(trace: Trace) -> SourceMoves:
     """The attention weight of every head, query and source, beside the landed size of what it moved.
 
     A weight says where a head looks and not what comes of it: the value may be small, or nothing of it may be heard.
-    The write from source k to query q is ``A[q,k]`` times the head's output of the value v_k; its length is taken after the norm that hears it, next and
-    final. Nothing of size d_model is held: a head's length comes from its Gram matrix.
+    The write from source k to query q is ``A[q,k]`` times what the head makes of the value v_k; its length is taken
+    after the norm that hears it, next and final. No vector is held: a head's length comes from its Gram matrix.
 
     Args:
         trace: bound to its weights, with `SOURCES` recorded beside `WRITES`.
