@@ -35,7 +35,8 @@ def induction_heads(model: Any, sequences: int, seed: int) -> tuple[list[tuple[i
     words = sorted(TASKS["induction"].words - {"."})
     pool = [model.vocabulary.token_id(f" {word}") for word in words]
     scores = head_scores(model, sequences=sequences, length=8, pool=pool, seed=seed)
-    return [tuple(map(int, place)) for place in np.argwhere(scores.mean("induction") >= ENOUGH)], scores
+    found = np.argwhere(scores.mean("induction") >= ENOUGH)
+    return [(int(layer), int(head)) for layer, head in found], scores
 
 
 def drawn(model: Any, without: Sequence[tuple[int, int]], draws: int, seed: int) -> list[list[tuple[int, int]]]:

@@ -101,6 +101,7 @@ def measured(
     lost = factor if value is None else factor - value[:, :, -1:]
     direct, said = zip(*(_exchanged(last, question, jnp.asarray(lost), heads) for heads in sets), strict=True)
     # What a head says less itself is no other component's doing.
+    assert run.watched is not None  # asked for
     back = np.array(run.watched[..., 0])
     for place, (heads, mine) in enumerate(zip(sets, said, strict=True)):
         for (layer, _), own in zip(heads, mine, strict=True):

@@ -57,7 +57,7 @@ class HeadTable(Rows[HeadRow]):
     def _of(self, rows: Sequence[HeadRow]) -> "HeadTable":
         return HeadTable(rows, self.score)
 
-    def _blocks(self) -> "list[Block]":
+    def blocks(self) -> "list[Block]":
         from landed_jax.tables.table import Column, Table
 
         names = [self.score, *(name for name in SCORES if name != self.score)]

@@ -50,7 +50,7 @@ class MoverTable(Rows[MoverRow]):
 
     _row = MoverRow
 
-    def _blocks(self) -> "list[Block]":
+    def blocks(self) -> "list[Block]":
         from landed_jax.tables.table import Column, Table
 
         columns = (

@@ -53,7 +53,7 @@ class ContextTable(Rows[ContextRow]):
 
     _row = ContextRow
 
-    def _blocks(self) -> "list[Block]":
+    def blocks(self) -> "list[Block]":
         from landed_jax.tables.quoted import Quoted
         from landed_jax.tables.table import Column, Table
 

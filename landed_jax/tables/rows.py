@@ -15,7 +15,7 @@ R = TypeVar("R")
 class Rows(Sequence[R]):
     """Rows of one kind, in the order in which they are shown.
 
-    A class of these names its row, a dataclass, and says in `_blocks` how they are shown.
+    A class of these names its row, a dataclass, and says in `blocks` how they are shown.
     """
 
     _row: ClassVar[type[Any]]
@@ -48,16 +48,17 @@ class Rows(Sequence[R]):
         """A table of some of the rows."""
         return type(self)(rows)
 
-    def _blocks(self) -> "list[Block]":
+    def blocks(self) -> "list[Block]":
+        """As they are shown."""
         raise NotImplementedError
 
     def _repr_html_(self) -> str:
         from landed_jax.tables.html import html_of
 
-        return html_of(self._blocks())
+        return html_of(self.blocks())
 
     def __repr__(self) -> str:
         from landed_jax.tables.draw import text_of
         from landed_jax.tables.screen import standard_output
 
-        return text_of(self._blocks(), standard_output())
+        return text_of(self.blocks(), standard_output())

@@ -17,7 +17,7 @@ from landed_jax.tokens import Tokens
 def test_a_planted_name_mover_is_found_and_its_negative_is_negative() -> None:
     planted = copying_head(layer=1, head=2, source=3)
     clean = list(planted.prompt)
-    other = [token for token in clean if token != planted.target][0]
+    other = next(token for token in clean if token != planted.target)
     pairs = Pairs(
         Tokens.from_lists([clean]),
         Tokens.from_lists([clean]),

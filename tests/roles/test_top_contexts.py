@@ -1,5 +1,7 @@
 """Top contexts are those of a whole trace, whatever the batches; ties, windows, escapes."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,14 +23,8 @@ def one_by_one(model: landed.Model, prompts: list[list[int]], component: Write, 
     for number, ids in enumerate(prompts):
         trace = model.trace([ids])
         if question is None and component.kind == "head":
-            values = [
-                float(
-                    jnp.linalg.norm(
-                        landed.writes.write_vector(trace, Write("head", component.layer, component.index, 0, p))
-                    )
-                )
-                for p in range(len(ids))
-            ]
+            writes = [dataclasses.replace(component, position=place) for place in range(len(ids))]
+            values = [float(jnp.linalg.norm(landed.writes.write_vector(trace, write))) for write in writes]
         else:
             part = landed.attribute(trace, question).landed
             numbers = part.heads if component.kind == "head" else part.neurons

@@ -35,7 +35,7 @@ class WriteTable(Rows[WriteRow]):
 
     _row = WriteRow
 
-    def _blocks(self) -> "list[Block]":
+    def blocks(self) -> "list[Block]":
         from landed_jax.tables.table import Column, Table
 
         columns = (

@@ -128,7 +128,7 @@ class MoveTable(Rows[MoveRow]):
 
     _row = MoveRow
 
-    def _blocks(self) -> "list[Block]":
+    def blocks(self) -> "list[Block]":
         from landed_jax.tables.quoted import Quoted
         from landed_jax.tables.table import Column, Table
 
