@@ -6,6 +6,7 @@ from . import methods as methods
 from . import nn as nn
 from . import patching as patching
 from . import results as results
+from . import roles as roles
 from . import tasks as tasks
 from . import testbed as testbed
 from .analysis import attribution as attribution

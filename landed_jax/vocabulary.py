@@ -85,6 +85,11 @@ class Vocabulary:
         """The special token that the tokenizer puts before a text: its BOS, whether or not its settings call it so."""
         return next(iter(self.tokenizer("")["input_ids"]), None)
 
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """The ids of the tokenizer's special tokens: BOS, padding and others that stand for no text."""
+        return tuple(self.tokenizer.all_special_ids)
+
     def chat(self, text: str) -> str:
         """A text as the user's message in the tokenizer's own chat template, up to where the answer begins.
 
@@ -192,6 +197,10 @@ class NumberedTokens(Vocabulary):
 
     def __init__(self) -> None:
         pass
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        return ()
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         raise LandedError("This model has no tokenizer, so it cannot read text: give token ids.")
