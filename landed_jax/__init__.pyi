@@ -1,3 +1,4 @@
+from . import circuits as circuits
 from . import interventions as interventions
 from . import memory as memory
 from . import nn as nn

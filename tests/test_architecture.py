@@ -43,6 +43,7 @@ LAYERS = (
     "interventions",
     "loading",
     "testbed parity tasks",
+    "circuits",
     "report",
     "cli",
 )

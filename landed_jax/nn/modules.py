@@ -18,7 +18,7 @@ from landed_jax.nn.hook_points import AXES, HookPoint
 from landed_jax.nn.layer_programs import layer_call
 from landed_jax.nn.output_scale import OutputScale
 from landed_jax.nn.parameters import LEAVES
-from landed_jax.nn.products import linear
+from landed_jax.nn.products import head_linear, linear
 from landed_jax.nn.tap import Context, Plan, observe, record, select_positions, tap
 from landed_jax.nn.unembedding import Unembedding
 from landed_jax.numerics import is_concrete
@@ -64,7 +64,7 @@ class ReadNorm(_Part):
         x, has_norm = heard(x, self.config), self.config.has_norm(self.site)
         sigma = rms_sigma(x, self.config.norm_eps) if has_norm else jnp.ones_like(x[..., 0])
         sigma = self.tap(f"{self.site}_sigma", sigma, layer, context)
-        gamma = self.gain(f"{self.site}_norm/gamma", x) if has_norm else jnp.ones_like(x[0, 0])
+        gamma = self.gain(f"{self.site}_norm/gamma", x) if has_norm else jnp.ones_like(x[(0,) * (x.ndim - 1)])
         gamma = self.tap(f"{self.site}_gamma", gamma, layer, context)
         normed = self.add_bias(scale_stream(x, sigma, gamma), f"{self.site}_norm/beta")
         return self.tap(f"{self.site}_normed", normed, layer, context)
@@ -89,7 +89,9 @@ class Output(_Part):
 class Attention(_Part):
     """Grouped-query attention with rotary embedding; a head puts out ``z_h W_O[h]``. Gives all of it, and z.
 
-    `kind` is that of the layer, as `ModelConfig.kinds` gives it.
+    `kind` is that of the layer, as `ModelConfig.kinds` gives it. All heads hear the same, ``[batch, position,
+    d_model]``; or each its own with its query, its key and its value, ``[3, batch, position, head, d_model]``: heads
+    that share a key head then have a copy of it each.
     """
 
     kind: LayerKind
@@ -97,28 +99,39 @@ class Attention(_Part):
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, jax.Array]:
         d_model, narrow = self.config.d_model, context.narrowed()
-        asking = x if context.asked is None else jnp.take(x, context.asked, axis=1)
+        asking, x, to_mix = x if x.ndim == 5 else (x, x, x)
+        asking = asking if context.asked is None else jnp.take(asking, context.asked, axis=1)
 
-        def project(name: str, x: jax.Array) -> jax.Array:
+        def every_head(name: str, x: jax.Array) -> jax.Array:
             weight = self.leaf(f"attn/W_{name}")
             heads = linear(x, weight.reshape(-1, d_model))
-            return self.add_bias(heads.reshape(*x.shape[:2], *weight.shape[:2]), f"attn/b_{name}")
+            return self.add_bias(heads.reshape(*x.shape[:-1], *weight.shape[:2]), f"attn/b_{name}")
+
+        def project(name: str, x: jax.Array) -> jax.Array:
+            if x.ndim == 3:
+                return every_head(name, x)
+            heads = jnp.swapaxes(head_linear(x, self.leaf(f"attn/W_{name}")), 2, 3)
+            heads = jnp.swapaxes(self.add_bias(heads, f"attn/b_{name}"), 2, 3)
+            return heads.reshape(*x.shape[:-1], heads.shape[-1])
+
+        def normed_by_width(name: str, x: jax.Array) -> jax.Array:
+            gamma, every = self.gain(f"attn/{name.lower()}_width_gamma", x), every_head(name, x)
+            flat = every.reshape(*x.shape[:-1], -1)
+            normed = scale_stream(flat, rms_sigma(flat, self.config.norm_eps), gamma.reshape(-1)).reshape(every.shape)
+            heads = jnp.arange(x.shape[2])  # each has the σ of all heads that its own input would make
+            return normed if x.ndim == 3 else normed[:, :, heads, heads // (len(heads) // every.shape[-2])]
 
         def turned(name: str, x: jax.Array, context: Context) -> jax.Array:
-            heads = project(name, x)
+            heads = normed_by_width(name, x) if self.config.qk_norm == "width" else project(name, x)
             if self.config.qk_norm == "head":
                 gamma = self.gain(f"attn/{name.lower()}_gamma", x)
                 heads = scale_stream(heads, rms_sigma(heads, self.config.norm_eps), gamma)
-            elif self.config.qk_norm == "width":
-                gamma, flat = self.gain(f"attn/{name.lower()}_width_gamma", x), heads.reshape(*x.shape[:2], -1)
-                normed = scale_stream(flat, rms_sigma(flat, self.config.norm_eps), gamma.reshape(-1))
-                heads = normed.reshape(heads.shape)
             return heads if self.kind.rope is None else rotate(heads, *context.rotary[self.kind.rope])
 
         q, scale = turned("Q", asking, narrow), narrow.query_scale
         q = self.tap("query", q if scale is None else q * scale[:, :, None, None], layer, narrow)
         k = self.tap("key", turned("K", x, context), layer, context)
-        v = self.tap("value", project("V", x), layer, context)
+        v = self.tap("value", project("V", to_mix), layer, context)
         if context.earlier is not None:
             k, v = (jnp.concatenate([before, own], axis=1) for before, own in zip(context.earlier, (k, v), strict=True))
         recorded, scoring = HookPoint.PATTERN in self.plan.record, self.config.scoring
