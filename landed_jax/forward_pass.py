@@ -98,20 +98,21 @@ def forward(
     return logits, Trace(Provenance(tokens, at, config), sown, observed=dict(observed))
 
 
+def by_name(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """One flat dictionary of what modules recorded."""
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        leaves.update(by_name(value) if isinstance(value, Mapping) else {name: value})
+    return leaves
+
+
 def _collect(intermediates: Mapping[str, Any], record: frozenset[HookPoint], n_layers: int) -> dict[str, jax.Array]:
     """One flat dictionary of sown values, layer sites with a leading layer axis."""
-
-    def flat(tree: Mapping[str, Any]) -> dict[str, jax.Array]:
-        leaves: dict[str, jax.Array] = {}
-        for name, value in tree.items():
-            leaves.update(flat(value) if isinstance(value, Mapping) else {name: value})
-        return leaves
-
     layers = intermediates.get("layers", {})
-    outside = flat({name: tree for name, tree in intermediates.items() if name != "layers"})
+    outside = by_name({name: tree for name, tree in intermediates.items() if name != "layers"})
     if "0" in layers:  # one subtree a layer
-        each = [flat(layers[str(i)]) for i in range(n_layers)]
+        each = [by_name(layers[str(i)]) for i in range(n_layers)]
         inside = {name: jnp.stack([values[name] for values in each]) for name in each[0]}
     else:
-        inside = flat(layers)
+        inside = by_name(layers)
     return {site.value: (outside if site in OUTSIDE_LAYERS else inside)[site.value] for site in sorted(record)}

@@ -38,7 +38,7 @@ LAYERS = (
     "interventions._stages",
     "interventions._chunks",
     "interventions._runs interventions._saved",
-    "interventions._sweep",
+    "interventions._sweep interventions._gradients",
     "interventions._effects_table",
     "interventions",
     "loading",

@@ -1,5 +1,7 @@
 from ._effects_table import Effects as Effects
 from ._effects_table import effects_table as effects_table
+from ._gradients import Gradients as Gradients
+from ._gradients import gradients as gradients
 from ._intervene import freeze as freeze
 from ._intervene import freeze_pattern as freeze_pattern
 from ._intervene import freeze_sigma as freeze_sigma

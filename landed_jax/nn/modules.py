@@ -6,7 +6,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from landed_jax.nn.attention import attend, attention_mask, attention_pattern, mix_values
 from landed_jax.nn.columns import ExpertColumns
@@ -15,13 +14,12 @@ from landed_jax.nn.expert_products import expert_linear
 from landed_jax.nn.experts import Chosen, choose, expert_weights
 from landed_jax.nn.functions import ACTIVATIONS, gated, heard, rms_sigma, rotate, scale_stream
 from landed_jax.nn.hook_points import AXES, HookPoint
-from landed_jax.nn.layer_programs import layer_call
+from landed_jax.nn.layer_programs import through_layers
 from landed_jax.nn.output_scale import OutputScale
 from landed_jax.nn.parameters import LEAVES
 from landed_jax.nn.products import head_linear, linear
 from landed_jax.nn.tap import Context, Plan, observe, record, select_positions, tap
 from landed_jax.nn.unembedding import Unembedding
-from landed_jax.numerics import is_concrete
 
 
 class _Part(nn.Module):
@@ -242,28 +240,15 @@ class Layers(_Part):
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         params, kinds = self.variables["params"], self.config.kinds
         different = list(dict.fromkeys(kinds))
-        layers = [self._layer(kind) for kind in different]
-        if not self.stacked:
-            if not is_concrete(x):  # outside of a trace a new jit would compile at each call
-                layers = [layer_call(layer) for layer in layers]
-            for i, kind in enumerate(kinds):
-                index: Any = np.int32(i)
-                x, kept = layers[different.index(kind)](params[str(i)], x, index, context)
-                for collection, values in kept.items():
-                    self.put_variable(collection, str(i), values)
-            return x
-
-        def step(x: jax.Array, slices: tuple[Any, jax.Array, jax.Array]) -> tuple[jax.Array, Any]:
-            part, index, kind = slices
-            if len(layers) == 1:
-                return layers[0](part, x, index, context)
-            return jax.lax.switch(kind, layers, part, x, index, context)
-
-        kind_of = jnp.array([different.index(kind) for kind in kinds])
-        x, kept = jax.lax.scan(step, x, (params, jnp.arange(len(kinds)), kind_of))
-        for collection, values in kept.items():
-            for name, value in values.items():
-                self.put_variable(collection, name, value)
+        layers, kind_of = [self._layer(kind) for kind in different], [different.index(kind) for kind in kinds]
+        x, found = through_layers(layers, kind_of, params, x, context)
+        by_layer = (
+            [found] if self.stacked else [{key: {str(i): kept[key]} for key in kept} for i, kept in enumerate(found)]
+        )
+        for kept in by_layer:
+            for collection, values in kept.items():
+                for name, value in values.items():
+                    self.put_variable(collection, name, value)
         return x
 
     def _layer(self, kind: LayerKind) -> Callable[..., tuple[jax.Array, Any]]:
