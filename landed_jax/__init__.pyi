@@ -1,4 +1,5 @@
 from . import circuits as circuits
+from . import comparison as comparison
 from . import interventions as interventions
 from . import memory as memory
 from . import nn as nn

@@ -44,6 +44,12 @@ LAYERS = (
     "loading",
     "testbed parity tasks",
     "circuits",
+    "comparison._bootstrap comparison._correlation comparison._levels comparison._evidence comparison._finished",
+    "comparison._curves comparison._baselines comparison._truth",
+    "comparison._kept comparison._scoring comparison._rows comparison._settings",
+    "comparison._values",
+    "comparison._work",
+    "comparison",
     "report",
     "cli",
 )

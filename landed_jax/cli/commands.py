@@ -8,6 +8,7 @@ import click
 
 from landed_jax.cli.ablate import ablate
 from landed_jax.cli.cache import use_cache
+from landed_jax.cli.compare import compare
 from landed_jax.cli.convert import convert
 from landed_jax.cli.info import info
 from landed_jax.cli.models import models
@@ -37,7 +38,7 @@ def commands(no_cache: bool) -> None:
         use_cache(os.environ)
 
 
-for command in (run, ablate, models, info, convert, verify, testbed):
+for command in (run, ablate, compare, models, info, convert, verify, testbed):
     commands.add_command(command)
 
 

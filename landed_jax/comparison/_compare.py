@@ -77,5 +77,5 @@ def compare(
     ]
     edges = work.edge_scores() if EDGES in settings.levels else {}
     levels += [work.edges(ablation, edges) for ablation in settings.ablations if edges]
-    facts = tuple(work.facts(one) for one in scores)
+    facts = tuple(work.facts(*pair) for pair in zip(methods, scores, strict=True))
     return TaskComparison(task.name, kept, settings, facts, tuple(levels), edges)

@@ -1,9 +1,9 @@
 """Faithfulness of circuits of growing size, its areas CPR and CMD, and how many components are enough.
 
-After Mueller et al., MIB: A Mechanistic Interpretability Benchmark, 2025, arXiv:2504.13151. The faithfulness of a circuit
-C is ``f = (m(C) − m(∅)) / (m(N) − m(∅))`` with m the mean value over prompts, N the whole model and ∅ the circuit of
-nothing; CPR is the area under f over the fractions of components that are kept, ranked by score, and CMD the area of
-``|1 − f|``, ranked by |score|.
+With m the mean value over prompts, N the whole model and ∅ the circuit of nothing, a circuit C is faithful to
+``f = (m(C) − m(∅)) / (m(N) − m(∅))``. CPR is the area under f over the fractions of components that are kept, ranked
+by score, and CMD the area of ``|1 − f|``, ranked by |score|: Mueller et al., MIB: A Mechanistic Interpretability
+Benchmark, 2025, arXiv:2504.13151.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ class Curve(Result):
 
     @property
     def faithfulness(self) -> Float[np.ndarray, " size"]:
-        """f of the means over prompts."""
+        """f of the means over prompts; NaN where ablating everything changes nothing."""
         return _faithfulness(self._values().mean(axis=-1))
 
     @property
@@ -70,7 +70,7 @@ class Curve(Result):
         return self._interval(lambda f: crossing(self.count, f, threshold), draws, seed)
 
     def between(self, threshold: float) -> int:
-        """The count halfway, by its logarithm, between the two circuits where faithfulness first reaches a threshold."""
+        """The count halfway between the two circuits where faithfulness first reaches a threshold, by its logarithm."""
         above = np.flatnonzero(self.faithfulness >= threshold)
         first = int(above[0]) if len(above) else len(self.count) - 1
         small, large = int(self.count[max(first - 1, 0)]), int(self.count[first])
@@ -99,7 +99,8 @@ class Curve(Result):
 
 def _faithfulness(means: Float[np.ndarray, "*draw size_2"]) -> Float[np.ndarray, "*draw size"]:
     kept, whole, nothing = means[..., :-2], means[..., -2:-1], means[..., -1:]
-    return (kept - nothing) / (whole - nothing)
+    there = whole != nothing
+    return np.where(there, (kept - nothing) / np.where(there, whole - nothing, 1), np.nan)
 
 
 def area(fraction: Float[np.ndarray, " size"], values: Float[np.ndarray, "*draw size"]) -> Float[np.ndarray, "*draw"]:

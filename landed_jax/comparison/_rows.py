@@ -64,6 +64,8 @@ class MethodFacts:
     """
 
     name: str
+    reference: str
+    differs: str
     cost: float
     conservation: float | None
     evidence: Evidence | None

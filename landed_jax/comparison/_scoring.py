@@ -22,7 +22,20 @@ _TIMES = 3
 class Method(Protocol):
     """What is compared: see `landed.methods`."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def reference(self) -> str:
+        """Where it was published."""
+        ...
+
+    @property
+    def differs(self) -> str:
+        """Where this form of it deviates."""
+        ...
 
     @property
     def score(self) -> Any:

@@ -25,7 +25,7 @@ class Settings:
     levels: tuple[str, ...] = ("heads", "neurons")
     ablations: tuple[str, ...] = ("zero",)
     prompts: int = 200
-    circuit_prompts: int = 48
+    circuit_prompts: int = 32
     neurons: int = 128
     fractions: tuple[float, ...] = FRACTIONS
     threshold: float = 0.8

@@ -25,7 +25,7 @@ from landed_jax.nn.hook_points import HookPoint
 from landed_jax.tasks import Kept, Pairs, pairs_of
 
 ROUNDS = 3
-"""How often the size of the smallest circuit that is enough is halved in."""
+"""How often the interval of sizes in which a circuit becomes faithful enough is halved."""
 TRUTH = "own ablation"
 """The name under which the measured effects themselves are ranked, where all components' are known."""
 EDGE_METHODS = {"edge attribution": 0, "edge attribution, 5 steps": 5}
@@ -109,13 +109,13 @@ class Work:
             found.append(score_batches(method, self.model, self.batches, self.forward, self.weights, out))
         return found
 
-    def facts(self, scores: TaskScores) -> MethodFacts:
+    def facts(self, method: Method, scores: TaskScores) -> MethodFacts:
         """A method's cost, conservation and evidence."""
         error, value = scores.along("conservation_error", 0), scores.along("value", 0)
         share = None if error is None or value is None else float(np.abs(error).mean() / np.abs(value).mean())
         tokens = [batch.tokens for batch in scores.batches]
         known = None if tokens[0] is None else evidence(tokens, self.batches)
-        return MethodFacts(scores.name, scores.cost, share, known)
+        return MethodFacts(method.name, method.reference, method.differs, scores.cost, share, known)
 
     def level(self, name: str, ablation: str, scores: Sequence[TaskScores]) -> LevelComparison:
         """All methods that score a level's components.
@@ -178,7 +178,8 @@ class Work:
         effects = np.concatenate(parts)
         if level == "heads":
             return Measured(effects, np.arange(effects.shape[1]), np.arange(len(effects)))
-        return Measured(effects, np.ravel_multi_index(tuple(chosen.T), next(iter(ranked.values())).shape), self.places)
+        layer, neuron = chosen.T
+        return Measured(effects, layer * self.model.config.d_ff + neuron, self.places)
 
     def edge_scores(self) -> dict[str, Float[np.ndarray, " edge"]]:
         """Every edge's mean score, by each of the methods that score edges."""
@@ -223,8 +224,8 @@ class Work:
             row_of(method, correlations.get(method), fractions, shape[0] * shape[1], kept, values[0], values[1])
             for method, kept in zip(ranked, by_method, strict=True)
         ]
+        self.say(f"{self.task}: how many {circuits.name} are enough, {ablation} ablation")
         for _ in range(ROUNDS):
-            self.say(f"{self.task}: how many {circuits.name} are enough, {ablation} ablation")
             counts = [row.fine.between(self.settings.threshold) for row in rows]
             finer = [
                 top_masks(own, [count], absolute=False) for own, count in zip(ranked.values(), counts, strict=True)
