@@ -2,6 +2,7 @@ from . import circuits as circuits
 from . import comparison as comparison
 from . import interventions as interventions
 from . import memory as memory
+from . import methods as methods
 from . import nn as nn
 from . import results as results
 from . import tasks as tasks

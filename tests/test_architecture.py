@@ -44,6 +44,7 @@ LAYERS = (
     "loading",
     "testbed parity tasks",
     "circuits",
+    "methods",
     "comparison._bootstrap comparison._correlation comparison._levels comparison._evidence comparison._finished",
     "comparison._curves comparison._baselines comparison._truth",
     "comparison._kept comparison._scoring comparison._rows comparison._settings",

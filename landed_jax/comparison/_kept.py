@@ -77,7 +77,7 @@ def in_order(
     at = columns(-1, tokens.ids.shape[1])
     runs = Runs.of(model, tokens, (), at, pairs.question(model.params, config, dtype), dtype, watch=False)
     # Streams before each layer: at first the clean run's, which is the circuit of everything.
-    streams = [*(layer_of(runs.stream, jnp.asarray(layer, jnp.int32))[None] for layer in range(config.n_layers)), runs.final[None]]
+    streams = [layer_of(runs.stream, jnp.asarray(layer))[None] for layer in range(config.n_layers)] + [runs.final[None]]
     before = np.ones(wanted, bool)
     for place in order_of(masks):
         changed = np.flatnonzero((masks[place] != before).any(axis=1))

@@ -61,7 +61,7 @@ class ReadNorm(_Part):
         x = self.tap(f"{self.site}_norm_input", x, layer, context)
         x, has_norm = heard(x, self.config), self.config.has_norm(self.site)
         sigma = rms_sigma(x, self.config.norm_eps) if has_norm else jnp.ones_like(x[..., 0])
-        sigma = self.tap(f"{self.site}_sigma", sigma, layer, context)
+        sigma = self.tap(f"{self.site}_sigma", self.plan.rules.scale(sigma), layer, context)
         gamma = self.gain(f"{self.site}_norm/gamma", x) if has_norm else jnp.ones_like(x[(0,) * (x.ndim - 1)])
         gamma = self.tap(f"{self.site}_gamma", gamma, layer, context)
         normed = self.add_bias(scale_stream(x, sigma, gamma), f"{self.site}_norm/beta")
@@ -78,7 +78,8 @@ class Output(_Part):
         y = self.tap(f"{self.site}_out", y, layer, context)
         sigma = gamma = None
         if self.config.output_norms:
-            sigma = self.tap(f"{self.site}_out_sigma", rms_sigma(y, self.config.norm_eps), layer, context)
+            sigma = self.plan.rules.scale(rms_sigma(y, self.config.norm_eps))
+            sigma = self.tap(f"{self.site}_out_sigma", sigma, layer, context)
             gamma = self.tap(f"{self.site}_out_gamma", self.gain(f"{self.site}_out_norm/gamma", y), layer, context)
         scale = OutputScale.of(self.config, sigma, gamma)
         return self.tap(f"{self.site}_write", scale.written(y), layer, context), scale
@@ -96,7 +97,7 @@ class Attention(_Part):
 
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, jax.Array]:
-        d_model, narrow = self.config.d_model, context.narrowed()
+        d_model, narrow, rules = self.config.d_model, context.narrowed(), self.plan.rules
         asking, x, to_mix = x if x.ndim == 5 else (x, x, x)
         asking = asking if context.asked is None else jnp.take(asking, context.asked, axis=1)
 
@@ -115,7 +116,8 @@ class Attention(_Part):
         def normed_by_width(name: str, x: jax.Array) -> jax.Array:
             gamma, every = self.gain(f"attn/{name.lower()}_width_gamma", x), every_head(name, x)
             flat = every.reshape(*x.shape[:-1], -1)
-            normed = scale_stream(flat, rms_sigma(flat, self.config.norm_eps), gamma.reshape(-1)).reshape(every.shape)
+            sigma = rules.scale(rms_sigma(flat, self.config.norm_eps))
+            normed = scale_stream(flat, sigma, gamma.reshape(-1)).reshape(every.shape)
             heads = jnp.arange(x.shape[2])  # each has the σ of all heads that its own input would make
             return normed if x.ndim == 3 else normed[:, :, heads, heads // (len(heads) // every.shape[-2])]
 
@@ -123,7 +125,7 @@ class Attention(_Part):
             heads = normed_by_width(name, x) if self.config.qk_norm == "width" else project(name, x)
             if self.config.qk_norm == "head":
                 gamma = self.gain(f"attn/{name.lower()}_gamma", x)
-                heads = scale_stream(heads, rms_sigma(heads, self.config.norm_eps), gamma)
+                heads = scale_stream(heads, rules.scale(rms_sigma(heads, self.config.norm_eps)), gamma)
             return heads if self.kind.rope is None else rotate(heads, *context.rotary[self.kind.rope])
 
         q, scale = turned("Q", asking, narrow), narrow.query_scale
@@ -136,10 +138,11 @@ class Attention(_Part):
         if self.config.sinks:
             scoring = scoring._replace(sinks=self.leaf("attn/sinks").astype(x.dtype))
         changed = self.plan.edits_any(HookPoint.PATTERN) or context.intervenes_on(HookPoint.PATTERN)
-        if changed or (recorded and context.at is None) or context.asked is not None:
+        if rules.attention != "plain" or changed or (recorded and context.at is None) or context.asked is not None:
             visible = attention_mask(context.mask, self.kind.window, narrow.columns)
-            pattern = self.tap("pattern", attention_pattern(q, k, visible, scoring), layer, narrow)
-            z = mix_values(pattern, v)
+            q, k, scoring = *map(rules.attention_factor, (q, k)), scoring._replace(secant=rules.attention != "plain")
+            pattern = rules.weights(attention_pattern(q, k, visible, scoring))
+            z = mix_values(*map(rules.attention_factor, (self.tap("pattern", pattern, layer, narrow), v)))
         else:
             z = attend(q, k, v, context.mask, scoring, self.kind.window)
             if recorded:  # the rows of the chosen positions: the pattern is never made whole
@@ -160,10 +163,10 @@ class MLP(_Part):
             gate = self.add_bias(linear(x, self.leaf("mlp/W_gate")), "mlp/b_gate")
             up = self.add_bias(linear(x, self.leaf("mlp/W_up")), "mlp/b_up")
             gate = self.tap("gate", gate, layer, context)
-            a = gated(self.config.activation, gate, self.tap("up", up, layer, context))
+            a = gated(self.config.activation, gate, self.tap("up", up, layer, context), self.plan.rules)
         else:
             pre = self.add_bias(linear(x, self.leaf("mlp/W_in")), "mlp/b_in")
-            a = ACTIVATIONS[self.config.activation](self.tap("gate", pre, layer, context))
+            a = self.plan.rules.curve(ACTIVATIONS[self.config.activation])(self.tap("gate", pre, layer, context))
         a = self.tap("neuron", a, layer, context)
         return self.add_bias(linear(a, self.leaf("mlp/W_down")), "mlp/b_down"), a
 
@@ -177,12 +180,12 @@ class Experts(_Part):
 
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, jax.Array, Chosen]:
-        config = self.config
+        config, rules = self.config, self.plan.rules
         logits = self.add_bias(linear(x, self.leaf("experts/W_router")), "experts/b_router")
         logits = self.tap("router", logits, layer, context)
         ids = self.tap("expert", choose(logits, config.experts_per_token), layer, context)
         context = context._replace(experts=ids)
-        weights = expert_weights(logits, ids, config.router_normalised)
+        weights = rules.weights(expert_weights(logits, ids, config.router_normalised))
         chosen = Chosen(ids, self.tap("expert_weight", weights, layer, context))
         rows = jnp.broadcast_to(x[:, :, None], (*ids.shape, x.shape[-1])).reshape(ids.size, -1)
 
@@ -193,13 +196,16 @@ class Experts(_Part):
             return self.tap(site, found.reshape(*x.shape[:2], -1), layer, context)
 
         if config.gated_mlp:
-            a = gated(config.activation, pre("gate", "gate"), pre("up", "up"))
+            a = gated(config.activation, pre("gate", "gate"), pre("up", "up"), rules)
         else:
-            a = ACTIVATIONS[config.activation](pre("in", "gate"))
-        a = (a.reshape(*ids.shape, -1) * chosen.weights[..., None]).reshape(a.shape)
+            a = rules.curve(ACTIVATIONS[config.activation])(pre("in", "gate"))
+        a, weights = map(rules.attention_factor, (a.reshape(*ids.shape, -1), chosen.weights))
+        a = (a * weights[..., None]).reshape(*x.shape[:2], -1)
         a = self.tap("neuron", a, layer, context)
         bias = self.leaf("experts/b_down") if LEAVES["experts/b_down"].present(config) else None
-        columns = ExpertColumns(self.leaf("experts/W_down"), bias, chosen)
+        # What an expert's bias adds is worth something by the bias, which no rule gives to its weight.
+        weights = jax.lax.stop_gradient(chosen.weights) if rules.attention != "plain" else chosen.weights
+        columns = ExpertColumns(self.leaf("experts/W_down"), bias, Chosen(ids, weights))
         out, added = columns.summed(a), columns.bias(a.dtype)
         return out if added is None else out + added, a, chosen
 
