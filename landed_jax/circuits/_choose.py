@@ -12,7 +12,7 @@ from landed_jax.errors import LandedError
 
 
 def top_edges(
-    graph: Graph, scores: Float[Array, " edge"], count: int, *, absolute: bool = True, pruned: bool = True
+    graph: Graph, scores: Float[Array | np.ndarray, " edge"], count: int, *, absolute: bool = True, pruned: bool = True
 ) -> Bool[Array, " edge"]:
     """The edges with the largest scores; of equal ones the first.
 
@@ -35,7 +35,7 @@ def top_edges(
 
 
 def greedy_edges(
-    graph: Graph, scores: Float[Array, " edge"], count: int, *, absolute: bool = True
+    graph: Graph, scores: Float[Array | np.ndarray, " edge"], count: int, *, absolute: bool = True
 ) -> Bool[np.ndarray, " edge"]:
     """Edges chosen one after another from the logits down: each time the largest into a read of a node that is in.
 
@@ -48,7 +48,7 @@ def greedy_edges(
         LandedError: as `top_edges`.
 
     References:
-        Hanna et al., Have Faith in Faithfulness, 2024, section 3.
+        Hanna et al., Have Faith in Faithfulness, 2024.
     """
     size = np.asarray(_size(graph, scores, count, absolute), np.float64)
     places, into = graph.places, graph.reads_of_senders()
@@ -69,7 +69,7 @@ def greedy_edges(
     return np.asarray(connected(graph, jnp.asarray(kept)))
 
 
-def connected(graph: Graph, kept: Bool[Array, " edge"]) -> Bool[Array, " edge"]:
+def connected(graph: Graph, kept: Bool[Array | np.ndarray, " edge"]) -> Bool[Array, " edge"]:
     """Those of some edges that are on a path from the input to the logits.
 
     A node is on one if an edge goes into one of its reads and one out of it; the input needs none into it. What other
@@ -98,7 +98,7 @@ def nodes_of(edges: Bool[Array, "read sender"], own: Bool[Array, "sender read"])
     return entered & jnp.any(edges, axis=0)
 
 
-def _size(graph: Graph, scores: jax.Array, count: int, absolute: bool) -> jax.Array:
+def _size(graph: Graph, scores: jax.Array | np.ndarray, count: int, absolute: bool) -> jax.Array:
     scores = jnp.asarray(scores)
     if scores.shape != (len(graph),):
         raise LandedError(f"The scores of this graph have the shape [{len(graph)}], not {list(scores.shape)}.")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -11,9 +12,13 @@ from landed_jax.circuits._others import WRITES_BYTES, Ablation, known_of, parts_
 from landed_jax.errors import LandedError
 from landed_jax.interventions._measures import Measure
 from landed_jax.model import Model
+from landed_jax.numerics import is_concrete
 from landed_jax.results.result import Result, result
 from landed_jax.tasks._pairs import Pairs
 from landed_jax.tokens import Tokens
+
+Masks = Bool[Array | np.ndarray, "circuit edge"] | Float[Array | np.ndarray, "circuit edge"]
+"""Of each circuit what each edge keeps, in the order of `Graph.edges`: 1 where it is in the circuit, 0 where not."""
 
 
 @result
@@ -44,7 +49,7 @@ class Faithfulness(Result):
 def circuit_values(
     model: Model,
     pairs: Pairs,
-    masks: Bool[Array, "circuit edge"] | Float[Array, "circuit edge"],
+    masks: Masks,
     ablation: Ablation = "resample",
     *,
     measure: Measure = None,
@@ -82,8 +87,9 @@ def circuit_values(
     >>> model = landed.load()
     >>> [pairs] = pairs_of(answered(model, tasks()["indirect object"], 2))
     >>> edges = len(Graph.of(model.config))
-    >>> circuit_values(model, pairs, jnp.stack([jnp.ones(edges), jnp.zeros(edges)])).round(2)
-    []
+    >>> values = circuit_values(model, pairs, jnp.stack([jnp.ones(edges), jnp.zeros(edges)]))  # each prompt's
+    >>> [[round(value, 1) for value in circuit] for circuit in values.tolist()]
+    [[11.3, 11.3], [-18.2, -9.8]]
     """
     asked = pairs.question(model.params, model.config, dtype) if measure is None else measure
     how: dict[str, Any] = {"data": data, "freeze_sigma": freeze_sigma, "dtype": dtype}
@@ -94,7 +100,7 @@ def run_masks(
     model: Model,
     clean: Tokens,
     corrupted: Tokens,
-    masks: Bool[Array, "circuit edge"] | Float[Array, "circuit edge"],
+    masks: Masks,
     measure: Measure,
     ablation: Ablation = "resample",
     **how: Any,
@@ -103,27 +109,34 @@ def run_masks(
     graph, masks, found = Graph.of(model.config), jnp.asarray(masks), []
     if masks.ndim != 2 or masks.shape[1] != len(graph) or not masks.shape[0]:
         raise LandedError(f"Masks have the shape [circuit, {len(graph)} edges], not {list(masks.shape)}.")
+    together = _together(graph, masks)
     for part in parts_of(model, clean, corrupted, measure, ablation, **how):
+        most = max(1, WRITES_BYTES // part.other.nbytes)
         values = []
-        for first, size in _together(len(masks), part.other.nbytes):
-            some = jnp.take(masks, np.arange(first, first + size), axis=0, mode="clip")
-            weights = graph.matrix(1 - some.astype(part.other.dtype))
-            values.append(part.runs.split(part.other, weights, part.measure, part.held))
-        found.append(jnp.concatenate(values)[: len(masks), : part.count])
+        for first, circuits in together:
+            size = -(-len(circuits) // -(-len(circuits) // most))
+            for some in (circuits[start : start + size] for start in range(0, len(circuits), size)):
+                filled = np.resize(some, size)  # parts of one size share their programs
+                weights = graph.matrix(1 - masks[filled].astype(part.other.dtype))
+                run = part.runs.split(part.whole, part.other, weights, part.measure, part.held, first)
+                values.append(run[: len(some), : part.count])
+        found.append(jnp.concatenate(values)[np.argsort(np.concatenate([circuits for _, circuits in together]))])
     return jnp.concatenate(found, axis=1)
 
 
-def _together(count: int, nbytes: int) -> list[tuple[int, int]]:
-    """The first of each part of the circuits, and how many there are in each."""
-    most = min(max(1, WRITES_BYTES // nbytes), count)
-    size = -(-count // -(-count // most))
-    return [(first, size) for first in range(0, count, size)]
+def _together(graph: Graph, masks: jax.Array) -> list[tuple[int, np.ndarray]]:
+    """Circuits of which the same layer is the first with a read that is cut off; under a transform all from layer 0."""
+    if not is_concrete(masks):
+        return [(0, np.arange(len(masks)))]
+    layers = graph.places[:, 0] // (3 * graph.n_heads + 1)
+    first = np.min(np.where(np.asarray(masks) != 1, layers, graph.n_layers), axis=1)
+    return [(layer, np.flatnonzero(first == layer)) for layer in np.unique(first).tolist()]
 
 
 def faithfulness(
     model: Model,
     pairs: Pairs,
-    masks: Bool[Array, "circuit edge"] | Float[Array, "circuit edge"],
+    masks: Masks,
     ablation: Ablation = "resample",
     **how: Any,
 ) -> Faithfulness:
@@ -143,8 +156,8 @@ def faithfulness(
     >>> [pairs] = pairs_of(answered(model, tasks()["indirect object"], 8))
     >>> scores = edge_attribution(model, pairs, steps=5)
     >>> masks = jnp.stack([top_edges(scores.graph, scores.mean, count) for count in (50, 200, 800)])
-    >>> faithfulness(model, pairs, masks).faithfulness.round(2)
-    []
+    >>> [round(value, 2) for value in faithfulness(model, pairs, masks).faithfulness.tolist()]
+    [0.92, 0.99, 1.0]
     """
     masks = jnp.asarray(masks)
     ends = jnp.stack([jnp.ones_like(masks[0]), jnp.zeros_like(masks[0])])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int, Shaped
 
 from landed_jax.errors import LandedError, shown
 from landed_jax.nn.config import ModelConfig
@@ -88,13 +88,13 @@ class Graph:
     def __len__(self) -> int:
         return int(np.sum(self.exists))
 
-    def matrix(self, values: Float[Array, "*lead edge"]) -> Float[Array, "*lead read sender"]:
+    def matrix(self, values: Shaped[Array | np.ndarray, "*lead edge"]) -> Shaped[Array, "*lead read sender"]:
         """Numbers of edges as a matrix, 0 where there is no edge."""
         values, (reads, senders) = jnp.asarray(values), self.places.T
         shape = (*values.shape[:-1], len(self.reads), len(self.senders))
         return jnp.zeros(shape, values.dtype).at[..., reads, senders].set(values)
 
-    def vector(self, matrix: Float[Array, "*lead read sender"]) -> Float[Array, "*lead edge"]:
+    def vector(self, matrix: Shaped[Array, "*lead read sender"]) -> Shaped[Array, "*lead edge"]:
         """The inverse of `matrix`."""
         reads, senders = self.places.T
         return matrix[..., reads, senders]

@@ -38,8 +38,8 @@ class Circuit:
 def write_circuit(
     path: str | os.PathLike[str],
     graph: Graph,
-    scores: Float[Array, " edge"],
-    in_circuit: Bool[Array, " edge"] | None = None,
+    scores: Float[Array | np.ndarray, " edge"],
+    in_circuit: Bool[Array | np.ndarray, " edge"] | None = None,
 ) -> None:
     """Write edges with their scores, and which of them are in the circuit, as MIB's circuit track reads them.
 
@@ -60,7 +60,11 @@ def write_circuit(
     >>> graph = Graph(n_layers=1, n_heads=1, d_model=4)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_circuit(f"{folder}/circuit.json", graph, jnp.arange(8.0), graph.between("input", "logits"))
-    ...     print(Path(folder, "circuit.json").read_text()[:140])
+    ...     document = json.loads(Path(folder, "circuit.json").read_text())
+    >>> document["cfg"]
+    {'n_layers': 1, 'n_heads': 1, 'parallel_attn_mlp': False, 'd_model': 4}
+    >>> document["nodes"]["m0"], document["edges"]["input->logits"]
+    ({'in_graph': False}, {'score': 5.0, 'in_graph': True})
     """
     values = np.asarray(scores, np.float64)
     inside = np.ones(len(graph), bool) if in_circuit is None else np.asarray(in_circuit)

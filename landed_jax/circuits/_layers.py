@@ -14,7 +14,7 @@ from landed_jax.nn.layer_writes import head_writes
 from landed_jax.nn.modules import MLP, Attention, Experts, Output, ReadNorm
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.tap import Context, Plan
-from landed_jax.numerics import highest_precision, layer_of
+from landed_jax.numerics import highest_precision, is_concrete, layer_of
 
 Sigmas = Mapping[str, jax.Array]
 """σ of norms, ``[batch, position]`` each, by the names of their hook points."""
@@ -94,9 +94,8 @@ def whole_layer(
     return x + attn + mlp, jnp.concatenate([heads, mlp[None]]), half.sigmas
 
 
-@functools.partial(jax.jit, static_argnames=("config", "kind"))
 @highest_precision
-def split_layer(
+def _split_layer(
     layers: Params,
     x: Float[Array, "run batch position d_model"],
     changes: Float[Array, "run sender batch position d_model"],
@@ -117,18 +116,34 @@ def split_layer(
         weights: how much of each node's change each read of each layer gets.
     """
     part, heads, first = _part(layers, layer), config.n_heads, 1 + layer * (config.n_heads + 1)
+    own = jax.lax.dynamic_index_in_dim(weights, layer, 1, keepdims=False)
 
-    def one(x: jax.Array, changes: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
-        half, own = _Half(config, part, layer, context, held), layer_of(weights, layer)
-        shift = combined(own[: 3 * heads], changes).reshape(3, heads, *x.shape)
-        attn, writes = half.attention(x, kind, jnp.moveaxis(shift, 1, 3))
-        changes = jax.lax.dynamic_update_slice_in_dim(changes, other[:heads] - writes, first, 0)
-        shift = combined(own[3 * heads :], changes)[0]
-        mlp = half.mlp(x if config.parallel_blocks else x + attn, shift)
-        changes = jax.lax.dynamic_update_slice_in_dim(changes, (other[heads] - mlp)[None], first + heads, 0)
-        return x + attn + mlp, changes
+    def attention(x: jax.Array, shift: jax.Array) -> tuple[jax.Array, jax.Array]:
+        by_head = jnp.moveaxis(shift.reshape(3, heads, *x.shape), 1, 3)
+        return _Half(config, part, layer, context, held).attention(x, kind, by_head)
 
-    return jax.vmap(one)(x, changes, weights)
+    def mlp(x: jax.Array, shift: jax.Array) -> jax.Array:
+        return _Half(config, part, layer, context, held).mlp(x, shift[0])
+
+    # The changes are set outside of vmap, which would make a scatter of it.
+    attn, writes = jax.vmap(attention)(x, combined(own[:, : 3 * heads], changes))
+    changes = jax.lax.dynamic_update_slice_in_dim(changes, other[None, :heads] - writes, first, 1)
+    read = x if config.parallel_blocks else x + attn
+    write = jax.vmap(mlp)(read, combined(own[:, 3 * heads :], changes))
+    changes = jax.lax.dynamic_update_slice_in_dim(changes, (other[None, heads] - write)[:, None], first + heads, 1)
+    return x + attn + write, changes
+
+
+_split = jax.jit(_split_layer, static_argnames=("config", "kind"))
+_split_in_place = jax.jit(_split_layer, static_argnames=("config", "kind"), donate_argnames="changes")
+
+
+def split_layer(
+    layers: Params, x: jax.Array, changes: jax.Array, *rest: Any, **kind: Any
+) -> tuple[jax.Array, jax.Array]:
+    """`_split_layer`, compiled; `changes` are given away where no transform needs them again: a copy takes as long."""
+    known = all(map(is_concrete, jax.tree.leaves((layers, x, changes, rest))))
+    return (_split_in_place if known else _split)(layers, x, changes, *rest, **kind)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "kind"))
@@ -164,10 +179,10 @@ def layer_slopes(
 
 
 def combined(
-    weights: Float[Array, "read sender"], changes: Float[Array, "sender batch position d_model"]
-) -> Float[Array, "read batch position d_model"]:
+    weights: Float[Array, "run read sender"], changes: Float[Array, "run sender batch position d_model"]
+) -> Float[Array, "run read batch position d_model"]:
     """What each read gets of all nodes' changes."""
-    return jnp.tensordot(weights, changes, axes=1)
+    return jnp.einsum("cru,cubpd->crbpd", weights, changes)
 
 
 def _part(layers: Params, layer: jax.Array) -> Params:

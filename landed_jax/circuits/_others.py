@@ -24,8 +24,8 @@ Ablation = Literal["resample", "mean", "zero"]
 """What an edge outside of a circuit carries in place of its node's write: the write in the corrupted prompt; its mean
 over prompts, first tokens and others apart; nothing."""
 
-# Bytes of all nodes' writes that exist at a time: larger parts gain no time on a CPU.
-WRITES_BYTES = 2**28
+# Bytes of all nodes' writes of one run that exist at a time (edge attribution holds four such arrays).
+WRITES_BYTES = 2**27
 
 
 class Part(NamedTuple):

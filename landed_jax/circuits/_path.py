@@ -20,6 +20,8 @@ from landed_jax.results.result import Result, result
 
 Names = str | Iterable[str]
 
+_NO_EDGE = "None of these reads hears one of these nodes: they come before them."
+
 
 @result
 class PathPatches(Result):
@@ -76,14 +78,16 @@ def path_patch(
     >>> import landed_jax as landed
     >>> prompts = "The Colosseum is in the city of", "The Louvre is in the city of"
     >>> found = path_patch(landed.load(), *prompts, "a2.h7", "logits", " Rome")
-    >>> found.effect.round(2)
-    []
+    >>> round(float(found.effect[0, 0]), 2)
+    2.19
     """
     graph = Graph.of(model.config)
     senders = [senders] if isinstance(senders, str) else list(senders)
     reads = None if reads is None else [reads] if isinstance(reads, str) else list(reads)
     name = f"{', '.join(senders)}->{'every read' if reads is None else ', '.join(reads)}"
     patched = graph.between(senders, graph.reads if reads is None else reads)
+    if not patched.any():
+        raise LandedError(_NO_EDGE)
     return _patched(model, clean, corrupted, patched[None], (name,), measure, how)
 
 
@@ -109,9 +113,9 @@ def path_sweep(
     >>> import landed_jax as landed
     >>> prompts = "The Colosseum is in the city of", "The Louvre is in the city of"
     >>> found = path_sweep(landed.load(), *prompts, reads="logits", measure=landed.Logit(" Rome", against=" Paris"))
-    >>> effects = found.to_xarray(derived=True).effect.squeeze("batch")
-    >>> effects.sortby(effects)[::-1][:3].round(2)
-    []
+    >>> best = found.effect[:, 0].argsort()[::-1][:3]
+    >>> [(found.paths[path], round(float(found.effect[path, 0]), 2)) for path in best]
+    [('m3', 15.18), ('m2', 5.52), ('a2.h7', 4.08)]
     """
     graph = Graph.of(model.config)
     if (senders is None) == (reads is None):
@@ -125,7 +129,7 @@ def path_sweep(
         each = [chosen & (np.arange(len(exists)) == place)[:, None] for place in range(len(names))]
     paths = {name: matrix[exists] for name, matrix in zip(names, each, strict=True) if matrix.any()}
     if not paths:
-        raise LandedError("None of these reads hears one of these nodes: they come before them.")
+        raise LandedError(_NO_EDGE)
     return _patched(model, clean, corrupted, np.stack(list(paths.values())), tuple(paths), measure, how)
 
 

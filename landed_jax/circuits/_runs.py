@@ -121,34 +121,42 @@ class Runs:
 
     def split(
         self,
+        whole: Whole,
         other: Float[Array, "sender batch position d_model"],
         weights: Float[Array, "run read sender"],
         measure: Any,
         held: tuple[Sigmas, ...] = (),
+        first: int = 0,
     ) -> Float[Array, "run batch"]:
         """What is measured of split runs: each read hears the stream, and its weights' part of every node's change.
 
         Args:
+            whole: the ordinary run that they are where all weights are 0.
             other: every node's write in the other run.
+            first: a layer before which all weights are 0: the runs begin with it.
         """
         config, count = self.config, weights.shape[0]
         heads, depth = config.n_heads, config.n_layers
         by_layer = weights[:, :-1].reshape(count, depth, 3 * heads + 1, -1)
         of_layers = other[1:].reshape(depth, heads + 1, *other.shape[1:])
-        start = self.embedded()
-        x = jnp.broadcast_to(start, (count, *start.shape))
-        changes = jnp.zeros((count, *other.shape), other.dtype).at[:, 0].set(other[0] - start)
-        for index in range(depth):
-            layers, _, number, *rest = self._layer(index, start, held)
+        x, changes = _start(whole.streams[first], whole.writes, other, 1 + first * (heads + 1), count=count)
+        for index in range(first, depth):
+            layers, _, number, *rest = self._layer(index, whole.streams[index], held)
             x, changes = split_layer(layers, x, changes, of_layers[index], by_layer, number, *rest, **self._kind(index))
         how = (self.asked, measure)
         return _split_value(top_params(self.params), x, changes, weights[:, -1], _last(held), *how, config=config)
 
-    def slopes(self, whole: Whole, measure: Any, held: tuple[Sigmas, ...] = ()) -> "Slopes":
-        """The value's slope by the inputs of reads, beginning with the logits."""
+    def slopes(
+        self, whole: Whole, measure: Any, held: tuple[Sigmas, ...] = ()
+    ) -> Iterator[Float[Array, "read batch position d_model"]]:
+        """The value's slopes by the input of each read alone: the logits', then each layer's, the last one first."""
         top = top_params(self.params)
         after = _closing_slopes(top, whole.streams[-1], _last(held), self.asked, measure, config=self.config)
-        return Slopes(self, whole, held, after)
+        yield after[None]
+        for index in reversed(range(self.config.n_layers)):
+            layers, x, number, *rest = self._layer(index, whole.streams[index], held)
+            after, of_reads = layer_slopes(layers, x, after, number, *rest, **self._kind(index))
+            yield of_reads
 
     def _layer(self, index: int, x: jax.Array, held: tuple[Sigmas, ...]) -> tuple[Any, ...]:
         own = held[index] if held else {}
@@ -156,27 +164,6 @@ class Runs:
 
     def _kind(self, index: int) -> dict[str, Any]:
         return {"config": self.config, "kind": self.config.kinds[index]}
-
-
-class Slopes(NamedTuple):
-    """The value's slopes, from the last read backwards.
-
-    Attributes:
-        logits: by the stream behind the last layer, which the logits alone read.
-    """
-
-    runs: Runs
-    whole: Whole
-    held: tuple[Sigmas, ...]
-    logits: Float[Array, "batch position d_model"]
-
-    def backwards(self) -> Iterator[tuple[int, jax.Array]]:
-        """Of each layer, the last first, the slopes by the input of each of its reads."""
-        after, runs = self.logits, self.runs
-        for index in reversed(range(runs.config.n_layers)):
-            layers, x, number, *rest = runs._layer(index, self.whole.streams[index], self.held)
-            after, of_reads = layer_slopes(layers, x, after, number, *rest, **runs._kind(index))
-            yield index, of_reads
 
 
 @functools.partial(jax.jit, static_argnames=("config", "dtype"))
@@ -189,6 +176,17 @@ def _context(tokens: Tokens, *, config: ModelConfig, dtype: Any) -> Context:
 @functools.partial(jax.jit, static_argnames=("config", "dtype"))
 def _embedded(embed: Params, ids: jax.Array, context: Context, *, config: ModelConfig, dtype: Any) -> jax.Array:
     return Embed(config, Plan(), parent=None).apply({"params": embed}, ids, dtype, context)  # pyright: ignore[reportReturnType] # Flax's apply may give a pair
+
+
+@functools.partial(jax.jit, static_argnames="count")
+def _start(
+    stream: jax.Array, writes: jax.Array, other: jax.Array, known: jax.Array | int, *, count: int
+) -> tuple[jax.Array, jax.Array]:
+    """The stream of each run, and the changes of as many nodes as are known."""
+    there = (jnp.arange(len(writes)) < known)[:, None, None, None]
+    changes = jnp.where(there, other - writes, 0)
+    x, changes = (jnp.broadcast_to(value, (count, *value.shape)) for value in (stream, changes))
+    return x, changes
 
 
 def _last(held: tuple[Sigmas, ...]) -> Sigmas:
@@ -227,12 +225,13 @@ def _split_value(
     *,
     config: ModelConfig,
 ) -> jax.Array:
-    def one(x: jax.Array, changes: jax.Array, weights: jax.Array) -> jax.Array:
-        x, changes = jnp.take(x, asked, axis=1), jnp.take(changes, asked, axis=2)
-        final = _final(top, x + combined(weights[None], changes)[0], held, config)
+    x, changes = jnp.take(x, asked, axis=2), jnp.take(changes, asked, axis=3)
+
+    def one(x: jax.Array) -> jax.Array:
+        final = _final(top, x, held, config)
         return jnp.sum(measure(final["final_normed"], unembedding(top, config)), axis=1)
 
-    return jax.vmap(one)(x, changes, weights)
+    return jax.vmap(one)(x + combined(weights[:, None], changes)[:, 0])
 
 
 @functools.partial(jax.jit, static_argnames="config")

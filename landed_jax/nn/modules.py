@@ -118,8 +118,10 @@ class Attention(_Part):
             flat = every.reshape(*x.shape[:-1], -1)
             sigma = rules.scale(rms_sigma(flat, self.config.norm_eps))
             normed = scale_stream(flat, sigma, gamma.reshape(-1)).reshape(every.shape)
-            heads = jnp.arange(x.shape[2])  # each has the σ of all heads that its own input would make
-            return normed if x.ndim == 3 else normed[:, :, heads, heads // (len(heads) // every.shape[-2])]
+            if x.ndim == 3:
+                return normed
+            heads = np.arange(x.shape[2])  # each has the σ of all heads that its own input would make
+            return normed[:, :, heads, heads * every.shape[-2] // len(heads)]
 
         def turned(name: str, x: jax.Array, context: Context) -> jax.Array:
             heads = normed_by_width(name, x) if self.config.qk_norm == "width" else project(name, x)
