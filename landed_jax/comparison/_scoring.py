@@ -17,6 +17,7 @@ from landed_jax.model import Model
 from landed_jax.tasks import Pairs
 
 _TIMES = 3
+"""How often a forward pass is timed, and beside how many batches of a method."""
 
 
 class Method(Protocol):
@@ -50,7 +51,7 @@ class BatchScores:
     Attributes:
         value: what the scores are of, as the method gives it.
         conservation_error: how far they are from summing to it.
-        cost: seconds, over those of a forward pass; NaN where a program was compiled meanwhile.
+        cost: seconds, over those of a forward pass; NaN where they were not compared, such as while compiling.
     """
 
     heads: Float[np.ndarray, "layer batch head"] | None
@@ -88,15 +89,16 @@ class Forward:
     _known: dict[tuple[int, ...], float] = field(default_factory=dict)
 
     def seconds(self, pairs: Pairs) -> float:
-        """Of one batch, measured once for each shape."""
+        """Of one batch, the median of a few, measured once for each shape."""
         shape = pairs.clean.ids.shape
         if shape not in self._known:
-            taken = [
-                timed(lambda: self.model.trace(pairs.clean, record=(), at=-1, dtype=self.dtype))
-                for _ in range(_TIMES + 1)
-            ]
-            self._known[shape] = float(np.median(taken[1:]))
+            self.now(pairs)
+            self._known[shape] = float(np.median([self.now(pairs) for _ in range(_TIMES)]))
         return self._known[shape]
+
+    def now(self, pairs: Pairs) -> float:
+        """Of one batch, at this moment."""
+        return timed(lambda: self.model.trace(pairs.clean, record=(), at=-1, dtype=self.dtype))
 
 
 def timed(function: Any) -> float:
@@ -125,11 +127,12 @@ def score_batches(
         saved = Saved.of(folder, "scores", __version__, weights, method.name, pairs)
         kept = saved.get((0,))
         if kept is None:
-            known = pairs.clean.ids.shape in shapes
+            first = pairs.clean.ids.shape not in shapes
             shapes.add(pairs.clean.ids.shape)
-            # A last batch of a shape that was not seen: run again, or a method would have no cost at all.
-            again = not known and number == len(batches) - 1 and not any(np.isfinite(batch.cost) for batch in found)
-            kept = _measured(method, model, pairs, forward, known, again)
+            timed_before = sum(bool(np.isfinite(batch.cost)) for batch in found)
+            # Where every batch has a shape of its own, the last one is run twice: the first time compiles.
+            again = first and not timed_before and number == len(batches) - 1
+            kept = _measured(method, model, pairs, forward, again or (not first and timed_before < _TIMES), again)
             saved.put((0,), kept)
         found.append(_batch(kept))
     return TaskScores(method.name, tuple(found))
@@ -139,9 +142,9 @@ _FIELDS = ("heads", "neurons", "tokens", "value", "conservation_error")
 
 
 def _measured(
-    method: Method, model: Model, pairs: Pairs, forward: Forward, known: bool, again: bool
+    method: Method, model: Model, pairs: Pairs, forward: Forward, with_cost: bool, again: bool
 ) -> list[np.ndarray]:
-    """Arrays of all fields, an empty one for None, and the cost."""
+    """Arrays of all fields, an empty one for None, and the cost: a forward pass is timed right behind the scores."""
     if again:
         method.score(model, pairs, dtype=forward.dtype)
     start = time.perf_counter()
@@ -149,7 +152,9 @@ def _measured(
     arrays = [getattr(scores, name) for name in _FIELDS]
     arrays = [np.zeros(0) if array is None else np.asarray(array) for array in arrays]
     taken = time.perf_counter() - start
-    return [*arrays, np.array(taken / forward.seconds(pairs) if known or again else np.nan)]
+    if with_cost:
+        forward.seconds(pairs)  # compiled
+    return [*arrays, np.array(taken / forward.now(pairs) if with_cost else np.nan)]
 
 
 def _batch(kept: Sequence[np.ndarray]) -> BatchScores:

@@ -155,7 +155,7 @@ def comparison_report(document: dict[str, Any]) -> list[Block]:
 
 def _table(task: dict[str, Any], level: dict[str, Any], settings: dict[str, Any]) -> Table:
     measured = any(row["correlation"] for row in level["rows"])
-    columns = [Column("method", left=True)]
+    columns = [Column("method", left=True, wrap=True)]
     if measured:
         columns += [Column("r", legend=_LEGENDS["r"]), Column("95%"), Column("ρ", legend=_LEGENDS["rho"], drop=5)]
     columns += [
