@@ -8,6 +8,7 @@ import click
 
 from landed_jax.cli.ablate import ablate
 from landed_jax.cli.cache import use_cache
+from landed_jax.cli.compare import compare
 from landed_jax.cli.convert import convert
 from landed_jax.cli.heads import heads
 from landed_jax.cli.info import info
@@ -40,7 +41,7 @@ def commands(no_cache: bool) -> None:
         use_cache(os.environ)
 
 
-for command in (run, ablate, patch, heads, reproduce, models, info, convert, verify, testbed):
+for command in (run, ablate, patch, compare, heads, reproduce, models, info, convert, verify, testbed):
     commands.add_command(command)
 
 

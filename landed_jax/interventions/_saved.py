@@ -36,7 +36,7 @@ class Saved:
         """
         if out is None:
             return cls(None)
-        folder, mark = expanded(out), _digest(asked).encode()
+        folder, mark = expanded(out), digest(asked).encode()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             there = (folder / _MARK).read_bytes() if (folder / _MARK).exists() else None
@@ -71,15 +71,15 @@ class Saved:
 
     def _path(self, places: Sequence[int]) -> Path:
         assert self.folder is not None
-        return self.folder / f"{_digest(tuple(places))[:16]}.npz"
+        return self.folder / f"{digest(tuple(places))[:16]}.npz"
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
     """A checksum of a tree: its structure, and every number in it."""
     leaves, tree = jax.tree.flatten(value)
-    digest = hashlib.sha256(str(tree).encode())
+    seen = hashlib.sha256(str(tree).encode())
     for leaf in leaves:
         array = np.asarray(leaf) if not isinstance(leaf, str) else np.frombuffer(leaf.encode(), np.uint8)
-        digest.update(f"{array.dtype} {array.shape} ".encode())
-        digest.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
-    return digest.hexdigest()
+        seen.update(f"{array.dtype} {array.shape} ".encode())
+        seen.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
+    return seen.hexdigest()
