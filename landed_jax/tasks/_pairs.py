@@ -60,14 +60,29 @@ class Pairs(ShapeRepr):
         >>> round(float(read.value[0, 0]), 2)
         18.75
         """
-        to_logits, dtype = unembedding(params, config), compute_dtype(dtype)
+        return answers_direction(params, config, self.right, self.wrong, dtype)
 
-        def mean(ids: jax.Array) -> Float[Array, "batch d_model"]:
-            there = (ids != NO_ANSWER)[..., None]
-            rows = jnp.where(there, to_logits.rows(jnp.maximum(ids, 0), dtype), 0)
-            return jnp.sum(rows, axis=1) / jnp.sum(there, axis=1, dtype=dtype)
 
-        return Vector((mean(self.right) - mean(self.wrong))[:, None], site="final")
+def answers_direction(
+    params: Params,
+    config: ModelConfig,
+    right: Int[Array, "batch answer"],
+    wrong: Int[Array, "batch answer"],
+    dtype: Any = None,
+) -> Vector:
+    """The mean row of the unembedding of the right tokens less that of the wrong ones; 0 for none, at the final norm.
+
+    Args:
+        right, wrong: ids, `NO_ANSWER` where a prompt has fewer than others.
+    """
+    to_logits, dtype = unembedding(params, config), compute_dtype(dtype)
+
+    def mean(ids: jax.Array) -> Float[Array, "batch d_model"]:
+        there = (ids != NO_ANSWER)[..., None]
+        rows = jnp.where(there, to_logits.rows(jnp.maximum(ids, 0), dtype), 0)
+        return jnp.sum(rows, axis=1) / jnp.maximum(jnp.sum(there, axis=1, dtype=dtype), 1)
+
+    return Vector((mean(right) - mean(wrong))[:, None], site="final")
 
 
 def pairs_of(kept: Kept, *, together: int = TOGETHER) -> list[Pairs]:
