@@ -1,6 +1,5 @@
 """One forward and one backward pass: the values of chosen hook points, and the derivative of a measure by each."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,17 +9,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from landed_jax.errors import LandedError
-from landed_jax.forward_pass import by_name
+from landed_jax.forward_pass import by_name, context_of
 from landed_jax.interventions._measures import Measure, prepared
 from landed_jax.interventions._runs import final_at
 from landed_jax.model import Model, Prompts
 from landed_jax.nn.config import LayerKind, ModelConfig
+from landed_jax.nn.gradient_rules import PLAIN, GradientRules
 from landed_jax.nn.hook_points import EMBEDDINGS, OUTSIDE_LAYERS, HookPoint, absent, as_sites, axes_of
 from landed_jax.nn.intervention import Intervention, Interventions, checked, intervened
 from landed_jax.nn.layer_programs import by_layers, through_layers
 from landed_jax.nn.modules import Block, Embed, ReadNorm
 from landed_jax.nn.parameters import Params, unembedding
-from landed_jax.nn.rotary import query_scale, rotary_tables
 from landed_jax.nn.tap import Context, Plan
 from landed_jax.numerics import compute_dtype, highest_precision
 from landed_jax.prompts import read_prompts, warn_of
@@ -72,6 +71,7 @@ def gradients(
     *,
     at: int | Sequence[int] = -1,
     always: Interventions = (),
+    rules: GradientRules | None = None,
     dtype: Any = None,
 ) -> Gradients:
     """What passes each of some hook points, and the derivative of a measure by it, at every layer and position.
@@ -86,6 +86,7 @@ def gradients(
         sites: hook points; all but the numbers of chosen experts, which have no derivative.
         at: the columns in which it is measured, from the left or (negative) from the right.
         always: interventions that take part in the run.
+        rules: other derivatives of some steps, as relevance propagation has them; by default each step's own.
         dtype: float32 or float64; by default JAX's default float.
 
     Raises:
@@ -101,21 +102,38 @@ def gradients(
     >>> int(to_first_order[2, 0].argmax()), round(float(to_first_order[2, 0].max()), 2)
     (7, 2.66)
     """
+    config, wanted = model.config, _differentiable(sites, model.config)
+    trace, way = _run(model, tokens, wanted, always, dtype)
+    asked = columns(at, trace.tokens.ids.shape[1])
+    ready = prepared(measure, final_at(trace, asked), unembedding(model.params, config))
+    value, slopes = _backward(model.params, way, ready, asked, config=config, sites=wanted, rules=rules or PLAIN)
+    values = {site: trace[site] for site in sorted(wanted)}
+    return Gradients(values, {site: slopes[site] for site in values}, value, provenance=trace.provenance)
+
+
+def recorded(
+    model: Model, tokens: Prompts, sites: Iterable[HookPoint], *, always: Interventions = (), dtype: Any = None
+) -> Trace:
+    """The same run's values alone, of all columns, and what the final norm reads and puts out; no logits.
+
+    >>> import landed_jax as landed
+    >>> recorded(landed.load(), "The Colosseum", [landed.HookPoint.HEAD])[landed.HookPoint.HEAD].shape
+    (4, 1, 4, 8, 16)
+    """
+    return _run(model, tokens, as_sites(sites), always, dtype)[0]
+
+
+def _run(
+    model: Model, tokens: Prompts, sites: frozenset[HookPoint], always: Interventions, dtype: Any
+) -> tuple[Trace, "_Way"]:
     prompts, said = read_prompts(tokens, model.vocabulary, model.config, model.no_vocabulary)
     warn_of(said)
     check_ids(prompts, model.config.vocab_size)
     if model.config.learned_positions:
         check_positions(prompts, model.config.max_positions)
-    config, wanted, dtype = model.config, _differentiable(sites, model.config), compute_dtype(dtype)
-    asked, together = columns(at, prompts.ids.shape[1]), checked(always, config, *prompts.ids.shape)
-    how: dict[str, Any] = {"config": config, "sites": wanted}
-    trace, way = _forward(model.params, prompts, together, dtype=dtype, **how)
-    clean = final_at(trace, asked).bind(model.params, model.vocabulary, model.source, model.notes)
-    ready = prepared(measure, clean, unembedding(model.params, config))
-    value, slopes = _backward(model.params, way, ready, asked, **how)
-    known = dataclasses.replace(clean.provenance, at=trace.at)
-    values = {site: trace[site] for site in sorted(wanted)}
-    return Gradients(values, {site: slopes[site] for site in values}, value, provenance=known)
+    together, dtype = checked(always, model.config, *prompts.ids.shape), compute_dtype(dtype)
+    trace, way = _forward(model.params, prompts, together, config=model.config, sites=sites, dtype=dtype)
+    return trace.bind(model.params, model.vocabulary, model.source, model.notes), way
 
 
 def _differentiable(sites: Iterable[HookPoint], config: ModelConfig) -> frozenset[HookPoint]:
@@ -152,9 +170,7 @@ def _forward(
     dtype: Any,
 ) -> tuple[Trace, _Way]:
     """The run itself: what passes the hook points and what a measure is made from; no logits."""
-    positions = tokens.positions
-    tables, scale = rotary_tables(config, positions, dtype), query_scale(config, positions, dtype)
-    context, plan = Context(tables, scale, tokens.mask, positions, None, interventions), Plan(sites | _FINAL)
+    context, plan = context_of(tokens, config, interventions, dtype), Plan(sites | _FINAL)
     embed: Any = Embed(config, plan, parent=None)
     x, first = embed.apply({"params": params["embed"]}, tokens.ids, dtype, context, mutable=["intermediates"])
 
@@ -185,25 +201,34 @@ def _stacked(found: tuple[Any, Any]) -> tuple[Any, Any]:
     return carry, jax.tree.map(lambda *each: jnp.stack(each), *results) if isinstance(results, list) else results
 
 
-def _final_values(params: Params, x: jax.Array, context: Context, *, config: ModelConfig) -> dict[str, jax.Array]:
+def _final_values(
+    params: Params, x: jax.Array, context: Context, *, config: ModelConfig, rules: GradientRules = PLAIN
+) -> dict[str, jax.Array]:
     """What passes each hook point behind the last layer."""
-    norm: Any = ReadNorm(config, Plan(_FINAL), "final", parent=None)
+    norm: Any = ReadNorm(config, Plan(_FINAL, rules=rules), "final", parent=None)
     x = intervened(context.interventions, HookPoint.FINAL_RESIDUAL, x, None, None)
     _, found = norm.apply({"params": params["final_norm"]}, x, None, context, mutable=["intermediates"])
     return {HookPoint.FINAL_RESIDUAL.value: x, **found["intermediates"]}
 
 
-@functools.partial(by_layers, static=("config", "sites"))
+@functools.partial(by_layers, static=("config", "sites", "rules"))
 @highest_precision
 def _backward(
-    params: Params, way: _Way, measure: Any, asked: jax.Array, *, config: ModelConfig, sites: frozenset[HookPoint]
+    params: Params,
+    way: _Way,
+    measure: Any,
+    asked: jax.Array,
+    *,
+    config: ModelConfig,
+    sites: frozenset[HookPoint],
+    rules: GradientRules,
 ) -> tuple[jax.Array, dict[HookPoint, jax.Array]]:
     """The measure, and its derivative by each hook point: by zeros that are added to it."""
     within, last = sites - OUTSIDE_LAYERS, (sites & OUTSIDE_LAYERS) - EMBEDDINGS
     to_logits = unembedding(params, config)
 
     def measured(x: jax.Array, zeros: dict[HookPoint, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        found = _final_values(params, x, _with(way.context, zeros), config=config)
+        found = _final_values(params, x, _with(way.context, zeros), config=config, rules=rules)
         value = measure(jnp.take(found[HookPoint.FINAL_NORMED.value], asked, axis=1), to_logits)
         return jnp.sum(value), value
 
@@ -220,7 +245,7 @@ def _backward(
             _, found = jax.eval_shape(functools.partial(run, plan=Plan(within)), part, index, context, x, {})
             shapes = by_name(found.get("intermediates", {}))
             zeros = {site: jnp.zeros_like(shapes[site.value]) for site in within}
-            _, pull = jax.vjp(lambda *by: run(part, index, context, *by, plan=Plan())[0], x, zeros)
+            _, pull = jax.vjp(lambda *by: run(part, index, context, *by, plan=Plan(rules=rules))[0], x, zeros)
             return pull(slope)
 
         return layer
