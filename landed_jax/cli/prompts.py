@@ -1,48 +1,15 @@
 """Prompts of the command line: an argument, standard input, or a file with one a line."""
 
-import contextlib
 import dataclasses
-import json
-import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from landed_jax.errors import LandedError, cut, shown
+from landed_jax.errors import LandedError
+from landed_jax.prompt_lines import Asked, errors_at, is_json, json_line, written_ids
 
 _MOST_BYTES = 64 << 20  # of all prompts together; larger input is not text for a model, and might not end (a device)
-_FIELDS = ("prompt", "target", "against")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A prompt and its tokens, as they were written.
-
-    Attributes:
-        prompt: text, or the ids that ``--ids`` reads.
-        place: the file and the number of the line, ``prompts.txt, line 3``; "" for a single prompt.
-    """
-
-    prompt: str | list[int]
-    target: str | None = None
-    against: str | None = None
-    place: str = ""
-
-    @contextlib.contextmanager
-    def errors_say_where(self) -> Iterator[None]:
-        """Errors of the block begin with the place."""
-        with _errors_at(self.place):
-            yield
-
-
-@contextlib.contextmanager
-def _errors_at(place: str) -> Iterator[None]:
-    try:
-        yield
-    except LandedError as error:
-        raise (LandedError(f"{place}: {error}") if place else error) from error.__cause__
 
 
 def single(argument: str | None, *, ids: bool) -> Asked:
@@ -56,7 +23,7 @@ def single(argument: str | None, *, ids: bool) -> Asked:
     if argument is None or argument == "-":
         text = _text(_standard_input(), "Standard input")
         argument = text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
-    return Asked(_ids(argument) if ids else argument)
+    return Asked(written_ids(argument) if ids else argument)
 
 
 def several(path: str, *, ids: bool) -> list[Asked]:
@@ -88,62 +55,16 @@ def several(path: str, *, ids: bool) -> list[Asked]:
     ]
     if not lines:
         raise LandedError(f"{name} holds no prompt: write one a line.")
-    in_json = path.endswith((".jsonl", ".ndjson")) or _is_json(lines[0][1])
+    in_json = path.endswith((".jsonl", ".ndjson")) or is_json(lines[0][1])
     return list(_read(lines, name, in_json, ids))
 
 
 def _read(lines: list[tuple[int, str]], name: str, in_json: bool, ids: bool) -> Iterator[Asked]:
     for number, line in lines:
         place = f"{name}, line {number}"
-        with _errors_at(place):
-            asked = _json_line(line, ids) if in_json else Asked(_ids(line) if ids else line)
+        with errors_at(place):
+            asked = json_line(line, ids) if in_json else Asked(written_ids(line) if ids else line)
         yield dataclasses.replace(asked, place=place)
-
-
-def _is_json(line: str) -> bool:
-    line = line.strip()
-    if line.startswith("{"):
-        return True
-    try:
-        return isinstance(json.loads(line), str)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _json_line(line: str, ids: bool) -> Asked:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise LandedError(f"this is no JSON: {cut(str(error), 100)}.") from None
-    fields: dict[str, Any] = value if isinstance(value, dict) else {"prompt": value}
-    if surplus := [name for name in fields if name not in _FIELDS]:
-        raise LandedError(f"the field {shown(surplus[0])} is none of {', '.join(_FIELDS)}.")
-    if fields.get("prompt") is None:
-        raise LandedError('an object has a field "prompt".')
-    for name in ("target", "against"):
-        if not isinstance(fields.get(name), str | None):
-            raise LandedError(f'{name} is a token\'s text or "#ID", not {shown(fields[name])}.')
-    prompt = fields["prompt"]
-    if ids and not isinstance(prompt, str):
-        prompt = json.dumps(prompt)
-    if not isinstance(prompt, str):
-        hint = " With --ids it may be a list of token ids." if isinstance(prompt, list) else ""
-        raise LandedError(f"a prompt is text, not {shown(prompt)}.{hint}")
-    return Asked(_ids(prompt) if ids else prompt, fields.get("target"), fields.get("against"))
-
-
-def _ids(text: str) -> list[int]:
-    """Token ids, separated by spaces or commas, or as a JSON list.
-
-    >>> _ids("1 5, 7"), _ids("[1, 5]")
-    ([1, 5, 7], [1, 5])
-    """
-    inside = re.fullmatch(r"\s*\[(.*)\]\s*", text, re.DOTALL)
-    parts = re.split(r"\s*,\s*|\s+", (inside[1] if inside else text).strip())
-    for part in parts:
-        if not re.fullmatch(r"[0-9]{1,18}", part) and parts != [""]:
-            raise LandedError(f"{shown(part)} is no token id: give whole numbers, as in 1 5 7 or [1, 5, 7].")
-    return [int(part) for part in parts if part]
 
 
 def _standard_input() -> BinaryIO:

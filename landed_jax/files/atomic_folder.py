@@ -49,6 +49,24 @@ def claimed(dst: Path) -> Iterator[None]:
     """
     dst = Path(dst).absolute()
     check_destination(dst)
+    with sole_writer(dst):
+        check_destination(dst)  # again, under the lock: another writer may have finished since the first check
+        left = re.compile(re.escape(_beside(dst, "unfinished-").name) + "[0-9a-f]+")
+        for name in filter(left.fullmatch, os.listdir(dst.parent)):
+            remove(dst.with_name(name))  # these belong to killed processes: a live writer would have the lock
+        yield
+
+
+@contextlib.contextmanager
+def sole_writer(dst: Path) -> Iterator[None]:
+    """Exclude every other process and thread from writing `dst`, a folder that may be there.
+
+    The lock is on a file beside `dst`; the system releases it when the process ends, by whatever cause.
+
+    Raises:
+        LandedError: if `dst` is being written by another process or thread, or its parent is not writable.
+    """
+    dst = Path(dst).absolute()
     status_of(dst.parent)
     lock = _beside(dst, "lock")
     with _parents(dst):
@@ -64,10 +82,6 @@ def claimed(dst: Path) -> Iterator[None]:
             raise LandedError(f"{dst} cannot be written: {error.strerror or error}.") from error
         try:
             with unfinished(lock):  # removed before it is released: a waiting process notices and creates a new one
-                check_destination(dst)  # again, under the lock: another writer may have finished since the first check
-                left = re.compile(re.escape(_beside(dst, "unfinished-").name) + "[0-9a-f]+")
-                for name in filter(left.fullmatch, os.listdir(dst.parent)):
-                    remove(dst.with_name(name))  # these belong to killed processes: a live writer would have the lock
                 yield
         finally:
             held.lock.release()

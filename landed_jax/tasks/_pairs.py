@@ -60,14 +60,29 @@ class Pairs(ShapeRepr):
         >>> round(float(read.value[0, 0]), 2)
         18.75
         """
-        to_logits, dtype = unembedding(params, config), compute_dtype(dtype)
+        return answers_direction(params, config, self.right, self.wrong, dtype)
 
-        def mean(ids: jax.Array) -> Float[Array, "batch d_model"]:
-            there = (ids != NO_ANSWER)[..., None]
-            rows = jnp.where(there, to_logits.rows(jnp.maximum(ids, 0), dtype), 0)
-            return jnp.sum(rows, axis=1) / jnp.sum(there, axis=1, dtype=dtype)
 
-        return Vector((mean(self.right) - mean(self.wrong))[:, None], site="final")
+def answers_direction(
+    params: Params,
+    config: ModelConfig,
+    right: Int[Array, "batch answer"],
+    wrong: Int[Array, "batch answer"],
+    dtype: Any = None,
+) -> Vector:
+    """The mean row of the unembedding of the right tokens less that of the wrong ones; 0 for none, at the final norm.
+
+    Args:
+        right, wrong: ids, `NO_ANSWER` where a prompt has fewer than others.
+    """
+    to_logits, dtype = unembedding(params, config), compute_dtype(dtype)
+
+    def mean(ids: jax.Array) -> Float[Array, "batch d_model"]:
+        there = (ids != NO_ANSWER)[..., None]
+        rows = jnp.where(there, to_logits.rows(jnp.maximum(ids, 0), dtype), 0)
+        return jnp.sum(rows, axis=1) / jnp.maximum(jnp.sum(there, axis=1, dtype=dtype), 1)
+
+    return Vector((mean(right) - mean(wrong))[:, None], site="final")
 
 
 def pairs_of(kept: Kept, *, together: int = TOGETHER) -> list[Pairs]:
@@ -88,14 +103,10 @@ def pairs_of(kept: Kept, *, together: int = TOGETHER) -> list[Pairs]:
 
 
 def _pairs(kept: Kept, places: Sequence[int]) -> Pairs:
-    clean, corrupted = (_padded([side[place] for place in places]) for side in (kept.clean, kept.corrupted))
+    clean, corrupted = (
+        Tokens.from_lists([side[place] for place in places]).padded(COLUMNS) for side in (kept.clean, kept.corrupted)
+    )
     return Pairs(clean, corrupted, *(_filled([side[place] for place in places]) for side in (kept.right, kept.wrong)))
-
-
-def _padded(prompts: Sequence[Sequence[int]]) -> Tokens:
-    tokens = Tokens.from_lists(prompts)
-    more = ((0, 0), (-tokens.ids.shape[1] % COLUMNS, 0))
-    return Tokens(jnp.pad(tokens.ids, more), jnp.pad(tokens.mask, more))
 
 
 def _filled(answers: Sequence[Sequence[int]]) -> jax.Array:

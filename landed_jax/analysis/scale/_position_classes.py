@@ -82,11 +82,18 @@ def position_classes(trace: Trace, *, delimiters: Delimiters | None = None) -> P
     """
     tokens = trace.tokens
     wanted = _ids(_of_the_prompts(trace) if delimiters is None else delimiters, tokens.ids.dtype)
-    return PositionClasses(_classes(tokens, trace.at, jnp.isin(tokens.ids, wanted)))
+    return PositionClasses(class_members(tokens, trace.at, jnp.isin(tokens.ids, wanted)))
 
 
 @jax.jit
-def _classes(tokens: Tokens, at: jax.Array, wanted: jax.Array) -> jax.Array:
+def class_members(
+    tokens: Tokens, at: Int[Array, " column"], wanted: Bool[Array, "batch position"]
+) -> Bool[Array, "class batch column"]:
+    """Which of the columns `at` belongs to which class of `POSITION_CLASSES`.
+
+    Args:
+        wanted: which tokens are delimiters, wherever they stand.
+    """
     first = tokens.positions == 0
     delimiter = wanted & ~first
     classes = jnp.stack([first, delimiter, ~first & ~delimiter]) & tokens.mask[None]

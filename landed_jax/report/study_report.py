@@ -1,0 +1,143 @@
+"""A study as tables for a terminal, and as plain values."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from landed_jax.results.axes import POSITION_CLASSES
+from landed_jax.studies import Statistic, Study
+from landed_jax.studies._batches import REASONS_IN_WORDS
+from landed_jax.studies._labels import coordinates_of, statistic_arrays
+from landed_jax.studies._rerun import Rerun
+from landed_jax.tables.table import Block, Column, Table
+
+_POSITIONS = "Samples are positions. Those of one prompt go together, so the interval is too narrow by an unknown part."
+_MOST = 12  # cells of one variable in a table: the largest means
+
+
+def study_report(study: Study) -> list[Block]:
+    """What became of the prompts, and a table of every variable's largest means."""
+    blocks: list[Block] = [_prompts_table(study)]
+    for name, part in study.statistics.items():
+        if part.moments.count.any():
+            blocks.append(_statistic_table(study, name, part))
+    return blocks
+
+
+def _prompts_table(study: Study) -> Table:
+    counts = {"": study.prompts - sum(study.without_numbers.values()), **study.without_numbers}
+    rows = [[f"{count:,}", _in_words(reason)] for reason, count in counts.items()]
+    return Table(f"{study.prompts:,} prompts", [Column("prompts"), Column("which", left=True, wrap=True)], rows)
+
+
+def _in_words(reason: str) -> str:
+    if not reason:
+        return "have their numbers"
+    kind, _, variable = reason.partition(": ")
+    return REASONS_IN_WORDS[kind] + (f": {variable}" if variable else "")
+
+
+def _statistic_table(study: Study, name: str, part: Statistic) -> Table:
+    moments, interval = part.moments, part.interval()
+    median = part.quantile(0.5)
+    cells = [place for place in np.ndindex(moments.mean.shape) if moments.count[place]]
+    shown = sorted(cells, key=lambda place: -abs(moments.mean[place]))[:_MOST]
+    labels = _labels(study, part)
+    rows = [
+        [
+            " ".join(names[place] for names, place in zip(labels, cell, strict=True)) or "all",
+            f"{moments.count[cell]:,}",
+            _number(moments.mean[cell]),
+            f"{_number(interval.low[cell])} to {_number(interval.high[cell])}",
+            _number(moments.deviation[cell]),
+            _number(median[cell]),
+        ]
+        for cell in (shown if len(cells) > _MOST else cells)
+    ]
+    more = f", the {len(rows)} largest means of {len(cells):,}" if len(cells) > len(rows) else ""
+    columns = [
+        Column(" ".join(part.kind.cells) or "cell", left=True),
+        Column("samples", drop=2),
+        Column("mean"),
+        Column("95 %", drop=1),
+        Column("deviation"),
+        Column("median", drop=3),
+    ]
+    notes = [_POSITIONS] if part.kind.by_position else []
+    return Table(f"{name}{more}", columns, rows, notes=notes, elsewhere="--json and the store")
+
+
+def _labels(study: Study, part: Statistic) -> list[list[str]]:
+    dims, shape = part.kind.cells, part.moments.mean.shape
+    known = coordinates_of(study.config, [(dims, part.moments.mean)])
+    named = {dim: [str(label) for label in values.tolist()] for dim, (_, values) in known.items()}
+    return [named.get(dim, [str(i) for i in range(size)]) for dim, size in zip(dims, shape, strict=True)]
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4g}"
+
+
+def study_document(study: Study) -> dict[str, Any]:
+    """The JSON object of ``landed study --json``: all statistics; NaN is null."""
+    arrays = statistic_arrays(study.statistics)
+    coordinates = coordinates_of(study.config, list(arrays.values()))
+    return {
+        "prompts": study.prompts,
+        "without_numbers": study.without_numbers,
+        "manifest": study.manifest,
+        "classes": list(POSITION_CLASSES),
+        "coordinates": {name: _plain(values) for name, (_, values) in coordinates.items()},
+        "statistics": {name: {"dims": list(dims), "values": _plain(values)} for name, (dims, values) in arrays.items()},
+    }
+
+
+def _plain(values: np.ndarray) -> Any:
+    if values.dtype.kind == "f":
+        values = np.where(np.isfinite(values), values, None)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return values.tolist()
+
+
+def rerun_report(found: Rerun) -> list[Block]:
+    """What differs, and by how much."""
+    rows = [
+        [
+            each.name,
+            f"{each.numbers:,}",
+            f"{each.changed:,}",
+            f"{each.largest:.2g}",
+            f"{each.allowed:.2g}",
+            "yes" if each.within else "no",
+        ]
+        for each in found.differences
+    ]
+    columns = [
+        Column("variable", left=True),
+        Column("numbers", drop=1),
+        Column("differ"),
+        Column("by at most"),
+        Column("error bar"),
+        Column("within"),
+    ]
+    notes = [f"Made otherwise: {said}" for said in found.made]
+    return [Table(f"{found.before.prompts:,} prompts run again", columns, rows, notes=notes)]
+
+
+def rerun_document(found: Rerun) -> dict[str, Any]:
+    """The JSON object of ``landed rerun --json``."""
+    return {
+        "same": found.same,
+        "made_otherwise": found.made,
+        "differences": [
+            {
+                "name": each.name,
+                "numbers": each.numbers,
+                "changed": each.changed,
+                "largest": each.largest if math.isfinite(each.largest) else None,
+                "allowed": each.allowed,
+                "within": each.within,
+            }
+            for each in found.differences
+        ],
+    }

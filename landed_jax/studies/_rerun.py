@@ -1,0 +1,163 @@
+"""A study run again, and how far its numbers are from those that are stored."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landed_jax.errors import LandedError
+from landed_jax.files.kinds import expanded
+from landed_jax.model import Model
+from landed_jax.studies._manifest import differences
+from landed_jax.studies._merge import MERGED
+from landed_jax.studies._sources import NOT_HERE
+from landed_jax.studies._store import Store
+from landed_jax.studies._study import Study, Watch, opened, study
+
+# Of float rounding in a sum as long as a model is wide: two right programs differ by up to this many units.
+_ROUNDINGS = 256
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a variable's numbers are from those of another run.
+
+    Attributes:
+        largest: the largest difference of two numbers.
+        allowed: the variable's error bar: the largest closure error of either run, and float rounding.
+        numbers: how many were compared.
+        changed: how many differ at all.
+    """
+
+    name: str
+    largest: float
+    allowed: float
+    numbers: int
+    changed: int
+
+    @property
+    def within(self) -> bool:
+        """Whether the difference is within the error bar."""
+        return self.largest <= self.allowed
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A study beside the same one run again.
+
+    Attributes:
+        before: as it is stored.
+        now: as it came out.
+        made: in what their manifests differ, in words.
+        differences: of every variable.
+    """
+
+    before: Study
+    now: Study
+    made: list[str]
+    differences: list[Difference]
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing is beyond its error bar."""
+        return all(difference.within for difference in self.differences)
+
+
+def rerun(folder: str | Path, load: Callable[[str], Model], watch: Watch = lambda done, total: None) -> Rerun:
+    """Run the study in a folder again, beside it, and compare.
+
+    Args:
+        load: gives the model that a study calls by this name.
+
+    Raises:
+        LandedError: for what is no finished study, and one whose prompts or reductions no name finds again.
+    """
+    store = Store.opened(expanded(folder).absolute())
+    _, finished = store.load()
+    if not finished:
+        raise LandedError(f"The study in {store.folder} is not finished: give its command again first.")
+    before, asked = opened(store.folder), store.manifest
+    _check_again(store.folder, asked)
+    prompts = asked["prompts"]
+    with tempfile.TemporaryDirectory(prefix="landed-rerun-") as temporary:
+        now = study(
+            load(asked["model"]["source"]),
+            prompts["source"],
+            asked["keep"],
+            Path(temporary, "study"),
+            column=prompts["column"],
+            ids=prompts["ids"],
+            count=prompts["count"],
+            seed=prompts["seed"],
+            position=asked["position"],
+            add_special_tokens=asked["special_tokens"],
+            dtype=asked["dtype"],
+            watch=watch,
+            command=asked["command"],
+        )
+        return Rerun(before, now, differences(before.manifest, now.manifest), compared(before, now))
+
+
+def compared(before: Study, now: Study) -> list[Difference]:
+    """How far every variable's rows and means are apart.
+
+    Raises:
+        LandedError: for studies of another number of prompts, or that keep other things.
+    """
+    if before.prompts != now.prompts or before.statistics.keys() != now.statistics.keys():
+        raise LandedError(
+            f"The prompts are others now, so there is nothing to compare: {before.prompts:,} then, {now.prompts:,} now."
+        )
+    closure = max(_closure(part) for part in (before, now))
+    pairs: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for name, values in before.rows.items():
+        pairs.setdefault(name, []).append((values, now.rows[name]))
+    for name, part in before.statistics.items():
+        theirs = now.statistics[name].moments
+        pairs.setdefault(name, []).extend(
+            (getattr(part.moments, which), getattr(theirs, which)) for which in ("count", "mean", "minimum", "maximum")
+        )
+    found = []
+    for name, sides in pairs.items():
+        apart = [_apart(*side) for side in sides]
+        size = max(float(np.max(np.abs(_finite(side[0])), initial=0)) for side in sides)
+        rounding = _ROUNDINGS * float(np.finfo(before.manifest["dtype"]).eps) * size
+        whole = name in ("prompt", "reason", "tokens") or sides[0][0].dtype.kind in "iu"
+        # A contribution is as exact as the sum of all is; counts and tokens are the same or are not.
+        allowed = 0.0 if whole else rounding + (closure if name.startswith(_ACCOUNTED) else 0.0)
+        largest = max(float(np.max(each, initial=0)) for each in apart)
+        count, changed = sum(each.size for each in apart), sum(int(np.count_nonzero(each)) for each in apart)
+        found.append(Difference(name, largest, allowed, count, changed))
+    return found
+
+
+_ACCOUNTED = ("attribution.", "effects.", "top.", "lens.")
+
+
+def _closure(found: Study) -> float:
+    part = found.statistics.get("attribution.closure_error")
+    return 0.0 if part is None or not part.moments.count else float(part.moments.maximum)
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    same = (one == other) | (np.isnan(one) & np.isnan(other))
+    with np.errstate(invalid="ignore"):  # infinity less infinity, where they are the same
+        return np.where(same, 0.0, np.where(np.isnan(one) | np.isnan(other), np.inf, np.abs(one - other)))
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    wide = np.asarray(values, np.float64)
+    return wide[np.isfinite(wide)]
+
+
+def _check_again(folder: Path, asked: dict[str, Any]) -> None:
+    source = asked["prompts"]["source"]
+    if source == MERGED:
+        raise LandedError(f"{folder} was merged: run its parts again.")
+    if source in (NOT_HERE, "-"):
+        where = "from standard input" if source == "-" else NOT_HERE
+        raise LandedError(f"The prompts of {folder} were given {where}, so they are not here to be run again.")

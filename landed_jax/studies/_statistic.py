@@ -1,0 +1,153 @@
+"""All statistics of one variable, which accumulate batch by batch and merge."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from landed_jax.studies._intervals import LEVEL, Interval, mean_interval, share_interval
+from landed_jax.studies._largest import Largest
+from landed_jax.studies._measured import Kind
+from landed_jax.studies._moments import Moments
+from landed_jax.studies._quantiles import QuantileSketch
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Statistic:
+    """What is kept of one variable's samples.
+
+    Attributes:
+        kind: the names of the axes, and what is kept.
+        moments: count, mean, variance and range.
+        quantiles: None where they are not kept; likewise
+        above: how many samples are above each of the kind's bounds, on the last axis; and
+        largest: the largest samples with their prompts.
+    """
+
+    kind: Kind = dataclasses.field(metadata={"static": True})
+    moments: Moments
+    quantiles: QuantileSketch | None
+    above: Int[np.ndarray, "*cell bound"] | None
+    largest: Largest | None
+
+    @classmethod
+    def empty(cls, kind: Kind, shape: tuple[int, ...]) -> "Statistic":
+        """Of no sample.
+
+        Args:
+            shape: of the cells.
+        """
+        return cls(
+            kind,
+            Moments.empty(shape),
+            QuantileSketch.empty(shape) if kind.quantiles else None,
+            np.zeros((*shape, len(kind.above)), np.int64) if kind.above else None,
+            Largest.empty(shape, kind.top) if kind.top else None,
+        )
+
+    @classmethod
+    def of(
+        cls,
+        kind: Kind,
+        samples: Float[np.ndarray, "sample *cell"],
+        prompts: Int[np.ndarray, " sample"],
+        where: Bool[np.ndarray, "sample *cell"] | None = None,
+        places: Int[np.ndarray, "sample *cell"] | None = None,
+    ) -> "Statistic":
+        """Of samples along the first axis, and the prompt that each is of."""
+        wide = np.asarray(samples, np.float64)
+        higher = [(wide > bound) & (True if where is None else where) for bound in kind.above]
+        return cls(
+            kind,
+            Moments.of(wide, where),
+            QuantileSketch.of(wide, where) if kind.quantiles else None,
+            np.stack([each.sum(axis=0) for each in higher], axis=-1) if kind.above else None,
+            Largest.of(wide, prompts, kind.top, where, places) if kind.top else None,
+        )
+
+    @classmethod
+    def by_class(
+        cls,
+        kind: Kind,
+        samples: Float[np.ndarray, "sample *cell"],
+        prompts: Int[np.ndarray, " sample"],
+        classes: Bool[np.ndarray, "class sample"],
+    ) -> "Statistic":
+        """Of samples of several classes: the last of the cells' axes is the classes'."""
+        each = [cls.of(kind, samples[member], prompts[member]) for member in classes]
+
+        def stacked(part: str, axis: int) -> object:
+            leaves = [getattr(one, part) for one in each]
+            return None if leaves[0] is None else jax.tree.map(lambda *of: np.stack(of, axis=axis), *leaves)
+
+        return cls(kind, *(stacked(part, -1 if part == "moments" else -2) for part in _PARTS))  # pyright: ignore
+
+    def merged(self, other: "Statistic") -> "Statistic":
+        """The statistics of both sets of samples together."""
+        return Statistic(
+            self.kind,
+            self.moments.merged(other.moments),
+            None if self.quantiles is None or other.quantiles is None else self.quantiles.merged(other.quantiles),
+            None if self.above is None or other.above is None else self.above + other.above,
+            None if self.largest is None or other.largest is None else self.largest.merged(other.largest),
+        )
+
+    def renumbered(self, first: int) -> "Statistic":
+        """The same with the prompts' numbers counted from `first`."""
+        largest = self.largest and self.largest.renumbered(first)
+        return dataclasses.replace(self, largest=largest)
+
+    def quantile(self, q: float | Sequence[float]) -> Float[np.ndarray, "..."]:
+        """As `QuantileSketch.quantile`, and never outside of the samples; NaN where quantiles are not kept."""
+        if self.quantiles is None:
+            return np.full((*self.moments.mean.shape, *np.shape(q)), np.nan)
+        found, several = self.quantiles.quantile(q), np.ndim(q) > 0
+        least, most = (part[..., None] if several else part for part in (self.moments.minimum, self.moments.maximum))
+        return np.minimum(np.maximum(found, least), most)
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        """The confidence interval of the mean; see `mean_interval`."""
+        return mean_interval(self.moments, level)
+
+    def share_above(self, level: float = LEVEL) -> tuple[Float[np.ndarray, "*cell bound"], Interval] | None:
+        """The share of samples above each bound, with its exact interval; None where there is no bound."""
+        if self.above is None:
+            return None
+        count = np.broadcast_to(self.moments.count[..., None], self.above.shape)
+        share = np.where(count > 0, self.above / np.maximum(count, 1), np.nan)
+        return share, share_interval(self.above, count, level)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything as arrays by name, from which `restored` makes the same; of buckets those that hold a sample."""
+        found = {f"moments.{name}": getattr(self.moments, name) for name in _MOMENTS}
+        if self.quantiles is not None:
+            places = np.flatnonzero(self.quantiles.counts)
+            found |= {"quantiles.places": places, "quantiles.counts": self.quantiles.counts.ravel()[places]}
+        if self.above is not None:
+            found["above"] = self.above
+        if self.largest is not None:
+            found |= {f"largest.{name}": getattr(self.largest, name) for name in _LARGEST}
+        return found
+
+    @classmethod
+    def restored(cls, kind: Kind, shape: tuple[int, ...], arrays: Mapping[str, np.ndarray]) -> "Statistic":
+        """From what `arrays` gave."""
+        found = cls.empty(kind, shape)
+        if found.quantiles is not None:
+            found.quantiles.counts.ravel()[arrays["quantiles.places"]] = arrays["quantiles.counts"]
+        return cls(
+            kind,
+            Moments(*(arrays[f"moments.{name}"] for name in _MOMENTS)),
+            found.quantiles,
+            None if found.above is None else arrays["above"],
+            None if found.largest is None else Largest(*(arrays[f"largest.{name}"] for name in _LARGEST)),
+        )
+
+
+_PARTS = ("moments", "quantiles", "above", "largest")
+_MOMENTS = tuple(field.name for field in dataclasses.fields(Moments))
+_LARGEST = tuple(field.name for field in dataclasses.fields(Largest))

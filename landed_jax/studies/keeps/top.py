@@ -1,0 +1,35 @@
+"""The largest writes of every prompt, and of all."""
+
+import jax
+import jax.numpy as jnp
+
+from landed_jax.studies._measured import Keep, Kind, Measured, View, prompts_first
+
+PER_PROMPT = 10
+OVER_ALL = 100
+
+
+def _measure(view: View) -> dict[str, Measured]:
+    landed, config = view.attribution.landed, view.last.config
+    heads, neurons = (prompts_first(part) for part in (landed.heads, landed.neurons))
+    places = jnp.broadcast_to(jnp.arange(neurons.shape[-1], dtype=jnp.int32), neurons.shape)
+    experts = view.attribution.experts
+    if experts is not None:  # the axis of neurons is of the experts that a prompt chose
+        each = jnp.repeat(prompts_first(experts).astype(jnp.int32), config.d_ff, axis=-1)
+        places = each * config.d_ff + places % config.d_ff
+    whole = max(config.n_experts, 1) * config.d_ff
+    first = config.n_layers * config.n_heads
+    layers = jnp.arange(config.n_layers, dtype=jnp.int32)[None, :, None]
+    numbers = [jnp.arange(first, dtype=jnp.int32)[None], (first + layers * whole + places).reshape(len(places), -1)]
+    values = jnp.concatenate([part.reshape(len(part), -1) for part in (heads, neurons)], axis=-1)
+    numbers = jnp.concatenate([jnp.broadcast_to(numbers[0], (len(values), first)), numbers[1]], axis=-1)
+    _, order = jax.lax.top_k(jnp.abs(values), min(PER_PROMPT, values.shape[-1]))
+    chosen, named = (jnp.take_along_axis(part, order, axis=-1) for part in (values, numbers))
+    kind = Kind(("rank",), quantiles=False, top=OVER_ALL, pooled=True)
+    return {
+        "landed": Measured(chosen, kind, places=named),
+        "write": Measured(named, Kind(("rank",), statistics=False)),
+    }
+
+
+KEEP = Keep("top", _measure, help="the writes with the largest landed contributions, with their prompts")
