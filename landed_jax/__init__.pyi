@@ -1,7 +1,13 @@
+from . import circuits as circuits
+from . import claims as claims
+from . import comparison as comparison
 from . import interventions as interventions
 from . import memory as memory
+from . import methods as methods
 from . import nn as nn
+from . import patching as patching
 from . import results as results
+from . import roles as roles
 from . import studies as studies
 from . import tasks as tasks
 from . import testbed as testbed
@@ -47,6 +53,7 @@ from .nn.hook_points import WRITES as WRITES
 from .nn.hook_points import HookPoint as HookPoint
 from .nn.parameters import init_params as init_params
 from .nn.rope_config import RopeConfig as RopeConfig
+from .patching._activation_patching import activation_patching as activation_patching
 from .prompts import PromptWarning as PromptWarning
 from .results.files import load_result as load_result
 from .studies._study import study as study

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import OUTSIDE_LAYERS, WRITES, HookPoint
-from landed_jax.nn.intervention import Interventions, checked
+from landed_jax.nn.intervention import Intervention, Interventions, checked
 from landed_jax.nn.modules import Decoder
 from landed_jax.nn.parameters import Params, is_stacked
 from landed_jax.nn.rotary import query_scale, rotary_tables
@@ -81,9 +81,8 @@ def forward(
     dtype = compute_dtype(dtype)
     if config.learned_positions:
         check_positions(tokens, config.max_positions)
-    plan, positions = as_plan(config, record, edits, observers), tokens.positions
-    rotary, scale = rotary_tables(config, positions, dtype), query_scale(config, positions, dtype)
-    context = Context(rotary, scale, tokens.mask, positions, at, checked(interventions, config, *tokens.ids.shape))
+    plan = as_plan(config, record, edits, observers)
+    context = context_of(tokens, config, checked(interventions, config, *tokens.ids.shape), dtype, at)
     decoder = Decoder(config, plan, is_stacked(params))
     logits, state = decoder.apply({"params": params}, tokens.ids, context, dtype, mutable=["intermediates", "observed"])
     sown = _collect(state.get("intermediates") or {}, plan.record, config.n_layers)
@@ -98,20 +97,34 @@ def forward(
     return logits, Trace(Provenance(tokens, at, config), sown, observed=dict(observed))
 
 
+def context_of(
+    tokens: Tokens,
+    config: ModelConfig,
+    interventions: tuple[Intervention, ...],
+    dtype: Any,
+    at: Int[Array, " recorded"] | None = None,
+) -> Context:
+    """What all layers share in a pass over these tokens."""
+    positions = tokens.positions
+    rotary, scale = rotary_tables(config, positions, dtype), query_scale(config, positions, dtype)
+    return Context(rotary, scale, tokens.mask, positions, at, interventions)
+
+
+def by_name(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """One flat dictionary of what modules recorded."""
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        leaves.update(by_name(value) if isinstance(value, Mapping) else {name: value})
+    return leaves
+
+
 def _collect(intermediates: Mapping[str, Any], record: frozenset[HookPoint], n_layers: int) -> dict[str, jax.Array]:
     """One flat dictionary of sown values, layer sites with a leading layer axis."""
-
-    def flat(tree: Mapping[str, Any]) -> dict[str, jax.Array]:
-        leaves: dict[str, jax.Array] = {}
-        for name, value in tree.items():
-            leaves.update(flat(value) if isinstance(value, Mapping) else {name: value})
-        return leaves
-
     layers = intermediates.get("layers", {})
-    outside = flat({name: tree for name, tree in intermediates.items() if name != "layers"})
+    outside = by_name({name: tree for name, tree in intermediates.items() if name != "layers"})
     if "0" in layers:  # one subtree a layer
-        each = [flat(layers[str(i)]) for i in range(n_layers)]
+        each = [by_name(layers[str(i)]) for i in range(n_layers)]
         inside = {name: jnp.stack([values[name] for values in each]) for name in each[0]}
     else:
-        inside = flat(layers)
+        inside = by_name(layers)
     return {site.value: (outside if site in OUTSIDE_LAYERS else inside)[site.value] for site in sorted(record)}

@@ -55,8 +55,18 @@ class Tokens(ShapeRepr):
         >>> Tokens.from_lists([[5, 6, 7]]).bucketed().ids.shape
         (1, 16)
         """
-        length = self.ids.shape[-1]
-        more = ((0, 0), (bucket_length(length) - length, 0))
+        return self._with(bucket_length(self.ids.shape[-1]) - self.ids.shape[-1])
+
+    def padded(self, multiple: int) -> "Tokens":
+        """The same prompts with more padding on the left, up to a multiple of so many columns.
+
+        >>> Tokens.from_lists([[5, 6, 7]]).padded(4).ids.shape
+        (1, 4)
+        """
+        return self._with(-self.ids.shape[-1] % multiple)
+
+    def _with(self, padding: int) -> "Tokens":
+        more = ((0, 0), (padding, 0))
         return Tokens(*jax.device_put((np.pad(self.ids, more), np.pad(self.mask, more))))
 
     @property

@@ -1,5 +1,6 @@
 """Conversion of text to ids, of ids to text, and of a target's text to its single id."""
 
+import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,6 +103,11 @@ class Vocabulary:
         """The special token that the tokenizer puts before a text: its BOS, whether or not its settings call it so."""
         return next(iter(self.tokenizer("")["input_ids"]), None)
 
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """The ids of the tokenizer's special tokens: BOS, padding and others that stand for no text."""
+        return tuple(self.tokenizer.all_special_ids)
+
     def chat(self, text: str) -> str:
         """A text as the user's message in the tokenizer's own chat template, up to where the answer begins.
 
@@ -131,6 +137,12 @@ class Vocabulary:
         parts = [text[start:end] for i, (start, end) in places if i == token]
         return [part.strip() or part for part in parts if part and part.strip() != self.tokenizer.unk_token]
 
+    @functools.cached_property
+    def _anchor(self) -> tuple[list[int], str]:
+        """The ids of the word before a text, and what they are decoded to."""
+        ids = self._plain(_ANCHOR)
+        return ids, self.decode(ids)
+
     def _plain(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
@@ -144,8 +156,7 @@ class Vocabulary:
         them: byte-level tokenizers call that byte "é", which is another token's text. For what has no text at all, the
         tokenizer's own name.
         """
-        anchor = self._plain(_ANCHOR)
-        before = self.decode(anchor)
+        anchor, before = self._anchor
         whole = self.decode([*anchor, int(token)])
         added = whole[len(before) :] if whole.startswith(before) else whole
         if added and "�" not in added:
@@ -162,7 +173,8 @@ class Vocabulary:
         check_text(text)
         if (token := _numbered(text)) is not None:
             return token  # the model's vocabulary may be larger than the tokenizer's
-        for ids in (self._continuation(text), self._plain(text)):
+        for split in (self._continuation, self._plain):
+            ids = split(text)
             if len(ids) == 1 and self.text(ids[0]) == text:
                 return ids[0]
         known = self.tokenizer.get_vocab()
@@ -172,7 +184,7 @@ class Vocabulary:
         raise LandedError(self._split_message(text))
 
     def _continuation(self, text: str) -> list[int]:
-        anchor = self._plain(_ANCHOR)
+        anchor, _ = self._anchor
         ids = self._plain(_ANCHOR + text)
         return ids[len(anchor) :] if ids[: len(anchor)] == anchor else self._plain(text)
 
@@ -203,6 +215,10 @@ class NumberedTokens(Vocabulary):
 
     def __init__(self) -> None:
         pass
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        return ()
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         raise LandedError("This model has no tokenizer, so it cannot read text: give token ids.")

@@ -2,12 +2,22 @@
 
 import click
 
-from landed_jax.checkpoints.bundle import BUNDLED
-from landed_jax.cli.output import check_json_target, encoding_of, write_text
+from landed_jax.cli.options import (
+    check_one_reading,
+    check_targets,
+    ids_option,
+    json_option,
+    model_option,
+    no_bos_option,
+    out_option,
+    position_option,
+    token_options,
+    top_option,
+)
+from landed_jax.cli.output import encoding_of, write_text
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.prompts import single
 from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
-from landed_jax.errors import LandedError
 from landed_jax.printable import printable
 
 EXAMPLES = """\b
@@ -20,12 +30,11 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("prompt", required=False)
-@click.option("--model", metavar="M", default=BUNDLED, help="As for `landed run`.")
-@click.option("--ids", is_flag=True, help="PROMPT is token ids: 1 5 7, or 1,5,7, or [1, 5, 7].")
-@click.option("--no-bos", is_flag=True, help="Add no special tokens.")
-@click.option("--target", metavar="T", help="The token to read: exact text, or #ID. Default: the likeliest.")
-@click.option("--against", metavar="T2", help="Read the logit difference target − T2 instead.")
-@click.option("--position", metavar="N", type=int, default=-1, help="The position to read. Default: the last.")
+@model_option
+@ids_option()
+@no_bos_option
+@token_options("The token to read", "the likeliest", "Read the logit difference target − T2 instead.")
+@position_option
 @click.option(
     "--components",
     type=click.Choice(["heads", "parts"]),
@@ -33,12 +42,12 @@ Examples:
     show_default=True,
     help="What is removed: each head, or each layer's attention and MLP.",
 )
-@click.option("--top", metavar="K", type=click.IntRange(min=0), default=20, show_default=True, help="How many to show.")
+@top_option("How many to show.")
 @adapter_option
 @dtype_option
 @ignore_field_option
-@click.option("--out", metavar="FILE", help="Write the labelled effects (xarray) to a NetCDF file, FILE.nc.")
-@click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
+@out_option
+@json_option
 def ablate(
     prompt: str | None,
     model: str,
@@ -59,13 +68,8 @@ def ablate(
 
     `landed info --sweep heads` says before what it costs. PROMPT is read from standard input where it is -.
     """
-    check_json_target(json_target)
-    if no_bos and ids:
-        raise LandedError("--no-bos and --ids are two ways to read a prompt: give one of them.")
-    if out is not None:
-        from landed_jax.results.files import check_result_path
-
-        check_result_path(out)
+    check_targets(json_target, out)
+    check_one_reading(no_bos=no_bos, ids=ids)
     wanted = single(prompt, ids=ids)
     with status_line("Starting JAX") as status:
         from landed_jax.files.json_text import json_text

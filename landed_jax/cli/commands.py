@@ -8,10 +8,14 @@ import click
 
 from landed_jax.cli.ablate import ablate
 from landed_jax.cli.cache import use_cache
+from landed_jax.cli.compare import compare
 from landed_jax.cli.convert import convert
+from landed_jax.cli.heads import heads
 from landed_jax.cli.info import info
 from landed_jax.cli.models import models
+from landed_jax.cli.patch import patch
 from landed_jax.cli.reading import warnings_as_lines
+from landed_jax.cli.reproduce import reproduce
 from landed_jax.cli.run import run
 from landed_jax.cli.streams import forgiving_stderr, give_up_stdout
 from landed_jax.cli.study import merge, rerun, study
@@ -38,7 +42,22 @@ def commands(no_cache: bool) -> None:
         use_cache(os.environ)
 
 
-for command in (run, ablate, study, merge, rerun, models, info, convert, verify, testbed):
+for command in (
+    run,
+    ablate,
+    patch,
+    compare,
+    heads,
+    reproduce,
+    study,
+    merge,
+    rerun,
+    models,
+    info,
+    convert,
+    verify,
+    testbed,
+):
     commands.add_command(command)
 
 

@@ -5,8 +5,19 @@ from pathlib import Path
 
 import click
 
-from landed_jax.checkpoints.bundle import BUNDLED
-from landed_jax.cli.output import check_json_target, encoding_of, write_text
+from landed_jax.cli.options import (
+    check_one_reading,
+    check_targets,
+    ids_option,
+    json_option,
+    model_option,
+    no_bos_option,
+    out_option,
+    position_option,
+    token_options,
+    top_option,
+)
+from landed_jax.cli.output import encoding_of, write_text
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.prompts import Asked, several, single
 from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
@@ -35,26 +46,20 @@ def _section_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("prompt", required=False)
-@click.option(
-    "--model",
-    metavar="M",
-    default=BUNDLED,
-    help="An HF folder or id, a GGUF file, or a folder made by `landed convert`. Default: the model of this package.",
-)
-@click.option("--no-bos", is_flag=True, help="Add no special tokens (by default as transformers; never a second BOS).")
+@model_option
+@no_bos_option
 @click.option("--chat", is_flag=True, help="PROMPT is the user's message in the tokenizer's chat template.")
-@click.option("--ids", is_flag=True, help="PROMPT is token ids: 1 5 7, or 1,5,7, or [1, 5, 7].")
+@ids_option()
 @click.option("--prompts", "prompt_file", metavar="FILE|-", help="A prompt a line, or JSON lines; see above.")
-@click.option("--target", metavar="T", help="The token to account for: exact text, or #ID. Default: the likeliest.")
-@click.option("--against", metavar="T2", help="Account for the logit difference target − T2 instead.")
-@click.option("--position", metavar="N", type=int, default=-1, help="The position to read. Default: the last.")
-@click.option("--top", metavar="K", type=click.IntRange(min=0), default=20, show_default=True, help="How many writes.")
+@token_options("The token to account for", "the likeliest", "Account for the logit difference target − T2 instead.")
+@position_option
+@top_option("How many writes.")
 @_section_options
 @adapter_option
 @dtype_option
 @ignore_field_option
-@click.option("--out", metavar="FILE", help="Write the labelled results (xarray) to a NetCDF file, FILE.nc.")
-@click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
+@out_option
+@json_option
 def run(
     prompt: str | None,
     model: str,
@@ -80,9 +85,8 @@ def run(
     A file of --prompts holds one a line; or JSON lines: strings, or objects with "prompt" and, where they differ from
     the options, "target" and "against". With --json each account is one line of JSON.
     """
-    check_json_target(json_target)
-    if no_bos + chat + ids > 1:
-        raise LandedError("--no-bos, --chat and --ids are three ways to read a prompt: give one of them.")
+    check_targets(json_target, out)
+    check_one_reading(no_bos=no_bos, chat=chat, ids=ids)
     if prompt_file is None:
         prompts = [single(prompt, ids=ids)]
     elif prompt is not None:
@@ -91,16 +95,8 @@ def run(
         raise LandedError("--json and --prompts name the same file: give each its own.")
     else:
         prompts = several(prompt_file, ids=ids)
-    if out is not None:
-        from landed_jax.results.files import check_result_path
-
-        if prompt_file is not None:
-            raise LandedError(
-                "--out holds the results of one prompt: with --prompts give --json, or run each by itself."
-            )
-        check_result_path(out)
-        if json_target is not None and Path(json_target).resolve() == Path(out).resolve():
-            raise LandedError("--json and --out name the same file: give each its own.")
+    if out is not None and prompt_file is not None:
+        raise LandedError("--out holds the results of one prompt: with --prompts give --json, or run each by itself.")
 
     wanted = [section for section in sections() if chosen[section.name]]
     with status_line("Starting JAX") as status:

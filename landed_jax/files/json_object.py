@@ -16,18 +16,21 @@ _DEEPEST = 64  # levels; deeper ones end in a RecursionError wherever they are s
 _DIGITS = 400  # of a whole number; the time to read more grows with their square
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path, largest: int = LARGEST) -> dict[str, Any]:
     """The object in a JSON file.
+
+    Args:
+        largest: bytes of the largest file that is read.
 
     Raises:
         LandedError: if the file is missing, unreadable, too large, not JSON, nested too deeply, or does not contain an
             object.
     """
-    if not is_ordinary(path, LARGEST):
+    if not is_ordinary(path, largest):
         raise LandedError(f"{path.parent} has no {path.name}.")
     try:
         with path.open("rb") as file:
-            values = json.loads(file.read(LARGEST).decode(), parse_int=_whole)
+            values = json.loads(file.read(largest).decode(), parse_int=_whole)
     except RecursionError:
         raise LandedError(f"{path} cannot be read as JSON: it is nested too deeply.") from None
     except (OSError, ValueError) as error:

@@ -1,5 +1,7 @@
 from ._effects_table import Effects as Effects
 from ._effects_table import effects_table as effects_table
+from ._gradients import Gradients as Gradients
+from ._gradients import gradients as gradients
 from ._intervene import freeze as freeze
 from ._intervene import freeze_pattern as freeze_pattern
 from ._intervene import freeze_sigma as freeze_sigma
@@ -10,6 +12,7 @@ from ._intervene import zero_neuron as zero_neuron
 from ._mean import mean_of as mean_of
 from ._measures import Divergence as Divergence
 from ._measures import LogProbability as LogProbability
+from ._measures import Probability as Probability
 from ._measures import Rank as Rank
 from ._stacks import Stack as Stack
 from ._stacks import chosen_neurons as chosen_neurons

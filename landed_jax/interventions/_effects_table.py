@@ -16,11 +16,12 @@ from landed_jax.analysis.reads._questions import Logit, QuestionLike, as_questio
 from landed_jax.analysis.reads._targets import Target
 from landed_jax.errors import LandedError, shown
 from landed_jax.interventions._intervene import freeze_sigma
+from landed_jax.interventions._neuron_values import of_neuron
 from landed_jax.interventions._stacks import Stack, chosen_neurons, every_head, every_part
 from landed_jax.interventions._sweep import Progress, Sweep, labels_of, run_sweep
 from landed_jax.model import Model, Prompts
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import SCALES, HookPoint
+from landed_jax.nn.hook_points import SCALES
 from landed_jax.prompts import read_prompts, warn_of
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace
@@ -171,21 +172,13 @@ def _direct(trace: Trace, question: QuestionLike, components: Components) -> tup
         direct, landed = (jnp.moveaxis(part.heads, -1, 1) for part in both if part is not None)
         return direct, landed
     direct, landed = (
-        jnp.stack([_of_neuron(trace, part.neurons, place) for place in components if not isinstance(place, str)])
+        jnp.stack(
+            [of_neuron(trace, part.neurons[place[0]], place) for place in components if not isinstance(place, str)]
+        )
         for part in both
         if part is not None
     )
     return direct, landed
-
-
-def _of_neuron(trace: Trace, neurons: jax.Array, place: Sequence[int]) -> jax.Array:
-    """One neuron's number at each position, ``[batch, position]``: 0 where a position did not choose its expert."""
-    found, d_ff = neurons[place[0]], trace.config.d_ff
-    if not trace.config.n_experts:
-        return found[..., place[-1]]
-    of_slot = found.reshape(*found.shape[:2], -1, d_ff)[..., place[-1]]
-    mine = trace[HookPoint.EXPERT][place[0]] == place[1] if len(place) == 3 else jnp.ones_like(of_slot, bool)
-    return jnp.sum(jnp.where(mine, of_slot, 0), axis=-1)
 
 
 def _given_back(live: Sweep, landed: jax.Array) -> jax.Array:

@@ -7,10 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from landed_jax.analysis.reads._questions import Question, as_question, resolve, site_of
 from landed_jax.analysis.reads._targets import Target, token_ids
 from landed_jax.errors import LandedError, shown
+from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.unembedding import Unembedding
 from landed_jax.trace import Trace
 
@@ -23,8 +25,22 @@ class LogProbability:
 
 
 @dataclass(frozen=True)
+class Probability:
+    """The probability of a token (text or id; by default each position's own top token in the clean run)."""
+
+    token: Target | None = None
+
+
+@dataclass(frozen=True)
 class Divergence:
-    """The Kullback–Leibler divergence of the run's distribution from the clean one, in nats: KL(clean ‖ run)."""
+    """The Kullback–Leibler divergence of the run's distribution from another, in nats: KL(reference ‖ run).
+
+    Attributes:
+        reference: what the final norm put out in the run that it is measured from (`FINAL_NORMED`, in the asked
+            columns); by default in the clean run of the sweep.
+    """
+
+    reference: Float[Array, "batch position d_model"] | None = None
 
 
 @dataclass(frozen=True)
@@ -34,9 +50,11 @@ class Rank:
     token: Target | None = None
 
 
-Measure = Question | LogProbability | Divergence | Rank | Callable[[jax.Array], jax.Array] | Target | None
+Measure = Question | LogProbability | Probability | Divergence | Rank | Callable[[jax.Array], jax.Array] | Target | None
 """A question at the final norm, or a token, short for its logit; one of this file's measures; or a function of the
 logits ``[batch, position, vocab]`` that gives ``[batch, position]``."""
+
+OF_A_TOKEN = (LogProbability, Probability, Rank)
 
 
 def prepared(measure: Measure, clean: Trace, unembedding: Unembedding) -> Any:
@@ -48,14 +66,13 @@ def prepared(measure: Measure, clean: Trace, unembedding: Unembedding) -> Any:
     Raises:
         LandedError: for a question that is read before the final norm, and what `resolve` refuses.
     """
-    if isinstance(measure, LogProbability | Rank):
+    if isinstance(measure, OF_A_TOKEN):
         token = measure.token
         ids = resolve(clean).target if token is None else jnp.asarray(token_ids(clean, token))
-        return jax.tree_util.Partial(_log_probability if isinstance(measure, LogProbability) else _rank, ids)
+        return jax.tree_util.Partial(_BY_TOKEN[type(measure)], ids)
     if isinstance(measure, Divergence):
-        from landed_jax.nn.hook_points import HookPoint
-
-        return jax.tree_util.Partial(_divergence, clean[HookPoint.FINAL_NORMED])
+        own = clean[HookPoint.FINAL_NORMED]
+        return jax.tree_util.Partial(_divergence, own if measure.reference is None else measure.reference)
     if callable(measure):
         return jax.tree_util.Partial(_Function(measure))
     asked = as_question(measure)  # pyright: ignore[reportArgumentType] # the callables are gone
@@ -96,6 +113,10 @@ def _log_probability(ids: jax.Array, normed: jax.Array, unembedding: Unembedding
     return _picked(_log_probabilities(normed, unembedding), ids)
 
 
+def _probability(ids: jax.Array, normed: jax.Array, unembedding: Unembedding) -> jax.Array:
+    return jnp.exp(_log_probability(ids, normed, unembedding))
+
+
 def _rank(ids: jax.Array, normed: jax.Array, unembedding: Unembedding) -> jax.Array:
     logits = unembedding.logits(normed)
     return jnp.sum(logits > _picked(logits, ids)[..., None], axis=-1)
@@ -104,3 +125,6 @@ def _rank(ids: jax.Array, normed: jax.Array, unembedding: Unembedding) -> jax.Ar
 def _divergence(clean: jax.Array, normed: jax.Array, unembedding: Unembedding) -> jax.Array:
     before, now = _log_probabilities(clean, unembedding), _log_probabilities(normed, unembedding)
     return jnp.sum(jnp.exp(before) * (before - now), axis=-1)
+
+
+_BY_TOKEN = {LogProbability: _log_probability, Probability: _probability, Rank: _rank}

@@ -71,7 +71,7 @@ class Runs:
         watch: bool,
     ) -> "Runs":
         trace, shared = clean_pass(model.params, tokens, always, config=model.config, dtype=dtype)
-        clean = _at(trace, at).bind(model.params, model.vocabulary, model.source, model.notes)
+        clean = final_at(trace, at).bind(model.params, model.vocabulary, model.source, model.notes)
         ready = prepared(measure, clean, unembedding(model.params, model.config))
         watched = _folded(clean, measure) if watch else None
         stream, final = trace[HookPoint.ATTN_RESIDUAL], clean[HookPoint.FINAL_RESIDUAL]
@@ -136,7 +136,7 @@ class Runs:
         return measured(self.top, x, self.at, self.shared, batch.leaves, self.measure, **how)
 
 
-def _at(trace: Trace, at: jax.Array) -> Trace:
+def final_at(trace: Trace, at: jax.Array) -> Trace:
     """What the final norm read and put out, at some columns."""
     known = dataclasses.replace(trace.provenance, at=at)
     points = (HookPoint.FINAL_RESIDUAL, HookPoint.FINAL_NORMED, HookPoint.FINAL_SIGMA)

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from landed_jax.files.atomic_file import write_file
 from landed_jax.files.kinds import expanded
 
 _MARK = "sweep.sha256"
+_IMPORTED = re.compile(r"<function ([\w.]+) at 0x[0-9a-f]+>")  # not <lambda>, and nothing within <locals>
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Saved:
         """
         if out is None:
             return cls(None)
-        folder, mark = expanded(out), _digest(asked).encode()
+        folder, mark = expanded(out), digest(asked).encode()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             there = (folder / _MARK).read_bytes() if (folder / _MARK).exists() else None
@@ -71,15 +73,18 @@ class Saved:
 
     def _path(self, places: Sequence[int]) -> Path:
         assert self.folder is not None
-        return self.folder / f"{_digest(tuple(places))[:16]}.npz"
+        return self.folder / f"{digest(tuple(places))[:16]}.npz"
 
 
-def _digest(value: Any) -> str:
-    """A checksum of a tree: its structure, and every number in it."""
+def digest(value: Any) -> str:
+    """A checksum of a tree: its structure, and every number in it; the same in another process.
+
+    A function that can be imported counts by its name. Any other is known by where it lies in memory alone.
+    """
     leaves, tree = jax.tree.flatten(value)
-    digest = hashlib.sha256(str(tree).encode())
+    seen = hashlib.sha256(_IMPORTED.sub(r"<function \1>", str(tree)).encode())
     for leaf in leaves:
         array = np.asarray(leaf) if not isinstance(leaf, str) else np.frombuffer(leaf.encode(), np.uint8)
-        digest.update(f"{array.dtype} {array.shape} ".encode())
-        digest.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
-    return digest.hexdigest()
+        seen.update(f"{array.dtype} {array.shape} ".encode())
+        seen.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
+    return seen.hexdigest()

@@ -1,10 +1,13 @@
 """Who sees whom, and what each head takes from where: attention as pure functions of arrays."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from landed_jax.nn.config import Scoring
+from landed_jax.nn.gradient_rules import secant
 from landed_jax.nn.schedule import after, on_cpu
 
 # At most so many spans of queries, as each is compiled; and none shorter than this.
@@ -56,8 +59,13 @@ def _scores(q: jax.Array, k: jax.Array, visible: jax.Array, scoring: Scoring) ->
     grouped = jnp.moveaxis(q * scoring.scale, 1, 2).reshape(batch, kv_heads, -1, head_dim)
     scores = jnp.einsum("bhqd,bhkd->bhqk", grouped, jnp.moveaxis(k, 1, 2)).reshape(batch, heads, length, sources)
     if scoring.cap is not None:
-        scores = scoring.cap * jnp.tanh(scores / scoring.cap)
+        capped = functools.partial(_capped, scoring.cap)
+        scores = secant(capped, scores) if scoring.secant else capped(scores)
     return jnp.where(visible[:, None], scores, -jnp.inf)
+
+
+def _capped(cap: float, scores: jax.Array) -> jax.Array:
+    return cap * jnp.tanh(scores / cap)
 
 
 def mix_values(

@@ -62,11 +62,13 @@ class Scoring(NamedTuple):
         scale: a factor of the products of queries and keys.
         cap: scores s become ``cap · tanh(s / cap)``; None for no cap.
         sinks: ``[head]``, one more score of each query, which nothing is mixed for; None for none.
+        secant: whether the cap has the derivative of `GradientRules.curve`.
     """
 
     scale: float
     cap: float | None = None
     sinks: Any = None
+    secant: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from landed_jax.nn.config import Activation, ModelConfig
+from landed_jax.nn.gradient_rules import PLAIN, GradientRules, halved, with_slope_of
 from landed_jax.numerics import left_broadcast
 
 
@@ -65,12 +66,23 @@ def rotate(
 _CLAMP = 7.0  # of clamped_swiglu
 
 
-def gated(activation: Activation, gate: jax.Array, up: jax.Array) -> jax.Array:
+def gated(activation: Activation, gate: jax.Array, up: jax.Array, rules: GradientRules = PLAIN) -> jax.Array:
     """The activation of a neuron with a gate: ``act(gate) · up``; of gpt-oss's kind clamped, and with up + 1."""
     if activation != "clamped_swiglu":
-        return ACTIVATIONS[activation](gate) * up
-    gate, up = jnp.minimum(gate, _CLAMP), jnp.clip(up, -_CLAMP, _CLAMP)
-    return ACTIVATIONS["quick_gelu"](gate) * (up + 1)
+        return rules.factor(rules.curve(ACTIVATIONS[activation])(gate)) * rules.factor(up)
+    gate, up = rules.curve(_clamped_gelu)(gate), rules.curve(_clamped)(up)
+    if not rules.products:
+        return gate * (up + 1)
+    # The 1 has no part in what the product is worth: of gate · up each factor has half, and gate · 1 is the gate's.
+    return with_slope_of(gate * (up + 1), halved(gate) * halved(up) + gate)
+
+
+def _clamped_gelu(gate: jax.Array) -> jax.Array:
+    return ACTIVATIONS["quick_gelu"](jnp.minimum(gate, _CLAMP))
+
+
+def _clamped(up: jax.Array) -> jax.Array:
+    return jnp.clip(up, -_CLAMP, _CLAMP)
 
 
 ACTIVATIONS: dict[Activation, Callable[[jax.Array], jax.Array]] = {

@@ -9,7 +9,7 @@ share a program: `layer_call` marks what one layer computes, and a function unde
 
 import functools
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
@@ -106,6 +106,52 @@ def over_layers(function: Callable[..., Any], layers: Params, *stacks: Any, in_t
         found, never = marked(layers[str(i)], index, never, stacks)
         results.append(found)
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
+
+
+def through_layers(
+    kinds: Sequence[Callable[..., tuple[Any, Any]]],
+    kind_of: Sequence[int],
+    layers: Mapping[str, Any],
+    carry: Any,
+    shared: Any,
+    stacks: tuple[Any, ...] = (),
+    *,
+    back: bool = False,
+) -> tuple[Any, Any]:
+    """``carry, result = layer(layer parameters, carry, number, shared, *its slices)``, one layer after another.
+
+    Holds for both ways of keeping parameters: of stacked ones the results are stacked, of others a list.
+
+    Args:
+        kinds: a function for each kind of layer; `kind_of` says which is whose.
+        stacks: arrays with a leading layer axis.
+        back: from the last layer to the first.
+    """
+    if "attn" in layers:
+
+        def step(carry: Any, slices: tuple[Any, jax.Array, jax.Array, Any]) -> tuple[Any, Any]:
+            part, index, kind, own = slices
+            if len(kinds) == 1:
+                return kinds[0](part, carry, index, shared, *own)
+            return jax.lax.switch(kind, kinds, part, carry, index, shared, *own)
+
+        numbers = jnp.arange(len(kind_of)), jnp.array(kind_of)
+        return jax.lax.scan(step, carry, (layers, *numbers, stacks), reverse=back)
+    # Outside of a trace a new jit would compile at each call.
+    marked = (lambda kind: kind) if all(map(is_concrete, jax.tree.leaves(carry))) else layer_call
+    programs = [marked(_with_own_slices(kind)) for kind in kinds]
+    results: list[Any] = [None] * len(kind_of)
+    for i in reversed(range(len(kind_of))) if back else range(len(kind_of)):
+        index: Any = np.int32(i)
+        carry, results[i] = programs[kind_of[i]](layers[str(i)], carry, index, shared, stacks)
+    return carry, results
+
+
+def _with_own_slices(layer: Callable[..., Any]) -> Callable[..., Any]:
+    def function(part: Any, carry: Any, index: jax.Array, shared: Any, stacks: tuple[Any, ...]) -> Any:
+        return layer(part, carry, index, shared, *jax.tree.map(lambda stack: layer_of(stack, index), stacks))
+
+    return function
 
 
 def _on_one_cpu(leaves: Sequence[Any]) -> bool:

@@ -15,13 +15,12 @@ from landed_jax.nn.expert_products import expert_linear
 from landed_jax.nn.experts import Chosen, choose, expert_weights
 from landed_jax.nn.functions import ACTIVATIONS, gated, heard, rms_sigma, rotate, scale_stream
 from landed_jax.nn.hook_points import AXES, HookPoint
-from landed_jax.nn.layer_programs import layer_call
+from landed_jax.nn.layer_programs import through_layers
 from landed_jax.nn.output_scale import OutputScale
 from landed_jax.nn.parameters import LEAVES
-from landed_jax.nn.products import linear
+from landed_jax.nn.products import head_linear, linear
 from landed_jax.nn.tap import Context, Plan, observe, record, select_positions, tap
 from landed_jax.nn.unembedding import Unembedding
-from landed_jax.numerics import is_concrete
 
 
 class _Part(nn.Module):
@@ -63,8 +62,8 @@ class ReadNorm(_Part):
         x = self.tap(f"{self.site}_norm_input", x, layer, context)
         x, has_norm = heard(x, self.config), self.config.has_norm(self.site)
         sigma = rms_sigma(x, self.config.norm_eps) if has_norm else jnp.ones_like(x[..., 0])
-        sigma = self.tap(f"{self.site}_sigma", sigma, layer, context)
-        gamma = self.gain(f"{self.site}_norm/gamma", x) if has_norm else jnp.ones_like(x[0, 0])
+        sigma = self.tap(f"{self.site}_sigma", self.plan.rules.scale(sigma), layer, context)
+        gamma = self.gain(f"{self.site}_norm/gamma", x) if has_norm else jnp.ones_like(x[(0,) * (x.ndim - 1)])
         gamma = self.tap(f"{self.site}_gamma", gamma, layer, context)
         normed = self.add_bias(scale_stream(x, sigma, gamma), f"{self.site}_norm/beta")
         return self.tap(f"{self.site}_normed", normed, layer, context)
@@ -80,7 +79,8 @@ class Output(_Part):
         y = self.tap(f"{self.site}_out", y, layer, context)
         sigma = gamma = None
         if self.config.output_norms:
-            sigma = self.tap(f"{self.site}_out_sigma", rms_sigma(y, self.config.norm_eps), layer, context)
+            sigma = self.plan.rules.scale(rms_sigma(y, self.config.norm_eps))
+            sigma = self.tap(f"{self.site}_out_sigma", sigma, layer, context)
             gamma = self.tap(f"{self.site}_out_gamma", self.gain(f"{self.site}_out_norm/gamma", y), layer, context)
         scale = OutputScale.of(self.config, sigma, gamma)
         return self.tap(f"{self.site}_write", scale.written(y), layer, context), scale
@@ -89,46 +89,63 @@ class Output(_Part):
 class Attention(_Part):
     """Grouped-query attention with rotary embedding; a head puts out ``z_h W_O[h]``. Gives all of it, and z.
 
-    `kind` is that of the layer, as `ModelConfig.kinds` gives it.
+    `kind` is that of the layer, as `ModelConfig.kinds` gives it. All heads hear the same, ``[batch, position,
+    d_model]``; or each its own with its query, its key and its value, ``[3, batch, position, head, d_model]``: heads
+    that share a key head then have a copy of it each.
     """
 
     kind: LayerKind
 
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, jax.Array]:
-        d_model, narrow = self.config.d_model, context.narrowed()
-        asking = x if context.asked is None else jnp.take(x, context.asked, axis=1)
+        d_model, narrow, rules = self.config.d_model, context.narrowed(), self.plan.rules
+        asking, x, to_mix = x if x.ndim == 5 else (x, x, x)
+        asking = asking if context.asked is None else jnp.take(asking, context.asked, axis=1)
 
-        def project(name: str, x: jax.Array) -> jax.Array:
+        def every_head(name: str, x: jax.Array) -> jax.Array:
             weight = self.leaf(f"attn/W_{name}")
             heads = linear(x, weight.reshape(-1, d_model))
-            return self.add_bias(heads.reshape(*x.shape[:2], *weight.shape[:2]), f"attn/b_{name}")
+            return self.add_bias(heads.reshape(*x.shape[:-1], *weight.shape[:2]), f"attn/b_{name}")
+
+        def project(name: str, x: jax.Array) -> jax.Array:
+            if x.ndim == 3:
+                return every_head(name, x)
+            heads = jnp.swapaxes(head_linear(x, self.leaf(f"attn/W_{name}")), 2, 3)
+            heads = jnp.swapaxes(self.add_bias(heads, f"attn/b_{name}"), 2, 3)
+            return heads.reshape(*x.shape[:-1], heads.shape[-1])
+
+        def normed_by_width(name: str, x: jax.Array) -> jax.Array:
+            gamma, every = self.gain(f"attn/{name.lower()}_width_gamma", x), every_head(name, x)
+            flat = every.reshape(*x.shape[:-1], -1)
+            sigma = rules.scale(rms_sigma(flat, self.config.norm_eps))
+            normed = scale_stream(flat, sigma, gamma.reshape(-1)).reshape(every.shape)
+            if x.ndim == 3:
+                return normed
+            heads = np.arange(x.shape[2])  # each has the σ of all heads that its own input would make
+            return normed[:, :, heads, heads * every.shape[-2] // len(heads)]
 
         def turned(name: str, x: jax.Array, context: Context) -> jax.Array:
-            heads = project(name, x)
+            heads = normed_by_width(name, x) if self.config.qk_norm == "width" else project(name, x)
             if self.config.qk_norm == "head":
                 gamma = self.gain(f"attn/{name.lower()}_gamma", x)
-                heads = scale_stream(heads, rms_sigma(heads, self.config.norm_eps), gamma)
-            elif self.config.qk_norm == "width":
-                gamma, flat = self.gain(f"attn/{name.lower()}_width_gamma", x), heads.reshape(*x.shape[:2], -1)
-                normed = scale_stream(flat, rms_sigma(flat, self.config.norm_eps), gamma.reshape(-1))
-                heads = normed.reshape(heads.shape)
+                heads = scale_stream(heads, rules.scale(rms_sigma(heads, self.config.norm_eps)), gamma)
             return heads if self.kind.rope is None else rotate(heads, *context.rotary[self.kind.rope])
 
         q, scale = turned("Q", asking, narrow), narrow.query_scale
         q = self.tap("query", q if scale is None else q * scale[:, :, None, None], layer, narrow)
         k = self.tap("key", turned("K", x, context), layer, context)
-        v = self.tap("value", project("V", x), layer, context)
+        v = self.tap("value", project("V", to_mix), layer, context)
         if context.earlier is not None:
             k, v = (jnp.concatenate([before, own], axis=1) for before, own in zip(context.earlier, (k, v), strict=True))
         recorded, scoring = HookPoint.PATTERN in self.plan.record, self.config.scoring
         if self.config.sinks:
             scoring = scoring._replace(sinks=self.leaf("attn/sinks").astype(x.dtype))
         changed = self.plan.edits_any(HookPoint.PATTERN) or context.intervenes_on(HookPoint.PATTERN)
-        if changed or (recorded and context.at is None) or context.asked is not None:
+        if rules.attention != "plain" or changed or (recorded and context.at is None) or context.asked is not None:
             visible = attention_mask(context.mask, self.kind.window, narrow.columns)
-            pattern = self.tap("pattern", attention_pattern(q, k, visible, scoring), layer, narrow)
-            z = mix_values(pattern, v)
+            q, k, scoring = *map(rules.attention_factor, (q, k)), scoring._replace(secant=rules.attention != "plain")
+            pattern = rules.weights(attention_pattern(q, k, visible, scoring))
+            z = mix_values(*map(rules.attention_factor, (self.tap("pattern", pattern, layer, narrow), v)))
         else:
             z = attend(q, k, v, context.mask, scoring, self.kind.window)
             if recorded:  # the rows of the chosen positions: the pattern is never made whole
@@ -149,10 +166,10 @@ class MLP(_Part):
             gate = self.add_bias(linear(x, self.leaf("mlp/W_gate")), "mlp/b_gate")
             up = self.add_bias(linear(x, self.leaf("mlp/W_up")), "mlp/b_up")
             gate = self.tap("gate", gate, layer, context)
-            a = gated(self.config.activation, gate, self.tap("up", up, layer, context))
+            a = gated(self.config.activation, gate, self.tap("up", up, layer, context), self.plan.rules)
         else:
             pre = self.add_bias(linear(x, self.leaf("mlp/W_in")), "mlp/b_in")
-            a = ACTIVATIONS[self.config.activation](self.tap("gate", pre, layer, context))
+            a = self.plan.rules.curve(ACTIVATIONS[self.config.activation])(self.tap("gate", pre, layer, context))
         a = self.tap("neuron", a, layer, context)
         return self.add_bias(linear(a, self.leaf("mlp/W_down")), "mlp/b_down"), a
 
@@ -166,12 +183,12 @@ class Experts(_Part):
 
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, jax.Array, Chosen]:
-        config = self.config
+        config, rules = self.config, self.plan.rules
         logits = self.add_bias(linear(x, self.leaf("experts/W_router")), "experts/b_router")
         logits = self.tap("router", logits, layer, context)
         ids = self.tap("expert", choose(logits, config.experts_per_token), layer, context)
         context = context._replace(experts=ids)
-        weights = expert_weights(logits, ids, config.router_normalised)
+        weights = rules.weights(expert_weights(logits, ids, config.router_normalised))
         chosen = Chosen(ids, self.tap("expert_weight", weights, layer, context))
         rows = jnp.broadcast_to(x[:, :, None], (*ids.shape, x.shape[-1])).reshape(ids.size, -1)
 
@@ -182,13 +199,16 @@ class Experts(_Part):
             return self.tap(site, found.reshape(*x.shape[:2], -1), layer, context)
 
         if config.gated_mlp:
-            a = gated(config.activation, pre("gate", "gate"), pre("up", "up"))
+            a = gated(config.activation, pre("gate", "gate"), pre("up", "up"), rules)
         else:
-            a = ACTIVATIONS[config.activation](pre("in", "gate"))
-        a = (a.reshape(*ids.shape, -1) * chosen.weights[..., None]).reshape(a.shape)
+            a = rules.curve(ACTIVATIONS[config.activation])(pre("in", "gate"))
+        a, weights = map(rules.attention_factor, (a.reshape(*ids.shape, -1), chosen.weights))
+        a = (a * weights[..., None]).reshape(*x.shape[:2], -1)
         a = self.tap("neuron", a, layer, context)
         bias = self.leaf("experts/b_down") if LEAVES["experts/b_down"].present(config) else None
-        columns = ExpertColumns(self.leaf("experts/W_down"), bias, chosen)
+        # What an expert's bias adds is worth something by the bias, which no rule gives to its weight.
+        weights = jax.lax.stop_gradient(chosen.weights) if rules.attention != "plain" else chosen.weights
+        columns = ExpertColumns(self.leaf("experts/W_down"), bias, Chosen(ids, weights))
         out, added = columns.summed(a), columns.bias(a.dtype)
         return out if added is None else out + added, a, chosen
 
@@ -229,28 +249,15 @@ class Layers(_Part):
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         params, kinds = self.variables["params"], self.config.kinds
         different = list(dict.fromkeys(kinds))
-        layers = [self._layer(kind) for kind in different]
-        if not self.stacked:
-            if not is_concrete(x):  # outside of a trace a new jit would compile at each call
-                layers = [layer_call(layer) for layer in layers]
-            for i, kind in enumerate(kinds):
-                index: Any = np.int32(i)
-                x, kept = layers[different.index(kind)](params[str(i)], x, index, context)
-                for collection, values in kept.items():
-                    self.put_variable(collection, str(i), values)
-            return x
-
-        def step(x: jax.Array, slices: tuple[Any, jax.Array, jax.Array]) -> tuple[jax.Array, Any]:
-            part, index, kind = slices
-            if len(layers) == 1:
-                return layers[0](part, x, index, context)
-            return jax.lax.switch(kind, layers, part, x, index, context)
-
-        kind_of = jnp.array([different.index(kind) for kind in kinds])
-        x, kept = jax.lax.scan(step, x, (params, jnp.arange(len(kinds)), kind_of))
-        for collection, values in kept.items():
-            for name, value in values.items():
-                self.put_variable(collection, name, value)
+        layers, kind_of = [self._layer(kind) for kind in different], [different.index(kind) for kind in kinds]
+        x, found = through_layers(layers, kind_of, params, x, context)
+        by_layer = (
+            [found] if self.stacked else [{key: {str(i): kept[key]} for key in kept} for i, kept in enumerate(found)]
+        )
+        for kept in by_layer:
+            for collection, values in kept.items():
+                for name, value in values.items():
+                    self.put_variable(collection, name, value)
         return x
 
     def _layer(self, kind: LayerKind) -> Callable[..., tuple[jax.Array, Any]]:

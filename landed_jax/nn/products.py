@@ -42,6 +42,14 @@ def _weight_first(x: jax.Array, weight: jax.Array) -> jax.Array:
     return _held(jnp.moveaxis(_held(written), 0, -1))
 
 
+def head_linear(
+    x: Float[Array, "batch position head d_in"], weight: Float[Array, "kv_head d_out d_in"]
+) -> Float[Array, "batch position kv_head group d_out"]:
+    """`linear` of an input for each head, with the weight of the key head that it belongs to."""
+    weight, kv_heads = cast_late(weight, x), len(weight)
+    return jnp.einsum("bpkgi,koi->bpkgo", x.reshape(*x.shape[:2], kv_heads, -1, x.shape[-1]), weight)
+
+
 def contract_output(
     vector: Float[Array, "*batch d_model"], weight: Float[Array, "d_model d_in"]
 ) -> Float[Array, "*batch d_in"]:

@@ -13,6 +13,7 @@ import numpy as np
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.experts import Chosen
+from landed_jax.nn.gradient_rules import PLAIN, GradientRules
 from landed_jax.nn.hook_points import AXES, HookPoint, absent, as_site, as_sites, present
 from landed_jax.nn.intervention import Intervention, intervened
 from landed_jax.nn.layer_writes import LayerWrites
@@ -29,11 +30,12 @@ Observer = Callable[[LayerWrites], Any]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to record, what to edit, and who looks at the writes. Static: it decides what is compiled."""
+    """What to record and edit, who looks at the writes, what the derivative is. Static: it decides what is compiled."""
 
     record: frozenset[HookPoint] = frozenset()
     edits: tuple[tuple[HookPoint, Edit], ...] = ()
     observers: tuple[tuple[str, Observer], ...] = ()
+    rules: GradientRules = PLAIN
 
     def edits_any(self, site: HookPoint) -> bool:
         """Whether the value at a site is to be edited."""

@@ -22,3 +22,14 @@ def chance(log_probability: float) -> str:
     if probability > 0.99995:
         return ">99.99%"
     return f"{probability:.2%}" if probability >= 1e-4 else f"{probability:.1e}"
+
+
+def significant(number: float) -> str:
+    """Three digits, with separators where there are more before the point.
+
+    >>> significant(0.012345), significant(98.765), significant(131072.0), significant(float("nan"))
+    ('0.0123', '98.8', '131,072', 'nan')
+    """
+    if abs(number) >= 1000 and math.isfinite(number):
+        return f"{number:,.0f}"
+    return f"{number:.3g}"

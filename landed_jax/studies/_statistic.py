@@ -9,7 +9,8 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from landed_jax.studies._intervals import LEVEL, Interval, mean_interval, share_interval
+from landed_jax.intervals import LEVEL
+from landed_jax.studies._intervals import Interval, share_interval, student_interval
 from landed_jax.studies._largest import Largest
 from landed_jax.studies._measured import Kind
 from landed_jax.studies._moments import Moments
@@ -111,8 +112,8 @@ class Statistic:
         return np.minimum(np.maximum(found, least), most)
 
     def interval(self, level: float = LEVEL) -> Interval:
-        """The confidence interval of the mean; see `mean_interval`."""
-        return mean_interval(self.moments, level)
+        """The confidence interval of the mean; see `student_interval`."""
+        return student_interval(self.moments, level)
 
     def share_above(self, level: float = LEVEL) -> tuple[Float[np.ndarray, "*cell bound"], Interval] | None:
         """The share of samples above each bound, with its exact interval; None where there is no bound."""

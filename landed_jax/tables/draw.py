@@ -6,6 +6,7 @@ from rich.cells import cell_len
 
 from landed_jax.tables.fit import GAP, Grid, fit, lines_of
 from landed_jax.tables.flow import Line, flow
+from landed_jax.tables.heat_map import HeatMap, map_lines
 from landed_jax.tables.screen import Screen
 from landed_jax.tables.table import Block, Paragraph, Table
 
@@ -18,12 +19,14 @@ def draw(blocks: Sequence[Block], screen: Screen) -> list[Line]:
     lines: list[Line] = []
     after_table = False
     for block in blocks:
-        table = isinstance(block, Table)
+        table = isinstance(block, Table | HeatMap)
         if lines and (table or after_table):
             lines.append(Line(""))
         after_table = table
         if isinstance(block, Paragraph):
             lines += [Line(text, block.style) for text in flow(block.items, screen)]
+        elif isinstance(block, HeatMap):
+            lines += map_lines(block, screen)
         else:
             lines += _table_lines(block, screen)
     return lines

@@ -4,9 +4,10 @@ import html
 from collections.abc import Sequence
 
 from landed_jax.tables.flow import Item
+from landed_jax.tables.heat_map import HeatMap
 from landed_jax.tables.quoted import Name, Passage, Quoted
 from landed_jax.tables.screen import Screen
-from landed_jax.tables.table import Block, Cell, Paragraph
+from landed_jax.tables.table import Block, Cell, Column, Paragraph, Table
 
 _ENDLESS = Screen(10_000)
 
@@ -23,6 +24,12 @@ def html_of(blocks: Sequence[Block]) -> str:
 def _block(block: Block) -> str:
     if isinstance(block, Paragraph):
         return f"<p>{_items(block.items)}</p>"
+    if isinstance(block, HeatMap):
+        columns = [Column(block.corner), *(Column(f"{name}\n{text}".rstrip()) for name, text in block.columns)]
+        rows = [
+            [name, *(f"{value:.3g}" for value in values)] for name, values in zip(block.rows, block.values, strict=True)
+        ]
+        return _block(Table(block.title, columns, rows, notes=block.notes))
     head = "".join(f"<th>{html.escape(column.name)}</th>" for column in block.columns) if block.header else ""
     rows = "".join(f"<tr>{''.join(f'<td>{_items([cell])}</td>' for cell in row)}</tr>" for row in block.rows)
     legends = [column.legend if isinstance(column.legend, str) else tuple(column.legend) for column in block.columns]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from landed_jax.tables.flow import Item
+from landed_jax.tables.heat_map import HeatMap
 from landed_jax.tables.quoted import Quoted
 
 Cell = str | Quoted
@@ -64,4 +65,4 @@ class Paragraph:
     style: str = ""
 
 
-Block = Table | Paragraph
+Block = Table | HeatMap | Paragraph

@@ -103,14 +103,10 @@ def pairs_of(kept: Kept, *, together: int = TOGETHER) -> list[Pairs]:
 
 
 def _pairs(kept: Kept, places: Sequence[int]) -> Pairs:
-    clean, corrupted = (_padded([side[place] for place in places]) for side in (kept.clean, kept.corrupted))
+    clean, corrupted = (
+        Tokens.from_lists([side[place] for place in places]).padded(COLUMNS) for side in (kept.clean, kept.corrupted)
+    )
     return Pairs(clean, corrupted, *(_filled([side[place] for place in places]) for side in (kept.right, kept.wrong)))
-
-
-def _padded(prompts: Sequence[Sequence[int]]) -> Tokens:
-    tokens = Tokens.from_lists(prompts)
-    more = ((0, 0), (-tokens.ids.shape[1] % COLUMNS, 0))
-    return Tokens(jnp.pad(tokens.ids, more), jnp.pad(tokens.mask, more))
 
 
 def _filled(answers: Sequence[Sequence[int]]) -> jax.Array:

@@ -157,7 +157,7 @@ def test_every_question_is_answered_or_refused(name: str, question: str, config:
         resolved = landed.resolve(trace, asked)
         first, second = (call(analysis, trace, each) for each in (asked, resolved))
     except LandedError:
-        assert name in ("attribute_log_probability", "capped_effects")  # of tokens alone
+        assert name in ("attribute_log_probability", "capped_effects", "confidence_effects")  # of tokens alone
         return
     if name != "volume" or question != "token":  # where a bare token is short for its centred logit
         jax.tree.map(np.testing.assert_array_equal, first, second)

@@ -1,6 +1,12 @@
 from ._attribute import attribute as attribute
 from ._capped_effects import CappedEffects as CappedEffects
 from ._capped_effects import capped_effects as capped_effects
+from ._confidence import ConfidenceEffects as ConfidenceEffects
+from ._confidence import confidence_effects as confidence_effects
+from ._confidence_signature import ConfidenceSignature as ConfidenceSignature
+from ._confidence_signature import confidence_signature as confidence_signature
+from ._copying import Copying as Copying
+from ._copying import copying as copying
 from ._frozen_sigma_agreement import Agreement as Agreement
 from ._frozen_sigma_agreement import FrozenSigmaAgreement as FrozenSigmaAgreement
 from ._frozen_sigma_agreement import frozen_sigma_agreement as frozen_sigma_agreement

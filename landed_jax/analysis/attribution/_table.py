@@ -1,15 +1,13 @@
 """The largest writes, one a row."""
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 from landed_jax.analysis.writes._write import Write, describe
+from landed_jax.tables.rows import Rows
 
 if TYPE_CHECKING:  # slow to import, and only what shows a table needs them
-    import pandas
-
     from landed_jax.tables.table import Block, Cell
 
 
@@ -32,33 +30,12 @@ class WriteRow(Write):
     attended_landed: float | None = None
 
 
-class WriteTable(Sequence[WriteRow]):
+class WriteTable(Rows[WriteRow]):
     """Rows in order of |landed|. A sequence of writes, so that it can be handed on to `land`."""
 
-    def __init__(self, rows: Sequence[WriteRow]) -> None:
-        self._rows = tuple(rows)
+    _row = WriteRow
 
-    @overload
-    def __getitem__(self, index: int) -> WriteRow: ...
-    @overload
-    def __getitem__(self, index: slice) -> "WriteTable": ...
-    def __getitem__(self, index: int | slice) -> "WriteRow | WriteTable":
-        return WriteTable(self._rows[index]) if isinstance(index, slice) else self._rows[index]
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __iter__(self) -> Iterator[WriteRow]:
-        return iter(self._rows)
-
-    def to_pandas(self) -> "pandas.DataFrame":
-        """One row a write, with all fields of `WriteRow`; what was not computed is missing (NA)."""
-        import pandas as pd
-
-        names = [field.name for field in dataclasses.fields(WriteRow)]
-        return pd.DataFrame([dataclasses.asdict(row) for row in self._rows], columns=pd.Index(names)).convert_dtypes()
-
-    def _blocks(self) -> "list[Block]":
+    def blocks(self) -> "list[Block]":
         from landed_jax.tables.table import Column, Table
 
         columns = (
@@ -79,17 +56,6 @@ class WriteTable(Sequence[WriteRow]):
             for row in self._rows
         ]
         return [Table("Largest landed contributions", columns, rows, elsewhere="to_pandas()")]
-
-    def _repr_html_(self) -> str:
-        from landed_jax.tables.html import html_of
-
-        return html_of(self._blocks())
-
-    def __repr__(self) -> str:
-        from landed_jax.tables.draw import text_of
-        from landed_jax.tables.screen import standard_output
-
-        return text_of(self._blocks(), standard_output())
 
 
 NAME_OF_EXPERTS = "write: 3.5.17 would be neuron 17 of expert 5 in layer 3"

@@ -5,3 +5,7 @@ from ._landing_matrix import Landing as Landing
 from ._landing_matrix import LandingMatrix as LandingMatrix
 from ._landing_matrix import Landings as Landings
 from ._landing_matrix import landing_matrix as landing_matrix
+from ._source_moves import MoveRow as MoveRow
+from ._source_moves import MoveTable as MoveTable
+from ._source_moves import SourceMoves as SourceMoves
+from ._source_moves import source_moves as source_moves

@@ -1,0 +1,15 @@
+from ._attribution import EdgeScores as EdgeScores
+from ._attribution import edge_attribution as edge_attribution
+from ._choose import connected as connected
+from ._choose import greedy_edges as greedy_edges
+from ._choose import top_edges as top_edges
+from ._circuit import Faithfulness as Faithfulness
+from ._circuit import circuit_values as circuit_values
+from ._circuit import faithfulness as faithfulness
+from ._graph import Graph as Graph
+from ._json import Circuit as Circuit
+from ._json import read_circuit as read_circuit
+from ._json import write_circuit as write_circuit
+from ._path import PathPatches as PathPatches
+from ._path import path_patch as path_patch
+from ._path import path_sweep as path_sweep

@@ -1,0 +1,66 @@
+"""`landed reproduce`: public claims about landed writes, measured on a model."""
+
+import click
+
+from landed_jax.checkpoints.bundle import BUNDLED
+from landed_jax.cli.output import check_json_target, encoding_of, write_text
+from landed_jax.cli.progress import status_line
+from landed_jax.cli.prompts import several
+from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
+from landed_jax.errors import LandedError
+
+EXAMPLES = """\b
+Examples:
+  landed reproduce
+  landed reproduce --model MODEL --claim "amplified writes"
+  landed reproduce --model MODEL --prompts prompts.txt --json claims.json
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.option("--model", metavar="M", default=BUNDLED, help="As for `landed run`.")
+@click.option("--claim", "names", metavar="NAME", multiple=True, help="One claim alone; may be given several times.")
+@click.option(
+    "--prompts", "path", metavar="FILE|-", help="One prompt a line, or JSON lines. Default: the package's own."
+)
+@click.option(
+    "--count", type=click.IntRange(min=2), default=200, show_default=True, help="How many of the package's own prompts."
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@adapter_option
+@dtype_option
+@ignore_field_option
+@click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
+def reproduce(
+    model: str,
+    names: tuple[str, ...],
+    path: str | None,
+    count: int,
+    seed: int,
+    adapter: str | None,
+    dtype: str | None,
+    ignore_fields: tuple[str, ...],
+    json_target: str | None,
+) -> None:
+    """Measure the public claims about landed writes on a model: value, interval and verdict under each reading."""
+    check_json_target(json_target)
+    asked = None if path is None else several(path, ids=False)
+    with status_line("Starting JAX") as status:
+        from landed_jax.claims import claims, reproduce
+        from landed_jax.files.json_text import json_text
+        from landed_jax.loading import load
+        from landed_jax.report.claims import claims_document, claims_report
+        from landed_jax.report.console import print_report
+
+        for name in names:
+            if name not in claims():
+                raise LandedError(f"There is no claim {name!r}: these are {', '.join(claims())}.")
+        status("Reading weights")
+        opened = load(model, progress=status.report, adapter=adapter, dtype=dtype, ignore_fields=ignore_fields)
+        status("Measuring")
+        prompts = None if asked is None else [str(one.prompt) for one in asked]
+        found = reproduce(opened, prompts, claims=names or None, count=count, seed=seed, progress=status.report)
+    if json_target is not None:
+        write_text(json_text(claims_document(found), encoding_of(json_target), indent=2), json_target)
+    if json_target != "-":
+        print_report(claims_report(found))

@@ -1,0 +1,10 @@
+from ._head_scores import HeadScores as HeadScores
+from ._head_scores import head_scores as head_scores
+from ._name_movers import NameMovers as NameMovers
+from ._name_movers import name_movers as name_movers
+from ._name_movers import naming as naming
+from ._patterns import PatternScores as PatternScores
+from ._patterns import pattern_scores as pattern_scores
+from ._sequences import repeated_sequences as repeated_sequences
+from ._top_contexts import TopContexts as TopContexts
+from ._top_contexts import top_contexts as top_contexts

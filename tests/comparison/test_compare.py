@@ -1,0 +1,106 @@
+"""A whole comparison with methods whose scores are known; interrupted and taken up again."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import landed_jax as landed
+from landed_jax.comparison import Settings, TaskComparison, compare
+from landed_jax.comparison._work import TRUTH
+from landed_jax.errors import LandedError
+from landed_jax.report.comparison import comparison_document
+from landed_jax.testbed.prompts import tasks
+from tests.comparison.methods import scripted
+
+FEW = Settings(prompts=6, circuit_prompts=4, neurons=8, draws=50, levels=("heads", "neurons", "nodes"))
+
+
+def found_with(methods: list[Any], settings: Settings = FEW, **how: Any) -> TaskComparison:
+    return compare(landed.load(), tasks()["facts"], methods, settings, **how)
+
+
+def numbers(found: TaskComparison) -> Any:
+    """All but the times."""
+    document = comparison_document("", found.settings, [found])
+    for method in document["tasks"][0]["methods"]:
+        del method["cost"]
+    return document
+
+
+@pytest.mark.quick
+def test_the_truth_is_found_to_be_true() -> None:
+    said: list[str] = []
+    found = found_with(scripted(), say=said.append)
+    heads, neurons, nodes = found.levels
+    assert (heads.components, neurons.components, nodes.components) == (32, 4 * 384, 36)
+    assert (heads.measured, neurons.measured, nodes.measured) == (32, 8, 0)
+    rows = {row.method: row for row in heads.rows}
+    assert list(rows) == ["truth", "reversed", "chance", TRUTH]
+    np.testing.assert_allclose(rows["truth"].correlation.pearson, 1, rtol=1e-9)
+    np.testing.assert_allclose(rows["reversed"].correlation.spearman, -1, rtol=1e-9)
+    assert len(rows["truth"].correlation.pearson) == 6 and rows["truth"].by_score.kept.shape == (10, 4)
+    assert rows["truth"].by_score.cpr > rows["reversed"].by_score.cpr
+    assert rows["truth"].without.cpr < rows["reversed"].without.cpr
+    np.testing.assert_array_equal(rows["truth"].by_score.kept, rows[TRUTH].by_score.kept)
+    np.testing.assert_array_equal(rows["truth"].by_size.kept, rows["reversed"].by_size.kept)
+    for level in found.levels:
+        for row in level.rows:
+            assert row.by_score.faithfulness[-1] == 1 and row.by_size.faithfulness[-1] == 1
+            assert row.without.faithfulness[-1] == 0
+            np.testing.assert_array_equal(row.by_score.faithfulness[row.by_score.count == 0], 0)
+            assert len(row.fine.count) > len(set(row.by_score.count.tolist()))
+    facts = found.methods[0]
+    assert facts.conservation == 0.25 and facts.evidence is not None and facts.evidence.absolute.tolist() == [1] * 6
+    assert any("circuits of heads" in step and "forward passes, about" in step for step in said)
+
+
+def test_an_interrupted_comparison_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
+    settings = dataclasses.replace(FEW, levels=("heads", "neurons"), ablations=("resample", "mean"))
+    whole, out = numbers(found_with(scripted(), settings)), tmp_path / "study"
+
+    def interrupt(step: str) -> None:
+        if "neurons ablated" in step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        found_with(scripted(), settings, out=out, say=interrupt)
+    methods = scripted()
+    assert numbers(found_with(methods, settings, out=out)) == whole
+    assert [method.calls for method in methods] == [0, 0, 0]
+    assert (out / "facts" / "resample" / "0").is_dir()  # where `sweep` keeps every head's effects
+    before = sorted(path.name for path in out.rglob("*"))
+    assert numbers(found_with(scripted(), settings, out=out)) == whole
+    assert sorted(path.name for path in out.rglob("*")) == before
+    with pytest.raises(LandedError, match="another sweep"):
+        found_with(scripted(), dataclasses.replace(settings, seed=1), out=out)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"levels": ("layers",)}, "no level 'layers'"),
+        ({"ablations": ("noise",)}, "no ablation 'noise'"),
+        ({"prompts": 1}, "at least two prompts"),
+        ({"fractions": (0.5, 0.1)}, "rise from 0 to 1"),
+    ],
+)
+def test_bad_settings_are_a_sentence(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(LandedError, match=says):
+        found_with(scripted(), dataclasses.replace(FEW, **settings))
+
+
+def test_methods_that_score_nothing_of_a_level_are_refused() -> None:
+    class OnlyHeads:
+        name = "heads alone"
+        reference = differs = ""
+
+        def score(self, *given: Any, dtype: Any = None) -> Any:
+            return dataclasses.replace(scripted()[2].score(*given), neurons=None)
+
+    found = found_with([OnlyHeads()], dataclasses.replace(FEW, levels=("heads",)))
+    assert [row.method for row in found.levels[0].rows] == ["heads alone", TRUTH]
+    with pytest.raises(LandedError, match="None of these methods scores neurons"):
+        found_with([OnlyHeads()])
