@@ -97,7 +97,9 @@ def _plain(values: np.ndarray) -> Any:
     if values.dtype.kind != "f":
         return values.tolist()
     numbers: Any = np.array(values.tolist(), object)  # Python's own, which JSON can hold
-    return np.where(np.isfinite(values), numbers, None).tolist()
+    numbers = np.asarray(numbers)
+    numbers[~np.isfinite(values)] = None
+    return numbers.tolist()
 
 
 def rerun_report(found: Rerun) -> list[Block]:
