@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from landed_jax.files.atomic_file import write_file
 from landed_jax.files.kinds import expanded
 
 _MARK = "sweep.sha256"
+_IMPORTED = re.compile(r"<function ([\w.]+) at 0x[0-9a-f]+>")  # not <lambda>, and nothing within <locals>
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,12 @@ class Saved:
 
 
 def digest(value: Any) -> str:
-    """A checksum of a tree: its structure, and every number in it."""
+    """A checksum of a tree: its structure, and every number in it; the same in another process.
+
+    A function that can be imported counts by its name. Any other is known by where it lies in memory alone.
+    """
     leaves, tree = jax.tree.flatten(value)
-    seen = hashlib.sha256(str(tree).encode())
+    seen = hashlib.sha256(_IMPORTED.sub(r"<function \1>", str(tree)).encode())
     for leaf in leaves:
         array = np.asarray(leaf) if not isinstance(leaf, str) else np.frombuffer(leaf.encode(), np.uint8)
         seen.update(f"{array.dtype} {array.shape} ".encode())

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import types
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from landed_jax.interventions import (
     sweep,
 )
 from landed_jax.interventions._chunks import chunks_of
+from landed_jax.interventions._saved import digest
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint, absent
 from landed_jax.nn.intervention import checked_members
@@ -219,3 +221,17 @@ def test_labels(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused_in_a_sentence(interventions: Any, measure: Any, says: str) -> None:
     with pytest.raises(LandedError, match=says):
         sweep(model_of(SMALL), random_tokens(SMALL), interventions, measure)
+
+
+def test_a_folder_is_known_in_another_process() -> None:
+    """There the package's own functions lie elsewhere in memory."""
+
+    def elsewhere(function: Any) -> Any:
+        moved = types.FunctionType(function.__code__, function.__globals__)
+        moved.__qualname__ = function.__qualname__
+        return moved
+
+    here, there = (jax.tree_util.Partial(f, jnp.ones(2)) for f in (random_tokens, elsewhere(random_tokens)))
+    assert str(jax.tree.structure(here)) != str(jax.tree.structure(there)) and digest(here) == digest(there)
+    assert digest(here) != digest(jax.tree_util.Partial(random_params, jnp.ones(2)))
+    assert digest(jax.tree_util.Partial(lambda x: x, 1)) != digest(jax.tree_util.Partial(lambda x: 2 * x, 1))
