@@ -38,8 +38,9 @@ def bootstrap(
     References:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
 
-    >>> bootstrap(np.array([1.0, 2.0, 3.0, 2.0]))
-    Interval(estimate=2.0, low=1.5, high=2.75)
+    >>> found = bootstrap(np.array([1.0, 2.0, 3.0, 2.0]))
+    >>> found.estimate, round(found.low, 2), round(found.high, 2)
+    (2.0, 1.25, 2.51)
     """
     values = np.asarray(values, np.float64)
     count = values.shape[-1]

@@ -109,7 +109,7 @@ def passes(masks: Bool[np.ndarray, "circuit layer component"]) -> float:
         changed = np.flatnonzero((masks[place] != before).any(axis=1))
         layers += masks.shape[1] - changed[0] if len(changed) else 0
         before = masks[place]
-    return layers / masks.shape[1]
+    return float(layers / masks.shape[1])
 
 
 def _edits(level: Level, row: Any, baseline: Baselines, layer: int, config: Any) -> tuple[Intervention, ...]:
