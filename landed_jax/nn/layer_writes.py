@@ -281,7 +281,7 @@ class LayerWrites:
         return self.attn.written(attn), self.mlp.written(mlp)
 
     def for_each_head(self, function: Callable[[jax.Array], Any]) -> Any:
-        """``function(write)`` of each head's write ``[batch, position, d_model]``, one at a time, heads on the last axis."""
+        """``function(write)`` of each head's write ``[batch, position, d_model]``; heads are the last axis."""
 
         def one(head: tuple[jax.Array, jax.Array]) -> Any:
             return function(self.attn.written(linear(*head)))
