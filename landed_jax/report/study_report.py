@@ -94,10 +94,9 @@ def study_document(study: Study) -> dict[str, Any]:
 
 
 def _plain(values: np.ndarray) -> Any:
-    if values.dtype.kind != "f":
-        return values.tolist()
-    plain = values.astype(object)
-    plain[~np.isfinite(values)] = None
+    plain = np.array(values, object)  # an array, of a scalar too
+    if values.dtype.kind == "f":
+        plain[~np.isfinite(values)] = None
     return plain.tolist()
 
 
