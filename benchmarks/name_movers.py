@@ -59,9 +59,9 @@ def main() -> int:
 
 
 def _shown(values: np.ndarray) -> str:
-    from landed_jax.roles import bootstrap_interval
+    from landed_jax.intervals import mean_intervals
 
-    low, high = bootstrap_interval(values)
+    low, high = mean_intervals(values)
     return f"{values.mean():+.2f} ({low:+.2f} to {high:+.2f})"
 
 

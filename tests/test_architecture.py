@@ -14,7 +14,7 @@ LAYERS = (
     "numerics",
     "nn",
     "tokenizer_errors tokens vocabulary",
-    "prompts",
+    "prompts prompt_lines",
     "provenance",
     "results.axes",
     "results.result",

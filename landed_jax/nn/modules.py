@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from landed_jax.nn.attention import attend, attention_mask, attention_pattern, mix_values
 from landed_jax.nn.columns import ExpertColumns

@@ -22,6 +22,8 @@ from landed_jax.tasks._pairs import Pairs
 from landed_jax.tokens import columns
 from landed_jax.trace import Trace
 
+_READ = frozenset({HookPoint.FINAL_NORMED, HookPoint.FINAL_GAMMA})  # γ for the offset of a norm with a bias
+
 
 class Asked(NamedTuple):
     """A measure that has the same meaning in every run.
@@ -57,7 +59,7 @@ def asked_of(
     places = columns(at, pair.differ.shape[1])
     known = tuple(np.asarray(places).tolist())
     _check_order(pair.differ, known)
-    traces = [model.trace(side, record={HookPoint.FINAL_NORMED}, at=places, dtype=dtype) for side in pair[:2]]
+    traces = [model.trace(side, record=_READ, at=places, dtype=dtype) for side in pair[:2]]
     if measure is None and against is None and isinstance(given, Pairs):
         measure = given.question(model.params, model.config, dtype)
     measure, target, other = _in_ids(measure, against, *traces)

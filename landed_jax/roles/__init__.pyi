@@ -1,6 +1,5 @@
 from ._head_scores import HeadScores as HeadScores
 from ._head_scores import head_scores as head_scores
-from ._interval import bootstrap_interval as bootstrap_interval
 from ._name_movers import NameMovers as NameMovers
 from ._name_movers import name_movers as name_movers
 from ._name_movers import naming as naming

@@ -12,10 +12,10 @@ from jaxtyping import Array, Float
 
 from landed_jax.analysis.attribution._copying import copying_of
 from landed_jax.errors import LandedError, shown
+from landed_jax.intervals import mean_intervals
 from landed_jax.model import Model
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.results.result import Result, result
-from landed_jax.roles._interval import bootstrap_interval
 from landed_jax.roles._patterns import pattern_scores
 from landed_jax.roles._sequences import repeated_sequences
 from landed_jax.tables.rows import Rows
@@ -115,8 +115,8 @@ class HeadScores(Result):
         return np.mean(self._of(score), axis=-1)
 
     def interval(self, score: str, level: float = 0.95, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """The interval of that mean, over the sequences: see `bootstrap_interval`."""
-        return bootstrap_interval(self._of(score), level, seed=seed)
+        """The interval of that mean, over the sequences: see `mean_intervals`."""
+        return mean_intervals(self._of(score), level, seed=seed)
 
     def top(self, n: int = 10, score: str = SCORES[0]) -> HeadTable:
         """The `n` heads with the largest mean of a score; equal ones in their order.

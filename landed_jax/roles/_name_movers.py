@@ -14,11 +14,11 @@ from landed_jax.analysis.attribution._attribute import attribute
 from landed_jax.analysis.attribution._copying import copying_of
 from landed_jax.analysis.attribution._sources import attribute_by_source
 from landed_jax.errors import LandedError
+from landed_jax.intervals import mean_intervals
 from landed_jax.model import Model
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.results.result import Result, result
-from landed_jax.roles._interval import bootstrap_interval
 from landed_jax.tables.rows import Rows
 from landed_jax.tasks import Kept, Pairs
 from landed_jax.trace import bare
@@ -117,7 +117,7 @@ class NameMovers(Result):
         return np.mean(np.asarray(getattr(self, name), np.float64), axis=-1)
 
     def _table(self, order: np.ndarray, n: int) -> MoverTable:
-        low, high = bootstrap_interval(np.asarray(self.direct))
+        low, high = mean_intervals(np.asarray(self.direct))
         names = ("direct", "landed", "moved_right", "moved_wrong", "to_right", "to_wrong")
         means = {name: self._mean(name) for name in names}
         means |= {"low": low, "high": high, "copying": self._mean("copied"), "suppression": self._mean("suppressed")}

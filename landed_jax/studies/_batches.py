@@ -171,9 +171,10 @@ class Reader:
         if len(ids) < -self.position:
             return refused("too short")
         for answers in given.answers:
-            right, wrong = ([self._token(text) for text in side] for side in answers)
-            if right and None not in right and None not in wrong:
-                return Entry(number, tuple(ids), tuple(right), tuple(wrong))  # pyright: ignore[reportArgumentType]
+            sides = [[self._token(text) for text in side] for side in answers]
+            right, wrong = (tuple(token for token in side if token is not None) for side in sides)
+            if right and [len(right), len(wrong)] == [len(side) for side in sides]:
+                return Entry(number, tuple(ids), right, wrong)
         return refused("answers") if given.answers else Entry(number, tuple(ids))
 
     def _token(self, text: str) -> int | None:

@@ -39,12 +39,10 @@ def model_of(config: ModelConfig, dtype: Any = np.float32) -> landed.Model:
 
 
 def two_prompts(config: ModelConfig, lengths: tuple[int, ...] = (5, 3)) -> tuple[Tokens, Tokens]:
-    """Of which every pair differs in one token, the first prompt's behind its first."""
+    """Of which every pair differs in its last token but one."""
     clean = random_tokens(config, lengths=lengths)
     ids = np.array(clean.ids)
-    for row, length in enumerate(lengths):
-        place = ids.shape[1] - length + min(1, length - 1)
-        ids[row, place] = (ids[row, place] + 1) % config.vocab_size
+    ids[:, -2] = (ids[:, -2] + 1) % config.vocab_size
     return clean, Tokens(jnp.asarray(ids), clean.mask)
 
 
@@ -95,7 +93,7 @@ def test_every_cell_is_a_run_by_hand(name: str, direction: Any, x64: None) -> No
     close(found.value.reshape(values.shape), values)
     close(found.start, start)
     assert np.abs(found.effect).max() > 1e-3
-    assert (found.effect[:, :, 0] == 0).all()  # before the first token that differs nothing is run
+    assert (found.effect[:, :, :3] == 0).all()  # before the first token that differs nothing is run
 
     found = activation_patching(model, clean, corrupted, TOKEN, direction=direction, components="heads")
     heads = [
@@ -117,7 +115,7 @@ def test_all_and_nothing(name: str, x64: None) -> None:
     for direction in ("denoise", "noise"):
         found = activation_patching(model, clean, corrupted, TOKEN, sites=["attn_residual"], direction=direction)
         first = np.asarray(found.fraction)[0, 0, :, 0, 0]
-        close(first, np.array([0, 1, 0, 0, 0]), 1e-10)
+        close(first, np.array([0, 0, 0, 1, 0]), 1e-10)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -200,7 +198,8 @@ def test_measures_are_of_the_clean_prompt(x64: None) -> None:
         Rank(): lambda x: (x > picked(x)[..., None]).sum(-1),
         Divergence(): lambda x: (np.exp(log(ends[0])) * (log(ends[0]) - log(x))).sum(-1),
     }
-    for direction, own, from_ in (("denoise", corrupted, clean), ("noise", clean, corrupted)):
+    ways: list[tuple[Any, Tokens, Tokens]] = [("denoise", corrupted, clean), ("noise", clean, corrupted)]
+    for direction, own, from_ in ways:
         logits = by_hand(model, own, from_, heads, at=[3, -1])
         for measure, wanted in expected.items():
             found = activation_patching(
@@ -214,10 +213,9 @@ def test_measures_are_of_the_clean_prompt(x64: None) -> None:
 def test_pairs_are_each_alone_and_their_mean(x64: None) -> None:
     model, (clean, corrupted) = model_of(SMALL, np.float64), two_prompts(SMALL, (5, 3, 4))
     right, wrong = (jnp.array(ids, jnp.int32) for ids in ([[1], [2], [3]], [[4], [5], [6]]))
-    padded = [
-        Tokens(jnp.pad(side.ids, ((0, 0), (3, 0))), jnp.pad(side.mask, ((0, 0), (3, 0)))) for side in (clean, corrupted)
-    ]
-    found = activation_patching(model, Pairs(*padded, right, wrong))
+    more = ((0, 0), (3, 0))
+    padded, other = (Tokens(jnp.pad(side.ids, more), jnp.pad(side.mask, more)) for side in (clean, corrupted))
+    found = activation_patching(model, Pairs(padded, other, right, wrong))
     assert found.columns == (3, 4, 5, 6, 7) and found.effect.shape == (3, 2, 5, 3, 1)
     for row, length in enumerate((5, 3, 4)):
         alone = [np.asarray(side.ids)[row, 5 - length :].tolist() for side in (clean, corrupted)]
@@ -260,7 +258,7 @@ def test_programs_are_of_hook_points() -> None:
     assert len(layers) <= 3 * 6 < 3 * config.n_layers * 4
     other = random_tokens(config, seed=7)
     ids = np.array(other.ids)
-    ids[[0, 1], [1, 3]] = (ids[[0, 1], [1, 3]] + 1) % config.vocab_size
+    ids[:, -2] = (ids[:, -2] + 1) % config.vocab_size
     with compilations() as compiled:
         activation_patching(model, other, Tokens(jnp.asarray(ids), other.mask), 4)
     assert not compiled

@@ -15,7 +15,7 @@ from landed_jax.nn.hook_points import HookPoint
 from landed_jax.patching import activation_patching, attribution_patching
 from landed_jax.testbed.planted import copying_head
 from landed_jax.tokens import Tokens
-from tests.models import CONFIGS, EXPERTS, NAMES, SMALL
+from tests.models import CONFIGS, EXPERTS, NAMES, SMALL, random_params
 from tests.patching.test_activation_patching import PARTS, TOKEN, close, model_of, two_prompts
 
 SMALL_STEP = 1e-4
@@ -90,9 +90,14 @@ def test_of_neurons_of_experts(x64: None) -> None:
 
 @pytest.mark.parametrize("steps", [None, 2])
 def test_it_is_exact_where_the_measure_is_linear(steps: int | None, x64: None) -> None:
-    """Behind the last block is a norm alone, and with so large an ε its σ is constant."""
+    """Behind the last block is a norm alone, and with so large an ε, which γ takes out again, its σ is constant."""
     config = dataclasses.replace(SMALL, norm_eps=1e14)
-    model, (clean, corrupted) = model_of(config, np.float64), two_prompts(config)
+
+    def enlarged(path: Any, leaf: jax.Array) -> jax.Array:
+        return leaf * 1e7 if path[-1].key == "gamma" else leaf
+
+    params = jax.tree_util.tree_map_with_path(enlarged, random_params(config, dtype=np.float64))
+    model, (clean, corrupted) = landed.Model(config, params), two_prompts(config)
     for direction in ("denoise", "noise"):
         how: dict[str, Any] = {"sites": ["mlp_write"], "direction": direction}
         exact = activation_patching(model, clean, corrupted, TOKEN, **how).effect[0, -1]
@@ -101,13 +106,16 @@ def test_it_is_exact_where_the_measure_is_linear(steps: int | None, x64: None) -
         assert scale > 0 and np.abs(exact - found).max() < 1e-8 * scale
 
 
-@pytest.mark.parametrize("name", ["small", "both_norms", "layer_norm"])
-def test_along_the_path_the_first_stream_explains_all(name: str, x64: None) -> None:
-    """Midpoints: with twice the steps a quarter of the error."""
+# The path of the model with output norms has sharp bends, which a few steps miss.
+@pytest.mark.parametrize(
+    ("name", "fewest"), [("small", 8), ("layer_norm", 8), pytest.param("both_norms", 32, marks=pytest.mark.slow)]
+)
+def test_along_the_path_the_first_stream_explains_all(name: str, fewest: int, x64: None) -> None:
+    """Midpoints: with twice the steps a quarter of the error, once they follow the path."""
     config = CONFIGS[name]
     model, (clean, corrupted) = model_of(config, np.float64), two_prompts(config)
     errors = []
-    for steps in (8, 16, 32):
+    for steps in (fewest, 2 * fewest, 4 * fewest):
         found = attribution_patching(model, clean, corrupted, TOKEN, sites=["attn_residual"], steps=steps)
         errors.append(np.abs(found.effect[0, 0].sum(0) - found.gap).max())
     assert errors[2] < 0.02 * np.abs(found.gap).max()
@@ -132,7 +140,6 @@ def test_it_has_the_axes_of_activation_patching() -> None:
             for function in (attribution_patching, activation_patching)
         )
         assert found.labels == exact.labels and found.effect.shape == exact.effect.shape
-        assert (jax.tree.structure(found) == jax.tree.structure(exact)) is False  # another method
         assert found.method == "attribution patching"
 
 

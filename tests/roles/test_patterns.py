@@ -7,7 +7,8 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import LandedError
-from landed_jax.roles import bootstrap_interval, head_scores, pattern_scores, repeated_sequences
+from landed_jax.intervals import mean_intervals
+from landed_jax.roles import head_scores, pattern_scores, repeated_sequences
 from landed_jax.testbed.planted import copying_head
 from landed_jax.tokens import Tokens
 from tests.models import CONFIGS, NAMES, SMALL, random_params
@@ -101,11 +102,11 @@ def test_the_bundled_models_induction_heads_are_named_and_follow_previous_token_
 def test_an_interval_holds_the_mean_and_shrinks() -> None:
     random = np.random.default_rng(0)
     few, many = random.normal(1, 1, 20), random.normal(1, 1, 2000)
-    (low, high), (lower, higher) = bootstrap_interval(few), bootstrap_interval(many)
+    (low, high), (lower, higher) = mean_intervals(few), mean_intervals(many)
     assert low < few.mean() < high and high - low > 5 * (higher - lower)
     # Of many the normal approximation holds.
     np.testing.assert_allclose(higher - lower, 2 * 1.96 * many.std() / 2000**0.5, rtol=0.1)
-    stacked = bootstrap_interval(np.stack([few, few + 1]))
+    stacked = mean_intervals(np.stack([few, few + 1]))
     np.testing.assert_allclose(stacked[0][1] - stacked[0][0], 1)  # the same resamples
 
 
