@@ -37,7 +37,7 @@ LAYERS = (
     "interventions._mean interventions._measures",
     "interventions._stages",
     "interventions._chunks",
-    "interventions._runs interventions._saved",
+    "interventions._runs interventions._saved interventions._neuron_values",
     "interventions._sweep interventions._gradients",
     "interventions._effects_table",
     "interventions",
