@@ -34,7 +34,7 @@ LAYERS = (
     "analysis",
     "model",
     "interventions._intervene interventions._stacks",
-    "interventions._mean interventions._measures",
+    "interventions._mean interventions._measures interventions._neuron_values",
     "interventions._stages",
     "interventions._chunks",
     "interventions._runs interventions._saved interventions._neuron_values",
