@@ -357,14 +357,6 @@ class LayerWrites:
         return self.attn.times_gain(self.b_O.astype(self.z.dtype))
 
 
-def head_writes(
-    z: Float[Array, "batch position head head_dim"], W_O: Float[Array, "d_model head head_dim"], scale: OutputScale
-) -> Float[Array, "head batch position d_model"]:
-    """Every head's write as a vector: for a few positions, of a layer at a time."""
-    each = jnp.einsum("bphi,mhi->bphm", z, cast_late(W_O, z))
-    return jnp.moveaxis(scale.written(each), 2, 0)
-
-
 def _with_bias(written: jax.Array, bias: jax.Array | None) -> jax.Array:
     return written if bias is None else written + left_broadcast(bias.astype(written.dtype), written)
 
