@@ -51,7 +51,7 @@ def _statistic_table(study: Study, name: str, part: Statistic) -> Table:
             _number(moments.mean[cell]),
             f"{_number(interval.low[cell])} to {_number(interval.high[cell])}",
             _number(moments.deviation[cell]),
-            _number(median[cell]),
+            _number(float(median[cell])),
         ]
         for cell in (shown if len(cells) > _MOST else cells)
     ]
@@ -75,7 +75,7 @@ def _labels(study: Study, part: Statistic) -> list[list[str]]:
     return [named.get(dim, [str(i) for i in range(size)]) for dim, size in zip(dims, shape, strict=True)]
 
 
-def _number(value: float) -> str:
+def _number(value: Any) -> str:
     return "" if math.isnan(value) else f"{value:.4g}"
 
 
@@ -94,9 +94,10 @@ def study_document(study: Study) -> dict[str, Any]:
 
 
 def _plain(values: np.ndarray) -> Any:
+    plain = np.array(values, object)  # an array, of a scalar too
     if values.dtype.kind == "f":
-        values = np.where(np.isfinite(values), values, None)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    return values.tolist()
+        plain[~np.isfinite(values)] = None
+    return plain.tolist()
 
 
 def rerun_report(found: Rerun) -> list[Block]:

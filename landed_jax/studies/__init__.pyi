@@ -1,7 +1,6 @@
 from ._intervals import Interval as Interval
-from ._intervals import bootstrap_interval as bootstrap_interval
-from ._intervals import mean_interval as mean_interval
 from ._intervals import share_interval as share_interval
+from ._intervals import student_interval as student_interval
 from ._largest import Largest as Largest
 from ._measured import Keep as Keep
 from ._measured import Kind as Kind

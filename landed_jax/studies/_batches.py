@@ -4,7 +4,9 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -15,6 +17,8 @@ from landed_jax.model import Model
 from landed_jax.studies._sources import Given, Source
 from landed_jax.tasks._pairs import NO_ANSWER
 from landed_jax.tokens import bucket_length
+
+T = TypeVar("T")
 
 TOGETHER = 64
 """Prompts of one batch."""
@@ -79,6 +83,16 @@ class Batch:
     last: bool
 
 
+class _Window(NamedTuple):
+    """So many prompts from `first` on, sorted by length; `done` of its batches are done."""
+
+    first: int
+    count: int
+    done: int
+    entries: list[Entry]
+    known: tuple[int, str]
+
+
 class Reader:
     """Prompts of a source as a model reads them, in batches.
 
@@ -108,6 +122,13 @@ class Reader:
         Raises:
             LandedError: where the prompts are not those that are known.
         """
+        for window in one_ahead(self._windows(done, known)):
+            cuts = range(0, window.count, TOGETHER)
+            for place in range(min(window.done, len(cuts)), len(cuts)):
+                part = tuple(window.entries[cuts[place] : cuts[place] + TOGETHER])
+                yield Batch(window.first + cuts[place], part, window.known, place == len(cuts) - 1)
+
+    def _windows(self, done: int, known: tuple[int, str] | None) -> Iterator["_Window"]:
         digest, first = hashlib.sha256(), 0
         givens = self.source.read()
         for number in itertools.count():
@@ -119,13 +140,9 @@ class Reader:
                 raise LandedError(f"{self.source.name} no longer holds the prompts that this study began with.")
             if not window:
                 return
-            cuts = range(0, len(window), TOGETHER)
-            skipped = done - number * (WINDOW // TOGETHER)
-            entries = [] if skipped >= len(cuts) else self._sorted(window, first)
-            for place, start in enumerate(cuts):
-                if place >= skipped:
-                    part = tuple(entries[start : start + TOGETHER])
-                    yield Batch(first + start, part, (until, digest.hexdigest()), place == len(cuts) - 1)
+            skipped = max(done - number * (WINDOW // TOGETHER), 0)
+            entries = [] if skipped * TOGETHER >= len(window) else self._sorted(window, first)
+            yield _Window(first, len(window), skipped, entries, (until, digest.hexdigest()))
             first = until
 
     def _sorted(self, window: Sequence[Given], first: int) -> list[Entry]:
@@ -171,9 +188,10 @@ class Reader:
         if len(ids) < -self.position:
             return refused("too short")
         for answers in given.answers:
-            right, wrong = ([self._token(text) for text in side] for side in answers)
-            if right and None not in right and None not in wrong:
-                return Entry(number, tuple(ids), tuple(right), tuple(wrong))  # pyright: ignore[reportArgumentType]
+            sides = [[self._token(text) for text in side] for side in answers]
+            right, wrong = (tuple(token for token in side if token is not None) for side in sides)
+            if right and [len(right), len(wrong)] == [len(side) for side in sides]:
+                return Entry(number, tuple(ids), right, wrong)
         return refused("answers") if given.answers else Entry(number, tuple(ids))
 
     def _token(self, text: str) -> int | None:
@@ -215,6 +233,19 @@ class Reader:
                 self._delimiter[token] = is_delimiter(vocabulary.text(int(token)))
                 self._looked_up[token] = True
         return self._delimiter[ids] & mask
+
+
+def one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same, each made in a thread while the one before it is used.
+
+    >>> list(one_ahead(iter("abc")))
+    ['a', 'b', 'c']
+    """
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(list, itertools.islice(items, 1))
+        while found := ahead.result():
+            ahead = pool.submit(list, itertools.islice(items, 1))
+            yield found[0]
 
 
 def _are_others(known: tuple[int, str], first: int, until: int, digest: str, *, ended: bool) -> bool:

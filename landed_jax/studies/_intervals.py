@@ -1,16 +1,14 @@
-"""Confidence intervals: of a mean, of a share, and by resampling prompts."""
+"""Confidence intervals of what is accumulated: of a mean, and of a share. `landed_jax.intervals` resamples rows."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
 from landed_jax.errors import LandedError
+from landed_jax.intervals import LEVEL
 from landed_jax.studies._moments import Moments
-
-LEVEL = 0.95
 
 
 class Interval(NamedTuple):
@@ -20,7 +18,7 @@ class Interval(NamedTuple):
     high: Float[np.ndarray, "*cell"]
 
 
-def mean_interval(moments: Moments, level: float = LEVEL) -> Interval:
+def student_interval(moments: Moments, level: float = LEVEL) -> Interval:
     """The interval of the mean by Student's t; NaN for fewer than two samples.
 
     It takes samples to be independent: several positions of one prompt are not.
@@ -28,7 +26,7 @@ def mean_interval(moments: Moments, level: float = LEVEL) -> Interval:
     Raises:
         LandedError: for a level that is not between 0 and 1.
 
-    >>> low, high = mean_interval(Moments.of(np.array([1.0, 2.0, 3.0])))
+    >>> low, high = student_interval(Moments.of(np.array([1.0, 2.0, 3.0])))
     >>> round(float(low), 2), round(float(high), 2)
     (-0.48, 4.48)
     """
@@ -59,42 +57,6 @@ def share_interval(true: Int[np.ndarray, "*cell"], count: Int[np.ndarray, "*cell
     low = stats.beta.ppf(tail, np.maximum(true, 1), count - true + 1)
     high = stats.beta.ppf(1 - tail, true + 1, np.maximum(count - true, 1))
     return Interval(np.where(true > 0, low, 0.0), np.where(true < count, high, 1.0))
-
-
-def bootstrap_interval(
-    rows: Float[np.ndarray, "prompt *cell"],
-    statistic: Callable[..., Any] = np.mean,
-    *,
-    level: float = LEVEL,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> Interval:
-    """The percentile interval of a statistic, the prompts drawn again with replacement.
-
-    Prompts are independent where positions of one prompt are not, so this is the interval for what is kept prompt by
-    prompt, and for a ratio of sums or a quantile, which no formula covers.
-
-    Args:
-        statistic: ``statistic(rows, axis=0)``.
-
-    Raises:
-        LandedError: for no row, or a level that is not between 0 and 1.
-
-    References:
-        Efron, Bootstrap Methods: Another Look at the Jackknife, 1979.
-
-    >>> low, high = bootstrap_interval(np.arange(100.0), np.median)
-    >>> bool(35 < low < 49.5 < high < 65)
-    True
-    """
-    _check_level(level)
-    rows = np.asarray(rows)
-    if not len(rows):
-        raise LandedError("There is no prompt to resample.")
-    random = np.random.default_rng(seed)
-    found = np.stack([statistic(rows[random.integers(0, len(rows), len(rows))], axis=0) for _ in range(resamples)])
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return Interval(low, high)
 
 
 def _check_level(level: float) -> None:

@@ -34,7 +34,7 @@ def manifest_of(
         prompts: how to read them again.
         command: what was asked, as it was written.
     """
-    precision: Any = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
+    precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue] # made at run time
     device = jax.devices()[0]
     return {
         "model": {

@@ -1,5 +1,6 @@
 """The compiled program of a study: tokens in, what the keeps measure out."""
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -11,13 +12,14 @@ from landed_jax.analysis.reads._questions import Logit, resolve
 from landed_jax.analysis.scale._position_classes import class_members
 from landed_jax.forward_pass import forward
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import WRITES
+from landed_jax.nn.hook_points import WRITES, HookPoint, axes_of
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.studies._measured import Keep, Measured, View
 from landed_jax.tasks._pairs import NO_ANSWER, answers_direction
 from landed_jax.tokens import Tokens
+from landed_jax.trace import Trace
 
 # A whole program of few layers is compiled in a second or two and runs in half the time of its pieces; of more layers
 # the pieces, which prompts of all lengths share, are worth it.
@@ -69,7 +71,7 @@ def _measure(
     at = None if everywhere else jnp.array([column], jnp.int32)
     _, trace = forward(params, tokens, config, record=record, at=at, dtype=dtype)
     trace = trace.bind(params)
-    last = trace.select(column) if everywhere else trace
+    last = _at(trace, column) if everywhere else trace
     likeliest = resolve(last, Logit())
     assert likeliest.target is not None  # of a Logit
     top, read = likeliest.target[:, 0], likeliest
@@ -85,6 +87,19 @@ def _measure(
     seen = View(trace if everywhere else None, last, read, top, classes, effects, norms)
     found = {f"{keep.name}.{name}": value for keep in keeps for name, value in keep.measure(seen).items()}
     return found, classes
+
+
+def _at(trace: Trace, column: int) -> Trace:
+    """The trace at one column. A slice that is known when the program is compiled: the others are then never stored."""
+
+    def cut(name: str, value: jax.Array) -> jax.Array:
+        axes = axes_of(HookPoint(name))
+        place = axes.index("position") if "position" in axes else None
+        return value if place is None else jax.lax.slice_in_dim(value, column, column + 1, axis=place)
+
+    sown = {name: cut(name, value) for name, value in trace.sown.items()}
+    known = dataclasses.replace(trace.provenance, at=jnp.array([column], jnp.int32))
+    return dataclasses.replace(trace, provenance=known, sown=sown)
 
 
 _STATIC = ("config", "keeps", "position", "dtype")

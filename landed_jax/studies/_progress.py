@@ -75,7 +75,8 @@ class Progress:
         for name, part in self.statistics.items():
             arrays |= {f"statistics/{name}/{key}": value for key, value in part.arrays().items()}
         file = io.BytesIO()
-        np.savez(file, **{"reasons": self.reasons, **arrays})  # pyright: ignore[reportArgumentType]
+        named: dict[str, Any] = {"reasons": self.reasons, **arrays}
+        np.savez(file, **named)
         return file.getvalue()
 
     @classmethod

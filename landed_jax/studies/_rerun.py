@@ -1,5 +1,6 @@
 """A study run again, and how far its numbers are from those that are stored."""
 
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -120,18 +121,21 @@ def compared(before: Study, now: Study) -> list[Difference]:
         pairs.setdefault(name, []).extend(
             (getattr(part.moments, which), getattr(theirs, which)) for which in ("count", "mean", "minimum", "maximum")
         )
-    found = []
-    for name, sides in pairs.items():
-        apart = [_apart(*side) for side in sides]
-        size = max(float(np.max(np.abs(_finite(side[0])), initial=0)) for side in sides)
-        rounding = _ROUNDINGS * float(np.finfo(before.manifest["dtype"]).eps) * size
-        whole = name in ("prompt", "reason", "tokens") or sides[0][0].dtype.kind in "iu"
-        # A contribution is as exact as the sum of all is; counts and tokens are the same or are not.
-        allowed = 0.0 if whole else rounding + (closure if name.startswith(_ACCOUNTED) else 0.0)
-        largest = max(float(np.max(each, initial=0)) for each in apart)
-        count, changed = sum(each.size for each in apart), sum(int(np.count_nonzero(each)) for each in apart)
-        found.append(Difference(name, largest, allowed, count, changed))
-    return found
+    return [_difference(name, sides, before.manifest["dtype"], closure) for name, sides in pairs.items()]
+
+
+def _difference(name: str, sides: list[tuple[np.ndarray, np.ndarray]], dtype: str, closure: float) -> Difference:
+    apart = [_apart(*side) for side in sides]
+    exact = [side[0].dtype.kind in "iu" for side in sides]
+    size = max(float(np.max(np.abs(_finite(side[0])), initial=0)) for side in sides)
+    # A contribution is as exact as the sum of all is; what is counted is the same or is not.
+    bar = _ROUNDINGS * float(np.finfo(dtype).eps) * size + (closure if name.startswith(_ACCOUNTED) else 0.0)
+    allowed = 0.0 if all(exact) else bar
+    largest = [float(np.max(each, initial=0)) for each in apart]
+    counted = [far for far, whole in zip(largest, exact, strict=True) if whole and far > 0]
+    worst = math.inf if counted and not all(exact) else max(largest)
+    numbers, changed = sum(each.size for each in apart), sum(int(np.count_nonzero(each)) for each in apart)
+    return Difference(name, worst, allowed, numbers, changed)
 
 
 _ACCOUNTED = ("attribution.", "effects.", "top.", "lens.")

@@ -86,8 +86,8 @@ class Run:
     @highest_precision
     def _variables(self) -> dict[str, Variable]:
         size = 2  # two prompts: an axis of another size is none of prompts
-        ids, answers = np.zeros((size, 8), np.int32), np.zeros((size, 0), np.int32)
-        mask = np.ones(ids.shape, bool)
+        shape, answers = (size, 8), np.zeros((size, 0), np.int32)
+        ids, mask, answers = jax.device_put((np.zeros(shape, np.int32), np.ones(shape, bool), answers))
         shapes, _ = jax.eval_shape(
             partial(measure, **self._how), self.model.params, Tokens(ids, mask), answers, answers, mask, self._norms
         )
@@ -158,7 +158,7 @@ def _joined(parts: Sequence[Measured]) -> Measured:
 
 
 def _not_finite(measured: Measured, classes: Bool[np.ndarray, "class prompt position"] | None) -> np.ndarray:
-    bad = ~np.isfinite(measured.values)
+    bad: Any = np.asarray(~np.isfinite(measured.values))
     if measured.where is not None:
         bad &= measured.where
     if measured.kind.by_position:
@@ -168,14 +168,14 @@ def _not_finite(measured: Measured, classes: Bool[np.ndarray, "class prompt posi
 
 
 def _statistic(measured: Measured, prompts: np.ndarray, good: np.ndarray, classes: np.ndarray | None) -> Statistic:
-    kind, values = measured.kind, measured.values[good]
+    kind, values = measured.kind, np.asarray(measured.values)[good]
     prompts = prompts[good]
     if kind.by_position:
         assert classes is not None
         flat = values.reshape(-1, *values.shape[2:])
         members = classes[:, good].reshape(len(classes), -1)
         return Statistic.by_class(kind, flat, np.repeat(prompts, values.shape[1]), members)
-    where, places = (None if part is None else part[good] for part in (measured.where, measured.places))
+    where, places = (None if part is None else np.asarray(part)[good] for part in (measured.where, measured.places))
     if kind.pooled:
 
         def pooled(part: np.ndarray | None) -> Any:

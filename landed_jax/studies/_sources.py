@@ -101,11 +101,10 @@ def source_of(
 
 
 def _of_list(prompts: Iterable[Any]) -> Source:
-    if not is_list(prompts):
-        if not isinstance(prompts, Iterable):
-            raise LandedError(f"Prompts are a file, a task or a list, not a {type(prompts).__name__}.")
-        prompts = list(prompts)
-    return Source(NOT_HERE, lambda: map(_given, prompts), len(prompts))  # pyright: ignore[reportArgumentType]
+    if not isinstance(prompts, Iterable):
+        raise LandedError(f"Prompts are a file, a task or a list, not a {type(prompts).__name__}.")
+    held = prompts if isinstance(prompts, Sequence) else list(prompts)
+    return Source(NOT_HERE, lambda: map(_given, held), len(held))
 
 
 def _given(prompt: Any) -> Given:
@@ -227,7 +226,7 @@ def _of_cell(cell: Any) -> Given:
 
 def _of_dataset(name: str, column: str | None) -> Iterator[Given]:
     try:
-        import datasets  # pyright: ignore[reportMissingImports]
+        import datasets  # pyright: ignore[reportMissingImports] # not a dependency
     except ImportError:
         raise LandedError(f"hf:{name} needs the package datasets: pip install datasets.") from None
     path, _, split = name.partition(":")

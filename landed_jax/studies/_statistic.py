@@ -3,12 +3,14 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from landed_jax.studies._intervals import LEVEL, Interval, mean_interval, share_interval
+from landed_jax.intervals import LEVEL
+from landed_jax.studies._intervals import Interval, share_interval, student_interval
 from landed_jax.studies._largest import Largest
 from landed_jax.studies._measured import Kind
 from landed_jax.studies._moments import Moments
@@ -80,11 +82,11 @@ class Statistic:
         """Of samples of several classes: the last of the cells' axes is the classes'."""
         each = [cls.of(kind, samples[member], prompts[member]) for member in classes]
 
-        def stacked(part: str, axis: int) -> object:
+        def stacked(part: str, axis: int) -> Any:
             leaves = [getattr(one, part) for one in each]
             return None if leaves[0] is None else jax.tree.map(lambda *of: np.stack(of, axis=axis), *leaves)
 
-        return cls(kind, *(stacked(part, -1 if part == "moments" else -2) for part in _PARTS))  # pyright: ignore
+        return cls(kind, *(stacked(part, -1 if part == "moments" else -2) for part in _PARTS))
 
     def merged(self, other: "Statistic") -> "Statistic":
         """The statistics of both sets of samples together."""
@@ -110,8 +112,8 @@ class Statistic:
         return np.minimum(np.maximum(found, least), most)
 
     def interval(self, level: float = LEVEL) -> Interval:
-        """The confidence interval of the mean; see `mean_interval`."""
-        return mean_interval(self.moments, level)
+        """The confidence interval of the mean; see `student_interval`."""
+        return student_interval(self.moments, level)
 
     def share_above(self, level: float = LEVEL) -> tuple[Float[np.ndarray, "*cell bound"], Interval] | None:
         """The share of samples above each bound, with its exact interval; None where there is no bound."""

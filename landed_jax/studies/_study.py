@@ -187,7 +187,7 @@ def batches(
 
     >>> import landed_jax as landed
     >>> [found] = landed.studies.batches(landed.load(), "testbed:induction", ["attribution"], count=5)
-    >>> found.prompts.tolist(), found.rows["attribution.heads"].shape
+    >>> sorted(found.prompts.tolist()), found.rows["attribution.heads"].shape
     ([0, 1, 2, 3, 4], (5, 4, 8))
     """
     run, _ = _prepared(model, prompts, keep, column, ids, count, seed, position, record, add_special_tokens, dtype, "")

@@ -1,4 +1,4 @@
-"""A store is the same however often its study was cut off; one process writes it; damage and other settings are told."""
+"""A store is the same however often its study was cut off; one process writes it; damage is told."""
 
 import os
 import signal
@@ -37,12 +37,12 @@ def test_cut_off_after_any_file_and_gone_on_with(tmp_path: Path, monkeypatch: py
     expected, write = files_of(whole), atomic_file.write_file
     left = 0
 
-    def counted(path: object, data: bytes, *, sync: bool = True) -> None:
+    def counted(path: Path, data: bytes, *, sync: bool = True) -> None:
         nonlocal left
         if left == 0:
             raise Cut
         left -= 1
-        write(path, data, sync=sync)  # pyright: ignore[reportArgumentType]
+        write(path, data, sync=sync)
 
     for module in (_store, _zarr):
         monkeypatch.setattr(module, "write_file", counted)

@@ -1,5 +1,8 @@
 """How many coordinates carry the asked value."""
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 
 from landed_jax.analysis.basis._coordinates import coordinates
@@ -11,8 +14,8 @@ PERCENTS = (50, 90, 99)
 def _measure(view: View) -> dict[str, Measured]:
     found = coordinates(view.last, view.read)
 
-    def counts(count: object) -> Measured:
-        numbers = [count(percent / 100)[:, 0] for percent in PERCENTS]  # pyright: ignore
+    def counts(count: Callable[[float], jax.Array]) -> Measured:
+        numbers = [count(percent / 100)[:, 0] for percent in PERCENTS]
         return Measured(jnp.stack(numbers, axis=-1).astype(found.value.dtype), Kind(("percent",)))
 
     return {"first": counts(found.count), "settled": counts(found.settled_count)}
