@@ -94,10 +94,10 @@ def study_document(study: Study) -> dict[str, Any]:
 
 
 def _plain(values: np.ndarray) -> Any:
-    plain = np.array(values, object)  # an array, of a scalar too
-    if values.dtype.kind == "f":
-        plain[~np.isfinite(values)] = None
-    return plain.tolist()
+    if values.dtype.kind != "f":
+        return values.tolist()
+    numbers: Any = np.array(values.tolist(), object)  # Python's own, which JSON can hold
+    return np.where(np.isfinite(values), numbers, None).tolist()
 
 
 def rerun_report(found: Rerun) -> list[Block]:
