@@ -60,9 +60,20 @@ def mean_intervals(
     """
     if not 0 < level < 1 or not values.shape[-1]:
         raise LandedError(f"An interval is of at least one sample, at a level between 0 and 1, not {level}.")
+    means = resampled_means(values, seed=seed, resamples=resamples)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=-1)
+    return low, high
+
+
+def resampled_means(
+    values: Float[np.ndarray, "*shape sample"], *, seed: int = 0, resamples: int = RESAMPLES
+) -> Float[np.ndarray, "*shape resample"]:
+    """Means over the last axis, of samples that are drawn again with replacement, the same for all other axes.
+
+    >>> resampled_means(np.array([[1.0, 1.0], [2.0, 2.0]]), resamples=3).tolist()
+    [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]
+    """
     count, random = values.shape[-1], np.random.default_rng(seed)
     # How often each sample is drawn: one product in place of a copy for each resample.
     weights = random.multinomial(count, np.full(count, 1 / count), size=resamples) / count
-    means = np.asarray(values, np.float64) @ weights.T
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=-1)
-    return low, high
+    return np.asarray(values, np.float64) @ weights.T

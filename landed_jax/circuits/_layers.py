@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 
 from landed_jax.nn.config import LayerKind, ModelConfig
 from landed_jax.nn.hook_points import SCALES, HookPoint, present
-from landed_jax.nn.layer_writes import head_writes
 from landed_jax.nn.modules import MLP, Attention, Experts, Output, ReadNorm
+from landed_jax.nn.output_weights import head_writes
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.tap import Context, Plan
 from landed_jax.numerics import highest_precision, is_concrete, layer_of

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from landed_jax.checkpoints.bundle import BUNDLED
+from landed_jax.cli.options import json_option, model_option
 from landed_jax.cli.output import check_json_target, encoding_of, write_text
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
@@ -26,7 +27,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--model", metavar="M", default=BUNDLED, help="As for `landed run`.")
+@model_option
 @click.option("--task", "names", metavar="NAME", multiple=True, help="A task. Default: all that fit the model.")
 @click.option(
     "--level",
@@ -70,7 +71,7 @@ Examples:
 @ignore_field_option
 @click.option("--out", metavar="FOLDER", help="Keep what is found as it is found: the same command goes on from there.")
 @click.option("--circuits", metavar="FOLDER", help="Write every edge's score, by task and method, as MIB's JSON.")
-@click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
+@json_option
 def compare(
     model: str,
     names: tuple[str, ...],

@@ -2,8 +2,8 @@
 
 import click
 
-from landed_jax.checkpoints.bundle import BUNDLED
-from landed_jax.cli.output import check_json_target, encoding_of, write_text
+from landed_jax.cli.options import check_targets, json_option, model_option, out_option, top_option
+from landed_jax.cli.output import encoding_of, write_text
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
 
@@ -17,19 +17,19 @@ _SCORES = ["induction", "previous_token", "duplicate_token", "copying", "suppres
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--model", metavar="M", default=BUNDLED, help="As for `landed run`.")
+@model_option
 @click.option(
     "--sort", type=click.Choice(_SCORES), default=_SCORES[0], show_default=True, help="The score to order by."
 )
 @click.option("--sequences", type=click.IntRange(min=1), default=32, show_default=True, help="How many.")
 @click.option("--length", type=click.IntRange(min=4), default=25, show_default=True, help="Tokens before they repeat.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random tokens.")
-@click.option("--top", metavar="K", type=click.IntRange(min=0), default=20, show_default=True, help="How many to show.")
+@top_option("How many to show.")
 @adapter_option
 @dtype_option
 @ignore_field_option
-@click.option("--out", metavar="FILE", help="Write the labelled scores (xarray) to a NetCDF file, FILE.nc.")
-@click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
+@out_option
+@json_option
 def heads(
     model: str,
     sort: str,
@@ -44,11 +44,7 @@ def heads(
     json_target: str | None,
 ) -> None:
     """Score every head on random sequences that are repeated once: induction, previous token, copying and others."""
-    check_json_target(json_target)
-    if out is not None:
-        from landed_jax.results.files import check_result_path
-
-        check_result_path(out)
+    check_targets(json_target, out)
     with status_line("Starting JAX") as status:
         from landed_jax.files.json_text import json_text
         from landed_jax.loading import load

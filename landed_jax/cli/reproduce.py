@@ -2,7 +2,7 @@
 
 import click
 
-from landed_jax.checkpoints.bundle import BUNDLED
+from landed_jax.cli.options import json_option, model_option
 from landed_jax.cli.output import check_json_target, encoding_of, write_text
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.prompts import several
@@ -18,7 +18,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--model", metavar="M", default=BUNDLED, help="As for `landed run`.")
+@model_option
 @click.option("--claim", "names", metavar="NAME", multiple=True, help="One claim alone; may be given several times.")
 @click.option(
     "--prompts", "path", metavar="FILE|-", help="One prompt a line, or JSON lines. Default: the package's own."
@@ -30,7 +30,7 @@ Examples:
 @adapter_option
 @dtype_option
 @ignore_field_option
-@click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
+@json_option
 def reproduce(
     model: str,
     names: tuple[str, ...],

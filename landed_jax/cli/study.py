@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from landed_jax.checkpoints.bundle import BUNDLED
+from landed_jax.cli.options import json_option
 from landed_jax.cli.output import check_json_target, encoding_of, write_text
 from landed_jax.cli.progress import Status, status_line
 from landed_jax.errors import LandedError
@@ -41,7 +42,7 @@ Examples:
 )
 @click.option("--ids", is_flag=True, help="Prompts are token ids.")
 @click.option("--no-bos", is_flag=True, help="Add no special tokens to a prompt.")
-@click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
+@json_option
 def study(
     prompts: str,
     model: str,
@@ -99,7 +100,7 @@ def study(
 @click.command()
 @click.argument("stores", nargs=-1, required=True)
 @click.option("--out", metavar="STORE", required=True, help="A new folder for the study of all their prompts.")
-@click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
+@json_option
 def merge(stores: tuple[str, ...], out: str, json_target: str | None) -> None:
     """Merge finished studies of the same model and settings, of different prompts: of several machines, for example."""
     check_json_target(json_target)
@@ -114,7 +115,7 @@ def merge(stores: tuple[str, ...], out: str, json_target: str | None) -> None:
 @click.command()
 @click.argument("store")
 @click.option("--model", metavar="M", help="Where the model is now. Default: where the study found it.")
-@click.option("--json", "json_target", metavar="FILE|-", help="Write JSON to a file, or alone to standard output.")
+@json_option
 def rerun(store: str, model: str | None, json_target: str | None) -> int:
     """Run the study in STORE again, and compare number by number.
 

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-DRAWS = 1000
-LEVEL = 0.95
+from landed_jax.intervals import LEVEL, RESAMPLES, resampled_means
+
+DRAWS = RESAMPLES
 
 
 class Interval(NamedTuple):
@@ -43,8 +44,6 @@ def bootstrap(
     (2.0, 1.25, 2.51)
     """
     values = np.asarray(values, np.float64)
-    count = values.shape[-1]
-    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws) / count
-    drawn = of(np.moveaxis(values @ weights.T, -1, 0))
+    drawn = of(np.moveaxis(resampled_means(values, seed=seed, resamples=draws), -1, 0))
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(of(values.mean(axis=-1))), float(low), float(high))

@@ -19,7 +19,9 @@ from landed_jax.comparison._settings import Settings
 from landed_jax.comparison._truth import head_effects, neuron_effects, sampled
 from landed_jax.comparison._values import Circuits
 from landed_jax.errors import LandedError
+from landed_jax.interventions import chosen_neurons, every_head
 from landed_jax.interventions._saved import digest
+from landed_jax.interventions._stacks import Stack
 from landed_jax.model import Model
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.tasks import Kept, Pairs, pairs_of
@@ -152,34 +154,45 @@ class Work:
         self, level: str, ablation: str, ranked: Mapping[str, Float[np.ndarray, "layer component"]]
     ) -> Measured | None:
         """Every head's effects, or those of a sample of neurons; None at other levels."""
-        if level not in ("heads", "neurons"):
-            return None
-        batches = self.batches if level == "heads" else self.few
-        chosen = sampled(list(ranked.values()), self.settings.neurons, seed=self.settings.seed)
-        folder = (ablation,) if level == "heads" else ("neurons", f"{ablation}_{digest(chosen)[:8]}")
-        self.say(
-            f"{self.task}: every head ablated, {ablation}"
-            if level == "heads"
-            else f"{self.task}: {len(chosen)} neurons ablated, {ablation}"
-        )
+        if level == "heads":
+            effects = self._alone(every_head(self.model.config), self.batches, ablation, (ablation,), head_effects)
+            return Measured(effects, np.arange(effects.shape[1]), np.arange(len(effects)))
+        if level == "neurons":
+            chosen = sampled(list(ranked.values()), self.settings.neurons, seed=self.settings.seed)
+
+            def of_chosen(model: Model, pairs: Pairs, ablation: str, **how: Any) -> np.ndarray:
+                return neuron_effects(model, pairs, chosen, ablation, **how).T[None]
+
+            folder = ("neurons", f"{ablation}_{digest(chosen)[:8]}")
+            stack = chosen_neurons([tuple(place) for place in chosen.tolist()])
+            effects = self._alone(stack, self.few, ablation, folder, of_chosen)
+            layer, neuron = chosen.T
+            return Measured(effects, layer * self.model.config.d_ff + neuron, self.places)
+        return None
+
+    def _alone(
+        self, stack: Stack, batches: Sequence[Pairs], ablation: str, folder: tuple[str, ...], effects: Any
+    ) -> Float[np.ndarray, "prompt component"]:
+        """Effects, ``[layer, batch, component]``, of all batches; what they take is said before."""
+        depth = self.model.config.n_layers
+        passes = sum(depth - int(one.where["layer"][0]) for (one,) in stack.members) / depth
+        said = f"each of {len(stack)} {list(stack.axes)[-1]}s ablated alone, {ablation}"
+        self.say(f"{self.task}: {said}, {sum(map(len, batches))} prompts: {self._passes(passes, batches)}")
         parts = []
         for number, pairs in enumerate(batches):
 
             def report(done: int, total: int, number: int = number) -> None:
                 self.report(number * total + done, len(batches) * total)
 
-            how: dict[str, Any] = {"means": self.means, "out": self.within(*folder, str(number)), "progress": report}
-            how["dtype"] = self.forward.dtype
-            if level == "heads":
-                found = head_effects(self.model, pairs, ablation, **how).swapaxes(0, 1)
-                parts.append(found.reshape(len(pairs), -1))
-            else:
-                parts.append(neuron_effects(self.model, pairs, chosen, ablation, **how).T)
-        effects = np.concatenate(parts)
-        if level == "heads":
-            return Measured(effects, np.arange(effects.shape[1]), np.arange(len(effects)))
-        layer, neuron = chosen.T
-        return Measured(effects, layer * self.model.config.d_ff + neuron, self.places)
+            how: dict[str, Any] = {"means": self.means, "progress": report, "dtype": self.forward.dtype}
+            found = effects(self.model, pairs, ablation, out=self.within(*folder, str(number)), **how)
+            parts.append(found.swapaxes(0, 1).reshape(len(pairs), -1))
+        return np.concatenate(parts)
+
+    def _passes(self, passes: float, batches: Sequence[Pairs]) -> str:
+        """How long some forward passes over some batches take, in words."""
+        seconds = passes * sum(map(self.forward.seconds, batches))
+        return f"{passes:.0f} forward passes, about {seconds:.0f} s unless they are finished"
 
     def edge_scores(self) -> dict[str, Float[np.ndarray, " edge"]]:
         """Every edge's mean score, by each of the methods that score edges."""
@@ -240,5 +253,4 @@ class Work:
         words = f"circuits of {circuits.name}, {circuits.ablation} ablation, {prompts} prompts"
         if circuits.level is None:
             return f"{words}: {passes:.0f} of them"
-        seconds = passes * sum(map(self.forward.seconds, self.few))
-        return f"{words}: {passes:.0f} forward passes, about {seconds:.0f} s"
+        return f"{words}: {self._passes(passes, self.few)}"

@@ -118,7 +118,7 @@ def recorded(
 
     >>> import landed_jax as landed
     >>> recorded(landed.load(), "The Colosseum", [landed.HookPoint.HEAD])[landed.HookPoint.HEAD].shape
-    (4, 1, 4, 8, 16)
+    (4, 1, 3, 8, 16)
     """
     return _run(model, tokens, as_sites(sites), always, dtype)[0]
 

@@ -89,10 +89,7 @@ class LayerWrites:
         return dataclasses.replace(self, attn=OutputScale(), mlp=OutputScale(), norms=norms)
 
     def attending_to(self, value: Float[Array, "batch source kv_head head_dim"]) -> "LayerWrites":
-        """The heads as if each position attended to one token alone: the sources stand in place of the positions.
-
-        What depends on the query, the pattern's weight and the scale of an output norm, is left out.
-        """
+        """The heads as if each position, now a source, attended to itself alone; an output norm's σ′ is left out."""
         scale = dataclasses.replace(self.attn, sigma=None, factor=1)
         return dataclasses.replace(self, z=jnp.repeat(value, self.z.shape[2] // value.shape[2], axis=2), attn=scale)
 
@@ -284,10 +281,7 @@ class LayerWrites:
         return self.attn.written(attn), self.mlp.written(mlp)
 
     def for_each_head(self, function: Callable[[jax.Array], Any]) -> Any:
-        """``function(write)`` of each head's write ``[batch, position, d_model]``, one head at a time.
-
-        Its arrays, with an axis of heads behind their own.
-        """
+        """``function(write)`` of each head's write ``[batch, position, d_model]``; heads are the last axis."""
 
         def one(head: tuple[jax.Array, jax.Array]) -> Any:
             return function(self.attn.written(linear(*head)))
@@ -361,14 +355,6 @@ class LayerWrites:
         if self.b_O is None:
             return jnp.zeros(self.W_O.shape[0], self.z.dtype)
         return self.attn.times_gain(self.b_O.astype(self.z.dtype))
-
-
-def head_writes(
-    z: Float[Array, "batch position head head_dim"], W_O: Float[Array, "d_model head head_dim"], scale: OutputScale
-) -> Float[Array, "head batch position d_model"]:
-    """Every head's write as a vector: for a few positions, of a layer at a time."""
-    each = jnp.einsum("bphi,mhi->bphm", z, cast_late(W_O, z))
-    return jnp.moveaxis(scale.written(each), 2, 0)
 
 
 def _with_bias(written: jax.Array, bias: jax.Array | None) -> jax.Array:

@@ -1,11 +1,13 @@
-"""One write's own output weights, and no others."""
+"""One write's own output weights, and no others; every head's write as a vector."""
 
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from landed_jax.nn.experts import Chosen
+from landed_jax.nn.output_scale import OutputScale
+from landed_jax.nn.schedule import cast_late
 
 
 def output_weights(layers: Any, kind: str, layer: int, index: int, expert: int | None = None) -> Array:
@@ -33,3 +35,11 @@ def output_bias(layers: Any, kind: str, layer: int, chosen: Chosen | None = None
     if leaf is None or name == "b_O" or chosen is None:
         return leaf
     return chosen.weights @ jnp.take(leaf, chosen.ids, axis=0).astype(chosen.weights.dtype)
+
+
+def head_writes(
+    z: Float[Array, "batch position head head_dim"], W_O: Float[Array, "d_model head head_dim"], scale: OutputScale
+) -> Float[Array, "head batch position d_model"]:
+    """Every head's write as a vector: for a few positions, of a layer at a time."""
+    each = jnp.einsum("bphi,mhi->bphm", z, cast_late(W_O, z))
+    return jnp.moveaxis(scale.written(each), 2, 0)

@@ -54,7 +54,7 @@ def aligned(model: Model, clean: Prompts | Pairs, corrupted: Prompts | None = No
     both = read["clean"][0], read["corrupted"][0]
     said = [f"{name}: {sentence}" for name, (_, sentences) in read.items() for sentence in sentences]
     vocabulary = model.vocabulary or NumberedTokens()
-    _check(*(_rows(tokens) for tokens in both), vocabulary)
+    _check(_rows(both[0]), _rows(both[1]), vocabulary)
     masks = [np.asarray(tokens.mask) for tokens in both]
     if masks[0].shape != masks[1].shape or (masks[0] != masks[1]).any():
         raise LandedError("The clean and the corrupted prompts are padded differently: pad both in the same columns.")

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax.comparison import Settings, TaskComparison, compare
+from landed_jax.comparison import Settings, TaskComparison, compare, neuron_effects, sampled
 from landed_jax.comparison._work import TRUTH
 from landed_jax.errors import LandedError
 from landed_jax.report.comparison import comparison_document
+from landed_jax.tasks import answered, pairs_of
 from landed_jax.testbed.prompts import tasks
 from tests.comparison.methods import scripted
 
@@ -104,3 +105,19 @@ def test_methods_that_score_nothing_of_a_level_are_refused() -> None:
     assert [row.method for row in found.levels[0].rows] == ["heads alone", TRUTH]
     with pytest.raises(LandedError, match="None of these methods scores neurons"):
         found_with([OnlyHeads()])
+
+
+def test_the_sampled_neurons_are_those_that_are_scored() -> None:
+    """By one prompt after the other: the first neuron's score is compared with the first neuron's effect."""
+    model, chance = landed.load(), scripted()[2]
+    kept = answered(model, tasks()["facts"], 6)
+    [every], [few] = pairs_of(kept), pairs_of(kept.first(4))
+    [level] = found_with([scripted()[2]], dataclasses.replace(FEW, levels=("neurons",))).levels
+    scores = np.asarray(chance.score(model, every).neurons)
+    chosen = sampled([scores.mean(axis=1)], 8)
+    effects = neuron_effects(model, few, chosen)
+    where = {ids: row for row, ids in enumerate(map(tuple, np.asarray(every.clean.ids).tolist()))}
+    for row, ids in enumerate(np.asarray(few.clean.ids).tolist()):
+        own = scores[chosen[:, 0], where[tuple(ids)], chosen[:, 1]]
+        expected = np.corrcoef(own, effects[:, row])[0, 1]
+        np.testing.assert_allclose(level.rows[0].correlation.pearson[row], expected, rtol=1e-3, atol=1e-4)

@@ -20,7 +20,7 @@ LONG = "attribution patching with integrated gradients"
 
 
 def found(changes: float = 3.0) -> TaskComparison:
-    """Of made-up numbers, one method with a long name and without tokens; `changes` is what ablating everything does."""
+    """Of made-up numbers, a method with a long name and without tokens; `changes` is what ablating everything does."""
     random, fractions = np.random.default_rng(0), (0.5, 1.0)
     whole = np.full(4, 5.0)
     values = np.stack([np.stack([whole - changes / 2, whole])] * 3)

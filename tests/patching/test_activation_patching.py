@@ -198,7 +198,8 @@ def test_measures_are_of_the_clean_prompt(x64: None) -> None:
         Rank(): lambda x: (x > picked(x)[..., None]).sum(-1),
         Divergence(): lambda x: (np.exp(log(ends[0])) * (log(ends[0]) - log(x))).sum(-1),
     }
-    for direction, own, from_ in (("denoise", corrupted, clean), ("noise", clean, corrupted)):
+    ways: list[tuple[Any, Tokens, Tokens]] = [("denoise", corrupted, clean), ("noise", clean, corrupted)]
+    for direction, own, from_ in ways:
         logits = by_hand(model, own, from_, heads, at=[3, -1])
         for measure, wanted in expected.items():
             found = activation_patching(
@@ -212,10 +213,9 @@ def test_measures_are_of_the_clean_prompt(x64: None) -> None:
 def test_pairs_are_each_alone_and_their_mean(x64: None) -> None:
     model, (clean, corrupted) = model_of(SMALL, np.float64), two_prompts(SMALL, (5, 3, 4))
     right, wrong = (jnp.array(ids, jnp.int32) for ids in ([[1], [2], [3]], [[4], [5], [6]]))
-    padded = [
-        Tokens(jnp.pad(side.ids, ((0, 0), (3, 0))), jnp.pad(side.mask, ((0, 0), (3, 0)))) for side in (clean, corrupted)
-    ]
-    found = activation_patching(model, Pairs(*padded, right, wrong))
+    more = ((0, 0), (3, 0))
+    padded, other = (Tokens(jnp.pad(side.ids, more), jnp.pad(side.mask, more)) for side in (clean, corrupted))
+    found = activation_patching(model, Pairs(padded, other, right, wrong))
     assert found.columns == (3, 4, 5, 6, 7) and found.effect.shape == (3, 2, 5, 3, 1)
     for row, length in enumerate((5, 3, 4)):
         alone = [np.asarray(side.ids)[row, 5 - length :].tolist() for side in (clean, corrupted)]

@@ -106,13 +106,16 @@ def test_it_is_exact_where_the_measure_is_linear(steps: int | None, x64: None) -
         assert scale > 0 and np.abs(exact - found).max() < 1e-8 * scale
 
 
-@pytest.mark.parametrize("name", ["small", "both_norms", "layer_norm"])
-def test_along_the_path_the_first_stream_explains_all(name: str, x64: None) -> None:
-    """Midpoints: with twice the steps a quarter of the error."""
+# The path of the model with output norms has sharp bends, which a few steps miss.
+@pytest.mark.parametrize(
+    ("name", "fewest"), [("small", 8), ("layer_norm", 8), pytest.param("both_norms", 32, marks=pytest.mark.slow)]
+)
+def test_along_the_path_the_first_stream_explains_all(name: str, fewest: int, x64: None) -> None:
+    """Midpoints: with twice the steps a quarter of the error, once they follow the path."""
     config = CONFIGS[name]
     model, (clean, corrupted) = model_of(config, np.float64), two_prompts(config)
     errors = []
-    for steps in (8, 16, 32):
+    for steps in (fewest, 2 * fewest, 4 * fewest):
         found = attribution_patching(model, clean, corrupted, TOKEN, sites=["attn_residual"], steps=steps)
         errors.append(np.abs(found.effect[0, 0].sum(0) - found.gap).max())
     assert errors[2] < 0.02 * np.abs(found.gap).max()
