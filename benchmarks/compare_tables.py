@@ -11,10 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from landed_jax.files.atomic_file import write_file
-
-BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "compare.md"
+from benchmarks.markdown import markdown, put
 
 
 def tables(documents: Sequence[dict[str, Any]]) -> str:
@@ -52,7 +49,7 @@ def _level(level: dict[str, Any]) -> str:
         names, rows = [names[0], *names[4:]], [[row[0], *row[4:]] for row in rows]
     elif level["ablated_alone"] < level["components"]:
         heading += f"; correlations over {level['ablated_alone']} of them"
-    return f"{heading}\n\n{_markdown(names, rows)}"
+    return f"{heading}\n\n{markdown(names, rows)}"
 
 
 def _facts(methods: Sequence[dict[str, Any]]) -> str:
@@ -63,12 +60,7 @@ def _facts(methods: Sequence[dict[str, Any]]) -> str:
         shares = [_with(evidence[name]) for name in four] if evidence else ["", "", "", ""]
         rows.append([method["method"], *shares, _one(method["conservation_error"], ".1e"), _one(method["cost"], ".1f")])
     names = ["method", "evidence", "signed", "ranked first", "without the first token", "sum's error", "cost"]
-    return _markdown(names, rows)
-
-
-def _markdown(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [names, ["---", *["--:"] * (len(names) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(names, rows)
 
 
 def _with(interval: dict[str, Any], form: str = ".2f") -> str:
@@ -88,9 +80,7 @@ def run(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     made = tables([json.loads(file.read_text("utf-8")) for file in options.files])
     if options.page:
-        before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-        after = rest.partition(END)[2]
-        write_file(PAGE, f"{before}{BEGIN}\n\n{made}\n{END}{after}".encode())
+        put("compare.md", made)
     else:
         sys.stdout.write(made)
     return 0

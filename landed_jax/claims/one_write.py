@@ -14,6 +14,7 @@ from landed_jax.trace import Trace
 
 _WRITE = 0.001
 _LAYER = 2
+_EARLY, _LATE = ("early", "attention layer 2"), ("late", "the last attention layer")
 _NEAR = 0.1  # of the published figure
 _MISTRAL = only_of("Mistral-7B", n_layers=32, d_model=4096, d_ff=14336, vocab_size=32000)
 
@@ -42,22 +43,21 @@ def _near(published: float) -> Callable[[float], bool]:
 
 
 def _readings(config: ModelConfig) -> tuple[Reading, ...]:
-    early, late = min(_LAYER, config.n_layers - 1), config.n_layers - 1
     kinds = ("median coordinate", "largest coordinate")
     return (
         *(
             Reading(
-                f"a write of 0.001 at {layer}.attn, {kind}",
+                f"a write of 0.001 at {where}, {kind}",
                 str(published),
                 name,
                 partial(_lands_as, place),
                 _near(published),
                 applies=_MISTRAL,
             )
-            for name, layer, published in (("early", early, 0.176), ("late", late, 0.0058))
+            for name, where, published in ((*_EARLY, 0.176), (*_LATE, 0.0058))
             for place, kind in enumerate(kinds)
         ),
-        Reading(f"{early}.attn over {late}.attn, median coordinate", "30", "both", _ratio, _near(30.3), "×", _MISTRAL),
+        Reading(f"{_EARLY[1]} over {_LATE[1]}, median coordinate", "30", "both", _ratio, _near(30.3), "×", _MISTRAL),
     )
 
 
