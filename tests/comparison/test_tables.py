@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import compare_tables
+from benchmarks import compare_tables, markdown
 from landed_jax.comparison import Curve, correlation, kept_counts
 from landed_jax.comparison._compare import TaskComparison
 from landed_jax.comparison._rows import LevelComparison, MethodFacts, row_of
@@ -28,7 +28,7 @@ def found(changes: float = 3.0) -> TaskComparison:
     row = row_of(LONG, correlation(effects, effects), fractions, 6, values, whole, whole - changes)
     level = LevelComparison("heads", "zero", 6, 6, "all MLPs", (row,))
     kept = Kept((), (), (), (), (), np.zeros(0), drawn=9, single_tokens=8, aligned=7, answered=4)
-    facts = MethodFacts(LONG, "somebody, 2024", "", 2.5, None, None)
+    facts = MethodFacts(LONG, "a paper, 2024", "", 2.5, None, None)
     assert isinstance(row.by_score, Curve) and kept_counts(6, fractions).tolist() == [3, 6]
     return TaskComparison("places", kept, Settings(fractions=fractions, draws=20), (facts,), (level,), {})
 
@@ -44,8 +44,8 @@ def test_long_names_fit_and_columns_that_do_not_are_named() -> None:
 def test_markdown_tables_go_into_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, page = tmp_path / "found.json", tmp_path / "compare.md"
     file.write_text(json.dumps(comparison_document("model", Settings(), [found()])))
-    page.write_text(f"before\n{compare_tables.BEGIN}\nold\n{compare_tables.END}\nafter\n")
-    monkeypatch.setattr(compare_tables, "PAGE", page)
+    page.write_text(f"before\n{markdown.BEGIN}\nold\n{markdown.END}\nafter\n")
+    monkeypatch.setattr(markdown, "DOCS", tmp_path)
     assert compare_tables.run([str(file), "--page"]) == compare_tables.run([str(file), "--page"]) == 0
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
