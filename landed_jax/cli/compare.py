@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,6 +13,9 @@ from landed_jax.cli.output import check_json_target, encoding_of, write_text
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
 from landed_jax.errors import LandedError
+
+if TYPE_CHECKING:  # slow to import
+    from landed_jax.tasks import ListedTask, Task
 
 T = TypeVar("T")
 
@@ -28,7 +31,13 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @model_option
-@click.option("--task", "names", metavar="NAME", multiple=True, help="A task. Default: all that fit the model.")
+@click.option(
+    "--task",
+    "names",
+    metavar="NAME|FILE.jsonl",
+    multiple=True,
+    help="A task, or a file with your own. Default: all tasks that fit the model.",
+)
 @click.option(
     "--level",
     "levels",
@@ -106,10 +115,11 @@ def compare(
         from landed_jax.methods import methods
         from landed_jax.report.comparison import comparison_document, comparison_report, write_circuits
         from landed_jax.report.console import print_report
-        from landed_jax.tasks import tasks
+        from landed_jax.tasks import read_task, tasks
         from landed_jax.testbed.prompts import tasks as testbed_tasks
 
-        known = testbed_tasks() if model == BUNDLED else tasks()
+        known: dict[str, Task | ListedTask] = {**(testbed_tasks() if model == BUNDLED else tasks())}
+        known |= {name: read_task(name) for name in names if name not in known and Path(name).suffix == ".jsonl"}
         wanted = _picked(names, known, "task")
         scored = _picked(chosen.split(",") if chosen else (), methods(), "method")
         settings = Settings(

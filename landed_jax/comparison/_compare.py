@@ -16,7 +16,7 @@ from landed_jax.comparison._work import Report, Say, Work, nothing
 from landed_jax.errors import LandedError
 from landed_jax.files.kinds import expanded
 from landed_jax.model import Model
-from landed_jax.tasks import Kept, Task, answered
+from landed_jax.tasks import Kept, ListedTask, Task, answered
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class TaskComparison:
 
 def compare(
     model: Model,
-    task: Task,
+    task: Task | ListedTask,
     methods: Sequence[Method],
     settings: Settings | None = None,
     *,

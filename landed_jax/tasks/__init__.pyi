@@ -1,6 +1,8 @@
 from ._kept import Kept as Kept
 from ._kept import answered as answered
 from ._kept import kept as kept
+from ._listed import ListedTask as ListedTask
+from ._listed import read_task as read_task
 from ._pairs import Pairs as Pairs
 from ._pairs import pairs_of as pairs_of
 from ._prompt import Answers as Answers

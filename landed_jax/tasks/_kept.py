@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from landed_jax.errors import LandedError
 from landed_jax.model import Model
+from landed_jax.tasks._listed import ListedTask
 from landed_jax.tasks._prompt import Prompt, Task
 from landed_jax.vocabulary import Vocabulary
 
@@ -106,7 +107,7 @@ def kept(model: Model, prompts: Sequence[Prompt]) -> Kept:
     )
 
 
-def answered(model: Model, task: Task, count: int, *, seed: int = 0, condition: str | None = None) -> Kept:
+def answered(model: Model, task: Task | ListedTask, count: int, *, seed: int = 0, condition: str | None = None) -> Kept:
     """The first prompts of a task that a model answers: `count` of them, or as many as are found among 4 · count.
 
     Raises:
