@@ -205,9 +205,7 @@ def test_what_is_refused() -> None:
 def test_a_batch_of_prompts_in_another_order_is_refused() -> None:
     """The batches have one shape, and their prompts are not of one length."""
     long, short = "The Colosseum is in the city of", "The Louvre is in"
-    for patched in (
-        lambda *both: path_patch(*both, "a2.h7", "logits", " Rome"),
-        lambda *both: path_sweep(*both, reads="logits"),
-    ):
+    to_logits: dict[str, Any] = {"reads": "logits"}
+    for patched, how in ((path_patch, {"senders": "a2.h7", "measure": " Rome", **to_logits}), (path_sweep, to_logits)):
         with pytest.raises(LandedError, match=r"Clean prompt 0 has \d+ tokens and its corrupted one \d+: give prompts"):
-            patched(landed.load(), [long, short], [short, long])
+            patched(landed.load(), [long, short], [short, long], **how)

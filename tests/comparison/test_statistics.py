@@ -76,7 +76,7 @@ def test_intervals_repeat_for_a_seed_and_narrow_with_prompts() -> None:
 
 
 def test_draws_without_a_value_are_left_out_and_counted() -> None:
-    """A ratio has no value where all of a draw is the prompt whose denominator is 0: one draw in four of two prompts."""
+    """A ratio has no value where a draw is of the prompt with denominator 0 alone: one in four of two prompts."""
 
     def ratio(means: np.ndarray) -> np.ndarray:
         return np.where(means[..., 1] == 0, np.nan, means[..., 0] / np.where(means[..., 1] == 0, 1, means[..., 1]))
