@@ -64,6 +64,8 @@ def _facts(methods: Sequence[dict[str, Any]]) -> str:
 
 
 def _with(interval: dict[str, Any], form: str = ".2f") -> str:
+    if interval["estimate"] is None or interval["low"] is None:
+        return ""
     low, high = (_one(interval[end], form) for end in ("low", "high"))
     return f"{_one(interval['estimate'], form)} ({low} to {high})"
 

@@ -79,6 +79,15 @@ def safe_root(square: jax.Array) -> jax.Array:
     return jnp.where(nothing, 0, jnp.sqrt(jnp.where(nothing, 1, square)))
 
 
+def whole_number(value: object) -> bool:
+    """Whether a value is a whole number, Python's or NumPy's; True and False are none.
+
+    >>> [whole_number(value) for value in (2, np.int64(2), 2.0, True)]
+    [True, True, False, False]
+    """
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def is_concrete(value: Any) -> bool:
     """Whether a value is known now, and not a tracer of ``jit``, ``vmap`` or ``grad``: only then can it be checked."""
     return not isinstance(value, Tracer)

@@ -139,6 +139,43 @@ def as_tokens(tokens: "Tokens | Int[Array, 'batch position']") -> Tokens:
     return Tokens(ids, jnp.ones(ids.shape, bool))
 
 
+def rows_of(tokens: Tokens) -> list[list[int]]:
+    """Each prompt's ids, without padding.
+
+    >>> rows_of(Tokens.from_lists([[5, 6, 7], [8]]))
+    [[5, 6, 7], [8]]
+    """
+    ids, mask = np.asarray(tokens.ids), np.asarray(tokens.mask)
+    return [row[real].tolist() for row, real in zip(ids, mask, strict=True)]
+
+
+def check_aligned(clean: Tokens, corrupted: Tokens) -> None:
+    """Refuse corrupted prompts that do not stand in the same columns as the clean ones.
+
+    Raises:
+        LandedError: for batches of unlike shapes, and for the first prompt whose padding differs (under ``jit`` it
+            cannot be checked).
+    """
+    both = clean, corrupted
+    shapes, known = [tokens.ids.shape for tokens in both], all(is_concrete(tokens.mask) for tokens in both)
+    if shapes[0][0] != shapes[1][0] or (shapes[0] != shapes[1] and not known):
+        said = (" × ".join(map(str, shape)) for shape in shapes)
+        raise LandedError("Clean and corrupted prompts have as many tokens each, not {} and {}.".format(*said))
+    if not known:
+        return
+    masks = [np.asarray(tokens.mask) for tokens in both]
+    for prompt, (own, other) in enumerate(zip(*masks, strict=True)):
+        if own.sum() != other.sum():
+            raise LandedError(
+                f"Clean prompt {prompt} has {own.sum()} tokens and its corrupted one {other.sum()}: give prompts of as "
+                "many tokens each."
+            )
+        if not np.array_equal(own, other):
+            raise LandedError(
+                f"Clean prompt {prompt} and its corrupted one are padded differently: pad both in the same columns."
+            )
+
+
 def check_ids(tokens: Tokens, vocab_size: int) -> None:
     """Refuse ids out of the vocabulary's range, for which JAX would silently read another token.
 

@@ -13,7 +13,7 @@ from landed_jax.circuits._others import Ablation, Part, known_of, parts_of
 from landed_jax.errors import LandedError, shown
 from landed_jax.interventions._measures import Measure
 from landed_jax.model import Model
-from landed_jax.numerics import highest_precision
+from landed_jax.numerics import highest_precision, whole_number
 from landed_jax.results.result import Result, result
 from landed_jax.tasks._pairs import Pairs
 from landed_jax.tokens import Tokens
@@ -105,13 +105,13 @@ def edge_attribution(
     >>> [(found.edges[edge], round(float(found.mean[edge]), 2)) for edge in best]
     [('m3->logits', 7.94), ('a0.h1->m0', 7.7), ('input->a0.h1<v>', 2.81)]
     """
-    if not isinstance(steps, int) or steps < 0:
+    if not whole_number(steps) or steps < 0:
         raise LandedError(f"steps={shown(steps)} is no number of runs: give 0 for the clean run alone, or more.")
     scores, values = [], []
     asked = pairs.question(model.params, model.config, dtype) if measure is None else measure
     how: dict[str, Any] = {"data": data, "freeze_sigma": freeze_sigma, "dtype": dtype}
     for part in parts_of(model, pairs.clean, pairs.corrupted, asked, ablation, **how):
-        scores.append(_scores(part, steps)[: part.count])
+        scores.append(_scores(part, int(steps))[: part.count])
         values.append(part.runs.value(part.whole, part.measure)[: part.count])
     return EdgeScores(jnp.concatenate(scores), jnp.concatenate(values), provenance=known_of(model, pairs.clean))
 

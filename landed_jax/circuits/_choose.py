@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from landed_jax.circuits._graph import Graph
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, shown
+from landed_jax.numerics import is_concrete, whole_number
 
 
 def top_edges(
@@ -22,7 +23,7 @@ def top_edges(
         pruned: leave out what is on no path; see `connected`.
 
     Raises:
-        LandedError: for more edges than there are, or scores of another graph.
+        LandedError: for a count of edges that cannot be, scores of another graph, and NaN (not seen under ``jit``).
 
     >>> graph = Graph(n_layers=1, n_heads=1, d_model=4)
     >>> kept = top_edges(graph, jnp.array([0.1, 0.0, 3.0, 0.0, 2.0, 1.0, -2.0, 0.5]), 3)
@@ -102,6 +103,8 @@ def _size(graph: Graph, scores: jax.Array | np.ndarray, count: int, absolute: bo
     scores = jnp.asarray(scores)
     if scores.shape != (len(graph),):
         raise LandedError(f"The scores of this graph have the shape [{len(graph)}], not {list(scores.shape)}.")
-    if not 0 <= count <= len(graph):
-        raise LandedError(f"There are no {count} edges to choose: this graph has {len(graph)}.")
+    if not whole_number(count) or not 0 <= count <= len(graph):
+        raise LandedError(f"There are no {shown(count)} edges to choose: this graph has {len(graph)}.")
+    if is_concrete(scores) and len(unknown := np.flatnonzero(np.isnan(np.asarray(scores)))):
+        raise LandedError(f"The score of {graph.edges[unknown[0]]} is NaN: edges are chosen by known numbers.")
     return jnp.abs(scores) if absolute else scores

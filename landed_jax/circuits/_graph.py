@@ -1,5 +1,6 @@
 """The graph of a model: what writes to the stream, what reads it, and which write each read hears."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -50,21 +51,21 @@ class Graph:
         """The graph of a model."""
         return cls(config.n_layers, config.n_heads, config.d_model, config.parallel_blocks)
 
-    @property
+    @functools.cached_property
     def senders(self) -> tuple[str, ...]:
         """The names of the nodes that write, in the order of the stream."""
         layers = range(self.n_layers)
         each = ((*(f"a{layer}.h{head}" for head in range(self.n_heads)), f"m{layer}") for layer in layers)
         return (INPUT, *(name for names in each for name in names))
 
-    @property
+    @functools.cached_property
     def reads(self) -> tuple[str, ...]:
         """The names of the reads: of each layer its heads' queries, keys and values, then its MLP; the logits."""
         heads, layers = range(self.n_heads), range(self.n_layers)
         each = ((*(f"a{layer}.h{head}<{part}>" for part in PARTS for head in heads), f"m{layer}") for layer in layers)
         return (*(name for names in each for name in names), LOGITS)
 
-    @property
+    @functools.cached_property
     def exists(self) -> Bool[np.ndarray, "read sender"]:
         """Whether there is an edge: whether a read hears a node's write."""
         attn, mlp = StreamOrder(self.n_layers, self.parallel).heard()
@@ -72,21 +73,21 @@ class Graph:
         of_layers = np.concatenate([heads, mlp[:, :, None]], axis=2).reshape(len(attn), -1)
         of_sites = np.pad(of_layers, ((0, 0), (1, 0)), constant_values=True)
         reads_of_site = [*(3 * self.n_heads, 1) * self.n_layers, 1]
-        return np.repeat(of_sites, reads_of_site, axis=0)
+        return _fixed(np.repeat(of_sites, reads_of_site, axis=0))
 
-    @property
+    @functools.cached_property
     def places(self) -> Int[np.ndarray, "edge 2"]:
         """Each edge's read and node, by their numbers: one read after another."""
-        return np.argwhere(self.exists)
+        return _fixed(np.argwhere(self.exists))
 
-    @property
+    @functools.cached_property
     def edges(self) -> tuple[str, ...]:
         """The names of the edges, in the order of `places`."""
         senders, reads = self.senders, self.reads
         return tuple(f"{senders[sender]}->{reads[read]}" for read, sender in self.places.tolist())
 
     def __len__(self) -> int:
-        return int(np.sum(self.exists))
+        return len(self.places)
 
     def matrix(self, values: Shaped[Array | np.ndarray, "*lead edge"]) -> Shaped[Array, "*lead read sender"]:
         """Numbers of edges as a matrix, 0 where there is no edge."""
@@ -147,6 +148,12 @@ class Graph:
         for read, name in enumerate(names[:-1]):
             own[self.senders.index(name.split("<")[0]), read] = True
         return own
+
+
+def _fixed(array: np.ndarray) -> np.ndarray:
+    """The array, read-only: all who ask a graph share it."""
+    array.flags.writeable = False
+    return array
 
 
 def _listed(names: str | Iterable[str]) -> Sequence[str]:

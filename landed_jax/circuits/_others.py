@@ -18,7 +18,7 @@ from landed_jax.interventions._measures import Measure
 from landed_jax.model import Model
 from landed_jax.numerics import is_concrete
 from landed_jax.provenance import Provenance
-from landed_jax.tokens import Tokens
+from landed_jax.tokens import Tokens, check_aligned
 
 Ablation = Literal["resample", "mean", "zero"]
 """What an edge outside of a circuit carries in place of its node's write: the write in the corrupted prompt; its mean
@@ -67,9 +67,7 @@ def parts_of(
         raise LandedError(f"{shown(ablation)} is no ablation; these are: {', '.join(get_args(Ablation))}.")
     if data is not None and ablation != "mean":
         raise LandedError(f"data= is for ablation='mean'; {ablation!r} takes none.")
-    if clean.ids.shape != corrupted.ids.shape:
-        shapes = (" × ".join(map(str, tokens.ids.shape)) for tokens in (clean, corrupted))
-        raise LandedError("Clean and corrupted prompts have as many tokens each, not {} and {}.".format(*shapes))
+    check_aligned(clean, corrupted)
     own = Runs.of(model, clean, dtype)
     resampled = Runs.of(model, corrupted, dtype) if ablation == "resample" else None
     means = _means(model, corrupted if data is None else data, dtype) if ablation == "mean" else None

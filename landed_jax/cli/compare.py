@@ -74,7 +74,14 @@ Examples:
     show_default=True,
     help="How many are ablated alone.",
 )
-@click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Of prompts, sample and intervals.")
+@click.option(
+    "--seed",
+    metavar="N",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of prompts, sample and intervals.",
+)
 @adapter_option
 @dtype_option
 @ignore_field_option

@@ -9,6 +9,7 @@ from landed_jax.interventions._mean import ClassMeans, class_means
 from landed_jax.model import Model
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.tasks import Pairs
+from landed_jax.tokens import check_aligned
 
 Ablation = Literal["zero", "mean", "resample"]
 ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
@@ -36,12 +37,13 @@ def baselines(
         means: of the task's prompts; read where the ablation is ``mean``.
 
     Raises:
-        LandedError: for an ablation that there is not.
+        LandedError: for an ablation that there is not, and prompts to resample that are not aligned.
     """
     sites = {part.site for part in level.parts}
     if ablation == "zero":
         return dict.fromkeys(sites)
     if ablation == "resample":
+        check_aligned(pairs.clean, pairs.corrupted)
         trace = model.trace(pairs.corrupted, record=sites, dtype=dtype)
         return {site: trace[site] for site in sites}
     if ablation == "mean":

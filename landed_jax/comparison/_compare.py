@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from landed_jax.comparison._levels import EDGES
+from landed_jax.comparison._levels import EDGES, check_scored
 from landed_jax.comparison._rows import LevelComparison, MethodFacts
 from landed_jax.comparison._scoring import Method
 from landed_jax.comparison._settings import Settings
@@ -54,14 +54,17 @@ def compare(
         dtype: float32 or float64; by default JAX's default float.
 
     Raises:
-        LandedError: for settings that cannot be, prompts of which the model answers fewer than two, and a folder that
-            holds something else.
+        LandedError: for settings that cannot be, a level that none of the methods scores, prompts of which the model
+            answers fewer than two, and a folder that holds something else, such as numbers of another seed or dtype.
 
     References:
         Mueller et al., MIB: A Mechanistic Interpretability Benchmark, 2025, arXiv:2504.13151.
     """
     settings = settings or Settings()
     settings.check(model)
+    for name in settings.levels:
+        if name not in ("heads", EDGES):
+            check_scored(name, any(method.neurons for method in methods))
     say(f"{task.name}: finding prompts that the model answers")
     kept = answered(model, task, settings.prompts, seed=settings.seed)
     if len(kept.prompts) < 2:

@@ -46,7 +46,7 @@ class Curve(Result):
 
     @property
     def cpr(self) -> float:
-        """The area under f."""
+        """The area under f; NaN of a single circuit."""
         return float(area(self.fraction, self.faithfulness))
 
     @property
@@ -65,7 +65,8 @@ class Curve(Result):
     def enough(self, threshold: float = 0.8, *, draws: int = DRAWS, seed: int = 0) -> Interval:
         """How many components reach a faithfulness, between two measured circuits by interpolation.
 
-        The first crossing counts. Between two circuits f is taken to grow with the logarithm of their sizes.
+        The first crossing counts. Between two circuits f is taken to grow with the logarithm of their sizes. NaN where
+        no circuit reaches it; the interval is that of the draws in which one does.
         """
         return self._interval(lambda f: crossing(self.count, f, threshold), draws, seed)
 
@@ -104,18 +105,20 @@ def _faithfulness(means: Float[np.ndarray, "*draw size_2"]) -> Float[np.ndarray,
 
 
 def area(fraction: Float[np.ndarray, " size"], values: Float[np.ndarray, "*draw size"]) -> Float[np.ndarray, "*draw"]:
-    """The trapezoids between the first fraction and the last, which for MIB's are .001 and 1.
+    """The trapezoids between the first fraction and the last, which for MIB's are .001 and 1; NaN of one fraction.
 
     >>> area(np.array([0.0, 0.5, 1.0]), np.array([0.0, 1.0, 1.0])).item()
     0.75
     """
+    if len(fraction) < 2:
+        return np.full(values.shape[:-1], np.nan)
     return ((values[..., 1:] + values[..., :-1]) / 2 * np.diff(fraction)).sum(axis=-1)
 
 
 def crossing(
     count: Int[np.ndarray, " size"], values: Float[np.ndarray, "*draw size"], threshold: float
 ) -> Float[np.ndarray, "*draw"]:
-    """Where each row of values first reaches a threshold; the last count where it never does.
+    """Where each row of values first reaches a threshold; NaN where it never does.
 
     From one component on the logarithm of the count is interpolated, below one the count itself.
 
@@ -123,14 +126,14 @@ def crossing(
     31.6
     """
     above = values >= threshold
-    first = np.where(above.any(axis=-1), above.argmax(axis=-1), len(count) - 1)
+    first = above.argmax(axis=-1)
     last = np.maximum(first - 1, 0)
     low, high = (np.take_along_axis(values, np.asarray(place)[..., None], -1)[..., 0] for place in (last, first))
     rising = high > low
-    share = np.where(rising, (threshold - low) / np.where(rising, high - low, 1), 1.0).clip(0, 1)
+    share = np.where(rising, (threshold - low) / np.where(rising, high - low, 1), 1.0)
     small, large = count[last].astype(float), count[first].astype(float)
     between = np.exp((1 - share) * np.log(np.maximum(small, 1)) + share * np.log(np.maximum(large, 1)))
-    return np.where(small < 1, small + share * (large - small), between)
+    return np.where(above.any(axis=-1), np.where(small < 1, small + share * (large - small), between), np.nan)
 
 
 def kept_counts(components: int, fractions: Sequence[float] = FRACTIONS) -> Int[np.ndarray, " fraction"]:

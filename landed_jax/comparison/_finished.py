@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from landed_jax.interventions._saved import Saved
+from landed_jax.numerics import compute_dtype
 
 SECONDS = 5.0
 """How much work an interruption may lose."""
@@ -58,6 +59,16 @@ class Finished:
             self.saved.put((self._parts,), [keys, np.stack([self.known[key] for key in self._new])])
             self._parts += 1
         self._new, self._since = [], time.monotonic()
+
+
+def dtype_key(dtype: Any) -> tuple[str, ...]:
+    """What a folder's key says of the type that numbers are computed in: nothing for float32, else its name.
+
+    >>> dtype_key("float32")
+    ()
+    """
+    name = compute_dtype(dtype).name
+    return () if name == "float32" else (name,)
 
 
 def _key(mask: np.ndarray) -> bytes:

@@ -83,6 +83,16 @@ def level_of(name: str, config: ModelConfig) -> Level:
     return LEVELS[name]
 
 
+def check_scored(name: str, scored: bool) -> None:
+    """Refuse a level that none of some methods scores.
+
+    Raises:
+        LandedError: naming the level.
+    """
+    if not scored:
+        raise LandedError(f"None of these methods scores {name}: name another level, or other methods.")
+
+
 def scores_at(
     level: Level,
     heads: Float[np.ndarray, "layer prompt head"] | None,

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from landed_jax import __version__
+from landed_jax.comparison._finished import dtype_key
 from landed_jax.interventions._saved import Saved
 from landed_jax.model import Model
 from landed_jax.tasks import Pairs
@@ -36,6 +37,11 @@ class Method(Protocol):
     @property
     def differs(self) -> str:
         """Where this form of it deviates."""
+        ...
+
+    @property
+    def neurons(self) -> bool:
+        """Whether it scores neurons."""
         ...
 
     @property
@@ -124,7 +130,8 @@ def score_batches(
     found, shapes = [], set()
     for number, pairs in enumerate(batches):
         folder = None if out is None else Path(out) / method.name.replace(" ", "_") / str(number)
-        saved = Saved.of(folder, "scores", __version__, weights, method.name, pairs)
+        key = dtype_key(forward.dtype)
+        saved = Saved.of(folder, "scores", __version__, weights, method.name, pairs, *key)
         kept = saved.get((0,))
         if kept is None:
             first = pairs.clean.ids.shape not in shapes

@@ -13,6 +13,7 @@ from landed_jax.interventions._sweep import Progress
 from landed_jax.model import Model
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.tasks import Pairs
+from landed_jax.tokens import check_aligned
 
 
 def head_effects(
@@ -77,6 +78,7 @@ def _instead(
     if ablation == "zero":
         return ()
     if ablation == "resample":
+        check_aligned(pairs.clean, pairs.corrupted)
         return "replace", model.trace(pairs.corrupted, record={site}, dtype=dtype)[site]
     assert means is not None
     return "replace", means[site].at(model.trace(pairs.clean, record=(), dtype=dtype)).value

@@ -12,13 +12,12 @@ from landed_jax.comparison._baselines import means_of
 from landed_jax.comparison._correlation import Correlation, correlation
 from landed_jax.comparison._curves import top_masks
 from landed_jax.comparison._evidence import evidence
-from landed_jax.comparison._levels import EDGES, LEVELS, Level, scores_at
+from landed_jax.comparison._levels import EDGES, LEVELS, Level, check_scored, scores_at
 from landed_jax.comparison._rows import LevelComparison, MethodFacts, Row, masks_of, row_of
 from landed_jax.comparison._scoring import Forward, Method, TaskScores, score_batches
 from landed_jax.comparison._settings import Settings
 from landed_jax.comparison._truth import head_effects, neuron_effects, sampled
 from landed_jax.comparison._values import Circuits
-from landed_jax.errors import LandedError
 from landed_jax.interventions import chosen_neurons, every_head
 from landed_jax.interventions._saved import digest
 from landed_jax.interventions._stacks import Stack
@@ -134,8 +133,7 @@ class Work:
             own = scores_at(level, one.along("heads", 1), one.along("neurons", 1))
             if own is not None:
                 found[one.name] = own
-        if not found:
-            raise LandedError(f"None of these methods scores {name}: name another level, or other methods.")
+        check_scored(name, bool(found))
         ranked = {method: own.mean(axis=0) for method, own in found.items()}
         measured = self.measured(name, ablation, ranked)
         correlations = {}

@@ -23,6 +23,7 @@ class Method:
         reference: where it was published.
         differs: where this form deviates from its source; "" where it does not.
         corrupted: whether it uses the corrupted prompts.
+        neurons: whether it scores neurons (where a model's neurons can be scored: it has no experts).
     """
 
     name: str
@@ -30,3 +31,4 @@ class Method:
     reference: str
     differs: str
     corrupted: bool
+    neurons: bool = True

@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from landed_jax.interventions._gradients import recorded
 from landed_jax.methods._scores import Scores
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.tasks._pairs import Pairs
+from landed_jax.tokens import check_aligned
 from landed_jax.trace import Trace
 
 SITES = frozenset({HookPoint.EMBEDDING, HookPoint.HEAD, HookPoint.NEURON})
@@ -42,6 +44,16 @@ def value_of(model: Model, pairs: Pairs, trace: Trace) -> Float[Array, " batch"]
     """The question's value in a run of which every column was recorded."""
     normed = trace[HookPoint.FINAL_NORMED][:, -1]
     return jnp.vecdot(normed, pairs.question(model.params, model.config, normed.dtype).vector[:, 0])
+
+
+def recorded_corrupted(model: Model, pairs: Pairs, dtype: Any) -> Trace:
+    """A trace of the corrupted prompts with what passes `SITES`, to be compared with the clean ones column by column.
+
+    Raises:
+        LandedError: for prompts that are not aligned.
+    """
+    check_aligned(pairs.clean, pairs.corrupted)
+    return recorded(model, pairs.corrupted, SITES, dtype=dtype)
 
 
 def last_column(model: Model, pairs: Pairs, dtype: Any) -> Trace:

@@ -98,4 +98,5 @@ METHOD = Method(
     "the final norm is RMSNorm or LayerNorm with its σ held; an MLP's update is split as the stream that it reads; "
     "biases, β and learned positions go to no token",
     corrupted=False,
+    neurons=False,
 )

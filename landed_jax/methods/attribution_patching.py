@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from landed_jax.interventions._gradients import gradients, recorded
+from landed_jax.interventions._gradients import gradients
 from landed_jax.methods._method import Method
-from landed_jax.methods._parts import SITES, less, scores_of, times, value_of
+from landed_jax.methods._parts import SITES, less, recorded_corrupted, scores_of, times, value_of
 from landed_jax.methods._scores import Scores
 from landed_jax.model import Model
 from landed_jax.nn.gradient_rules import GradientRules
@@ -20,7 +20,7 @@ def with_rules(model: Model, pairs: Pairs, rules: GradientRules | None, dtype: A
     """The same with other derivatives of some steps."""
     question = pairs.question(model.params, model.config, dtype)
     found = gradients(model, pairs.clean, question, SITES, rules=rules, dtype=dtype)
-    other = recorded(model, pairs.corrupted, SITES, dtype=dtype)
+    other = recorded_corrupted(model, pairs, dtype)
     change = found.value[:, -1] - value_of(model, pairs, other)
     products = times(less(found.values, other), found.slopes)
     return scores_of(model.config, products, value=change, provenance=found.provenance)

@@ -6,9 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from landed_jax.errors import LandedError
-from landed_jax.interventions._gradients import recorded
 from landed_jax.methods._method import Method
-from landed_jax.methods._parts import SITES, scores_of
+from landed_jax.methods._parts import recorded_corrupted, scores_of
 from landed_jax.methods._paths import along
 from landed_jax.methods._scores import Scores
 from landed_jax.model import Model
@@ -27,7 +26,7 @@ def score(model: Model, pairs: Pairs, /, *, dtype: Any = None, steps: int = STEP
     """
     if steps < 1:
         raise LandedError(f"A path has at least one step, not {steps}.")
-    corrupted = recorded(model, pairs.corrupted, SITES, dtype=dtype)
+    corrupted = recorded_corrupted(model, pairs, dtype)
     points = along(model, pairs, corrupted, [step / steps for step in range(steps + 1)], dtype)
     products = {site: jnp.zeros_like(value) for site, value in points[0].values.items()}
     for first, second in itertools.pairwise(points):

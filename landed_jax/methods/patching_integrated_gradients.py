@@ -4,9 +4,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from landed_jax.interventions._gradients import recorded
 from landed_jax.methods._method import Method
-from landed_jax.methods._parts import SITES, less, scores_of, times, value_of
+from landed_jax.methods._parts import SITES, less, recorded_corrupted, scores_of, times, value_of
 from landed_jax.methods._paths import along
 from landed_jax.methods._scores import Scores
 from landed_jax.model import Model
@@ -18,7 +17,7 @@ STEPS = 5
 
 def score(model: Model, pairs: Pairs, /, *, dtype: Any = None) -> Scores:
     """A component's change between the prompts times the mean of the derivatives by it at points of the line."""
-    corrupted = recorded(model, pairs.corrupted, SITES, dtype=dtype)
+    corrupted = recorded_corrupted(model, pairs, dtype)
     points = along(model, pairs, corrupted, [step / STEPS for step in range(1, STEPS + 1)], dtype)
     clean = points[-1]
     slopes = {site: jnp.mean(jnp.stack([point.slopes[site] for point in points]), axis=0) for site in SITES}

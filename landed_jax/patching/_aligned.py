@@ -9,7 +9,7 @@ from landed_jax.errors import LandedError, listed
 from landed_jax.model import Model, Prompts
 from landed_jax.prompts import read_prompts
 from landed_jax.tasks._pairs import Pairs
-from landed_jax.tokens import Tokens
+from landed_jax.tokens import Tokens, check_aligned, rows_of
 from landed_jax.vocabulary import NumberedTokens, Vocabulary, quoted
 
 _MOST = 5  # pairs that an error names
@@ -54,18 +54,10 @@ def aligned(model: Model, clean: Prompts | Pairs, corrupted: Prompts | None = No
     both = read["clean"][0], read["corrupted"][0]
     said = [f"{name}: {sentence}" for name, (_, sentences) in read.items() for sentence in sentences]
     vocabulary = model.vocabulary or NumberedTokens()
-    _check(_rows(both[0]), _rows(both[1]), vocabulary)
-    masks = [np.asarray(tokens.mask) for tokens in both]
-    if masks[0].shape != masks[1].shape or (masks[0] != masks[1]).any():
-        raise LandedError("The clean and the corrupted prompts are padded differently: pad both in the same columns.")
-    differ = (np.asarray(both[0].ids) != np.asarray(both[1].ids)) & masks[0]
+    _check(rows_of(both[0]), rows_of(both[1]), vocabulary)
+    check_aligned(*both)
+    differ = (np.asarray(both[0].ids) != np.asarray(both[1].ids)) & np.asarray(both[0].mask)
     return Aligned(*both, differ, tuple(said))
-
-
-def _rows(tokens: Tokens) -> list[list[int]]:
-    """Each prompt's ids, without padding."""
-    ids, mask = np.asarray(tokens.ids), np.asarray(tokens.mask)
-    return [row[real].tolist() for row, real in zip(ids, mask, strict=True)]
 
 
 def _check(clean: Sequence[list[int]], corrupted: Sequence[list[int]], vocabulary: Vocabulary) -> None:

@@ -198,6 +198,8 @@ def _two(interval: dict[str, Any]) -> str:
 
 
 def _range(interval: dict[str, Any], form: str) -> str:
+    if interval["estimate"] is None or interval["low"] is None:
+        return ""
     return "–".join(_shown(interval[end], form) for end in ("low", "high"))
 
 

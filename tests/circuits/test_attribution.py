@@ -79,5 +79,7 @@ def test_scores_name_their_edges(x64: None, monkeypatch: pytest.MonkeyPatch) -> 
     close(edge_attribution(model, pairs, steps=2).scores, found.scores)
     jitted = jax.jit(lambda pairs: edge_attribution(model, pairs, steps=2).scores)
     close(jitted(pairs), found.scores)
-    with pytest.raises(LandedError, match="steps=-1"):
-        edge_attribution(model, pairs, steps=-1)
+    np.testing.assert_array_equal(edge_attribution(model, pairs, steps=np.int64(2)).scores, found.scores)  # pyright: ignore[reportArgumentType] # a number of NumPy's
+    for steps in (-1, True, 1.5):
+        with pytest.raises(LandedError, match=f"steps={steps} is no number of runs"):
+            edge_attribution(model, pairs, steps=steps)  # pyright: ignore[reportArgumentType] # what is refused

@@ -109,6 +109,12 @@ def test_the_largest_edges() -> None:
     np.testing.assert_array_equal(jax.jit(lambda s: top_edges(GRAPH, s, 7))(scores), top_edges(GRAPH, scores, 7))
     with pytest.raises(LandedError, match="no 99 edges"):
         top_edges(GRAPH, scores, 99)
+    for choose, count in itertools.product((top_edges, greedy_edges), (2.5, True)):
+        with pytest.raises(LandedError, match=f"no {count} edges"):
+            choose(GRAPH, scores, count)
+    for choose in (top_edges, greedy_edges):
+        with pytest.raises(LandedError, match=r"score of input->a0\.h1<q> is NaN"):
+            choose(GRAPH, np.where(np.arange(len(GRAPH)) == 1, np.nan, scores), 3)
     with pytest.raises(LandedError, match=r"shape \[46\], not \[3\]"):
         top_edges(GRAPH, scores[:3], 1)
 

@@ -67,3 +67,11 @@ def test_a_nodes_own_reads() -> None:
     assert not own[0].any() and not own[:, -1].any()
     place = graph.senders.index("a1.h0")
     assert [graph.reads[read] for read in np.flatnonzero(own[place])] == ["a1.h0<q>", "a1.h0<k>", "a1.h0<v>"]
+
+
+def test_a_graph_knows_its_edges_once_and_stays_a_key() -> None:
+    asked, fresh = Graph(2, 2, 4), Graph(2, 2, 4)
+    assert asked.edges is asked.edges and asked.places is asked.places and asked.exists is asked.exists
+    assert asked == fresh and hash(asked) == hash(fresh) and len(asked) == len(asked.edges)
+    with pytest.raises(ValueError, match="read-only"):
+        asked.exists[0, 0] = False

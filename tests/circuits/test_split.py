@@ -1,5 +1,6 @@
 """Split runs against ordinary ones: with interventions, one run after another, and the NumPy reference's writes."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax.circuits import Graph, circuit_values, path_patch, path_sweep
+from landed_jax.circuits import Graph, circuit_values, edge_attribution, path_patch, path_sweep
 from landed_jax.errors import LandedError
 from landed_jax.interventions import intervene, patch
 from landed_jax.nn.hook_points import HookPoint
@@ -187,6 +188,10 @@ def test_what_is_refused() -> None:
         circuit_values(model, pairs, ones, "mean", data=landed.Tokens.from_lists([[1]]))
     with pytest.raises(LandedError, match="as many tokens each, not 2 × 5 and 1 × 1"):
         path_patch(model, pairs.clean, landed.Tokens.from_lists([[1]]), "input", "logits")
+    ragged = landed.Tokens(pairs.corrupted.ids, pairs.corrupted.mask.at[0, 0].set(False))
+    for refused in (circuit_values, edge_attribution):
+        with pytest.raises(LandedError, match="Clean prompt 0 has 5 tokens and its corrupted one 4"):
+            refused(model, dataclasses.replace(pairs, corrupted=ragged), *([ones] if refused is circuit_values else []))
     with pytest.raises(LandedError, match=r"'a9\.h0' is no node"):
         path_patch(model, *both, "a9.h0", "logits")
     with pytest.raises(LandedError, match=r"'a0\.h0<z>' is no read"):
@@ -195,3 +200,12 @@ def test_what_is_refused() -> None:
         path_sweep(model, *both)
     with pytest.raises(LandedError, match="come before them"):
         path_patch(model, *both, "m1", "a0.h0<q>")
+
+
+def test_a_batch_of_prompts_in_another_order_is_refused() -> None:
+    """The batches have one shape, and their prompts are not of one length."""
+    long, short = "The Colosseum is in the city of", "The Louvre is in"
+    to_logits: dict[str, Any] = {"reads": "logits"}
+    for patched, how in ((path_patch, {"senders": "a2.h7", "measure": " Rome", **to_logits}), (path_sweep, to_logits)):
+        with pytest.raises(LandedError, match=r"Clean prompt 0 has \d+ tokens and its corrupted one \d+: give prompts"):
+            patched(landed.load(), [long, short], [short, long], **how)

@@ -61,6 +61,8 @@ def test_edges_are_written_as_mib_reads_them(tmp_path: Path, capsys: pytest.Capt
         (["--methods", "landed,astrology"], "no method 'astrology'"),
         (["--circuits", "somewhere"], "--level edges"),
         (["--prompts", "1"], "--prompts"),
+        (["--seed", "-5"], "--seed"),
+        (["--methods", "ALTI-Logit", "--level", "neurons"], "None of these methods scores neurons"),
         (["--json", "no/such/folder.json"], "does not exist"),
     ],
 )

@@ -20,6 +20,7 @@ class Scripted:
     calls: int = 0
     reference: str = "made up"
     differs: str = ""
+    neurons: bool = True
 
     def score(self, model: landed.Model, pairs: Pairs, *, dtype: Any = None) -> BatchScores:
         """The scores."""

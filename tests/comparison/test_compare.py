@@ -4,17 +4,24 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 import landed_jax as landed
+from landed_jax.circuits import Graph, circuit_values
 from landed_jax.comparison import Settings, TaskComparison, compare, neuron_effects, sampled
+from landed_jax.comparison._scoring import Forward, score_batches
+from landed_jax.comparison._values import Circuits
 from landed_jax.comparison._work import TRUTH
 from landed_jax.errors import LandedError
+from landed_jax.interventions._saved import Saved
 from landed_jax.report.comparison import comparison_document
-from landed_jax.tasks import answered, pairs_of
+from landed_jax.tasks import Pairs, answered, pairs_of
 from landed_jax.testbed.prompts import tasks
 from tests.comparison.methods import scripted
+from tests.comparison.pairs import random_pairs
+from tests.models import SMALL
 
 FEW = Settings(prompts=6, circuit_prompts=4, neurons=8, draws=50, levels=("heads", "neurons", "nodes"))
 
@@ -86,6 +93,12 @@ def test_an_interrupted_comparison_goes_on_with_the_same_numbers(tmp_path: Path)
         ({"ablations": ("noise",)}, "no ablation 'noise'"),
         ({"prompts": 1}, "at least two prompts"),
         ({"fractions": (0.5, 0.1)}, "rise from 0 to 1"),
+        ({"fractions": ()}, "at least two fractions"),
+        ({"fractions": (0.5,)}, "at least two fractions"),
+        ({"levels": ()}, "at least one level and one ablation"),
+        ({"ablations": ()}, "at least one level and one ablation"),
+        ({"neurons": 0}, "at least two neurons to ablate, not 0"),
+        ({"seed": -5}, "from 0 to 2\\*\\*32 - 1, not -5"),
     ],
 )
 def test_bad_settings_are_a_sentence(settings: dict[str, Any], says: str) -> None:
@@ -95,7 +108,7 @@ def test_bad_settings_are_a_sentence(settings: dict[str, Any], says: str) -> Non
 
 def test_methods_that_score_nothing_of_a_level_are_refused() -> None:
     class OnlyHeads:
-        name = "heads alone"
+        name, neurons = "heads alone", False
         reference = differs = ""
 
         def score(self, *given: Any, dtype: Any = None) -> Any:
@@ -103,8 +116,15 @@ def test_methods_that_score_nothing_of_a_level_are_refused() -> None:
 
     found = found_with([OnlyHeads()], dataclasses.replace(FEW, levels=("heads",)))
     assert [row.method for row in found.levels[0].rows] == ["heads alone", TRUTH]
+    said: list[str] = []
+    for level in ("neurons", "nodes"):
+        with pytest.raises(LandedError, match=f"None of these methods scores {level}"):
+            found_with([OnlyHeads()], dataclasses.replace(FEW, levels=("heads", level)), say=said.append)
+    assert not said  # before anything is computed
+    mistaken = OnlyHeads()
+    mistaken.neurons = True
     with pytest.raises(LandedError, match="None of these methods scores neurons"):
-        found_with([OnlyHeads()])
+        found_with([mistaken])
 
 
 def test_the_sampled_neurons_are_those_that_are_scored() -> None:
@@ -121,3 +141,37 @@ def test_the_sampled_neurons_are_those_that_are_scored() -> None:
         own = scores[chosen[:, 0], where[tuple(ids)], chosen[:, 1]]
         expected = np.corrcoef(own, effects[:, row])[0, 1]
         np.testing.assert_allclose(level.rows[0].correlation.pearson[row], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_folder_of_float32_is_not_used_for_float64(tmp_path: Path, x64: None) -> None:
+    settings = dataclasses.replace(FEW, levels=("heads",))
+    whole = numbers(found_with(scripted(), settings, out=tmp_path, dtype="float32"))
+    with pytest.raises(LandedError, match="another sweep"):
+        found_with(scripted(), settings, out=tmp_path, dtype="float64")
+    again = scripted()
+    assert numbers(found_with(again, settings, out=tmp_path, dtype="float32")) == whole
+    assert [method.calls for method in again] == [0, 0, 0]
+
+
+def test_a_key_of_float32_is_as_it_was_without_a_type(tmp_path: Path) -> None:
+    model, method = landed.load(), scripted()[2]
+    batches = pairs_of(answered(model, tasks()["facts"], 2))
+    score_batches(method, model, batches, Forward(model), "weights", tmp_path)
+    before = Saved.of(tmp_path / "chance" / "0", "scores", landed.__version__, "weights", "chance", batches[0])
+    assert before.get((0,)) is not None
+
+
+def test_a_mean_of_edges_is_the_tasks_whatever_the_batches(x64: None) -> None:
+    """Circuits of one prompt at a time, and of a part of the task: the mean is of all the corrupted prompts."""
+    model, pairs = random_pairs(SMALL, np.float64)
+    alone = [jax.tree.map(lambda leaf, row=row: leaf[row : row + 1], pairs) for row in range(2)]
+    edges = len(Graph.of(model.config))
+    masks = np.random.default_rng(0).random((3, 1, edges)) < 0.5
+
+    def values(batches: list[Pairs], data: list[Pairs]) -> np.ndarray:
+        return Circuits(model, batches, data, None, "mean", {}, "").values(masks)
+
+    expected = circuit_values(model, pairs, masks[:, 0], "mean", data=pairs.corrupted)
+    np.testing.assert_allclose(values([pairs], [pairs]), expected, rtol=1e-9)
+    np.testing.assert_allclose(values(alone, alone), expected, rtol=1e-9)
+    np.testing.assert_allclose(values(alone[:1], alone), expected[:, :1], rtol=1e-9)

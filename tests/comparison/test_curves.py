@@ -78,3 +78,25 @@ def test_masks_keep_the_largest_and_grow() -> None:
         sizes = np.abs(scores) if absolute else scores
         assert sizes[masks[2]].min() > sizes[~masks[2]].max()
     assert top_masks(np.zeros((2, 2)), [3], absolute=True)[0].tolist() == [[True, True], [True, False]]
+
+
+def test_no_size_is_enough_where_none_is() -> None:
+    short = curve([0.01, 0.1], [0.2, 0.6])
+    for found in (short.enough(0.8), curve([0.0, 1.0], [0.0, 1.0]).enough(2.0)):
+        assert np.isnan(found[:3]).all() and found.counted == 0
+    unchanged = Curve(np.array([0.0, 1.0]), np.array([0, 9]), np.ones((2, 3)), np.ones(3), np.ones(3))
+    assert np.isnan(unchanged.enough(0.8).estimate) and np.isnan(unchanged.cpr_interval()[:3]).all()
+
+
+def test_one_circuit_has_no_area() -> None:
+    one = curve([0.5], [0.9])
+    assert np.isnan([one.cpr, one.cmd]).all() and one.cpr_interval().counted == 0
+
+
+def test_a_draw_in_which_nothing_changes_does_not_spoil_the_interval() -> None:
+    whole, nothing = np.array([1.0, 3.0]), np.array([1.0, 1.0])  # in one draw of four the first prompt comes alone
+    kept = np.stack([nothing, (whole + nothing) / 2, whole])
+    found = Curve(np.array([0.0, 0.5, 1.0]), np.array([0, 50, 100]), kept, whole, nothing)
+    interval = found.cpr_interval()
+    np.testing.assert_allclose(interval[:3], 0.5)
+    assert 0 < interval.counted < 1000 and np.isfinite(found.enough(0.8)).all()

@@ -72,4 +72,17 @@ def test_intervals_repeat_for_a_seed_and_narrow_with_prompts() -> None:
     wide, narrow = (bootstrap(values[:count]) for count in (25, 400))
     assert narrow.high - narrow.low < (wide.high - wide.low) / 2
     single = bootstrap(np.array([2.5]))
-    assert single == (2.5, 2.5, 2.5)
+    assert single == (2.5, 2.5, 2.5, 1000)
+
+
+def test_draws_without_a_value_are_left_out_and_counted() -> None:
+    """A ratio has no value where a draw is of the prompt with denominator 0 alone: one in four of two prompts."""
+
+    def ratio(means: np.ndarray) -> np.ndarray:
+        return np.where(means[..., 1] == 0, np.nan, means[..., 0] / np.where(means[..., 1] == 0, 1, means[..., 1]))
+
+    found = bootstrap(np.array([[1.0, 2.0], [0.0, 1.0]]), ratio)
+    assert abs(found.counted - 750) < 70  # a standard deviation of 14
+    assert found.low == 2 and found.high == 3 == found.estimate
+    nothing = bootstrap(np.zeros((2, 2)), ratio)
+    assert nothing.counted == 0 and np.isnan([nothing.estimate, nothing.low, nothing.high]).all()

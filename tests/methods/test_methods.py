@@ -233,3 +233,17 @@ def test_results_have_named_axes_and_methods_a_source(title: str) -> None:
     scores = method.score(model_of(SMALL, dtype=np.float32), pairs_for(SMALL)).to_xarray()
     assert scores.heads.dims == ("layer", "batch", "head")
     assert method.name == title and (re.search(r"20\d\d", method.reference) or method.differs)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if methods()[name].corrupted])
+def test_prompts_that_are_not_aligned_are_refused(name: str) -> None:
+    pairs = pairs_for(SMALL)
+    other = dataclasses.replace(pairs, corrupted=Tokens(pairs.corrupted.ids, jnp.ones_like(pairs.corrupted.mask)))
+    with pytest.raises(LandedError, match="Clean prompt 1 has 3 tokens and its corrupted one 5"):
+        methods()[name].score(model_of(SMALL, dtype=np.float32), other)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_method_says_whether_it_scores_neurons(name: str) -> None:
+    method = methods()[name]
+    assert (method.score(model_of(SMALL, dtype=np.float32), pairs_for(SMALL)).neurons is not None) == method.neurons
