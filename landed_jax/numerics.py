@@ -70,11 +70,13 @@ def left_broadcast(value: jax.Array, like: jax.Array) -> jax.Array:
 def safe_root(square: jax.Array) -> jax.Array:
     """The square root, with slope 0 where there is nothing, so that a gradient passes a vector of zeros.
 
-    >>> float(jax.grad(safe_root)(0.0))
-    0.0
+    What is not a number stays so.
+
+    >>> float(jax.grad(safe_root)(0.0)), float(safe_root(jnp.nan))
+    (0.0, nan)
     """
-    there = square > 0
-    return jnp.where(there, jnp.sqrt(jnp.where(there, square, 1)), 0)
+    nothing = square <= 0
+    return jnp.where(nothing, 0, jnp.sqrt(jnp.where(nothing, 1, square)))
 
 
 def is_concrete(value: Any) -> bool:

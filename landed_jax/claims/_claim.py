@@ -30,6 +30,22 @@ def only_of(name: str, **sizes: int) -> Callable[[ModelConfig], str]:
     return reason
 
 
+def mean_of_known(rows: Rows) -> float:
+    """The mean of what was measured; nan where nothing was (prompts of one token have no later ones)."""
+    known = rows[~np.isnan(rows)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def largest(rows: Rows) -> float:
+    """The largest of all prompts."""
+    return float(rows.max())
+
+
+def within_rounding(value: float) -> bool:
+    """Whether a relative error is one of float32 sums."""
+    return value <= 1e-4
+
+
 @dataclass(frozen=True)
 class Reading:
     """One way to read a claim's words.

@@ -90,7 +90,7 @@ def _readings(config: ModelConfig) -> tuple[Reading, ...]:
 
 CLAIM = Claim(
     "amplified writes",
-    "98.8 % of writes are amplified by more than 2 ×, 81.2 % by more than 10 × (Mistral-7B)",
+    "98.8 % of writes are amplified by more than 2 ×, 81.2 % by more than 10 ×",
     ODONNELL,
     _measure,
     _readings,

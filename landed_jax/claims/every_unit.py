@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from landed_jax.analysis.attribution._attribute import attribute
-from landed_jax.claims._claim import ODONNELL, Claim, Reading, Rows, only_of
+from landed_jax.claims._claim import ODONNELL, Claim, Reading, Rows, largest, only_of, within_rounding
 from landed_jax.memory.estimates import trace_bytes, weight_bytes
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
@@ -22,16 +22,8 @@ def _measure(model: Model, trace: Trace) -> Mapping[str, Rows]:
     return {"error": error, "memory": np.full_like(error, 100 * kept)}
 
 
-def _largest(rows: Rows) -> float:
-    return float(rows.max())
-
-
 def _count(value: float) -> bool:
     return abs(value / _PUBLISHED - 1) <= 0.05
-
-
-def _rounding(value: float) -> bool:
-    return value <= 1e-4
 
 
 def _less_than_the_weights(value: float) -> bool:
@@ -54,14 +46,12 @@ def _readings(config: ModelConfig) -> tuple[Reading, ...]:
             "units",
             _LLAMA,
         ),
-        Reading(
-            "all contributions against the logit: largest error", "feasible", "error", _largest, lambda v: v <= 1e-4
-        ),
+        Reading("all contributions against the logit: largest error", "feasible", "error", largest, within_rounding),
         Reading(
             "bytes kept for one position over the weights'",
             "feasible",
             "memory",
-            _largest,
+            largest,
             _less_than_the_weights,
             "%",
         ),

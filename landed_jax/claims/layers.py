@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from landed_jax.analysis.scale._amplification import amplification
-from landed_jax.claims._claim import ODONNELL, Claim, Reading, Rows
+from landed_jax.claims._claim import ODONNELL, Claim, Reading, Rows, mean_of_known
 from landed_jax.claims._positions import later, mean_over
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
@@ -24,7 +24,7 @@ def _measure(model: Model, trace: Trace) -> Mapping[str, Rows]:
 
 def _typical(sites: slice, rows: Rows) -> float:
     """The geometric mean of the median |γ|/σ over sites and positions."""
-    return float(np.exp(np.nanmean(rows[:, sites])))
+    return float(np.exp(mean_of_known(rows[:, sites])))
 
 
 def _over(sites: slice, others: slice, rows: Rows) -> float:

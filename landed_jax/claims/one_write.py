@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from landed_jax.analysis.scale._amplification import amplification
-from landed_jax.claims._claim import ODONNELL, Claim, Reading, Rows, only_of
+from landed_jax.claims._claim import ODONNELL, Claim, Reading, Rows, mean_of_known, only_of
 from landed_jax.claims._positions import later, mean_over
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
@@ -31,11 +31,11 @@ def _measure(model: Model, trace: Trace) -> Mapping[str, Rows]:
 
 
 def _lands_as(place: int, rows: Rows) -> float:
-    return float(_WRITE * np.nanmean(rows[:, place]))
+    return float(_WRITE * mean_of_known(rows[:, place]))
 
 
 def _ratio(rows: Rows) -> float:
-    return float(np.nanmean(rows[:, 0]) / np.nanmean(rows[:, 2]))
+    return float(mean_of_known(rows[:, 0]) / mean_of_known(rows[:, 2]))
 
 
 def _near(published: float) -> Callable[[float], bool]:

@@ -8,14 +8,13 @@ import numpy as np
 from landed_jax.analysis.attribution._attribute import attribute
 from landed_jax.analysis.reads._questions import Logit
 from landed_jax.analysis.reduce._reductions import layer_sums
-from landed_jax.claims._claim import ODONNELL, Claim, Reading, Rows
+from landed_jax.claims._claim import ODONNELL, Claim, Reading, Rows, largest, within_rounding
 from landed_jax.memory.estimates import attribution_bytes
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
 from landed_jax.trace import Trace
 
 _LENGTH = 2048
-_ROUNDING = 1e-4  # of the largest contribution, in float32
 
 
 def _measure(model: Model, trace: Trace) -> Mapping[str, Rows]:
@@ -27,19 +26,11 @@ def _measure(model: Model, trace: Trace) -> Mapping[str, Rows]:
     return {"apart": (apart / np.abs(whole).max(axis=(0, 2)))[:, None]}
 
 
-def _largest(rows: Rows) -> float:
-    return float(rows.max())
-
-
-def _rounding(value: float) -> bool:
-    return value <= _ROUNDING
-
-
 def _readings(config: ModelConfig) -> tuple[Reading, ...]:
     needed = attribution_bytes(config, length=_LENGTH)
     times = needed[1] / needed[2]
     return (
-        Reading("heads by two passes against one: largest difference", "equal", "apart", _largest, _rounding),
+        Reading("heads by two passes against one: largest difference", "equal", "apart", largest, within_rounding),
         Reading(
             f"memory of one pass over that of two, {_LENGTH:,} tokens",
             "more",

@@ -21,9 +21,18 @@ _SCORES = ["induction", "previous_token", "duplicate_token", "copying", "suppres
 @click.option(
     "--sort", type=click.Choice(_SCORES), default=_SCORES[0], show_default=True, help="The score to order by."
 )
-@click.option("--sequences", type=click.IntRange(min=1), default=32, show_default=True, help="How many.")
-@click.option("--length", type=click.IntRange(min=4), default=25, show_default=True, help="Tokens before they repeat.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random tokens.")
+@click.option("--sequences", metavar="N", type=click.IntRange(min=1), default=32, show_default=True, help="How many.")
+@click.option(
+    "--length",
+    metavar="N",
+    type=click.IntRange(min=4),
+    default=25,
+    show_default=True,
+    help="Of each half.",
+)
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the tokens."
+)
 @top_option("How many to show.")
 @adapter_option
 @dtype_option

@@ -24,9 +24,14 @@ Examples:
     "--prompts", "path", metavar="FILE|-", help="One prompt a line, or JSON lines. Default: the package's own."
 )
 @click.option(
-    "--count", type=click.IntRange(min=2), default=200, show_default=True, help="How many of the package's own prompts."
+    "--count",
+    metavar="N",
+    type=click.IntRange(min=2),
+    default=200,
+    show_default=True,
+    help="Prompts of its own.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option("--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @adapter_option
 @dtype_option
 @ignore_field_option

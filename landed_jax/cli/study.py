@@ -36,7 +36,7 @@ Examples:
 @click.option(
     "--count", metavar="N", type=click.IntRange(1, 10_000_000), default=1000, show_default=True, help="Of a task."
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of a task.")
+@click.option("--seed", metavar="N", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of a task.")
 @click.option(
     "--position", metavar="N", type=click.IntRange(max=-1), default=-1, help="From the end. Default: the last."
 )

@@ -1,5 +1,6 @@
 """What `landed reproduce` says: each claim, what it measures here under each reading, and a verdict."""
 
+import math
 from typing import Any
 
 from landed_jax.claims._reproduce import Measured, Reproduction
@@ -22,11 +23,15 @@ def _row(one: Measured) -> dict[str, Any]:
         "reading": one.reading.name,
         "published": one.reading.published,
         "unit": one.reading.unit,
-        "value": one.value,
-        "interval": [one.low, one.high],
+        "value": _or_null(one.value),
+        "interval": [_or_null(one.low), _or_null(one.high)],
         "prompts": one.prompts,
         "verdict": one.verdict,
     }
+
+
+def _or_null(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 def claims_report(found: Reproduction) -> list[Block]:

@@ -58,3 +58,5 @@ def test_what_writes_nothing_has_no_deviation() -> None:
     found = copying(planted.trace())
     assert float(found.deviations[0, 0, 0, 0]) == 0 and np.isfinite(found.deviations).all()
     assert found.above.shape == (CONFIG.n_layers, 1, 8, CONFIG.n_heads)
+    # The heads of the background write 0: every logit is equal, and no token stands before another.
+    assert not found.copied()[0].any() and not found.suppressed()[0].any()

@@ -128,3 +128,12 @@ def test_float64_finds_the_same() -> None:
         precise = reproduce(model_of(SMALL), LISTS, claims=["layers", "same scale"])
     for one, other in zip(found.measured, precise.measured, strict=True):
         np.testing.assert_allclose(one.value, other.value, rtol=1e-3)
+
+
+def test_prompts_of_one_token_leave_readings_without_a_value() -> None:
+    found = reproduce(model_of(SMALL), [[3], [4]], claims=["layers", "one write", "same scale"])
+    for one in found.measured:
+        if "first tokens" not in one.reading.name:
+            assert np.isnan(one.value) and one.verdict.startswith("does not apply")
+    rows = found.to_dict()["readings"]
+    assert any(row["value"] is None for row in rows) and not any(row["value"] != row["value"] for row in rows)

@@ -33,12 +33,14 @@ class Copying(Result):
     deviations: Float[Array, "layer batch source head"]
 
     def copied(self, top: int = 5) -> Bool[Array, "layer batch source head"]:
-        """Whether the token is among its `top` largest logits."""
-        return self.above < top
+        """Whether the token is among its `top` largest logits, and above their mean: a head that writes nothing does
+        not copy.
+        """
+        return (self.above < top) & (self.deviations > 0)
 
     def suppressed(self, top: int = 5) -> Bool[Array, "layer batch source head"]:
-        """Whether the token is among its `top` smallest logits."""
-        return self.below < top
+        """Whether the token is among its `top` smallest logits, and below their mean."""
+        return (self.below < top) & (self.deviations < 0)
 
 
 @analysis(record=WRITES | SOURCES, bucketed=True)
