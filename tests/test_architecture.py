@@ -39,7 +39,7 @@ LAYERS = (
     "interventions._chunks",
     "interventions._runs interventions._saved interventions._neuron_values",
     "interventions._sweep interventions._gradients",
-    "interventions._effects_table",
+    "interventions._effects_table interventions._path",
     "interventions",
     "loading",
     "tasks",

@@ -78,7 +78,8 @@ def edge_attribution(
 
     The score is minus the derivative of a split run by the edge's weight, at the run itself. With `steps` the slope is
     the mean over runs whose embeddings go from the corrupted prompt's to the clean one's in as many steps (EAP-IG, by
-    its inputs), the last of which is the clean run: ``steps=1`` is the same as 0.
+    its inputs), the last of which is the clean run: ``steps=1`` is the same as 0. That is the paper's sum;
+    `attribution_patching`, of nodes, takes the steps' midpoints.
 
     Args:
         steps: how many runs the slope is averaged over; 0 for the clean run alone.

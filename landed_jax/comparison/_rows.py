@@ -60,7 +60,7 @@ class MethodFacts:
 
     Attributes:
         cost: as a multiple of a forward pass.
-        conservation: mean |error of the sum| over mean |value|; None where the method promises none.
+        conservation: mean |error of the sum| over mean |value|; None where no sum has a meaning.
     """
 
     name: str

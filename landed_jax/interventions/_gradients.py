@@ -103,10 +103,10 @@ def gradients(
     (7, 2.66)
     """
     config, wanted = model.config, _differentiable(sites, model.config)
-    trace, way = _run(model, tokens, wanted, always, dtype)
+    trace, inputs = _run(model, tokens, wanted, always, dtype)
     asked = columns(at, trace.tokens.ids.shape[1])
     ready = prepared(measure, final_at(trace, asked), unembedding(model.params, config))
-    value, slopes = _backward(model.params, way, ready, asked, config=config, sites=wanted, rules=rules or PLAIN)
+    value, slopes = _backward(model.params, inputs, ready, asked, config=config, sites=wanted, rules=rules or PLAIN)
     values = {site: trace[site] for site in sorted(wanted)}
     return Gradients(values, {site: slopes[site] for site in values}, value, provenance=trace.provenance)
 
@@ -125,15 +125,15 @@ def recorded(
 
 def _run(
     model: Model, tokens: Prompts, sites: frozenset[HookPoint], always: Interventions, dtype: Any
-) -> tuple[Trace, "_Way"]:
+) -> tuple[Trace, "_BackwardInputs"]:
     prompts, said = read_prompts(tokens, model.vocabulary, model.config, model.no_vocabulary)
     warn_of(said)
     check_ids(prompts, model.config.vocab_size)
     if model.config.learned_positions:
         check_positions(prompts, model.config.max_positions)
     together, dtype = checked(always, model.config, *prompts.ids.shape), compute_dtype(dtype)
-    trace, way = _forward(model.params, prompts, together, config=model.config, sites=sites, dtype=dtype)
-    return trace.bind(model.params, model.vocabulary, model.source, model.notes), way
+    trace, inputs = _forward(model.params, prompts, together, config=model.config, sites=sites, dtype=dtype)
+    return trace.bind(model.params, model.vocabulary, model.source, model.notes), inputs
 
 
 def _differentiable(sites: Iterable[HookPoint], config: ModelConfig) -> frozenset[HookPoint]:
@@ -145,8 +145,8 @@ def _differentiable(sites: Iterable[HookPoint], config: ModelConfig) -> frozense
     return wanted
 
 
-class _Way(NamedTuple):
-    """What the way back needs.
+class _BackwardInputs(NamedTuple):
+    """What the backward pass needs of the forward pass.
 
     Attributes:
         stream: ``[layer, batch, position, d_model]``, before each layer and what changes its residual.
@@ -168,7 +168,7 @@ def _forward(
     config: ModelConfig,
     sites: frozenset[HookPoint],
     dtype: Any,
-) -> tuple[Trace, _Way]:
+) -> tuple[Trace, _BackwardInputs]:
     """The run itself: what passes the hook points and what a measure is made from; no logits."""
     context, plan = context_of(tokens, config, interventions, dtype), Plan(sites | _FINAL)
     embed: Any = Embed(config, plan, parent=None)
@@ -187,7 +187,8 @@ def _forward(
     last = _final_values(params, final, context, config=config)
     sown = {**by_name(dict(first.get("intermediates") or {})), **inside, **last}
     known = Provenance(tokens, jnp.arange(tokens.ids.shape[1]), config)
-    return Trace(known, {site.value: sown[site.value] for site in sorted(sites | _FINAL)}), _Way(context, stream, final)
+    trace = Trace(known, {site.value: sown[site.value] for site in sorted(sites | _FINAL)})
+    return trace, _BackwardInputs(context, stream, final)
 
 
 def _kinds(config: ModelConfig, of_kind: Callable[[LayerKind], Any]) -> tuple[list[Any], list[int]]:
@@ -215,7 +216,7 @@ def _final_values(
 @highest_precision
 def _backward(
     params: Params,
-    way: _Way,
+    inputs: _BackwardInputs,
     measure: Any,
     asked: jax.Array,
     *,
@@ -228,13 +229,13 @@ def _backward(
     to_logits = unembedding(params, config)
 
     def measured(x: jax.Array, zeros: dict[HookPoint, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        found = _final_values(params, x, _with(way.context, zeros), config=config, rules=rules)
+        found = _final_values(params, x, _with(inputs.context, zeros), config=config, rules=rules)
         value = measure(jnp.take(found[HookPoint.FINAL_NORMED.value], asked, axis=1), to_logits)
         return jnp.sum(value), value
 
-    values = _final_values(params, way.final, way.context, config=config)
+    values = _final_values(params, inputs.final, inputs.context, config=config)
     zeros = {site: jnp.zeros_like(values[site.value]) for site in last}
-    (slope, slopes), value = jax.grad(measured, argnums=(0, 1), has_aux=True)(way.final, zeros)
+    (slope, slopes), value = jax.grad(measured, argnums=(0, 1), has_aux=True)(inputs.final, zeros)
 
     def of_kind(kind: LayerKind) -> Any:
         def run(part: Params, index: jax.Array, context: Context, x: jax.Array, zeros: Any, plan: Plan) -> Any:
@@ -250,11 +251,11 @@ def _backward(
 
         return layer
 
-    stacks = (way.stream,)
-    found = through_layers(*_kinds(config, of_kind), params["layers"], slope, way.context, stacks, back=True)
+    stacks = (inputs.stream,)
+    found = through_layers(*_kinds(config, of_kind), params["layers"], slope, inputs.context, stacks, back=True)
     slope, inside = _stacked(found)
+    # Between an embedding and the stream before the first layer there are only sums, so both have the same slope.
     outside: dict[HookPoint, Any] = {**slopes, **dict.fromkeys(sites & EMBEDDINGS, slope)}
-    # Nothing but sums stands between an embedding and the stream.
     return value, {**outside, **inside}
 
 

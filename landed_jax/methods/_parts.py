@@ -12,7 +12,7 @@ from landed_jax.interventions._gradients import recorded
 from landed_jax.methods._scores import Scores
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
+from landed_jax.nn.hook_points import EMBEDDINGS, SOURCES, WRITES, HookPoint
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.tasks._pairs import Pairs
 from landed_jax.tokens import check_aligned
@@ -30,14 +30,20 @@ def scores_of(config: ModelConfig, products: ByPoint, **how: Any) -> Scores:
     return Scores(heads, neurons, jnp.sum(products[HookPoint.EMBEDDING], axis=-1), **how)
 
 
-def times(values: ByPoint, slopes: ByPoint) -> dict[HookPoint, jax.Array]:
-    """The products at each hook point."""
+def product(values: ByPoint, slopes: ByPoint) -> dict[HookPoint, jax.Array]:
+    """Of both numbers, at each hook point."""
     return {site: values[site] * slope for site, slope in slopes.items()}
 
 
-def less(values: Any, others: Any) -> dict[HookPoint, jax.Array]:
-    """The differences at each of `SITES`."""
+def difference(values: Any, others: Any) -> dict[HookPoint, jax.Array]:
+    """``values − others`` at each of `SITES`."""
     return {site: values[site] - others[site] for site in SITES}
+
+
+def tokens_error(products: ByPoint, value: Float[Array, " batch"]) -> Float[Array, " batch"]:
+    """The sum of what the stream begins with, tokens and learned positions where they are given, less the value."""
+    begins = [jnp.sum(products[site], axis=(1, 2)) for site in sorted(EMBEDDINGS & products.keys())]
+    return sum(begins, start=-value)
 
 
 def value_of(model: Model, pairs: Pairs, trace: Trace) -> Float[Array, " batch"]:
@@ -68,6 +74,8 @@ def direct_scores(pairs: Pairs, trace: Trace, shares: PerWrite, tokens: jax.Arra
     return Scores(shares.heads[:, :, 0], neurons, tokens, provenance=known, **how)
 
 
-def with_own(by_source: Float[Array, "batch source"], own: Float[Array, " batch"]) -> Float[Array, "batch source"]:
+def add_to_last_token(
+    by_source: Float[Array, "batch source"], own: Float[Array, " batch"]
+) -> Float[Array, "batch source"]:
     """What is taken from each token, and at the last one its own."""
     return by_source.at[:, -1].add(own)

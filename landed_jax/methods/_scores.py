@@ -18,8 +18,9 @@ class Scores(Result):
         tokens: by column of the prompt; None where it says nothing of input tokens. (The prompts themselves are in
             `known`.)
         value: what was split or approximated.
-        conservation_error: the sum of the parts that are to make up the value, less the value; None for a method whose
-            parts are not said to.
+        conservation_error: a sum of parts less the value: of the tokens' scores and of what is fixed (learned
+            positions, biases); or of all writes' at the asked position. No promise that it is small: see
+            ``docs/methods.md``. None where no sum has a meaning.
     """
 
     heads: Float[Array, "layer batch head"] | None = None

@@ -13,7 +13,7 @@ from landed_jax.analysis.attribution._sources import attribute_by_source
 from landed_jax.analysis.writes._projections import from_layers
 from landed_jax.interventions._gradients import recorded
 from landed_jax.methods._method import Method
-from landed_jax.methods._parts import last_column, with_own
+from landed_jax.methods._parts import add_to_last_token, last_column
 from landed_jax.methods._scores import Scores
 from landed_jax.model import Model
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint, present
@@ -33,7 +33,7 @@ def score(model: Model, pairs: Pairs, /, *, dtype: Any = None) -> Scores:
     from_attention = jnp.sum(by_source, axis=(2, 3))
     from_mlp = jnp.sum(found.landed.neurons, axis=-1)[..., 0] + found.landed.mlp_bias[..., 0]
     tokens = _traced(_mixing(bare(whole)), from_attention, from_mlp, config.parallel_blocks)
-    tokens = with_own(tokens, found.landed.embedding[:, 0])
+    tokens = add_to_last_token(tokens, found.landed.embedding[:, 0])
     attn_bias, positions = jnp.sum(found.landed.attn_bias, axis=0), found.landed.position_embedding
     others = (attn_bias + found.offset + (0 if positions is None else positions))[:, 0]
     error = jnp.sum(tokens, axis=1) + others - found.value[:, 0]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from landed_jax.interventions._gradients import gradients
 from landed_jax.methods._constants import constants_share
 from landed_jax.methods._method import Method
-from landed_jax.methods._parts import SITES, scores_of, times
+from landed_jax.methods._parts import SITES, product, scores_of
 from landed_jax.methods._scores import Scores
 from landed_jax.model import Model
 from landed_jax.nn.gradient_rules import ATTNLRP
@@ -35,7 +35,7 @@ def score(model: Model, pairs: Pairs, /, *, dtype: Any = None) -> Scores:
     positions = [HookPoint.POSITION_EMBEDDING] if config.learned_positions else []
     sites = {*SITES, *positions, *(site for above, below in softmaxes for site in (above, *below))}
     found = gradients(model, pairs.clean, question, sites, rules=ATTNLRP, dtype=dtype)
-    relevance, value = times(found.values, found.slopes), found.value[:, -1]
+    relevance, value = product(found.values, found.slopes), found.value[:, -1]
     how: dict[str, Any] = {"config": config, "rules": ATTNLRP, "dtype": dtype}
     total = constants_share(model.params, pairs.clean, question.vector[:, 0], **how)
     for site in (HookPoint.EMBEDDING, *positions):

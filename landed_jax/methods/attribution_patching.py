@@ -4,7 +4,7 @@ from typing import Any
 
 from landed_jax.interventions._gradients import gradients
 from landed_jax.methods._method import Method
-from landed_jax.methods._parts import SITES, less, recorded_corrupted, scores_of, times, value_of
+from landed_jax.methods._parts import SITES, difference, product, recorded_corrupted, scores_of, tokens_error, value_of
 from landed_jax.methods._scores import Scores
 from landed_jax.model import Model
 from landed_jax.nn.gradient_rules import GradientRules
@@ -22,8 +22,9 @@ def with_rules(model: Model, pairs: Pairs, rules: GradientRules | None, dtype: A
     found = gradients(model, pairs.clean, question, SITES, rules=rules, dtype=dtype)
     other = recorded_corrupted(model, pairs, dtype)
     change = found.value[:, -1] - value_of(model, pairs, other)
-    products = times(less(found.values, other), found.slopes)
-    return scores_of(model.config, products, value=change, provenance=found.provenance)
+    products = product(difference(found.values, other), found.slopes)
+    error = tokens_error(products, change)  # learned positions are the same in both prompts
+    return scores_of(model.config, products, value=change, conservation_error=error, provenance=found.provenance)
 
 
 METHOD = Method(

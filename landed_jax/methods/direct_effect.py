@@ -15,7 +15,8 @@ def score(model: Model, pairs: Pairs, /, *, dtype: Any = None) -> Scores:
     trace, question = last_column(model, pairs, dtype), pairs.question(model.params, model.config, dtype)
     found = attribute(trace, question)
     assert found.direct_effect is not None  # effects are asked for by default
-    return direct_scores(pairs, trace, found.direct_effect, None, value=found.value[:, 0])
+    error = (found.direct_effect.total() + found.offset - found.value)[:, 0]
+    return direct_scores(pairs, trace, found.direct_effect, None, value=found.value[:, 0], conservation_error=error)
 
 
 METHOD = Method(

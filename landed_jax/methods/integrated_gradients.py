@@ -5,10 +5,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from landed_jax.errors import LandedError
+from landed_jax.interventions._gradients import recorded
+from landed_jax.interventions._path import along, whole_steps
 from landed_jax.methods._method import Method
-from landed_jax.methods._parts import recorded_corrupted, scores_of
-from landed_jax.methods._paths import along
+from landed_jax.methods._parts import SITES, recorded_corrupted, scores_of, tokens_error
 from landed_jax.methods._scores import Scores
 from landed_jax.model import Model
 from landed_jax.nn.hook_points import HookPoint
@@ -24,18 +24,18 @@ def score(model: Model, pairs: Pairs, /, *, dtype: Any = None, steps: int = STEP
     tokens this is integrated gradients; of heads and neurons, conductance. The tokens' scores sum to the change of the
     value, up to an error that falls with the square of `steps`.
     """
-    if steps < 1:
-        raise LandedError(f"A path has at least one step, not {steps}.")
-    corrupted = recorded_corrupted(model, pairs, dtype)
-    points = along(model, pairs, corrupted, [step / steps for step in range(steps + 1)], dtype)
+    steps = whole_steps(steps)
+    start = recorded_corrupted(model, pairs, dtype)[HookPoint.EMBEDDING]
+    end = recorded(model, pairs.clean, {HookPoint.EMBEDDING}, dtype=dtype)[HookPoint.EMBEDDING]
+    question, parts = pairs.question(model.params, model.config, dtype), [step / steps for step in range(steps + 1)]
+    points = list(along(model, pairs.clean, question, SITES, (start, end), parts, dtype=dtype))
     products = {site: jnp.zeros_like(value) for site, value in points[0].values.items()}
     for first, second in itertools.pairwise(points):
         for site in products:
             slope = (first.slopes[site] + second.slopes[site]) / 2
             products[site] += slope * (second.values[site] - first.values[site])
     change = points[-1].value[:, -1] - points[0].value[:, -1]
-    error = jnp.sum(products[HookPoint.EMBEDDING], axis=(1, 2)) - change
-    known = points[-1].provenance
+    error, known = tokens_error(products, change), points[-1].provenance
     return scores_of(model.config, products, value=change, conservation_error=error, provenance=known)
 
 

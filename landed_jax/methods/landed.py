@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from landed_jax.analysis.attribution._attribute import attribute
 from landed_jax.analysis.attribution._sources import attribute_by_source
 from landed_jax.methods._method import Method
-from landed_jax.methods._parts import direct_scores, last_column, with_own
+from landed_jax.methods._parts import add_to_last_token, direct_scores, last_column
 from landed_jax.methods._scores import Scores
 from landed_jax.model import Model
 from landed_jax.tasks._pairs import Pairs
@@ -18,7 +18,7 @@ def score(model: Model, pairs: Pairs, /, *, dtype: Any = None) -> Scores:
     trace, question = last_column(model, pairs, dtype), pairs.question(model.params, model.config, dtype)
     found = attribute(trace, question, effects=False)
     by_source = jnp.sum(attribute_by_source(trace, question).landed, axis=(0, 2, 3))
-    tokens = with_own(by_source, found.landed.embedding[:, 0])
+    tokens = add_to_last_token(by_source, found.landed.embedding[:, 0])
     error = found.total[:, 0] - found.value[:, 0]
     return direct_scores(pairs, trace, found.landed, tokens, value=found.value[:, 0], conservation_error=error)
 

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import jax.numpy as jnp
-
+from landed_jax.interventions._gradients import recorded
+from landed_jax.interventions._path import mean_slopes
 from landed_jax.methods._method import Method
-from landed_jax.methods._parts import SITES, less, recorded_corrupted, scores_of, times, value_of
-from landed_jax.methods._paths import along
+from landed_jax.methods._parts import SITES, difference, product, recorded_corrupted, scores_of, tokens_error, value_of
 from landed_jax.methods._scores import Scores
 from landed_jax.model import Model
 from landed_jax.nn.hook_points import HookPoint
@@ -16,23 +15,25 @@ STEPS = 5
 
 
 def score(model: Model, pairs: Pairs, /, *, dtype: Any = None) -> Scores:
-    """A component's change between the prompts times the mean of the derivatives by it at points of the line."""
-    corrupted = recorded_corrupted(model, pairs, dtype)
-    points = along(model, pairs, corrupted, [step / STEPS for step in range(1, STEPS + 1)], dtype)
-    clean = points[-1]
-    slopes = {site: jnp.mean(jnp.stack([point.slopes[site] for point in points]), axis=0) for site in SITES}
-    change = clean.value[:, -1] - value_of(model, pairs, corrupted)
-    products = times(less(clean.values, corrupted), slopes)
-    tokens = jnp.sum(products[HookPoint.EMBEDDING], axis=(1, 2))
-    return scores_of(
-        model.config, products, value=change, conservation_error=tokens - change, provenance=clean.provenance
-    )
+    """A component's change between the prompts times the mean of the derivatives by it along the line between them.
+
+    The mean is by the midpoint rule, as that of ``attribution_patching(…, steps=5)``, in which token embeddings take
+    the line.
+    """
+    clean, corrupted = recorded(model, pairs.clean, SITES, dtype=dtype), recorded_corrupted(model, pairs, dtype)
+    question = pairs.question(model.params, model.config, dtype)
+    ends = corrupted[HookPoint.EMBEDDING], clean[HookPoint.EMBEDDING]
+    slopes = mean_slopes(model, pairs.clean, question, SITES, ends, STEPS, dtype=dtype)
+    change = value_of(model, pairs, clean) - value_of(model, pairs, corrupted)
+    products = product(difference(clean, corrupted), slopes)
+    error = tokens_error(products, change)
+    return scores_of(model.config, products, value=change, conservation_error=error, provenance=clean.provenance)
 
 
 METHOD = Method(
     "attribution patching with integrated gradients",
     score,
     "Hanna et al., Have Faith in Faithfulness, 2024, arXiv:2403.17806",
-    f"of nodes, not edges; {STEPS} points, the clean prompt the last of them",
+    f"of nodes, not edges; the midpoints of {STEPS} steps, not their ends",
     corrupted=True,
 )

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from landed_jax.analysis.writes._projections import from_layers, inner_products
 from landed_jax.methods._method import Method
-from landed_jax.methods._parts import direct_scores, last_column, with_own
+from landed_jax.methods._parts import add_to_last_token, direct_scores, last_column
 from landed_jax.methods._scores import Scores
 from landed_jax.model import Model
 from landed_jax.nn.hook_points import HookPoint
@@ -23,7 +23,7 @@ def score(model: Model, pairs: Pairs, /, *, dtype: Any = None) -> Scores:
     stream = trace[HookPoint.FINAL_RESIDUAL]
     vector = pairs.question(model.params, model.config, stream.dtype).vector
     products, by_source = _products(bare(trace), vector)
-    tokens = with_own(by_source, products.embedding[:, 0])
+    tokens = add_to_last_token(by_source, products.embedding[:, 0])
     value = jnp.vecdot(stream, vector)[:, 0]
     error = products.total()[:, 0] - value
     return direct_scores(pairs, trace, products, tokens, value=value, conservation_error=error)

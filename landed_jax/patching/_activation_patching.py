@@ -31,7 +31,7 @@ def activation_patching(
     measure: Measure = None,
     against: Target | None = None,
     *,
-    sites: Iterable[HookPoint | str] | None = None,
+    sites: HookPoint | str | Iterable[HookPoint | str] | None = None,
     components: Components = "positions",
     direction: Direction = "denoise",
     at: int | Sequence[int] = -1,
@@ -55,8 +55,8 @@ def activation_patching(
             logit difference of the clean prompt's most likely next token and the corrupted prompt's (the logit alone
             where some pair has the same one); of `Pairs` their own question.
         against: a second token, where the first is a bare one.
-        sites: for positions: hook points within layers; by default what attention and the MLP add to the stream, and
-            the stream before each layer.
+        sites: for positions: hook points within layers, or one; by default what attention and the MLP add to the
+            stream, and the stream before each layer.
         components: ``"positions"``: each layer at each position; ``"heads"``: each head at all positions; or neurons,
             at all positions, each ``(layer, index)``, of an expert ``(layer, expert, index)``.
         direction: ``"denoise"`` or ``"noise"``.

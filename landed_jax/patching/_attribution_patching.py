@@ -10,9 +10,9 @@ import numpy as np
 from landed_jax.analysis.reads._targets import Target
 from landed_jax.errors import LandedError, shown
 from landed_jax.interventions._gradients import gradients
-from landed_jax.interventions._intervene import intervene
 from landed_jax.interventions._measures import Divergence, Measure, Rank
 from landed_jax.interventions._neuron_values import of_neuron
+from landed_jax.interventions._path import mean_slopes, whole_steps
 from landed_jax.model import Model, Prompts
 from landed_jax.nn.hook_points import HookPoint, axes_of
 from landed_jax.patching._activation_patching import check_direction, in_all_columns, patching
@@ -33,7 +33,7 @@ def attribution_patching(
     measure: Measure = None,
     against: Target | None = None,
     *,
-    sites: Iterable[HookPoint | str] | None = None,
+    sites: HookPoint | str | Iterable[HookPoint | str] | None = None,
     components: Components = "positions",
     direction: Direction = "denoise",
     at: int = -1,
@@ -47,10 +47,11 @@ def attribution_patching(
     two values, and can be far off where it is not: for the early stream, whose change is large, and through a saturated
     softmax. Check what matters by `activation_patching`.
 
-    With `steps` the derivative is averaged along a path, with a pass forward and back for each step: in step k the
-    *token embeddings* of the run are ``own + (k + ½)/steps · (other − own)`` at every position at once, and everything
-    behind them follows; the difference of values that it is multiplied with stays that of the two prompts. So the
-    estimates of the first layer's stream, summed over positions, tend to the whole difference of the two prompts.
+    With `steps` the derivative is averaged along a path by the midpoint rule, with a pass forward and back for each
+    step: in step k, from 0, the *token embeddings* of the run are ``own + (k + ½)/steps · (other − own)`` at every
+    position at once, and everything behind them follows; the difference of values that it is multiplied with stays that
+    of the two prompts. So the estimates of the first layer's stream, summed over positions, tend to the whole
+    difference of the two prompts.
 
     Args:
         at: the column that is measured.
@@ -105,8 +106,8 @@ def attribution_patching(
 def _check(measure: Any, direction: Direction, at: Any, steps: int | None) -> None:
     if isinstance(at, bool) or not isinstance(at, int | np.integer):
         raise LandedError(f"Attribution patching measures at one column, not at {shown(at)}.")
-    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
-        raise LandedError(f"steps={shown(steps)} is no number of steps: 1 or more.")
+    if steps is not None:
+        whole_steps(steps)
     if isinstance(measure, Rank):
         raise LandedError("A rank has no derivative: measure a logit, or patch activations.")
     if isinstance(measure, Divergence) and measure.reference is None and direction == "noise" and steps is None:
@@ -130,14 +131,8 @@ def _slopes(
     wanted = [point for point in points if point is not HookPoint.EXPERT]
     if steps is None:
         return dict(gradients(model, own, measure, wanted, at=column, dtype=dtype).slopes)
-    start, end = (run[HookPoint.EMBEDDING] for run in runs)
-    total: dict[HookPoint, jax.Array] = {}
-    for step in range(steps):
-        between = start + (step + 0.5) / steps * (end - start)
-        on_the_way = intervene(HookPoint.EMBEDDING, "replace", between)
-        found = gradients(model, own, measure, wanted, at=column, always=on_the_way, dtype=dtype).slopes
-        total = {point: slope + total.get(point, 0) for point, slope in found.items()}
-    return {point: slope / steps for point, slope in total.items()}
+    ours, theirs = (run[HookPoint.EMBEDDING] for run in runs)
+    return mean_slopes(model, own, measure, wanted, (ours, theirs), steps, at=column, dtype=dtype)
 
 
 def _by_column(change: jax.Array, slope: jax.Array, point: HookPoint) -> jax.Array:

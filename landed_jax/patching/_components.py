@@ -23,15 +23,21 @@ Components = str | Sequence[Sequence[int]]
 """``"positions"``: each layer at each position; ``"heads"``; or neurons, each ``(layer, index)``, of an expert
 ``(layer, expert, index)``. Heads and neurons at all positions."""
 
+_THERE_ARE = 'Patched are "positions", "heads", or a list of neurons, not {}.'
 
-def points_of(components: Components, sites: Iterable[HookPoint | str] | None, config: ModelConfig) -> list[HookPoint]:
+
+def points_of(
+    components: Components, sites: HookPoint | str | Iterable[HookPoint | str] | None, config: ModelConfig
+) -> list[HookPoint]:
     """The hook points whose values are patched.
 
     Raises:
         LandedError: for components that there are not, and hook points that two prompts do not share.
     """
-    if components == "positions":
-        points = list(PARTS if sites is None else map(as_site, sites))
+    if not isinstance(components, str):
+        _check_neurons(components, config)
+    if isinstance(components, str) and components == "positions":
+        points = _sites(sites)
         for point in points:
             if point in OUTSIDE_LAYERS or not {"position", "source"} & set(AXES[point]):
                 raise LandedError(f"Patching by layer and position is of no {point.value}: it has no such axes.")
@@ -45,13 +51,42 @@ def points_of(components: Components, sites: Iterable[HookPoint | str] | None, c
         raise LandedError('sites= goes with components="positions".')
     if components == "heads":
         return [HookPoint.HEAD]
-    if isinstance(components, str) or not components:
-        raise LandedError(f'Patched are "positions", "heads", or a list of neurons, not {shown(components)}.')
-    length = 3 if config.n_experts else 2
-    if any(len(place) != length for place in components):
-        form = "(layer, expert, index)" if config.n_experts else "(layer, index)"
-        raise LandedError(f"A neuron of this model is given as {form}.")
+    if isinstance(components, str):
+        raise LandedError(_THERE_ARE.format(shown(components)))
     return [HookPoint.NEURON, *([HookPoint.EXPERT] if config.n_experts else [])]
+
+
+def _sites(given: HookPoint | str | Iterable[HookPoint | str] | None) -> list[HookPoint]:
+    """Those of a list, one alone, or those by default."""
+    if given is None:
+        return list(PARTS)
+    if not isinstance(given, Iterable):
+        raise LandedError(f"sites= takes hook points within layers, not {shown(given)}.")
+    points = list(map(as_site, (given,) if isinstance(given, str) else given))
+    if not points:
+        raise LandedError("sites= names no hook point: leave it out for both writes and the stream.")
+    return points
+
+
+def _check_neurons(components: Any, config: ModelConfig) -> None:
+    """Refuse what is no list of the model's own neurons."""
+    if not isinstance(components, Sequence) or not components:
+        raise LandedError(_THERE_ARE.format(shown(components)))
+    names, sizes = ("layer", "index"), (config.n_layers, config.d_ff)
+    if config.n_experts:
+        names, sizes = ("layer", "expert", "index"), (config.n_layers, config.n_experts, config.d_ff)
+    for place in components:
+        in_a_row = isinstance(place, Sequence) or (isinstance(place, np.ndarray) and place.ndim == 1)
+        if not in_a_row or len(place) != len(names) or not all(map(_is_whole, place)):
+            form = ", ".join(names)
+            raise LandedError(f"A neuron of this model is given as ({form}), in whole numbers, not as {shown(place)}.")
+        for name, number, size in zip(names, place, sizes, strict=True):
+            if not 0 <= number < size:
+                raise LandedError(f"There is no neuron {shown(place)}: {name} runs from 0 to {size - 1} here.")
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def recorded(params: Params, tokens: Tokens, config: ModelConfig, points: Sequence[HookPoint], dtype: Any) -> Trace:

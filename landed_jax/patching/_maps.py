@@ -3,11 +3,12 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from landed_jax.errors import LandedError
+from landed_jax.errors import shown as show
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.patching._patching import Patching
 from landed_jax.vocabulary import NumberedTokens
@@ -65,7 +66,8 @@ def heat_maps(
         measure: its name, for the titles.
 
     Raises:
-        LandedError: for patched neurons, which have no layers along an axis, and a pair that there is not.
+        LandedError: for patched neurons, which have no layers along an axis, and a pair, a measured column or a
+            quantity that there is not.
 
     >>> from landed_jax import load
     >>> from landed_jax.patching import activation_patching
@@ -85,6 +87,13 @@ def heat_maps(
     if "layer" not in labels:
         raise LandedError("Neurons have no heat map: to_pandas() has their numbers.")
     found.known.check_prompt(pair)
+    measured = found.at.shape[-1]
+    if isinstance(at, bool) or not isinstance(at, int | np.integer) or not 0 <= at < measured:
+        raise LandedError(
+            f"at={show(at)} is none of the measured columns: there are {measured}, and at= counts them from 0."
+        )
+    if shown not in (None, *get_args(Shown)):
+        raise LandedError(f'A heat map shows the "fraction" or the "effect", not {show(shown)}.')
     if shown is None:
         shown = "fraction" if bool(found.defined[pair, at]) else "effect"
     numbers = np.asarray(getattr(found, shown), np.float64)[..., pair, at]

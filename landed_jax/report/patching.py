@@ -12,6 +12,7 @@ from landed_jax.report.question import RunQuestion
 from landed_jax.tables.flow import Item
 from landed_jax.tables.quoted import Name, Passage, Quoted
 from landed_jax.tables.table import Block, Cell, Column, Paragraph, Table
+from landed_jax.vocabulary import quoted
 
 if TYPE_CHECKING:
     from landed_jax.cli.progress import Report
@@ -52,7 +53,8 @@ def patched(model: "Model", asked: Patch, progress: "Report | None" = None) -> P
     """The numbers.
 
     Raises:
-        LandedError: for tokens that the measure is not about, prompts that do not align, and a fraction of nothing.
+        LandedError: for tokens that the measure is not about, a token against itself, prompts that do not align, values
+            that are not finite, and a fraction of nothing.
     """
     from landed_jax.patching._activation_patching import activation_patching
     from landed_jax.patching._attribution_patching import attribution_patching
@@ -68,6 +70,7 @@ def patched(model: "Model", asked: Patch, progress: "Report | None" = None) -> P
         found = attribution_patching(model, *prompts, measure, steps=asked.steps, **how)
     else:
         found = activation_patching(model, *prompts, measure, progress=progress, **how)
+    _check_values(found, asked)
     if asked.measure == "recovered" and not bool(found.defined.all()):
         raise LandedError(
             f"The {_quantity(found, asked)} is nearly the same after both prompts ({_number(found.clean)} and "
@@ -75,6 +78,22 @@ def patched(model: "Model", asked: Patch, progress: "Report | None" = None) -> P
             "--against, or take --measure logit."
         )
     return found
+
+
+def _check_values(found: Patching, asked: Patch) -> None:
+    """Refuse what makes every fraction undefined, whatever the prompts are."""
+    if not all(np.isfinite(values).all() for values in (found.clean, found.corrupted)):
+        raise LandedError(
+            f"The model's values are not finite: the {_quantity(found, asked)} is {_number(found.clean)} after the "
+            f"clean prompt and {_number(found.corrupted)} after the corrupted one. Its weights are not finite, or "
+            "overflow on the way."
+        )
+    if found.target is not None and found.against is not None and int(found.target[0, 0]) == int(found.against[0, 0]):
+        token = quoted(asked.clean.vocabulary.text(int(found.target[0, 0])))
+        raise LandedError(
+            f"Target and --against are the same token, {token}: their difference is 0. Name another --against, or a "
+            "--target: without one it is the likeliest token after CLEAN."
+        )
 
 
 def _measure(asked: Patch) -> Any:

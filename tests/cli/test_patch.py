@@ -102,6 +102,11 @@ def test_measures(measure: str, says: str, capsys: pytest.CaptureFixture[str]) -
         ([CLEAN, CORRUPTED, "--position", "1"], "differ only after position 1"),
         ([CLEAN, CORRUPTED, "--out", "patches.txt"], ".nc"),
         ([CLEAN, CORRUPTED, "--out", "a.nc", "--json", "a.nc"], "the same file"),
+        ([CLEAN, CORRUPTED, "--against", " Rome", "--components", "heads"], "are the same token, ' Rome'"),
+        (
+            [CLEAN, CORRUPTED, "--against", " Rome", "--measure", "logit", "--components", "heads"],
+            "are the same token, ' Rome'",
+        ),
         ([CLEAN, CORRUPTED, "--ids", "--no-bos"], "two ways to read a prompt"),
     ],
 )
@@ -109,6 +114,19 @@ def test_bad_input_is_a_sentence(arguments: list[str], says: str, capsys: pytest
     assert status_of(["patch", *arguments]) == 2
     captured = capsys.readouterr()
     assert says in captured.err and captured.err.startswith("landed: ") and not captured.out
+
+
+@pytest.mark.parametrize("measure", ["recovered", "logit", "probability"])
+def test_values_that_are_not_finite_are_named(
+    measure: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = landed.load()
+    params = {**model.params, "final_norm": {"gamma": model.params["final_norm"]["gamma"].at[0].set(np.nan)}}
+    changed = landed.Model(model.config, params, model.vocabulary)
+    monkeypatch.setattr("landed_jax.loading.load", lambda *_, **__: changed)
+    asked = ["patch", CLEAN, CORRUPTED, "--components", "heads", "--measure", measure]
+    assert status_of(asked) == 2
+    assert "The model's values are not finite: the" in capsys.readouterr().err
 
 
 def test_a_fraction_of_nothing_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

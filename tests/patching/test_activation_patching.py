@@ -18,7 +18,7 @@ from landed_jax.interventions import Divergence, LogProbability, Probability, Ra
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.parameters import init_params, stack_layers
-from landed_jax.patching import Patching, activation_patching
+from landed_jax.patching import Patching, activation_patching, attribution_patching, heat_maps
 from landed_jax.tasks import Pairs
 from landed_jax.testbed.planted import copying_head, writing_neuron
 from landed_jax.tokens import Tokens
@@ -296,12 +296,63 @@ def test_a_result_knows_both_prompts(tmp_path: Path) -> None:
         ({"sites": ["mlp_gamma"]}, "no such axes"),
         ({"sites": ["mlp_write"], "components": "heads"}, "sites= goes with"),
         ({"at": 0}, "differ only after position 0"),
+        ({"components": [(0, 1), (0, 99999)]}, r"no neuron \(0, 99999\): index runs from 0 to 9"),
+        ({"components": [(9, 5)]}, r"no neuron \(9, 5\): layer runs from 0 to 1"),
+        ({"components": [(-1, 5)]}, r"no neuron \(-1, 5\)"),
+        ({"components": [(0, -1)]}, r"no neuron \(0, -1\)"),
+        ({"components": 3}, "a list of neurons, not 3"),
+        ({"components": np.zeros((2, 2), int)}, "a list of neurons, not array"),
+        ({"components": []}, r"a list of neurons, not \[\]"),
+        ({"components": [0, 1]}, r"\(layer, index\), in whole numbers, not as 0"),
+        ({"components": [(0.5, 1)]}, r"in whole numbers, not as \(0.5, 1\)"),
+        ({"components": [(True, 1)]}, r"in whole numbers, not as \(True, 1\)"),
+        ({"sites": 3}, "takes hook points within layers, not 3"),
+        ({"sites": []}, "names no hook point"),
     ],
 )
-def test_what_cannot_be_is_refused(how: dict[str, Any], says: str) -> None:
+@pytest.mark.parametrize("function", [activation_patching, attribution_patching])
+def test_what_cannot_be_is_refused(function: Any, how: dict[str, Any], says: str) -> None:
     clean, corrupted = two_prompts(SMALL, (5,))
     with pytest.raises(LandedError, match=says):
-        activation_patching(model_of(SMALL), clean, corrupted, TOKEN, **how)
+        function(model_of(SMALL), clean, corrupted, TOKEN, **how)
+
+
+def test_neurons_of_experts_that_there_are_not() -> None:
+    clean, corrupted = two_prompts(EXPERTS)
+    with pytest.raises(LandedError, match=r"\(0, 5, 1\): expert runs from 0 to 4"):
+        activation_patching(model_of(EXPERTS), clean, corrupted, TOKEN, components=[(0, 5, 1)])
+    with pytest.raises(LandedError, match=r"\(layer, expert, index\)"):
+        activation_patching(model_of(EXPERTS), clean, corrupted, TOKEN, components=[(0, 1)])
+
+
+def test_one_site_and_neurons_as_numpy_has_them() -> None:
+    model, (clean, corrupted) = model_of(SMALL), two_prompts(SMALL, (5,))
+    cases: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"sites": "mlp_write"}, {"sites": ["mlp_write"]}),
+        ({"sites": HookPoint.MLP_WRITE}, {"sites": ["mlp_write"]}),
+        ({"components": list(np.array([[0, 3], [1, 2]]))}, {"components": [(0, 3), (1, 2)]}),
+    ]
+    for one, same in cases:
+        found, expected = (activation_patching(model, clean, corrupted, TOKEN, **how) for how in (one, same))
+        assert found.labels == expected.labels
+        np.testing.assert_array_equal(found.effect, expected.effect)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"at": 5}, "at=5 is none of the measured columns: there are 1"),
+        ({"at": -1}, "at=-1 is none"),
+        ({"at": "last"}, "at='last' is none"),
+        ({"shown": "foo"}, '"fraction" or the "effect", not \'foo\''),
+        ({"pair": 1}, "no prompt 1"),
+    ],
+)
+def test_a_heat_map_of_what_there_is_not(how: dict[str, Any], says: str) -> None:
+    clean, corrupted = two_prompts(SMALL, (5,))
+    found = activation_patching(model_of(SMALL), clean, corrupted, TOKEN, sites="mlp_write")
+    with pytest.raises(LandedError, match=says):
+        heat_maps(found, **how)
 
 
 def test_slots_of_experts_are_refused() -> None:

@@ -149,6 +149,8 @@ def test_it_has_the_axes_of_activation_patching() -> None:
         (Rank(), {}, "rank has no derivative"),
         (Divergence(), {"direction": "noise"}, "its derivative is 0"),
         (TOKEN, {"steps": 0}, "no number of steps"),
+        (TOKEN, {"steps": True}, "no number of steps"),
+        (TOKEN, {"steps": 1.5}, "no number of steps"),
         (TOKEN, {"at": [0, 1]}, "at one column"),
     ],
 )
@@ -156,6 +158,12 @@ def test_what_has_no_derivative(measure: Any, how: dict[str, Any], says: str) ->
     clean, corrupted = two_prompts(SMALL, (5,))
     with pytest.raises(LandedError, match=says):
         attribution_patching(model_of(SMALL), clean, corrupted, measure, **how)
+
+
+def test_steps_are_any_whole_number() -> None:
+    model, (clean, corrupted) = model_of(SMALL), two_prompts(SMALL, (5,))
+    two, same = (attribution_patching(model, clean, corrupted, TOKEN, steps=steps) for steps in (2, np.int64(2)))  # pyright: ignore[reportArgumentType] # NumPy's too
+    np.testing.assert_array_equal(two.effect, same.effect)
 
 
 def test_experts_take_no_path() -> None:
