@@ -67,7 +67,7 @@ def test_brute_force(name: str, ablation: str, x64: None) -> None:
             for j in range(config.n_neurons):
                 write = ref["neuron_write"][layer, b, p, j]
                 if mean is not None:
-                    place = (ref["expert"][layer, b, p, j // config.d_ff],) if config.n_experts else ()
+                    place = (int(ref["expert"][layer, b, p, j // config.d_ff]),) if config.n_experts else ()
                     write = write * (1 - mean[(layer, *place, j % config.d_ff)] / ref["a"][layer, b, p, j])
                 live, frozen = distribution(x - write, sigma(x - write)), distribution(x - write, sigma(x))
                 expected = [whole[0] - live[0], whole[0] - frozen[0], whole[1] - live[1], whole[1] - frozen[1]]
