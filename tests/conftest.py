@@ -17,6 +17,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
+import ctypes
 import gc
 from collections.abc import Iterator
 
@@ -50,7 +51,7 @@ hypothesis.settings.register_profile("local", deadline=None, max_examples=15)
 hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profile("local"), derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
-TESTS = pytest.StashKey[int]()
+TESTS, RESIDENT = pytest.StashKey[int](), pytest.StashKey[int]()
 STORIES = Path(__file__).parents[2] / "shared" / "models" / "stories260K"
 
 
@@ -79,14 +80,27 @@ def pytest_collection_finish() -> None:
 # Linux gives a process 65,530 mappings of memory, and each compiled program takes several. At the limit the next
 # program ends the process with a segmentation fault.
 MOST_MAPPINGS = 25_000
+# Programs take memory too: two processes have to fit beside each other.
+MOST_GROWTH = 2 << 30  # bytes
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    mappings = Path("/proc/self/maps")
-    item.config.stash[TESTS] = tests = item.config.stash.get(TESTS, 0) + 1
-    if tests % 10 == 0 and mappings.exists() and mappings.read_bytes().count(b"\n") > MOST_MAPPINGS:
+    stash = item.config.stash
+    stash[TESTS] = tests = stash.get(TESTS, 0) + 1
+    if tests % 10 or not Path("/proc/self/maps").exists():
+        return
+    stash.setdefault(RESIDENT, resident := _resident())
+    mappings = Path("/proc/self/maps").read_bytes().count(b"\n")
+    if mappings > MOST_MAPPINGS or resident > stash[RESIDENT] + MOST_GROWTH:
         jax.clear_caches()  # the programs are in the cache on the disk
         gc.collect()
+        getattr(ctypes.CDLL(None), "malloc_trim", int)(0)  # glibc keeps what it could give back
+        stash[RESIDENT] = _resident()
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture
