@@ -26,6 +26,6 @@ class Scores(Result):
     heads: Float[Array, "layer batch head"] | None = None
     neurons: Float[Array, "layer batch neuron"] | None = None
     # The name of what is scored; the base class's shorthand for the prompts stands back.
-    tokens: Float[Array, "batch position"] | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
+    tokens: Float[Array, "batch position"] | None = None  # pyright: ignore[reportIncompatibleMethodOverride] # scores, where others have the prompts
     value: Float[Array, " batch"] = dataclasses.field(kw_only=True)
     conservation_error: Float[Array, " batch"] | None = None

@@ -190,7 +190,7 @@ def test_named_axes_and_the_prompts() -> None:
 )
 def test_what_cannot_be_is_refused_in_a_sentence(site: str, says: str) -> None:
     with pytest.raises(LandedError, match=says):
-        gradients(landed.Model(SMALL, random_params(SMALL)), random_tokens(SMALL), 3, [site])  # pyright: ignore
+        gradients(landed.Model(SMALL, random_params(SMALL)), random_tokens(SMALL), 3, [site])  # pyright: ignore[reportArgumentType] # what is refused
 
 
 def test_the_choice_of_experts_has_no_derivative() -> None:

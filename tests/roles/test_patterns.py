@@ -79,7 +79,10 @@ def test_the_planted_head_copies() -> None:
 
 def test_sequences_are_repeated_and_the_same_for_a_seed() -> None:
     model = landed.load()
-    make = lambda seed: repeated_sequences(model.config, model.vocabulary, 3, 5, seed=seed)  # noqa: E731
+
+    def make(seed: int) -> list[list[int]]:
+        return repeated_sequences(model.config, model.vocabulary, 3, 5, seed=seed)
+
     assert make(1) == make(1) != make(2)
     for ids in make(1):
         assert ids[:1] == model.vocabulary.encode("") and ids[1:6] == ids[6:] and len(set(ids[1:6])) == 5
