@@ -4,14 +4,12 @@ They stand in ``docs/claims.md``, between the lines ``<!-- tables -->`` and ``<!
 them there. A column is a model.
 """
 
-import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.markdown import markdown, put
+from benchmarks import markdown
 from landed_jax.report.numbers import significant
 
 
@@ -24,7 +22,7 @@ def tables(documents: Sequence[dict[str, Any]]) -> str:
         parts.append(f"### {by_model[0][0]['statement']}")
         # Models of other depths name other layers: readings stand in one order.
         rows = [[same[0]["reading"], same[0]["published"], *map(_cell, same)] for same in zip(*by_model, strict=True)]
-        parts.append(markdown(names, rows))
+        parts.append(markdown.markdown(names, rows))
     return "\n\n".join(parts) + "\n"
 
 
@@ -38,16 +36,7 @@ def _cell(row: dict[str, Any]) -> str:
 
 def run(arguments: Sequence[str]) -> int:
     """Print the tables, or put them into the page."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.claims_tables", description=__doc__)
-    parser.add_argument("files", nargs="+", type=Path, help="What `landed reproduce --json FILE` wrote.")
-    parser.add_argument("--page", action="store_true", help="Put the tables into docs/claims.md.")
-    options = parser.parse_args(arguments)
-    made = tables([json.loads(file.read_text("utf-8")) for file in options.files])
-    if options.page:
-        put("claims.md", made)
-    else:
-        sys.stdout.write(made)
-    return 0
+    return markdown.run(tables, "claims.md", arguments)
 
 
 if __name__ == "__main__":

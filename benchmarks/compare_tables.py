@@ -4,14 +4,11 @@ They stand in ``docs/compare.md``, between the lines ``<!-- tables -->`` and ``<
 them there.
 """
 
-import argparse
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks.markdown import markdown, put
+from benchmarks import markdown
 
 
 def tables(documents: Sequence[dict[str, Any]]) -> str:
@@ -49,7 +46,7 @@ def _level(level: dict[str, Any]) -> str:
         names, rows = [names[0], *names[4:]], [[row[0], *row[4:]] for row in rows]
     elif level["ablated_alone"] < level["components"]:
         heading += f"; correlations over {level['ablated_alone']} of them"
-    return f"{heading}\n\n{markdown(names, rows)}"
+    return f"{heading}\n\n{markdown.markdown(names, rows)}"
 
 
 def _facts(methods: Sequence[dict[str, Any]]) -> str:
@@ -60,7 +57,7 @@ def _facts(methods: Sequence[dict[str, Any]]) -> str:
         shares = [_with(evidence[name]) for name in four] if evidence else ["", "", "", ""]
         rows.append([method["method"], *shares, _one(method["conservation_error"], ".1e"), _one(method["cost"], ".1f")])
     names = ["method", "evidence", "signed", "ranked first", "without the first token", "sum's error", "cost"]
-    return markdown(names, rows)
+    return markdown.markdown(names, rows)
 
 
 def _with(interval: dict[str, Any], form: str = ".2f") -> str:
@@ -76,16 +73,7 @@ def _one(number: float | None, form: str) -> str:
 
 def run(arguments: Sequence[str]) -> int:
     """Print the tables, or put them into the page."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare_tables", description=__doc__)
-    parser.add_argument("files", nargs="+", type=Path, help="What `landed compare --json FILE` wrote.")
-    parser.add_argument("--page", action="store_true", help="Put the tables into docs/compare.md.")
-    options = parser.parse_args(arguments)
-    made = tables([json.loads(file.read_text("utf-8")) for file in options.files])
-    if options.page:
-        put("compare.md", made)
-    else:
-        sys.stdout.write(made)
-    return 0
+    return markdown.run(tables, "compare.md", arguments)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
 """Markdown tables, and their place in a page of the documentation."""
 
-from collections.abc import Sequence
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from landed_jax.files.atomic_file import write_file
 
@@ -28,3 +32,17 @@ def put(page: str, tables: str) -> None:
     before, _, rest = path.read_text("utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
     write_file(path, f"{before}{BEGIN}\n\n{tables}\n{END}{after}".encode())
+
+
+def run(tables: Callable[[Sequence[dict[str, Any]]], str], page: str, arguments: Sequence[str]) -> int:
+    """The command of a script of tables: print those of JSON files, or with ``--page`` put them into their page."""
+    parser = argparse.ArgumentParser(description=sys.modules[tables.__module__].__doc__)
+    parser.add_argument("files", nargs="+", type=Path, help="What the command's --json FILE wrote.")
+    parser.add_argument("--page", action="store_true", help=f"Put the tables into docs/{page}.")
+    options = parser.parse_args(arguments)
+    made = tables([json.loads(file.read_text("utf-8")) for file in options.files])
+    if options.page:
+        put(page, made)
+    else:
+        sys.stdout.write(made)
+    return 0

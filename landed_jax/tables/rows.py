@@ -50,7 +50,7 @@ class Rows(Sequence[R]):
 
     def blocks(self) -> "list[Block]":
         """As they are shown."""
-        raise NotImplementedError
+        raise NotImplementedError  # only each kind of table knows its columns
 
     def _repr_html_(self) -> str:
         from landed_jax.tables.html import html_of

@@ -55,6 +55,7 @@ def by_edits(model: landed.Model, pairs: Pairs, level: str, mask: np.ndarray, ab
 def test_a_circuit_is_what_edits_make_of_it(name: str, level: str, x64: None) -> None:
     config = CONFIGS[name]
     if level == "neurons" and config.n_experts:
+        # A place on their axis is another expert's neuron at each position; that they are refused is tested elsewhere.
         pytest.skip("neurons of experts have no circuits")
     model, pairs = random_pairs(config, np.float64)
     width = LEVELS[level].row(config)
