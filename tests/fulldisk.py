@@ -23,6 +23,7 @@ def python(code: str, *arguments: object, limit: int | None = None) -> subproces
     limited, first = ("", []) if limit is None else (_LIMITED, [str(limit)])
     if limit is not None:  # or JAX would warn that it cannot keep what it compiles
         environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"  # Python 3.11 would leave a cut .pyc, which others then load
     command = [sys.executable, "-W", "error", "-c", limited + code, *first, *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
 

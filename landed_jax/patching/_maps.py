@@ -80,7 +80,7 @@ def heat_maps(
     1         ░░░ 6         .         .         .         .         1
     2             .         .         .         .         .     ░░░17
     3             .         .         .         .         .     ▓▓▓50
-    Shades: ░ ▒ ▓ █ from 5%, 25%, 50%, 75% of the largest number here; - = ≡ # negative ones; . below
+    ░▒▓█ from 5, 25, 50, 75% of the largest number here; -=≡# negative; . below
     Clean and corrupted tokens that differ: 2 ' Colosseum' and ' Louvre'
     """
     labels = dict(found.labels)

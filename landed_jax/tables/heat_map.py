@@ -60,9 +60,9 @@ def shade_of(value: float, darkest: float) -> str:
 
 def legend() -> str:
     """What the shades mean."""
-    steps = ", ".join(f"{step:.0%}" for step in _STEPS)
-    positive, negative = " ".join(_POSITIVE), " ".join(_NEGATIVE)
-    return f"Shades: {positive} from {steps} of the largest number here; {negative} negative ones; {_NOTHING} below"
+    steps = ", ".join(f"{100 * step:.0f}" for step in _STEPS) + "%"
+    positive, negative = "".join(_POSITIVE), "".join(_NEGATIVE)
+    return f"{positive} from {steps} of the largest number here; {negative} negative; {_NOTHING} below"
 
 
 def map_lines(drawn: HeatMap, screen: Screen) -> list[Line]:
