@@ -1,7 +1,7 @@
 """Markdown tables of what `landed compare --json` measured: ``python -m benchmarks.compare_tables FILE.json …``.
 
 They stand in ``docs/compare.md``, between the lines ``<!-- tables -->`` and ``<!-- end of tables -->``; ``--page`` puts
-them there.
+them there, in place of earlier ones of the same model, task, levels and ablation.
 """
 
 import sys
@@ -17,7 +17,9 @@ def tables(documents: Sequence[dict[str, Any]]) -> str:
     for document in documents:
         for task in document["tasks"]:
             prompts, settings = task["prompts"], document["settings"]
-            parts.append(f"### {document['model'] or 'A model'}: {task['task']}")
+            levels = ", ".join(level["level"] for level in task["levels"])
+            ablation = task["levels"][0]["ablation"]  # one for all levels of a command
+            parts.append(f"### {document['model'] or 'A model'}: {task['task']} ({levels}; {ablation} ablation)")
             parts.append(
                 f"Of {prompts['drawn']} prompts {prompts['single_tokens']} have answers of one token, "
                 f"{prompts['aligned']} are aligned, {prompts['right']} are answered. {prompts['used']} are used, "
@@ -73,7 +75,7 @@ def _one(number: float | None, form: str) -> str:
 
 def run(arguments: Sequence[str]) -> int:
     """Print the tables, or put them into the page."""
-    return markdown.run(tables, "compare.md", arguments)
+    return markdown.run(tables, "compare.md", arguments, merge=True)
 
 
 if __name__ == "__main__":

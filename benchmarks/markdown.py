@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,15 +27,29 @@ def markdown(names: Sequence[str], rows: Sequence[Sequence[str]], *, left: int =
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def put(page: str, tables: str) -> None:
-    """Replace what stands between `BEGIN` and `END` in a page of the documentation."""
+def put(page: str, tables: str, *, merge: bool = False) -> None:
+    """Replace what stands between `BEGIN` and `END` in a page of the documentation.
+
+    Args:
+        merge: replace only the sections (from one line ``### …`` to the next) that are in `tables` too, and put new ones
+            after the others.
+    """
     path = DOCS / page
     before, _, rest = path.read_text("utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
+    there, _, after = rest.partition(END)
+    if merge:
+        tables = "\n\n".join((_sections(there) | _sections(tables)).values()) + "\n"
     write_file(path, f"{before}{BEGIN}\n\n{tables}\n{END}{after}".encode())
 
 
-def run(tables: Callable[[Sequence[dict[str, Any]]], str], page: str, arguments: Sequence[str]) -> int:
+def _sections(tables: str) -> dict[str, str]:
+    parts = re.split(r"^(?=### )", tables, flags=re.MULTILINE)
+    return {part.partition("\n")[0]: part.strip() for part in parts if part.startswith("### ")}
+
+
+def run(
+    tables: Callable[[Sequence[dict[str, Any]]], str], page: str, arguments: Sequence[str], *, merge: bool = False
+) -> int:
     """The command of a script of tables: print those of JSON files, or with ``--page`` put them into their page."""
     parser = argparse.ArgumentParser(description=sys.modules[tables.__module__].__doc__)
     parser.add_argument("files", nargs="+", type=Path, help="What the command's --json FILE wrote.")
@@ -42,7 +57,7 @@ def run(tables: Callable[[Sequence[dict[str, Any]]], str], page: str, arguments:
     options = parser.parse_args(arguments)
     made = tables([json.loads(file.read_text("utf-8")) for file in options.files])
     if options.page:
-        put(page, made)
+        put(page, made, merge=merge)
     else:
         sys.stdout.write(made)
     return 0

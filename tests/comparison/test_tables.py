@@ -44,11 +44,13 @@ def test_long_names_fit_and_columns_that_do_not_are_named() -> None:
 def test_markdown_tables_go_into_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, page = tmp_path / "found.json", tmp_path / "compare.md"
     file.write_text(json.dumps(comparison_document("model", Settings(), [found()])))
-    page.write_text(f"before\n{markdown.BEGIN}\nold\n{markdown.END}\nafter\n")
+    same, other = (f"### model: {task} (heads; zero ablation)" for task in ("places", "facts"))
+    page.write_text(f"before\n{markdown.BEGIN}\n\n{same}\n\nold\n\n{other}\n\nkept\n{markdown.END}\nafter\n")
     monkeypatch.setattr(markdown, "DOCS", tmp_path)
     assert compare_tables.run([str(file), "--page"]) == compare_tables.run([str(file), "--page"]) == 0
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert text.count(same) == 1 and f"{other}\n\nkept\n" in text
     # f is 1/2 at half of the components and 1 at all: an area of 3/8.
     assert f"| {LONG} | 1.00 (1.00 to 1.00) |" in text and "| 0.38 (0.38 to 0.38) |" in text
 
