@@ -31,8 +31,8 @@ def put(page: str, tables: str, *, merge: bool = False) -> None:
     """Replace what stands between `BEGIN` and `END` in a page of the documentation.
 
     Args:
-        merge: replace only the sections (from one line ``### …`` to the next) that are in `tables` too, and put new ones
-            after the others.
+        merge: replace only the sections (from one line ``### …`` to the next) that are in `tables` too, and put new
+            ones after the others.
     """
     path = DOCS / page
     before, _, rest = path.read_text("utf-8").partition(BEGIN)

@@ -4,3 +4,6 @@ from ._registry import claims as claims
 from ._reproduce import Measured as Measured
 from ._reproduce import Reproduction as Reproduction
 from ._reproduce import reproduce as reproduce
+from ._rerun import ClaimsRerun as ClaimsRerun
+from ._rerun import prompts_file as prompts_file
+from ._rerun import rerun as rerun

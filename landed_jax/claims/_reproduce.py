@@ -1,6 +1,8 @@
 """Public claims, measured on a model over many prompts, each with an interval and a verdict."""
 
 import functools
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,8 +14,10 @@ from landed_jax.claims._prompts import default_prompts
 from landed_jax.claims._registry import claims as all_claims
 from landed_jax.errors import LandedError, shown
 from landed_jax.intervals import bootstrap
+from landed_jax.manifest import manifest_of
 from landed_jax.model import Model, Prompts
 from landed_jax.nn.hook_points import WRITES
+from landed_jax.numerics import compute_dtype
 from landed_jax.prompts import read_prompts, warn_of
 from landed_jax.tokens import Tokens
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
 _TOGETHER = 16  # prompts of a pass
 _COLUMNS = 8  # lengths are padded to a multiple, so that passes share programs
+OWN_PROMPTS, IN_PYTHON, STANDARD_INPUT = "the package's own", "given in Python", "standard input"
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
 
 Progress = Callable[[int, int], None]
@@ -61,10 +66,16 @@ class Reproduction:
     """All readings of all claims, on one model.
 
     It shows itself as the table of ``landed reproduce``.
+
+    Attributes:
+        model: what the model was opened by.
+        manifest: what made the numbers: the weights' and the prompts' SHA-256, versions, device, precision, seed,
+            command.
     """
 
     model: str
     measured: tuple[Measured, ...]
+    manifest: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """The object of ``landed reproduce --json``."""
@@ -100,6 +111,8 @@ def reproduce(
     count: int = 200,
     seed: int = 0,
     progress: Progress | None = None,
+    source: str = "",
+    command: str = "",
 ) -> Reproduction:
     """Measure the public claims about landed writes on a model.
 
@@ -112,6 +125,8 @@ def reproduce(
         count: how many default prompts.
         seed: of the default prompts and of the intervals.
         progress: called with the number of finished prompts and of all.
+        source: the file that `prompts` come from, for the manifest.
+        command: what was asked, as it was written, for the manifest.
 
     Raises:
         LandedError: for a claim that there is not, and what `model.trace` refuses.
@@ -138,7 +153,25 @@ def reproduce(
         if progress is not None:
             progress(min(done * _TOGETHER, len(tokens.ids)), len(tokens.ids))
     measured = [one for claim in chosen for one in _measured(model, claim, rows[claim.name], seed)]
-    return Reproduction(model.source, tuple(measured))
+    manifest = manifest_of(
+        model,
+        prompts={
+            "source": OWN_PROMPTS if prompts is None else source or IN_PYTHON,
+            "count": count,
+            "seed": seed,
+            "digest": _digest(tokens),
+        },
+        dtype=compute_dtype(None),
+        command=command,
+        claims=[claim.name for claim in chosen],
+    )
+    return Reproduction(model.source, tuple(measured), manifest)
+
+
+def _digest(tokens: Tokens) -> str:
+    ids, mask = np.asarray(tokens.ids), np.asarray(tokens.mask)
+    lists = [row[there].tolist() for row, there in zip(ids, mask, strict=True)]
+    return hashlib.sha256(json.dumps(lists).encode()).hexdigest()
 
 
 def _chosen(names: Sequence[str] | None) -> list[Claim]:

@@ -16,9 +16,10 @@ from landed_jax.cli.models import models
 from landed_jax.cli.patch import patch
 from landed_jax.cli.reading import warnings_as_lines
 from landed_jax.cli.reproduce import reproduce
+from landed_jax.cli.rerun import rerun
 from landed_jax.cli.run import run
 from landed_jax.cli.streams import forgiving_stderr, give_up_stdout
-from landed_jax.cli.study import merge, rerun, study
+from landed_jax.cli.study import merge, study
 from landed_jax.cli.testbed import testbed
 from landed_jax.cli.verify import verify
 from landed_jax.errors import LandedError, cut

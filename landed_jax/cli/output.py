@@ -1,14 +1,20 @@
-"""Atomic output of a JSON document."""
+"""A result as tables and as a JSON document, which is written atomically; the command that asked for it."""
 
 import os
+import shlex
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from landed_jax.errors import LandedError
 from landed_jax.files.atomic_file import write_file
 from landed_jax.files.kinds import is_folder
+
+if TYPE_CHECKING:
+    from landed_jax.tables.table import Block
 
 
 def check_json_target(target: str | None) -> None:
@@ -39,3 +45,21 @@ def write_text(text: str, target: str) -> None:
         click.echo(text, nl=False)
     else:
         write_file(target, text.encode("utf-8"))
+
+
+def show(
+    json_target: str | None, document: Callable[[], Mapping[str, Any]], report: Callable[[], "Sequence[Block]"]
+) -> None:
+    """Write a result's JSON, where it was asked for, and print its tables, unless the JSON goes to standard output."""
+    from landed_jax.files.json_text import json_text
+    from landed_jax.report.console import print_report
+
+    if json_target is not None:
+        write_text(json_text(document(), encoding_of(json_target)), json_target)
+    if json_target != "-":
+        print_report(report())
+
+
+def command_line() -> str:
+    """The command that is running, as a shell reads it."""
+    return shlex.join(["landed", *sys.argv[1:]])

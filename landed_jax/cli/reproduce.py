@@ -3,7 +3,7 @@
 import click
 
 from landed_jax.cli.options import json_option, model_option
-from landed_jax.cli.output import check_json_target, encoding_of, write_text
+from landed_jax.cli.output import check_json_target, command_line, show
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.prompts import several
 from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
@@ -52,10 +52,9 @@ def reproduce(
     asked = None if path is None else several(path, ids=False)
     with status_line("Starting JAX") as status:
         from landed_jax.claims import claims, reproduce
-        from landed_jax.files.json_text import json_text
+        from landed_jax.claims._reproduce import STANDARD_INPUT
         from landed_jax.loading import load
         from landed_jax.report.claims import claims_document, claims_report
-        from landed_jax.report.console import print_report
 
         for name in names:
             if name not in claims():
@@ -64,8 +63,14 @@ def reproduce(
         opened = load(model, progress=status.report, adapter=adapter, dtype=dtype, ignore_fields=ignore_fields)
         status("Measuring")
         prompts = None if asked is None else [str(one.prompt) for one in asked]
-        found = reproduce(opened, prompts, claims=names or None, count=count, seed=seed, progress=status.report)
-    if json_target is not None:
-        write_text(json_text(claims_document(found), encoding_of(json_target), indent=2), json_target)
-    if json_target != "-":
-        print_report(claims_report(found))
+        found = reproduce(
+            opened,
+            prompts,
+            claims=names or None,
+            count=count,
+            seed=seed,
+            progress=status.report,
+            source=STANDARD_INPUT if path == "-" else path or "",
+            command=command_line(),
+        )
+    show(json_target, lambda: claims_document(found), lambda: claims_report(found))

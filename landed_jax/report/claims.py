@@ -12,7 +12,7 @@ from landed_jax.tables.table import Block, Column, Paragraph, Table
 
 def claims_document(found: Reproduction) -> dict[str, Any]:
     """The object of ``landed reproduce --json``."""
-    return {"model": found.model, "readings": [_row(one) for one in found.measured]}
+    return {"model": found.model, "manifest": found.manifest, "readings": [_row(one) for one in found.measured]}
 
 
 def _row(one: Measured) -> dict[str, Any]:

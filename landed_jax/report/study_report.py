@@ -9,7 +9,6 @@ from landed_jax.results.axes import POSITION_CLASSES
 from landed_jax.studies import Statistic, Study
 from landed_jax.studies._batches import REASONS_IN_WORDS
 from landed_jax.studies._labels import coordinates_of, statistic_arrays
-from landed_jax.studies._rerun import Rerun
 from landed_jax.tables.table import Block, Column, Table
 
 _POSITIONS = "Samples are positions. Those of one prompt go together, so the interval is too narrow by an unknown part."
@@ -100,47 +99,3 @@ def _plain(values: np.ndarray) -> Any:
     numbers = np.asarray(numbers)
     numbers[~np.isfinite(values)] = None
     return numbers.tolist()
-
-
-def rerun_report(found: Rerun) -> list[Block]:
-    """What differs, and by how much."""
-    rows = [
-        [
-            each.name,
-            f"{each.numbers:,}",
-            f"{each.changed:,}",
-            f"{each.largest:.2g}",
-            f"{each.allowed:.2g}",
-            "yes" if each.within else "no",
-        ]
-        for each in found.differences
-    ]
-    columns = [
-        Column("variable", left=True),
-        Column("numbers", drop=1),
-        Column("differ"),
-        Column("by at most"),
-        Column("error bar"),
-        Column("within"),
-    ]
-    notes = [f"Made otherwise: {said}" for said in found.made]
-    return [Table(f"{found.before.prompts:,} prompts run again", columns, rows, notes=notes)]
-
-
-def rerun_document(found: Rerun) -> dict[str, Any]:
-    """The JSON object of ``landed rerun --json``."""
-    return {
-        "same": found.same,
-        "made_otherwise": found.made,
-        "differences": [
-            {
-                "name": each.name,
-                "numbers": each.numbers,
-                "changed": each.changed,
-                "largest": each.largest if math.isfinite(each.largest) else None,
-                "allowed": each.allowed,
-                "within": each.within,
-            }
-            for each in found.differences
-        ],
-    }

@@ -9,8 +9,7 @@ from ._measured import View as View
 from ._merge import merge as merge
 from ._moments import Moments as Moments
 from ._quantiles import QuantileSketch as QuantileSketch
-from ._rerun import Difference as Difference
-from ._rerun import Rerun as Rerun
+from ._rerun import StudyRerun as StudyRerun
 from ._rerun import rerun as rerun
 from ._runs import BatchNumbers as BatchNumbers
 from ._statistic import Statistic as Statistic

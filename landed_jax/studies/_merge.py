@@ -10,8 +10,8 @@ import numpy as np
 from landed_jax.errors import LandedError, listed
 from landed_jax.files.atomic_folder import check_destination
 from landed_jax.files.kinds import expanded
+from landed_jax.manifest import differences
 from landed_jax.studies._batches import WINDOW
-from landed_jax.studies._manifest import differences
 from landed_jax.studies._progress import Progress
 from landed_jax.studies._runs import merged_statistics
 from landed_jax.studies._store import Store

@@ -11,63 +11,29 @@ import numpy as np
 
 from landed_jax.errors import LandedError
 from landed_jax.files.kinds import expanded
+from landed_jax.manifest import differences
 from landed_jax.model import Model
-from landed_jax.studies._manifest import differences
+from landed_jax.reruns import ROUNDINGS, Difference, Rerun, apart
 from landed_jax.studies._merge import MERGED
 from landed_jax.studies._sources import NOT_HERE
 from landed_jax.studies._store import Store
 from landed_jax.studies._study import Study, Watch, opened, study
 
-# Of float rounding in a sum as long as a model is wide: two right programs differ by up to this many units.
-_ROUNDINGS = 256
-
 
 @dataclass(frozen=True)
-class Difference:
-    """How far a variable's numbers are from those of another run.
-
-    Attributes:
-        largest: the largest difference of two numbers.
-        allowed: the variable's error bar: the largest closure error of either run, and float rounding.
-        numbers: how many were compared.
-        changed: how many differ at all.
-    """
-
-    name: str
-    largest: float
-    allowed: float
-    numbers: int
-    changed: int
-
-    @property
-    def within(self) -> bool:
-        """Whether the difference is within the error bar."""
-        return self.largest <= self.allowed
-
-
-@dataclass(frozen=True)
-class Rerun:
+class StudyRerun(Rerun):
     """A study beside the same one run again.
 
     Attributes:
         before: as it is stored.
         now: as it came out.
-        made: in what their manifests differ, in words.
-        differences: of every variable.
     """
 
     before: Study
     now: Study
-    made: list[str]
-    differences: list[Difference]
-
-    @property
-    def same(self) -> bool:
-        """Whether nothing is beyond its error bar."""
-        return all(difference.within for difference in self.differences)
 
 
-def rerun(folder: str | Path, load: Callable[[str], Model], watch: Watch = lambda done, total: None) -> Rerun:
+def rerun(folder: str | Path, load: Callable[[str], Model], watch: Watch = lambda done, total: None) -> StudyRerun:
     """Run the study in a folder again, beside it, and compare.
 
     Args:
@@ -99,7 +65,8 @@ def rerun(folder: str | Path, load: Callable[[str], Model], watch: Watch = lambd
             watch=watch,
             command=asked["command"],
         )
-        return Rerun(before, now, differences(before.manifest, now.manifest), compared(before, now))
+        made = differences(before.manifest, now.manifest)
+        return StudyRerun(before.prompts, made, compared(before, now), before, now)
 
 
 def compared(before: Study, now: Study) -> list[Difference]:
@@ -125,16 +92,16 @@ def compared(before: Study, now: Study) -> list[Difference]:
 
 
 def _difference(name: str, sides: list[tuple[np.ndarray, np.ndarray]], dtype: str, closure: float) -> Difference:
-    apart = [_apart(*side) for side in sides]
+    far = [apart(*side) for side in sides]
     exact = [side[0].dtype.kind in "iu" for side in sides]
     size = max(float(np.max(np.abs(_finite(side[0])), initial=0)) for side in sides)
     # A contribution is as exact as the sum of all is; what is counted is the same or is not.
-    bar = _ROUNDINGS * float(np.finfo(dtype).eps) * size + (closure if name.startswith(_ACCOUNTED) else 0.0)
+    bar = ROUNDINGS * float(np.finfo(dtype).eps) * size + (closure if name.startswith(_ACCOUNTED) else 0.0)
     allowed = 0.0 if all(exact) else bar
-    largest = [float(np.max(each, initial=0)) for each in apart]
-    counted = [far for far, whole in zip(largest, exact, strict=True) if whole and far > 0]
+    largest = [float(np.max(each, initial=0)) for each in far]
+    counted = [each for each, whole in zip(largest, exact, strict=True) if whole and each > 0]
     worst = math.inf if counted and not all(exact) else max(largest)
-    numbers, changed = sum(each.size for each in apart), sum(int(np.count_nonzero(each)) for each in apart)
+    numbers, changed = sum(each.size for each in far), sum(int(np.count_nonzero(each)) for each in far)
     return Difference(name, worst, allowed, numbers, changed)
 
 
@@ -144,13 +111,6 @@ _ACCOUNTED = ("attribution.", "effects.", "top.", "lens.")
 def _closure(found: Study) -> float:
     part = found.statistics.get("attribution.closure_error")
     return 0.0 if part is None or not part.moments.count else float(part.moments.maximum)
-
-
-def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
-    same = (one == other) | (np.isnan(one) & np.isnan(other))
-    with np.errstate(invalid="ignore"):  # infinity less infinity, where they are the same
-        return np.where(same, 0.0, np.where(np.isnan(one) | np.isnan(other), np.inf, np.abs(one - other)))
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

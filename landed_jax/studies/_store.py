@@ -23,10 +23,10 @@ from landed_jax.files.atomic_folder import sole_writer
 from landed_jax.files.checksums import sealed, unsealed
 from landed_jax.files.json_object import read_json_object
 from landed_jax.files.kinds import is_folder, status_of
+from landed_jax.manifest import differences
 from landed_jax.nn.config import ModelConfig
 from landed_jax.studies._batches import WINDOW
 from landed_jax.studies._labels import coordinates_of, statistic_arrays
-from landed_jax.studies._manifest import differences
 from landed_jax.studies._measured import Kind
 from landed_jax.studies._progress import OWN_ROWS, Progress, row_names
 from landed_jax.studies._runs import Variable

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landed_jax.files.kinds import expanded
+from landed_jax.manifest import manifest_of
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import WRITES, HookPoint
 from landed_jax.studies._batches import Reader
 from landed_jax.studies._labels import coordinates_of, statistic_arrays
-from landed_jax.studies._manifest import manifest_of
 from landed_jax.studies._measured import Keep
 from landed_jax.studies._progress import Progress
 from landed_jax.studies._reductions import Reduction, keep_of

@@ -1,4 +1,4 @@
-"""What made a study: model, weights, prompts, versions, device, precision, command."""
+"""What made a result: model, weights, prompts, versions, device, precision, command."""
 
 import hashlib
 import importlib.metadata
@@ -22,17 +22,17 @@ def manifest_of(
     model: Model,
     *,
     prompts: Mapping[str, Any],
-    keep: list[str],
-    position: int,
-    special_tokens: bool,
     dtype: Any,
     command: str,
+    **settings: Any,
 ) -> dict[str, Any]:
-    """Everything that a study's numbers depend on, as plain values.
+    """Everything that a result's numbers depend on, as plain values.
 
     Args:
         prompts: how to read them again.
+        dtype: of the numbers.
         command: what was asked, as it was written.
+        settings: what else was asked, by name.
     """
     precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue] # made at run time
     device = jax.devices()[0]
@@ -44,9 +44,7 @@ def manifest_of(
             "notes": list(model.notes),
         },
         "prompts": dict(prompts),
-        "keep": keep,
-        "position": position,
-        "special_tokens": special_tokens,
+        **settings,
         "dtype": np.dtype(dtype).name,
         "matmul_precision": str(precision or "highest"),
         "device": f"{device.platform} ({device.device_kind})",
