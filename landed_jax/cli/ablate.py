@@ -14,7 +14,7 @@ from landed_jax.cli.options import (
     token_options,
     top_option,
 )
-from landed_jax.cli.output import encoding_of, write_text
+from landed_jax.cli.output import show_result
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.prompts import single
 from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
@@ -72,11 +72,9 @@ def ablate(
     check_one_reading(no_bos=no_bos, ids=ids)
     wanted = single(prompt, ids=ids)
     with status_line("Starting JAX") as status:
-        from landed_jax.files.json_text import json_text
         from landed_jax.loading import load
         from landed_jax.report.ablation import ablate as effects_of
         from landed_jax.report.ablation import ablation_document, ablation_report
-        from landed_jax.report.console import print_report
         from landed_jax.report.question import ask
 
         status("Reading weights")
@@ -90,7 +88,4 @@ def ablate(
     document = ablation_document(found, asked, opened.source)
     if out is not None:
         found.save(out, derived=True)
-    if json_target is not None:
-        write_text(json_text(document, encoding_of(json_target), indent=2), json_target)
-    if json_target != "-":
-        print_report(ablation_report(document, top))
+    show_result(json_target, lambda: document, lambda: ablation_report(document, top))

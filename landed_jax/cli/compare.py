@@ -9,7 +9,7 @@ import click
 
 from landed_jax.checkpoints.bundle import BUNDLED
 from landed_jax.cli.options import json_option, model_option
-from landed_jax.cli.output import check_json_target, encoding_of, write_text
+from landed_jax.cli.output import check_json_target, show_result
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
 from landed_jax.errors import LandedError
@@ -117,11 +117,9 @@ def compare(
     with status_line("Starting JAX") as status:
         from landed_jax.comparison import Settings
         from landed_jax.comparison import compare as compare_on
-        from landed_jax.files.json_text import json_text
         from landed_jax.loading import load
         from landed_jax.methods import methods
         from landed_jax.report.comparison import comparison_document, comparison_report, write_circuits
-        from landed_jax.report.console import print_report
         from landed_jax.tasks import read_task, tasks
         from landed_jax.testbed.prompts import tasks as testbed_tasks
 
@@ -150,10 +148,7 @@ def compare(
     document = comparison_document(opened.source, settings, found)
     if circuits is not None:
         write_circuits(circuits, opened.config, found)
-    if json_target is not None:
-        write_text(json_text(document, encoding_of(json_target), indent=2), json_target)
-    if json_target != "-":
-        print_report(comparison_report(document))
+    show_result(json_target, lambda: document, lambda: comparison_report(document))
 
 
 def _picked(names: Sequence[str], known: Mapping[str, T], kind: str) -> list[T]:

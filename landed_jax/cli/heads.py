@@ -3,7 +3,7 @@
 import click
 
 from landed_jax.cli.options import check_targets, json_option, model_option, out_option, top_option
-from landed_jax.cli.output import encoding_of, write_text
+from landed_jax.cli.output import show_result
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
 
@@ -55,9 +55,7 @@ def heads(
     """Score every head on random sequences that are repeated once: induction, previous token, copying and others."""
     check_targets(json_target, out)
     with status_line("Starting JAX") as status:
-        from landed_jax.files.json_text import json_text
         from landed_jax.loading import load
-        from landed_jax.report.console import print_report
         from landed_jax.report.heads import heads_document, heads_report
         from landed_jax.roles import head_scores
 
@@ -67,8 +65,8 @@ def heads(
         found = head_scores(opened, sequences=sequences, length=length, seed=seed, progress=status.report)
     if out is not None:
         found.save(out)
-    if json_target is not None:
-        document = heads_document(found, opened.source, seed)
-        write_text(json_text(document, encoding_of(json_target), indent=2), json_target)
-    if json_target != "-":
-        print_report(heads_report(found, opened.source, sort, top))
+    show_result(
+        json_target,
+        lambda: heads_document(found, opened.source, seed),
+        lambda: heads_report(found, opened.source, sort, top),
+    )

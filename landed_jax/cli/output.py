@@ -47,7 +47,7 @@ def write_text(text: str, target: str) -> None:
         write_file(target, text.encode("utf-8"))
 
 
-def show(
+def show_result(
     json_target: str | None, document: Callable[[], Mapping[str, Any]], report: Callable[[], "Sequence[Block]"]
 ) -> None:
     """Write a result's JSON, where it was asked for, and print its tables, unless the JSON goes to standard output."""

@@ -16,7 +16,7 @@ from landed_jax.cli.options import (
     token_options,
     top_option,
 )
-from landed_jax.cli.output import encoding_of, write_text
+from landed_jax.cli.output import show_result
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.prompts import single
 from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
@@ -112,9 +112,7 @@ def patch(
         raise LandedError("--steps goes with --attribution.")
     prompts = [single(argument, ids=ids).prompt for argument in (clean, corrupted)]
     with status_line("Starting JAX") as status:
-        from landed_jax.files.json_text import json_text
         from landed_jax.loading import load
-        from landed_jax.report.console import print_report
         from landed_jax.report.patching import Patch, patched, patching_document, patching_report
         from landed_jax.report.question import ask
 
@@ -132,7 +130,4 @@ def patch(
     document = patching_document(found, wanted, opened.source)
     if out is not None:
         found.save(out, derived=True)
-    if json_target is not None:
-        write_text(json_text(document, encoding_of(json_target), indent=2), json_target)
-    if json_target != "-":
-        print_report(patching_report(found, wanted, document, top))
+    show_result(json_target, lambda: document, lambda: patching_report(found, wanted, document, top))

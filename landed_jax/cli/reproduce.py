@@ -3,7 +3,7 @@
 import click
 
 from landed_jax.cli.options import json_option, model_option
-from landed_jax.cli.output import check_json_target, command_line, show
+from landed_jax.cli.output import check_json_target, command_line, show_result
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.prompts import several
 from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
@@ -73,4 +73,4 @@ def reproduce(
             source=STANDARD_INPUT if path == "-" else path or "",
             command=command_line(),
         )
-    show(json_target, lambda: claims_document(found), lambda: claims_report(found))
+    show_result(json_target, lambda: claims_document(found), lambda: claims_report(found))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from landed_jax.cli.options import json_option
-from landed_jax.cli.output import check_json_target, show
+from landed_jax.cli.output import check_json_target, show_result
 from landed_jax.cli.progress import Status, status_line
 from landed_jax.cli.prompts import several
 from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
@@ -58,7 +58,7 @@ def rerun(
 
         status("Running it again")
         found = (_claims if Path(result).is_file() else _study)(result, loaded, status)
-    show(json_target, lambda: rerun_document(found), lambda: rerun_report(found))
+    show_result(json_target, lambda: rerun_document(found), lambda: rerun_report(found))
     return 0 if found.same else 1
 
 

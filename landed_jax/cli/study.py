@@ -4,7 +4,7 @@ import click
 
 from landed_jax.checkpoints.bundle import BUNDLED
 from landed_jax.cli.options import json_option
-from landed_jax.cli.output import check_json_target, command_line, show
+from landed_jax.cli.output import check_json_target, command_line, show_result
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.study_progress import watched
 from landed_jax.errors import LandedError
@@ -86,7 +86,7 @@ def study(
             watch=watched(status),
             command=command_line(),
         )
-    show(json_target, lambda: study_document(found), lambda: study_report(found))
+    show_result(json_target, lambda: study_document(found), lambda: study_report(found))
 
 
 @click.command()
@@ -101,4 +101,4 @@ def merge(stores: tuple[str, ...], out: str, json_target: str | None) -> None:
         from landed_jax.studies import merge as merge_studies
 
         found = merge_studies(stores, out)
-    show(json_target, lambda: study_document(found), lambda: study_report(found))
+    show_result(json_target, lambda: study_document(found), lambda: study_report(found))

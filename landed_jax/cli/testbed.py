@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from landed_jax.checkpoints.bundle import BUNDLED
-from landed_jax.cli.output import check_json_target, encoding_of, write_text
+from landed_jax.cli.output import check_json_target, show_result
 from landed_jax.printable import printable
 
 _MOST = 1_000_000  # draws
@@ -39,9 +39,7 @@ def score(model: str, count: int, learnt: bool, json_target: str | None) -> None
     from landed_jax.cli.progress import status_line
 
     with status_line("Starting JAX") as status:
-        from landed_jax.files.json_text import json_text
         from landed_jax.loading import load
-        from landed_jax.report.console import print_report
         from landed_jax.report.scores import score_document, score_report
         from landed_jax.testbed.scoring import score_model
 
@@ -49,11 +47,11 @@ def score(model: str, count: int, learnt: bool, json_target: str | None) -> None
         opened = load(model, progress=status.report)
         status("Compiling and running the prompts")
         scores = score_model(opened, count, held_out=not learnt)
-    if json_target is not None:
-        document = score_document(opened.source, scores)
-        write_text(json_text(document, encoding_of(json_target)), json_target)
-    if json_target != "-":
-        print_report([score_report(scores, held_out=not learnt)])
+    show_result(
+        json_target,
+        lambda: score_document(opened.source, scores),
+        lambda: [score_report(scores, held_out=not learnt)],
+    )
 
 
 @testbed.command()
