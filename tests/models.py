@@ -151,7 +151,7 @@ CONFIGS = {
     "scaled": SCALED,
     "experts": EXPERTS,
 }
-FEW = ("small", "biased", "both_norms", "layer_norm")
+FEW = ("small", "both_norms", "layer_norm")
 """For properties that brute force shows of every kind anyway."""
 NAMES = [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS if name not in FEW)]
 """Every kind of model; those that share their code with one of the few are for the slow tests."""

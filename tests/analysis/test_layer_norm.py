@@ -15,8 +15,9 @@ from tests.models import LAYER_NORM, PARALLEL, random_params
 from tests.traces import numbers, traced
 
 RECORD = WRITES | RESIDUALS | NORMED | SOURCES
-MODELS = {"layer_norm": LAYER_NORM, "parallel": PARALLEL}
-each_model = pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
+each_model = pytest.mark.parametrize(
+    "config", [LAYER_NORM, pytest.param(PARALLEL, marks=pytest.mark.slow)], ids=["layer_norm", "parallel"]
+)
 
 
 def shifted(params: dict, by: float) -> dict:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 LLAMA3 = {
     "rope_type": "llama3",
     "rope_theta": 100.0,
@@ -272,6 +274,12 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     },
     **ROPE_CASES,
 }
+_MODELS = [model for model, _ in CASES.values()]
+EACH = [
+    pytest.param(case, marks=() if _MODELS[:place].count(_MODELS[place]) < 2 else pytest.mark.slow)
+    for place, case in enumerate(CASES)
+]
+"""Every case; those beyond the first two of a model type are for the slow tests."""
 RUNG_CASES = (
     "qwen2_windows_from_a_layer_on",
     "qwen3_wide_heads",

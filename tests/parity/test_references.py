@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.parity.cases import CASES
+from tests.parity.cases import CASES, EACH
 from tests.parity.conversion import convert
 from tests.parity.torch_model import hf_config, in_float64, tiny_model, torch_logits
 from tests.reference.numpy_model import numpy_forward
@@ -11,7 +11,7 @@ from tests.reference.numpy_model import numpy_forward
 PROMPT = [3, 14, 15, 9, 2, 6, 5, 3, 5, 8, 9]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", EACH)
 def test_numpy_agrees_with_transformers_in_float64(case: str) -> None:
     kind, fields = CASES[case]
     model = tiny_model(hf_config(kind, **fields))
