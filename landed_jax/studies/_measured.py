@@ -31,6 +31,9 @@ class Kind:
         above: bounds; the share of samples above each is kept.
         top: how many of the largest samples are kept with their prompts.
         pooled: whether the last axis is one of samples, as the prompts' is.
+        nested: whether a prompt's number is a mean over samples of its own, which `Groups` are kept of.
+        ranked: the axes whose order by size is compared between prompts, together; none where that is not kept. Neither
+            goes with `by_position` or `pooled`.
     """
 
     axes: tuple[str, ...] = ()
@@ -41,6 +44,8 @@ class Kind:
     above: tuple[float, ...] = ()
     top: int = 0
     pooled: bool = False
+    nested: bool = False
+    ranked: tuple[str, ...] = ()
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -56,14 +61,24 @@ class Measured:
 
     Attributes:
         values: ``[prompt, *axes]``, or ``[prompt, position, *axes]``.
-        where: which of them are defined, of the same shape; by default all.
+        where: which of them are defined, of a shape that broadcasts against theirs; by default all.
         places: what else says where a value is from, for `Largest`.
+        samples: of a `nested` kind, how many each value is the mean of, likewise broadcast; it is defined where there
+            are any.
+        squares: their squared deviations from it, summed.
     """
 
     values: Array
     kind: Kind = dataclasses.field(default=Kind(), metadata={"static": True})
     where: Bool[Array, "..."] | None = None
     places: Int[Array, "..."] | None = None
+    samples: Int[Array, "..."] | None = None
+    squares: Float[Array, "..."] | None = None
+
+    @property
+    def defined(self) -> Bool[Array, "..."] | None:
+        """Which values there are; None for all."""
+        return self.where if self.samples is None else self.samples > 0
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,8 @@ class Store:
                 return
             other = cls.opened(folder)
             apart = differences(manifest, other.manifest, ignored=("command",))
+            if not apart and other.variables != store.variables:  # of an older version, or another reduction
+                apart = ["what is kept has other shapes"]
             if apart:
                 raise LandedError(f"{folder} holds a study of other settings: {listed(apart)}. Name another folder.")
             progress, finished = store.load()
@@ -97,7 +99,7 @@ class Store:
             raise LandedError(f"{folder / 'study.json'} is damaged, or of another version of this program.")
         variables = {
             name: Variable(
-                Kind(**{**of["kind"], "axes": tuple(of["kind"]["axes"]), "above": tuple(of["kind"]["above"])}),
+                Kind(**{name: tuple(is_) if isinstance(is_, list) else is_ for name, is_ in of["kind"].items()}),
                 tuple(of["shape"]),
                 np.dtype(of["dtype"]),
             )
