@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from landed_jax.analysis.attribution._attribute import attribute
 from landed_jax.analysis.attribution._result import Attribution
 from landed_jax.analysis.reads._read import Read
+from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import WRITES, HookPoint
 from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.trace import Trace
@@ -46,6 +47,10 @@ class Kind:
     pooled: bool = False
     nested: bool = False
     ranked: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.nested or self.ranked) and (self.by_position or self.pooled):
+            raise LandedError("What is nested or ranked is one number a prompt: neither by position nor pooled.")
 
     @property
     def cells(self) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 
 
 @jax.tree_util.register_dataclass
@@ -58,11 +57,12 @@ class RankCorrelation:
         there = np.ones(samples.shape[:-1], bool)
         if where is not None:
             there &= np.broadcast_to(where, samples.shape).all(axis=-1)
-        ranks = stats.rankdata(samples, axis=-1) - (samples.shape[-1] + 1) / 2
-        length = np.sqrt(np.square(ranks).sum(axis=-1))
+        ranks = np.zeros(samples.shape)
+        ranks[there] = _ranks(samples[there]) - (samples.shape[-1] + 1) / 2
+        length = np.sqrt(np.einsum("...t,...t->...", ranks, ranks))
         ordered = there & (length > 0)
-        ranks /= np.where(ordered, length, 1.0)[..., None]
-        total = ranks.sum(axis=0, where=ordered[..., None])
+        weights = np.divide(1.0, length, where=ordered, out=np.zeros(length.shape))
+        total = np.einsum("p...t,p...->...t", ranks, weights)
         return cls(total, ordered.sum(axis=0), (there & ~ordered).sum(axis=0))
 
     def merged(self, other: "RankCorrelation") -> "RankCorrelation":
@@ -75,3 +75,25 @@ class RankCorrelation:
         pairs = self.prompts * (self.prompts - 1)
         sums = np.square(self.total).sum(axis=-1) - self.prompts
         return np.where(pairs > 0, sums / np.maximum(pairs, 1), np.nan)
+
+
+def _ranks(samples: np.ndarray) -> Float[np.ndarray, "*cell thing"]:
+    """Ranks along the last axis, from 1 on; equal ones have their mean. `scipy.stats.rankdata` takes twice as long.
+
+    >>> _ranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist()
+    [3.5, 1.0, 3.5, 2.0]
+    """
+    order = np.argsort(samples, axis=-1)
+    ordered = np.take_along_axis(samples, order, axis=-1)
+    starts = np.ones(samples.shape, bool)  # of a run of equal ones
+    np.not_equal(ordered[..., 1:], ordered[..., :-1], out=starts[..., 1:])
+    place = np.arange(samples.shape[-1])
+    found = np.broadcast_to(place + 1.0, samples.shape)
+    if not starts.all():
+        first = np.maximum.accumulate(np.where(starts, place, 0), axis=-1)
+        ends = np.concatenate([starts[..., 1:], np.ones((*samples.shape[:-1], 1), bool)], axis=-1)
+        last = np.minimum.accumulate(np.where(ends, place, len(place) - 1)[..., ::-1], axis=-1)[..., ::-1]
+        found = (first + last) / 2 + 1
+    ranks = np.empty(samples.shape)
+    np.put_along_axis(ranks, order, found, axis=-1)
+    return ranks

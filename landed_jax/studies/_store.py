@@ -99,7 +99,7 @@ class Store:
             raise LandedError(f"{folder / 'study.json'} is damaged, or of another version of this program.")
         variables = {
             name: Variable(
-                Kind(**{name: tuple(is_) if isinstance(is_, list) else is_ for name, is_ in of["kind"].items()}),
+                _kind(of["kind"]),
                 tuple(of["shape"]),
                 np.dtype(of["dtype"]),
             )
@@ -232,6 +232,11 @@ class Store:
         }
         described = {"format": FORMAT, "manifest": self.manifest, "variables": variables, "reasons": self.reasons}
         return json.loads(json.dumps(described))  # as it will be read: lists for tuples
+
+
+def _kind(stored: Mapping[str, Any]) -> Kind:
+    fields: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in stored.items()}
+    return Kind(**fields)
 
 
 def _is_new(folder: Path) -> bool:

@@ -20,7 +20,7 @@ from tests.compiling import XLA_FLAGS
 from tests.fulldisk import ROOT, python
 from tests.studies.runs import files_of, prompts_of, short_windows, tiny
 
-KEEP = ("scale", "attribution", "top")
+KEEP = ("scale", "stability", "attribution", "top")
 PROMPTS = [*prompts_of(29), [], [99]]
 
 

@@ -24,7 +24,7 @@ def per_component(part: PerWrite, *, experts: bool, mlp: Measured | None = None)
         "mlp": mlp or Measured(prompts_first(part.mlp), MLPS),
     }
     if not experts:
-        kind = Kind(("layer", "neuron"), row=False, quantiles=False, above=_SIGN, ranked=("layer", "neuron"))
+        kind = Kind(("layer", "neuron"), row=False, quantiles=False, above=_SIGN)
         found["neurons"] = Measured(prompts_first(part.neurons), kind)
     return found
 
