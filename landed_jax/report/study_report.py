@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from landed_jax.report.study_stability import stability_blocks
 from landed_jax.results.axes import POSITION_CLASSES
 from landed_jax.studies import Statistic, Study
 from landed_jax.studies._batches import REASONS_IN_WORDS
@@ -19,9 +20,9 @@ def study_report(study: Study) -> list[Block]:
     """What became of the prompts, and a table of every variable's largest means."""
     blocks: list[Block] = [_prompts_table(study)]
     for name, part in study.statistics.items():
-        if part.moments.count.any():
+        if part.moments.count.any() and not name.startswith("stability."):
             blocks.append(_statistic_table(study, name, part))
-    return blocks
+    return [*blocks, *stability_blocks(study)]
 
 
 def _prompts_table(study: Study) -> Table:

@@ -1,3 +1,4 @@
+from ._groups import Groups as Groups
 from ._intervals import Interval as Interval
 from ._intervals import share_interval as share_interval
 from ._intervals import student_interval as student_interval
@@ -9,6 +10,7 @@ from ._measured import View as View
 from ._merge import merge as merge
 from ._moments import Moments as Moments
 from ._quantiles import QuantileSketch as QuantileSketch
+from ._rank_correlation import RankCorrelation as RankCorrelation
 from ._rerun import StudyRerun as StudyRerun
 from ._rerun import rerun as rerun
 from ._runs import BatchNumbers as BatchNumbers

@@ -13,6 +13,16 @@ Labelled = tuple[tuple[str, ...], np.ndarray]
 """The names of an array's axes, and the array."""
 
 
+_OF_GROUPS = (
+    "samples",
+    "variance_within",
+    "variance_between",
+    "intraclass",
+    "variation_within",
+    "variation_between",
+)
+
+
 def statistic_arrays(statistics: Mapping[str, Statistic]) -> dict[str, Labelled]:
     """``attribution.heads.mean`` and the like, with the axes' names."""
     found: dict[str, Labelled] = {}
@@ -23,6 +33,7 @@ def statistic_arrays(statistics: Mapping[str, Statistic]) -> dict[str, Labelled]
             f"{name}.count": (cells, moments.count),
             f"{name}.mean": (cells, moments.mean),
             f"{name}.deviation": (cells, moments.deviation),
+            f"{name}.variation": (cells, moments.variation),
             f"{name}.minimum": (cells, moments.minimum),
             f"{name}.maximum": (cells, moments.maximum),
             f"{name}.mean_low": (cells, interval.low),
@@ -41,6 +52,15 @@ def statistic_arrays(statistics: Mapping[str, Statistic]) -> dict[str, Labelled]
             found[f"{name}.largest"] = ((*cells, rank), part.largest.values)
             found[f"{name}.largest_prompt"] = ((*cells, rank), part.largest.prompts)
             found[f"{name}.largest_place"] = ((*cells, rank), part.largest.places)
+        if part.groups is not None:
+            found |= {f"{name}.{label}": (cells, getattr(part.groups, label)) for label in _OF_GROUPS}
+        if part.ranks is not None:
+            others = tuple(axis for axis in cells if axis not in part.kind.ranked)
+            found |= {
+                f"{name}.rank_correlation": (others, part.ranks.mean),
+                f"{name}.rank_prompts": (others, part.ranks.prompts),
+                f"{name}.rank_constant": (others, part.ranks.constant),
+            }
     return found
 
 

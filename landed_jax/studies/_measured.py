@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from landed_jax.analysis.attribution._attribute import attribute
 from landed_jax.analysis.attribution._result import Attribution
 from landed_jax.analysis.reads._read import Read
+from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import WRITES, HookPoint
 from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.trace import Trace
@@ -31,6 +32,9 @@ class Kind:
         above: bounds; the share of samples above each is kept.
         top: how many of the largest samples are kept with their prompts.
         pooled: whether the last axis is one of samples, as the prompts' is.
+        nested: whether a prompt's number is a mean over samples of its own, which `Groups` are kept of.
+        ranked: the axes whose order by size is compared between prompts, together; none where that is not kept. Neither
+            goes with `by_position` or `pooled`.
     """
 
     axes: tuple[str, ...] = ()
@@ -41,6 +45,12 @@ class Kind:
     above: tuple[float, ...] = ()
     top: int = 0
     pooled: bool = False
+    nested: bool = False
+    ranked: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.nested or self.ranked) and (self.by_position or self.pooled):
+            raise LandedError("What is nested or ranked is one number a prompt: neither by position nor pooled.")
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -56,14 +66,24 @@ class Measured:
 
     Attributes:
         values: ``[prompt, *axes]``, or ``[prompt, position, *axes]``.
-        where: which of them are defined, of the same shape; by default all.
+        where: which of them are defined, of a shape that broadcasts against theirs; by default all.
         places: what else says where a value is from, for `Largest`.
+        samples: of a `nested` kind, how many each value is the mean of, likewise broadcast; it is defined where there
+            are any.
+        squares: their squared deviations from it, summed.
     """
 
     values: Array
     kind: Kind = dataclasses.field(default=Kind(), metadata={"static": True})
     where: Bool[Array, "..."] | None = None
     places: Int[Array, "..."] | None = None
+    samples: Int[Array, "..."] | None = None
+    squares: Float[Array, "..."] | None = None
+
+    @property
+    def defined(self) -> Bool[Array, "..."] | None:
+        """Which values there are; None for all."""
+        return self.where if self.samples is None else self.samples > 0
 
 
 @dataclass(frozen=True)

@@ -90,3 +90,9 @@ class Moments:
     def deviation(self) -> Float[np.ndarray, "*cell"]:
         """The standard deviation, the root of `variance`."""
         return np.sqrt(self.variance)
+
+    @property
+    def variation(self) -> Float[np.ndarray, "*cell"]:
+        """The coefficient of variation, `deviation` over the size of the mean; NaN where that is 0."""
+        size = np.abs(self.mean)
+        return np.divide(self.deviation, size, where=size > 0, out=np.full(size.shape, np.nan))

@@ -16,6 +16,7 @@ from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.numerics import compute_dtype, highest_precision
 from landed_jax.results.axes import POSITION_CLASSES
 from landed_jax.studies._batches import REASONS, Batch, Part, Reader
+from landed_jax.studies._groups import Groups
 from landed_jax.studies._measured import Keep, Kind, Measured
 from landed_jax.studies._program import measure
 from landed_jax.studies._statistic import Statistic
@@ -159,8 +160,10 @@ def _joined(parts: Sequence[Measured]) -> Measured:
 
 def _not_finite(measured: Measured, classes: Bool[np.ndarray, "class prompt position"] | None) -> np.ndarray:
     bad: Any = np.asarray(~np.isfinite(measured.values))
-    if measured.where is not None:
-        bad &= measured.where
+    if measured.squares is not None:
+        bad |= ~np.isfinite(measured.squares)
+    if measured.defined is not None:
+        bad &= measured.defined
     if measured.kind.by_position:
         assert classes is not None  # only what looks everywhere measures positions
         bad &= classes.any(axis=0).reshape(*classes.shape[1:], *(1,) * (bad.ndim - 2))
@@ -175,7 +178,7 @@ def _statistic(measured: Measured, prompts: np.ndarray, good: np.ndarray, classe
         flat = values.reshape(-1, *values.shape[2:])
         members = classes[:, good].reshape(len(classes), -1)
         return Statistic.by_class(kind, flat, np.repeat(prompts, values.shape[1]), members)
-    where, places = (None if part is None else np.asarray(part)[good] for part in (measured.where, measured.places))
+    where, places = (None if part is None else np.asarray(part)[good] for part in (measured.defined, measured.places))
     if kind.pooled:
 
         def pooled(part: np.ndarray | None) -> Any:
@@ -183,7 +186,10 @@ def _statistic(measured: Measured, prompts: np.ndarray, good: np.ndarray, classe
 
         prompts = np.repeat(prompts, values.shape[-1])
         values, where, places = pooled(values), pooled(where), pooled(places)
-    return Statistic.of(kind, values, prompts, where, places)
+    groups = None
+    if measured.samples is not None and measured.squares is not None:
+        groups = Groups.of(values, np.asarray(measured.samples)[good], np.asarray(measured.squares)[good])
+    return Statistic.of(kind, values, prompts, where, places, groups)
 
 
 def _row(variable: Variable, measured: Measured | None, there: np.ndarray) -> np.ndarray:
@@ -191,7 +197,7 @@ def _row(variable: Variable, measured: Measured | None, there: np.ndarray) -> np
     rows = np.full((len(there), *variable.shape), np.nan if is_float else -1, variable.dtype)
     if measured is not None:
         values = measured.values
-        rows[there] = values if measured.where is None else np.where(measured.where, values, rows[there])
+        rows[there] = values if measured.defined is None else np.where(measured.defined, values, rows[there])
     return rows
 
 

@@ -77,6 +77,8 @@ class Store:
                 return
             other = cls.opened(folder)
             apart = differences(manifest, other.manifest, ignored=("command",))
+            if not apart and other.variables != store.variables:  # of an older version, or another reduction
+                apart = ["what is kept has other shapes"]
             if apart:
                 raise LandedError(f"{folder} holds a study of other settings: {listed(apart)}. Name another folder.")
             progress, finished = store.load()
@@ -97,7 +99,7 @@ class Store:
             raise LandedError(f"{folder / 'study.json'} is damaged, or of another version of this program.")
         variables = {
             name: Variable(
-                Kind(**{**of["kind"], "axes": tuple(of["kind"]["axes"]), "above": tuple(of["kind"]["above"])}),
+                _kind(of["kind"]),
                 tuple(of["shape"]),
                 np.dtype(of["dtype"]),
             )
@@ -230,6 +232,11 @@ class Store:
         }
         described = {"format": FORMAT, "manifest": self.manifest, "variables": variables, "reasons": self.reasons}
         return json.loads(json.dumps(described))  # as it will be read: lists for tuples
+
+
+def _kind(stored: Mapping[str, Any]) -> Kind:
+    fields: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in stored.items()}
+    return Kind(**fields)
 
 
 def _is_new(folder: Path) -> bool:

@@ -17,7 +17,7 @@ def test_a_study_goes_on_is_merged_and_run_again(
     asked = {"prompt": "The Louvre is in the city of", "target": " Paris"}
     (tmp_path / "b.jsonl").write_text(json.dumps(asked) + '\n{"prompt": ""}\n')
     a, b, c = (str(tmp_path / name) for name in "abc")
-    keep = ["--keep", "attribution"]
+    keep = ["--keep", "attribution,stability"]
     assert status_of(["study", f"{a}.txt", *keep, "--out", a, "--json", "-"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["prompts"] == 2 and document["without_numbers"] == {}
@@ -26,6 +26,8 @@ def test_a_study_goes_on_is_merged_and_run_again(
     assert status_of(["study", f"{a}.txt", *keep, "--out", a]) == 0
     shown = capsys.readouterr().out
     assert "2 prompts" in shown and "attribution.heads, the 12 largest means of 32" in shown
+    assert "Stability of the norms" in shown and "attribution.heads by sign" in shown
+    assert "first: 2 positions of 2 prompts" in shown
     assert max(map(len, shown.splitlines())) <= 80
     assert status_of(["study", f"{b}.jsonl", *keep, "--out", b]) == 0
     assert "hold no token" in capsys.readouterr().out

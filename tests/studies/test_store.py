@@ -20,7 +20,7 @@ from tests.compiling import XLA_FLAGS
 from tests.fulldisk import ROOT, python
 from tests.studies.runs import files_of, prompts_of, short_windows, tiny
 
-KEEP = ("scale", "attribution", "top")
+KEEP = ("scale", "stability", "attribution", "top")
 PROMPTS = [*prompts_of(29), [], [99]]
 
 
@@ -32,8 +32,8 @@ class Cut(BaseException):
 def test_cut_off_after_any_file_and_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each file that is written is once the last one; and once it is written, but its commit is not."""
     short_windows(monkeypatch)
-    model, whole = tiny(), tmp_path / "whole"
-    landed.study(model, PROMPTS, KEEP, whole)
+    model, whole, keep = tiny(), tmp_path / "whole", ("scale", "stability", "top")  # every kind of statistic
+    landed.study(model, PROMPTS, keep, whole)
     expected, write = files_of(whole), atomic_file.write_file
     left = 0
 
@@ -53,7 +53,7 @@ def test_cut_off_after_any_file_and_gone_on_with(tmp_path: Path, monkeypatch: py
             left = number + files  # every time a little further, as a process that is killed again and again
             files += 13
             try:
-                landed.study(model, PROMPTS, KEEP, store)
+                landed.study(model, PROMPTS, keep, store)
             except Cut:
                 continue
             break

@@ -199,7 +199,7 @@ def test_the_largest_writes_are_named(name: str, x64: None) -> None:
 
 def test_studies_merge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     short_windows(monkeypatch)
-    model, prompts, keep = tiny(), [*prompts_of(20), []], ("scale", "attribution", "top")
+    model, prompts, keep = tiny(), [*prompts_of(20), []], ("scale", "stability", "attribution", "top")
     whole = landed.study(model, prompts, keep)
     for name, part in (("a", prompts[:9]), ("b", prompts[9:])):
         landed.study(model, part, keep, tmp_path / name)
@@ -214,6 +214,11 @@ def test_studies_merge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_allclose(other.moments.deviation, part.moments.deviation, rtol=1e-3, atol=1e-5)
         if part.largest is not None and other.largest is not None:
             np.testing.assert_allclose(other.largest.values, part.largest.values, rtol=1e-4, atol=1e-6)
+        if part.groups is not None and other.groups is not None:
+            np.testing.assert_allclose(other.groups.within, part.groups.within, rtol=1e-3, atol=1e-5)
+            np.testing.assert_allclose(other.groups.between, part.groups.between, rtol=1e-3, atol=1e-5)
+        if part.ranks is not None and other.ranks is not None:
+            np.testing.assert_allclose(other.ranks.mean, part.ranks.mean, atol=1e-2)  # equal sizes may round apart
     landed.study(model, prompts[:5], ("scale",), tmp_path / "other")
     for folders, said in (
         (["a", "other"], "keep is"),

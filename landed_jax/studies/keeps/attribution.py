@@ -5,6 +5,9 @@ import jax.numpy as jnp
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.studies._measured import Keep, Kind, Measured, View, prompts_first
 
+_SIGN = (0.0,)  # the share of prompts above it
+MLPS = Kind(("layer",), above=_SIGN)
+
 
 def per_component(part: PerWrite, *, experts: bool, mlp: Measured | None = None) -> dict[str, Measured]:
     """Heads, each layer's MLP and, where a layer has one set of neurons, each neuron.
@@ -15,11 +18,14 @@ def per_component(part: PerWrite, *, experts: bool, mlp: Measured | None = None)
     """
     found = {
         "embedding": Measured(sum(part.embeddings.values(), start=jnp.zeros_like(part.embedding))[:, 0]),
-        "heads": Measured(prompts_first(part.heads), Kind(("layer", "head"), top=3)),
-        "mlp": mlp or Measured(prompts_first(part.mlp), Kind(("layer",))),
+        "heads": Measured(
+            prompts_first(part.heads), Kind(("layer", "head"), above=_SIGN, top=3, ranked=("layer", "head"))
+        ),
+        "mlp": mlp or Measured(prompts_first(part.mlp), MLPS),
     }
     if not experts:
-        found["neurons"] = Measured(prompts_first(part.neurons), Kind(("layer", "neuron"), row=False, quantiles=False))
+        kind = Kind(("layer", "neuron"), row=False, quantiles=False, above=_SIGN)
+        found["neurons"] = Measured(prompts_first(part.neurons), kind)
     return found
 
 
