@@ -155,6 +155,9 @@ FEW = ("small", "both_norms", "layer_norm")
 """For properties that brute force shows of every kind anyway."""
 NAMES = [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS if name not in FEW)]
 """Every kind of model; those that share their code with one of the few are for the slow tests."""
+each_config = pytest.mark.parametrize(
+    "config", [pytest.param(CONFIGS[name], id=name, marks=() if name in FEW else pytest.mark.slow) for name in CONFIGS]
+)
 
 
 def random_params(config: ModelConfig, seed: int = 0, dtype: Any = jnp.float32) -> Params:

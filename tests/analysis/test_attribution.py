@@ -21,8 +21,14 @@ from tests.traces import asked_by, column, real_positions, run, traced, unembedd
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("read", ["top", "token", "each", "difference", "centred", "direction"])
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        pytest.param(name, read, marks=() if name in FEW or read == "difference" else pytest.mark.slow)
+        for read in ("difference", "top", "token", "each", "centred", "direction")
+        for name in CONFIGS
+    ],
+)
 def test_every_write_equals_brute_force(name: str, read: str, x64: None) -> None:
     config = CONFIGS[name]
     trace = traced(config, params=random_params(config, dtype=jnp.float64))

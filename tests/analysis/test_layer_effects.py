@@ -14,7 +14,7 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import stack_layers
 from landed_jax.nn.stream_order import site_names
 from landed_jax.report.account import account_for
-from tests.models import BIASED, CONFIGS, SMALL, random_params
+from tests.models import BIASED, CONFIGS, NAMES, SMALL, random_params
 from tests.reference.landed import every_write, heard, land, sigma_of
 from tests.reference.numpy_model import Arrays, numpy_forward
 from tests.traces import real_positions, traced, unembedding
@@ -44,7 +44,7 @@ def by_brute_force(
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("name", ["stacked", *(name for name in CONFIGS if name != "small")])
+@pytest.mark.parametrize("name", ["stacked", *NAMES[1:]])
 @pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "from factors"])
 def test_equal_brute_force_at_an_early_and_at_the_last_site(name: str, recorded: bool, x64: None) -> None:
     config, hold = (SMALL, stack_layers) if name == "stacked" else (CONFIGS[name], dict)

@@ -12,7 +12,7 @@ from landed_jax.interventions._stacks import every_head
 from landed_jax.interventions._sweep import run_sweep
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SCALES
-from tests.models import CONFIGS, SMALL, random_params, random_tokens
+from tests.models import CONFIGS, SMALL, each_config, random_params, random_tokens
 from tests.reference.numpy_model import numpy_forward
 
 QUESTION = landed.Logit(3, against=4)
@@ -32,7 +32,7 @@ def made(config: ModelConfig, components: Any = "heads") -> tuple[landed.Model, 
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@each_config
 def test_totals_are_those_of_a_model_without_the_component(config: ModelConfig, x64: None) -> None:
     model, tokens, heads = made(config)
     clean = difference(numpy_forward(model.params, tokens.ids, tokens.mask, config))
@@ -55,7 +55,7 @@ def test_totals_are_those_of_a_model_without_the_component(config: ModelConfig, 
 
 
 @pytest.mark.parametrize("components", ["heads", "parts", [(0, 3), (1, 2)]], ids=["heads", "parts", "neurons"])
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@each_config
 def test_the_columns_sum(config: ModelConfig, components: Any, x64: None) -> None:
     if not isinstance(components, str):
         components = [(layer % config.n_layers, index) for layer, index in components]

@@ -19,7 +19,7 @@ from landed_jax.nn.hook_points import AXES, OUTSIDE_LAYERS, HookPoint, absent
 from landed_jax.nn.intervention import checked
 from landed_jax.nn.parameters import init_params, stack_layers
 from tests.compiling import compilations
-from tests.models import CONFIGS, SMALL, configs, random_params, random_tokens
+from tests.models import CONFIGS, SMALL, configs, each_config, random_params, random_tokens
 
 
 def points(config: ModelConfig) -> list[HookPoint]:
@@ -31,7 +31,7 @@ def run(params: Any, tokens: Any, config: ModelConfig, interventions: Any = (), 
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@each_config
 def test_a_value_of_its_own_changes_nothing(config: ModelConfig, x64: None) -> None:
     params, tokens = random_params(config, dtype=np.float64), random_tokens(config)
     logits, trace = run(params, tokens, config, record=frozenset(points(config)))

@@ -36,7 +36,7 @@ from landed_jax.nn.intervention import checked_members
 from landed_jax.nn.parameters import init_params, stack_layers
 from landed_jax.tokens import Tokens
 from tests.compiling import compilations
-from tests.models import BOTH_NORMS, CONFIGS, SMALL, random_params, random_tokens
+from tests.models import BOTH_NORMS, CONFIGS, SMALL, each_config, random_params, random_tokens
 
 TOKEN = 3
 
@@ -63,7 +63,7 @@ def close(found: Any, expected: np.ndarray, tolerance: float) -> None:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@each_config
 def test_heads_and_layers_and_positions_are_what_they_are_alone(config: ModelConfig, x64: None) -> None:
     model, tokens = model_of(config, np.float64), random_tokens(config)
     for stack in (every_head(config), every_layer_and_position(config, tokens.ids.shape[1])):
@@ -77,7 +77,13 @@ def test_heads_and_layers_and_positions_are_what_they_are_alone(config: ModelCon
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["small", "parallel", "both_norms", "windowed", "experts"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "small",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("parallel", "both_norms", "windowed", "experts")),
+    ],
+)
 def test_every_hook_point_at_long_prompts(name: str, x64: None) -> None:
     """Beyond the shortest span, so that columns before a change are taken from the clean run."""
     config = dataclasses.replace(CONFIGS[name], max_positions=64)
