@@ -1,3 +1,4 @@
+from ._checkpoints import step_of as step_of
 from ._intervals import Interval as Interval
 from ._intervals import share_interval as share_interval
 from ._intervals import student_interval as student_interval
@@ -8,11 +9,16 @@ from ._measured import Measured as Measured
 from ._measured import View as View
 from ._merge import merge as merge
 from ._moments import Moments as Moments
+from ._progress_measures import ProgressMeasures as ProgressMeasures
+from ._progress_measures import progress_measures as progress_measures
 from ._quantiles import QuantileSketch as QuantileSketch
 from ._rerun import Difference as Difference
 from ._rerun import Rerun as Rerun
 from ._rerun import rerun as rerun
 from ._runs import BatchNumbers as BatchNumbers
+from ._series import Series as Series
+from ._series import opened_series as opened_series
+from ._series import series as series
 from ._statistic import Statistic as Statistic
 from ._study import Study as Study
 from ._study import batches as batches
