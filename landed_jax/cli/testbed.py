@@ -79,7 +79,9 @@ def show(task: str | None, count: int, learnt: bool) -> None:
 @click.argument("dst", type=click.Path())
 @click.option("--steps", metavar="N", type=click.IntRange(min=1), help="Updates. Default: as for the bundled model.")
 @click.option("--seed", metavar="S", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
-@click.option("--keep-steps", metavar="STEPS", help="Models to keep in DST/steps: 0,100,200, or powers, for 0, 1, 2, 4, …")
+@click.option(
+    "--keep-steps", metavar="STEPS", help="Models to keep in DST/steps: 0,100,200, or powers, for 0, 1, 2, 4, …"
+)
 def train(dst: str, steps: int | None, seed: int, keep_steps: str | None) -> None:
     """Train a model on the language and write it to DST, a folder in Hugging Face layout.
 

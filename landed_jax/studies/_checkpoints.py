@@ -140,9 +140,7 @@ def check_alike(checkpoints: Iterable[Checkpoint]) -> None:
             if getattr(known, field) != getattr(config, field)
         ]
         if apart:
-            raise LandedError(
-                f"The checkpoints {name} and {checkpoint.name} are not of one model: {', '.join(apart)}."
-            )
+            raise LandedError(f"The checkpoints {name} and {checkpoint.name} are not of one model: {', '.join(apart)}.")
         if words != theirs:
             raise LandedError(f"The checkpoints {name} and {checkpoint.name} have different vocabularies.")
 

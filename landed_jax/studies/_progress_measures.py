@@ -10,8 +10,8 @@ from jaxtyping import Float
 from landed_jax.comparison import LEVELS, kept_values
 from landed_jax.comparison._baselines import Ablation, baselines, means_of
 from landed_jax.errors import LandedError
-from landed_jax.interventions import LogProbability
 from landed_jax.intervals import mean_intervals
+from landed_jax.interventions import LogProbability
 from landed_jax.model import Model
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.tasks import Pairs

@@ -98,3 +98,27 @@ def test_what_cannot_be_downloaded_says_what_works_offline(monkeypatch, kind, sa
     with pytest.raises(LandedError, match=said) as caught:
         resolve("owner/name")
     assert "Without a network" in str(caught.value)
+
+
+def test_a_revision_stands_behind_an_at(monkeypatch, tmp_path):
+    import huggingface_hub
+
+    asked = []
+
+    def download(name, **how):
+        asked.append((name, how.get("revision")))
+        return tmp_path
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    for source in ("owner/name@step1000", "name@refs/pr/1", "owner/name"):
+        assert resolve(source) == tmp_path
+    assert asked == [("owner/name", "step1000"), ("name", "refs/pr/1"), ("owner/name", None)]
+    (tmp_path / "a@b").mkdir()
+    assert resolve(tmp_path / "a@b") == tmp_path / "a@b"
+
+    def fail(*_, **__):
+        raise huggingface_hub.errors.RevisionNotFoundError("no", response=RESPONSE)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(LandedError, match="owner/name has no branch, tag or commit 'step7'"):
+        resolve("owner/name@step7")
