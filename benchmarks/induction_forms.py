@@ -44,7 +44,8 @@ class Formation:
 
     Attributes:
         losses: by their name, in nats.
-        landed: of the induction heads together, in logits, to the difference of right and wrong word.
+        value: the logit difference of right and wrong word.
+        landed: of the induction heads together, in logits, to that difference.
         sigma_share: of the induction heads together, at the final norm.
         scores: prefix matching, the mean of the induction heads; previous token, that of the circuit's heads which
             look there at the last step.
@@ -55,6 +56,7 @@ class Formation:
     circuit: list[tuple[int, int]]
     heads: list[tuple[int, int]]
     losses: dict[str, Curve]
+    value: Curve
     landed: Curve
     sigma_share: Curve
     scores: dict[str, Curve]
@@ -124,6 +126,7 @@ def measure(folder: Path, prompts: int, sequences: int, seed: int, out: Path | N
         circuit,
         heads,
         {name: _curve(rows) for name, rows in losses.items()},
+        _curve(found.rows["attribution.value"]),
         _curve(_summed(found.rows["attribution.heads"], heads)),
         _curve(_summed(found.rows["sigma_shares.heads"], heads)),
         {name: _curve(rows) for name, rows in named.items() if rows},
@@ -160,6 +163,7 @@ def as_table(found: Formation) -> str:
     """A row a step; intervals behind the numbers that have one."""
     curves = {
         **{f"{name} loss, nats": curve for name, curve in found.losses.items()},
+        "difference, logits": found.value,
         "landed, logits": found.landed,
         "σ share": found.sigma_share,
         **found.scores,
@@ -168,7 +172,7 @@ def as_table(found: Formation) -> str:
     rows = [
         [
             f"{step:,}",
-            *(f"{of.mean[i]:.3g} ({of.low[i]:.3g}–{of.high[i]:.3g})" for of in curves.values()),
+            *(f"{of.mean[i]:.3g} ({of.low[i]:.3g} to {of.high[i]:.3g})" for of in curves.values()),
             f"{found.amplification[i, -1]:.3g}",
             f"{found.sigma[i, -1]:.3g}",
         ]

@@ -59,13 +59,16 @@ def test_a_killed_series_goes_on_and_repeats_nothing(tmp_path: Path, monkeypatch
     whole = series(steps, prompts, ("attribution",), tmp_path / "whole")
     seen: list[tuple[str, int]] = []
 
+    def note(name: str, done: int, total: int | None) -> None:
+        seen.append((name, done))
+
     def killed(name: str, done: int, total: int | None) -> None:
         if name == "2" and done:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         series(steps, prompts, ("attribution",), tmp_path / "killed", watch=killed)
-    series(steps, prompts, ("attribution",), tmp_path / "killed", watch=lambda name, done, total: seen.append((name, done)))
+    series(steps, prompts, ("attribution",), tmp_path / "killed", watch=note)
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
     assert [done for name, done in seen if name == "1"] == [0]  # opened to be compared, and no batch
     assert [done for name, done in seen if name == "2"][1] > 4  # without the batch that was done
@@ -116,7 +119,7 @@ def test_all_heads_and_none_are_the_model(ablation: Any, x64: None) -> None:
     model = dataclasses.replace(model, vocabulary=NumberedTokens())  # by which means know delimiters
     everything = [(layer, head) for layer in range(2) for head in range(4)]
     whole, nothing = (progress_measures(model, [pairs], heads, ablation=ablation) for heads in (everything, []))
-    logits = model.trace(pairs.clean, at=-1).logits[:, 0]
+    logits = jnp.asarray(model.trace(pairs.clean, at=-1).logits)[:, 0]
     loss = -jax.nn.log_softmax(logits)[np.arange(2), pairs.right[:, 0]]
     for part in (whole.full, whole.restricted, nothing.full, nothing.excluded):
         np.testing.assert_allclose(part, loss, rtol=1e-12)
@@ -130,7 +133,7 @@ def test_some_heads_are_what_interventions_make_of_them(x64: None) -> None:
     apart = {True: [(0, 1), (1, 3)], False: [(0, 0), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2)]}
     for ablated, name in ((True, "excluded"), (False, "restricted")):
         zeros = [landed.interventions.zero_head(layer, head) for layer, head in apart[ablated]]
-        logits = model.trace(pairs.clean, at=-1, interventions=zeros).logits[:, 0]
+        logits = jnp.asarray(model.trace(pairs.clean, at=-1, interventions=zeros).logits)[:, 0]
         loss = -jax.nn.log_softmax(logits)[np.arange(2), pairs.right[:, 0]]
         np.testing.assert_allclose(getattr(found, name), np.tile(loss, 2), rtol=1e-10)
     low, high = found.interval("excluded")

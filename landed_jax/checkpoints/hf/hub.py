@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from landed_jax.checkpoints.bundle import BUNDLED, bundled_folder
@@ -87,9 +86,8 @@ def resolve_adapter(source: str | os.PathLike[str]) -> Path:
 def _download(name: str, revision: str | None, wanted: tuple[str, ...]) -> Path:
     from huggingface_hub import errors, snapshot_download
 
-    at = {} if revision is None else {"revision": revision}
     try:
-        folder = Path(snapshot_download(name, allow_patterns=list(wanted), **at))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(wanted)))
     except errors.HFValidationError as error:
         raise LandedError(f"There is no folder {name!r}, and it is not a Hugging Face id either: {error}") from error
     except errors.GatedRepoError as error:
@@ -104,16 +102,16 @@ def _download(name: str, revision: str | None, wanted: tuple[str, ...]) -> Path:
         why = f"there is no such folder here, and the Hugging Face Hub did not give it ({type(error).__name__})"
         raise LandedError(f"{name} could not be opened: {why}. {_OFFLINE}") from error
     if wanted == _MODEL and not any(folder.glob("*.safetensors")):
-        _refuse_pickles(name, at)
+        _refuse_pickles(name, revision)
     return folder
 
 
-def _refuse_pickles(name: str, at: Mapping[str, str]) -> None:
+def _refuse_pickles(name: str, revision: str | None) -> None:
     """Say of a model without safetensors which weights it has, where the Hub can be asked."""
     from huggingface_hub import HfApi
 
     try:
-        files = HfApi().list_repo_files(name, **at)
+        files = HfApi().list_repo_files(name, revision=revision)
     except Exception:  # as in `_download`; the model is refused in any case
         return
     if pickles := [file for file in files if file.endswith(PICKLES) and "/" not in file]:
