@@ -24,6 +24,7 @@ from benchmarks import formation_figure, markdown
 from benchmarks.environment import prepare
 from benchmarks.induction_heads import induction_heads
 
+PAGE = "training.md"
 LOSSES = ("full", "restricted", "excluded")
 SHARE = 0.1
 """Of the mean logit difference: what a head of the circuit takes with it at least."""
@@ -43,6 +44,7 @@ class Formation:
     """What is measured at each step.
 
     Attributes:
+        prompts: how many.
         losses: by their name, in nats.
         value: the logit difference of right and wrong word.
         landed: of the induction heads together, in logits, to that difference.
@@ -52,6 +54,7 @@ class Formation:
         amplification, sigma: ``[step, site]``.
     """
 
+    prompts: int
     steps: list[int]
     circuit: list[tuple[int, int]]
     heads: list[tuple[int, int]]
@@ -122,6 +125,7 @@ def measure(folder: Path, prompts: int, sequences: int, seed: int, out: Path | N
     table = found.to_xarray()
     other = table.sel({"class": "other"})
     return Formation(
+        sum(map(len, data)),
         [int(step) for step in steps],
         circuit,
         heads,
@@ -159,26 +163,27 @@ def _curve(rows: Any) -> Curve:
     return Curve(values.mean(axis=1), *mean_intervals(values))
 
 
-def as_table(found: Formation) -> str:
-    """A row a step; intervals behind the numbers that have one."""
-    curves = {
-        **{f"{name} loss, nats": curve for name, curve in found.losses.items()},
-        "difference, logits": found.value,
-        "landed, logits": found.landed,
-        "σ share": found.sigma_share,
-        **found.scores,
+def as_text(found: Formation) -> str:
+    """Which heads are meant, and a row a step; an interval behind the losses and the contribution."""
+    ranged = {**{f"{name}, nats": curve for name, curve in found.losses.items()}, "landed, logits": found.landed}
+    plain = {
+        "difference, logits": found.value.mean,
+        "σ share": found.sigma_share.mean,
+        **{name: curve.mean for name, curve in found.scores.items()},
+        "final |γ|/σ": found.amplification[:, -1],
+        "final σ": found.sigma[:, -1],
     }
-    names = ["step", *curves, "final |γ|/σ", "final σ"]
     rows = [
         [
             f"{step:,}",
-            *(f"{of.mean[i]:.3g} ({of.low[i]:.3g} to {of.high[i]:.3g})" for of in curves.values()),
-            f"{found.amplification[i, -1]:.3g}",
-            f"{found.sigma[i, -1]:.3g}",
+            *(f"{of.mean[i]:.3g} ({of.low[i]:.3g} to {of.high[i]:.3g})" for of in ranged.values()),
+            *(f"{values[i]:.3g}" for values in plain.values()),
         ]
         for i, step in enumerate(found.steps)
     ]
-    return markdown.markdown(names, rows)
+    circuit, heads = (", ".join(f"{layer}.{head}" for layer, head in places) for places in (found.circuit, found.heads))
+    meant = f"Circuit: {circuit}. Induction heads: {heads}. Intervals: 95 %, over {found.prompts} prompts."
+    return f"{meant}\n\n{markdown.markdown(['step', *ranged, *plain], rows)}\n"
 
 
 def main() -> int:
@@ -193,7 +198,8 @@ def main() -> int:
     parser.add_argument("--sequences", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="a folder for the studies, from which a killed run goes on")
-    parser.add_argument("--figure", type=Path, default=Path("induction_forms.svg"))
+    parser.add_argument("--figure", type=Path, help="by default induction_forms.svg, here")
+    parser.add_argument("--page", action="store_true", help=f"put table and figure into docs/{PAGE}")
     options = parser.parse_args()
     from landed_jax.errors import LandedError
 
@@ -202,13 +208,15 @@ def main() -> int:
     except LandedError as error:
         print(error, file=sys.stderr)
         return 2
-    for name, heads in (("circuit", found.circuit), ("induction heads", found.heads)):
-        print(f"{name}: {', '.join(f'{layer}.{head}' for layer, head in heads)}")
-    print(f"\n{as_table(found)}")
+    print(as_text(found))
+    figure = options.figure or (markdown.DOCS if options.page else Path()) / "induction_forms.svg"
     try:
-        formation_figure.draw(found, options.figure)
+        formation_figure.draw(found, figure)
     except ImportError:
         print("No figure: matplotlib is not installed (pip install '.[bench]').", file=sys.stderr)
+        return 2
+    if options.page:
+        markdown.put(PAGE, f"![How induction forms, step by step]({figure.name})\n\n{as_text(found)}")
     return 0
 
 

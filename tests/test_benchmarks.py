@@ -215,4 +215,4 @@ def test_how_induction_forms_is_measured_over_steps(tmp_path: Path) -> None:
     for curve in (*found.losses.values(), *found.scores.values(), found.landed, found.sigma_share):
         assert (curve.low <= curve.mean).all() and (curve.mean <= curve.high).all()
     assert found.sigma.shape == found.amplification.shape == (2, len(found.sites)) == (2, 9)
-    assert induction_forms.as_table(found).count("\n") == 3
+    assert induction_forms.as_text(found).startswith("Circuit: 1.2, ") and "\n| 2 | " in induction_forms.as_text(found)

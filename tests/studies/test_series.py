@@ -1,6 +1,8 @@
 """A series is the studies of its checkpoints; progress measures against plain interventions and a planted circuit."""
 
 import dataclasses
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import landed_jax as landed
 from landed_jax import LandedError
 from landed_jax.comparison._baselines import ABLATIONS
 from landed_jax.studies import opened_series, progress_measures, series
+from landed_jax.studies._checkpoints import Checkpoint
 from landed_jax.tasks import Pairs
 from landed_jax.vocabulary import NumberedTokens, Vocabulary
 from tests.comparison.pairs import planted_pairs, random_pairs
@@ -80,6 +83,22 @@ def test_a_killed_series_goes_on_and_repeats_nothing(tmp_path: Path, monkeypatch
     landed.study(tiny(), prompts, ("scale",), tmp_path / "whole" / "5")
     with pytest.raises(LandedError, match="studies of other settings, 1 and 5: keep"):
         opened_series(tmp_path / "whole")
+
+
+def test_one_model_is_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[weakref.ref[landed.Model]] = []
+
+    def read(checkpoint: Checkpoint) -> landed.Model:
+        gc.collect()
+        assert not any(model() for model in alive)
+        model = trained(checkpoint.step or 0)
+        alive.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(Checkpoint, "open", read)
+    model = tiny()
+    series({"1": model, "2": model, "3": model}, [[1, 2]], ("attribution",))
+    assert len(alive) == 3
 
 
 def test_what_is_no_series_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
