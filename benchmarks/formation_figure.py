@@ -28,7 +28,7 @@ def draw(found: "Formation", path: Path) -> None:
     import matplotlib  # pyright: ignore[reportMissingImports] # an extra: bench
 
     matplotlib.use("svg")
-    matplotlib.rcParams |= {"svg.hashsalt": "landed_jax", "svg.fonttype": "none"}  # text as text: a third of the bytes
+    matplotlib.rcParams |= {"svg.hashsalt": "landed_jax", "svg.fonttype": "none"}  # text is no outlines
     import matplotlib.pyplot as plt  # pyright: ignore[reportMissingImports] # an extra: bench
 
     figure, panels = plt.subplots(3, 2, figsize=(10, 9), layout="constrained", sharex=True)
@@ -48,13 +48,14 @@ def draw(found: "Formation", path: Path) -> None:
     amplification.set(ylabel="median |γ|/σ", yscale="log", title="(e) amplification by read site")
     _sites(sigma, found, found.sigma)
     sigma.set(ylabel="σ", yscale="log", title="(f) σ by read site")
+    losses.set_xscale("symlog", linthresh=1)
+    losses.set_xlim(0, max(found.steps) * 1.1)
     for panel in panels.flat:
+        panel.minorticks_off()
         panel.grid(alpha=0.25)
         panel.legend(fontsize=7, ncols=2 if panel in (amplification, sigma) else 1)
     for panel in panels[-1]:
         panel.set_xlabel("training step (linear from 0 to 1)")
-    losses.set_xscale("symlog", linthresh=1)
-    losses.set_xlim(0, max(found.steps) * 1.1)
     decades = [10**power for power in range(len(str(max(found.steps))))]
     losses.set_xticks([0, *decades], [f"{step:,}" for step in (0, *decades)])
     figure.suptitle("bands: 95 % bootstrap intervals over prompts (b: over sequences)", fontsize=9)
