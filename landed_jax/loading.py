@@ -42,8 +42,8 @@ def load(
     results record it.
 
     Args:
-        source: a Hugging Face id, a folder in Hugging Face layout, a native folder, or a GGUF file; by default the
-            small model that comes with the package.
+        source: a Hugging Face id (``owner/name``, or ``owner/name@revision``), a folder in Hugging Face layout, a
+            native folder, or a GGUF file; by default the small model that comes with the package.
         mesh: place the weights on it: heads, neurons and the vocabulary are cut over its axis ``model``.
         stacked: hold the layers under one leading axis (the time to compile then does not grow with depth), or one
             subtree a layer (faster to run on CPU); by default whichever suits the device.

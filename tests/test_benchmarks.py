@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from benchmarks import command, ours, results, scaling, sigma_gap
+from benchmarks import command, induction_forms, ours, results, scaling, sigma_gap
 from benchmarks.arithmetic import flops, forward_flops
 from benchmarks.contestants import CONTESTANTS, Builder, Contestant, Prepared, Unavailable
 from benchmarks.page import render
@@ -17,6 +17,7 @@ from benchmarks.shapes import SIZES, prompt, shape
 from benchmarks.timing import rounds
 from benchmarks.weights import Weights
 from landed_jax import ModelConfig
+from landed_jax.checkpoints.bundle import bundled_folder
 from landed_jax.nn.parameters import count_parameters
 from tests.needs import needs_torch
 
@@ -200,3 +201,18 @@ def test_every_own_program_has_its_operations_counted() -> None:
     assert isinstance(analysis, dict)
     assert forward_flops(TINY, 16) == pytest.approx(analysis["flops"], rel=0.25)
     assert all(flops(name, TINY, 16) for name in scaling.NAMES)
+
+
+@pytest.mark.slow
+def test_how_induction_forms_is_measured_over_steps(tmp_path: Path) -> None:
+    for step in ("000002", "000001"):
+        (tmp_path / step).symlink_to(bundled_folder())
+    found = induction_forms.measure(tmp_path, prompts=24, sequences=8, seed=0, out=None)
+    assert found.steps == [1, 2] and set(found.heads) < set(found.circuit)
+    full, restricted, excluded = (found.losses[name].mean for name in induction_forms.LOSSES)
+    assert (np.maximum(full, restricted) < 1).all() and (excluded > 4).all()
+    assert (found.landed.mean > 0).all() and (found.landed.mean < found.value.mean).all()
+    for curve in (*found.losses.values(), *found.scores.values(), found.landed, found.sigma_share):
+        assert (curve.low <= curve.mean).all() and (curve.mean <= curve.high).all()
+    assert found.sigma.shape == found.amplification.shape == (2, len(found.sites)) == (2, 9)
+    assert induction_forms.as_text(found).startswith("Circuit: 1.2, ") and "\n| 2 | " in induction_forms.as_text(found)

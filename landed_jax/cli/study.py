@@ -1,25 +1,37 @@
 """`landed study`, `landed merge`."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from landed_jax.checkpoints.bundle import BUNDLED
 from landed_jax.cli.options import json_option
 from landed_jax.cli.output import check_json_target, command_line, show_result
-from landed_jax.cli.progress import status_line
+from landed_jax.cli.progress import Status, status_line
 from landed_jax.cli.study_progress import watched
 from landed_jax.errors import LandedError
+
+if TYPE_CHECKING:
+    from landed_jax.studies import Series, Study
 
 EXAMPLES = """\b
 Examples:
   landed study testbed:induction --out induction
   landed study prompts.jsonl --model ./llama --keep scale,attribution,effects --out llama-study
   landed study table.csv --column text --out study
+  landed study testbed:induction --checkpoints my-model/steps --out training
+  landed study prompts.txt --model EleutherAI/pythia-70m --revisions step1,step512,step143000 --out pythia
 """
 
 
 @click.command(epilog=EXAMPLES)
 @click.argument("prompts")
-@click.option("--model", metavar="M", default=BUNDLED, help="A folder or Hugging Face id. Default: the bundled model.")
+@click.option("--model", metavar="M", help="A folder or Hugging Face id. Default: the bundled model.")
+@click.option(
+    "--checkpoints", metavar="C,C,…|FOLDER", help="Several models of one training, or the folder they are in."
+)
+@click.option("--revisions", metavar="R,R,…", help="Several revisions of the Hugging Face id that --model names.")
 @click.option(
     "--keep", metavar="NAMES", default="scale,attribution", show_default=True, help="What is kept; see above."
 )
@@ -37,7 +49,9 @@ Examples:
 @json_option
 def study(
     prompts: str,
-    model: str,
+    model: str | None,
+    checkpoints: str | None,
+    revisions: str | None,
     keep: str,
     out: str | None,
     column: str | None,
@@ -53,15 +67,16 @@ def study(
     PROMPTS is a file (a prompt a line, .jsonl, .csv, .parquet), - for standard input, task:NAME or testbed:NAME for a
     task with answers, or hf:NAME[:SPLIT] for a data set of Hugging Face.
 
-    --keep names any of scale, stability, attribution, effects, coordinates, lens and top, separated by commas.
+    --keep names any of scale, stability, attribution, effects, sigma_shares, coordinates, lens and top, separated by
+    commas.
 
     With --out every finished batch is kept: killed at any moment, the same command goes on, and ends in the same store.
+
+    --checkpoints and --revisions make one study for each checkpoint, each in a folder of its own in STORE.
     """
     check_json_target(json_target)
+    several = _checkpoints(model, checkpoints, revisions)
     with status_line("Starting JAX") as status:
-        from landed_jax.loading import load
-        from landed_jax.report.study_report import study_document, study_report
-        from landed_jax.studies import study as run_study
         from landed_jax.studies.keeps import keep_named
 
         names = [name.strip() for name in keep.split(",") if name.strip()]
@@ -69,24 +84,70 @@ def study(
             raise LandedError("--keep names nothing: give scale or attribution, for example.")
         for name in names:
             keep_named(name)  # before the weights are read
-        status("Reading weights")
-        opened = load(model, progress=status.report)
-        status("Compiling the first batch, or reading it from the cache")
-        found = run_study(
-            opened,
-            prompts,
-            names,
-            out,
-            column=column,
-            ids=ids,
-            count=count,
-            seed=seed,
-            position=position,
-            add_special_tokens=not no_bos,
-            watch=watched(status),
-            command=command_line(),
+        settings: dict[str, Any] = {
+            "column": column,
+            "ids": ids,
+            "count": count,
+            "seed": seed,
+            "position": position,
+            "add_special_tokens": not no_bos,
+            "command": command_line(),
+        }
+        found = (
+            _study(status, model or BUNDLED, prompts, names, out, settings)
+            if several is None
+            else _series(status, several, prompts, names, out, settings)
         )
-    show_result(json_target, lambda: study_document(found), lambda: study_report(found))
+    _show_found(found, json_target)
+
+
+def _checkpoints(model: str | None, checkpoints: str | None, revisions: str | None) -> str | list[str] | None:
+    """The models that are meant: a folder that they are in, or each; None for one model."""
+    if checkpoints is None and revisions is None:
+        return None
+    if revisions is None:
+        if model is not None:
+            raise LandedError("--checkpoints name the models: leave --model out.")
+        parts = _parts(checkpoints or "")
+        return parts[0] if len(parts) == 1 else parts
+    if checkpoints is not None or model is None:
+        raise LandedError("--revisions are of the model that --model names, and --checkpoints are other models.")
+    return [f"{model}@{revision}" for revision in _parts(revisions)]
+
+
+def _parts(text: str) -> list[str]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise LandedError(f"{text!r} lacks a name before or behind a comma.")
+    return parts
+
+
+def _study(status: Status, model: str, prompts: str, keep: list[str], out: str | None, settings: Any) -> "Study":
+    from landed_jax.loading import load
+    from landed_jax.studies import study as run_study
+
+    status("Reading weights")
+    opened = load(model, progress=status.report)
+    status("Compiling the first batch, or reading it from the cache")
+    return run_study(opened, prompts, keep, out, watch=watched(status), **settings)
+
+
+def _series(
+    status: Status, models: str | list[str], prompts: str, keep: list[str], out: str | None, settings: Any
+) -> "Series":
+    from landed_jax.studies import series
+
+    begun: dict[str, Callable[[int, int | None], None]] = {}
+
+    def watch(name: str, done: int, total: int | None) -> None:
+        if name not in begun:
+            status(f"{name}: reading weights")
+            begun[name] = watched(status, f"{name}: prompts")
+        elif done:
+            begun[name](done, total)
+
+    status("Looking at the checkpoints")
+    return series(models, prompts, keep, out, watch=watch, load_with={"progress": status.report}, **settings)
 
 
 @click.command()
@@ -97,8 +158,18 @@ def merge(stores: tuple[str, ...], out: str, json_target: str | None) -> None:
     """Merge finished studies of the same model and settings, of different prompts: of several machines, for example."""
     check_json_target(json_target)
     with status_line("Starting JAX"):
-        from landed_jax.report.study_report import study_document, study_report
         from landed_jax.studies import merge as merge_studies
 
         found = merge_studies(stores, out)
-    show_result(json_target, lambda: study_document(found), lambda: study_report(found))
+    _show_found(found, json_target)
+
+
+def _show_found(found: "Study | Series", json_target: str | None) -> None:
+    from landed_jax.report.series_report import series_document, series_report
+    from landed_jax.report.study_report import study_document, study_report
+    from landed_jax.studies import Study
+
+    if isinstance(found, Study):
+        show_result(json_target, lambda: study_document(found), lambda: study_report(found))
+    else:
+        show_result(json_target, lambda: series_document(found), lambda: series_report(found))

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from landed_jax.cli.progress import Status
 
 
-def watched(status: Status) -> Callable[[int, int | None], None]:
+def watched(status: Status, step: str = "Prompts") -> Callable[[int, int | None], None]:
     """What a study calls as prompts finish: the rate counts from the end of the first batch, which compiles."""
     began: list[tuple[float, int]] = []
 
     def watch(done: int, total: int | None) -> None:
         if not began:
             began.append((time.monotonic(), done))
-            status("Prompts")
+            status(step)
         start, first = began[0]
         passed = time.monotonic() - start
         rate = (done - first) / passed if passed > 0 and done > first else 0.0

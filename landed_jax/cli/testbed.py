@@ -77,7 +77,10 @@ def show(task: str | None, count: int, learnt: bool) -> None:
 @click.argument("dst", type=click.Path())
 @click.option("--steps", metavar="N", type=click.IntRange(min=1), help="Updates. Default: as for the bundled model.")
 @click.option("--seed", metavar="S", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
-def train(dst: str, steps: int | None, seed: int) -> None:
+@click.option(
+    "--keep-steps", metavar="STEPS", help="Models to keep in DST/steps: 0,100,200, or powers, for 0, 1, 2, 4, …"
+)
+def train(dst: str, steps: int | None, seed: int, keep_steps: str | None) -> None:
     """Train a model on the language and write it to DST, a folder in Hugging Face layout.
 
     DST must not exist yet. A training that was interrupted goes on from its last checkpoint when it is started again.
@@ -91,6 +94,21 @@ def train(dst: str, steps: int | None, seed: int) -> None:
 
     default_platform()  # said before anything is made
     recipe = Recipe(seed=seed) if steps is None else dataclasses.replace(Recipe(seed=seed), steps=steps)
+    kept = _steps_of(keep_steps, recipe.steps)
     with training_bar(recipe.steps) as watch:
-        train_model(Path(dst), recipe, watch=watch)
+        train_model(Path(dst), recipe, watch=watch, keep_steps=kept)
     click.echo(f"Wrote {printable(dst)}")
+
+
+def _steps_of(text: str | None, steps: int) -> list[int]:
+    from landed_jax.errors import LandedError
+    from landed_jax.testbed.training import powers_of_two
+
+    if text is None:
+        return []
+    if text == "powers":
+        return powers_of_two(steps)
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() for part in parts):
+        raise LandedError(f"--keep-steps takes step numbers separated by commas, or powers, not {text!r}.")
+    return [int(part) for part in parts]

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from landed_jax.comparison._baselines import Baselines
 from landed_jax.comparison._levels import Level
 from landed_jax.errors import LandedError
+from landed_jax.interventions._measures import Measure
 from landed_jax.interventions._runs import Runs
 from landed_jax.interventions._stages import Span, after_layer, layer_params, measured, top_params
 from landed_jax.model import Model
@@ -31,13 +32,15 @@ def kept_values(
     masks: Bool[np.ndarray, "circuit layer component"],
     baseline: Baselines,
     *,
+    measure: Measure = None,
     dtype: Any = None,
 ) -> Float[np.ndarray, "circuit batch"]:
-    """The value of the pairs' question at the last column of each clean prompt, with a circuit's components alone.
+    """What is measured at the last column of each clean prompt, with a circuit's components alone.
 
     Args:
         masks: what each circuit keeps.
         baseline: what the others become; see `landed_jax.comparison._baselines`.
+        measure: as of `sweep`; by default the value of the pairs' question.
 
     Raises:
         LandedError: for masks of another shape.
@@ -54,7 +57,7 @@ def kept_values(
     True
     """
     found = np.zeros((len(masks), len(pairs)), compute_dtype(dtype))
-    for place, value in in_order(model, pairs, level, masks, baseline, dtype=dtype):
+    for place, value in in_order(model, pairs, level, masks, baseline, measure=measure, dtype=dtype):
         found[place] = value
     return found
 
@@ -66,6 +69,7 @@ def in_order(
     masks: Bool[np.ndarray, "circuit layer component"],
     baseline: Baselines,
     *,
+    measure: Measure = None,
     dtype: Any = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The circuits' values as they are found, each with its place among the masks."""
@@ -75,7 +79,8 @@ def in_order(
         raise LandedError(f"A circuit of {level.name} is a mask of {list(wanted)}, not {list(masks.shape[1:])}.")
     tokens, dtype = pairs.clean, compute_dtype(dtype)
     at = columns(-1, tokens.ids.shape[1])
-    runs = Runs.of(model, tokens, (), at, pairs.question(model.params, config, dtype), dtype, watch=False)
+    asked = pairs.question(model.params, config, dtype) if measure is None else measure
+    runs = Runs.of(model, tokens, (), at, asked, dtype, watch=False)
     # Streams before each layer: at first the clean run's, which is the circuit of everything.
     streams = [layer_of(runs.stream, jnp.asarray(layer))[None] for layer in range(config.n_layers)] + [runs.final[None]]
     before = np.ones(wanted, bool)

@@ -43,15 +43,15 @@ def _statistic_table(study: Study, name: str, part: Statistic) -> Table:
     median = part.quantile(0.5)
     cells = [place for place in np.ndindex(moments.mean.shape) if moments.count[place]]
     shown = sorted(cells, key=lambda place: -abs(moments.mean[place]))[:_MOST]
-    labels = _labels(study, part)
+    labels = labels_along(study, part)
     rows = [
         [
             " ".join(names[place] for names, place in zip(labels, cell, strict=True)) or "all",
             f"{moments.count[cell]:,}",
-            _number(moments.mean[cell]),
-            f"{_number(interval.low[cell])} to {_number(interval.high[cell])}",
-            _number(moments.deviation[cell]),
-            _number(float(median[cell])),
+            number(moments.mean[cell]),
+            f"{number(interval.low[cell])} to {number(interval.high[cell])}",
+            number(moments.deviation[cell]),
+            number(float(median[cell])),
         ]
         for cell in (shown if len(cells) > _MOST else cells)
     ]
@@ -68,14 +68,16 @@ def _statistic_table(study: Study, name: str, part: Statistic) -> Table:
     return Table(f"{name}{more}", columns, rows, notes=notes, elsewhere="--json and the store")
 
 
-def _labels(study: Study, part: Statistic) -> list[list[str]]:
+def labels_along(study: Study, part: Statistic) -> list[list[str]]:
+    """The names of a statistic's cells along each of its axes."""
     dims, shape = part.kind.cells, part.moments.mean.shape
     known = coordinates_of(study.config, [(dims, part.moments.mean)])
     named = {dim: [str(label) for label in values.tolist()] for dim, (_, values) in known.items()}
     return [named.get(dim, [str(i) for i in range(size)]) for dim, size in zip(dims, shape, strict=True)]
 
 
-def _number(value: Any) -> str:
+def number(value: Any) -> str:
+    """Four digits, and nothing for what is no number."""
     return "" if math.isnan(value) else f"{value:.4g}"
 
 

@@ -1,3 +1,4 @@
+from ._checkpoints import step_of as step_of
 from ._groups import Groups as Groups
 from ._intervals import Interval as Interval
 from ._intervals import share_interval as share_interval
@@ -9,11 +10,16 @@ from ._measured import Measured as Measured
 from ._measured import View as View
 from ._merge import merge as merge
 from ._moments import Moments as Moments
+from ._progress_measures import ProgressMeasures as ProgressMeasures
+from ._progress_measures import progress_measures as progress_measures
 from ._quantiles import QuantileSketch as QuantileSketch
 from ._rank_correlation import RankCorrelation as RankCorrelation
 from ._rerun import StudyRerun as StudyRerun
 from ._rerun import rerun as rerun
 from ._runs import BatchNumbers as BatchNumbers
+from ._series import Series as Series
+from ._series import opened_series as opened_series
+from ._series import series as series
 from ._statistic import Statistic as Statistic
 from ._study import Study as Study
 from ._study import batches as batches

@@ -20,7 +20,7 @@ TOGETHER = 32
 
 @dataclass(frozen=True)
 class Kept:
-    """Prompts that a model answers, as tokens, and how many were left out.
+    """Prompts on which a model is studied, as tokens, and how many were left out.
 
     Attributes:
         prompts: those that were kept.
@@ -30,7 +30,8 @@ class Kept:
         drawn: how many prompts there were.
         single_tokens: those of them whose answers are single tokens.
         aligned: those of these whose two prompts have as many tokens.
-        answered: those of these that the model gets right, of which `prompts` are the first.
+        answered: those of these that the model gets right, of which `prompts` are the first (unless those that it
+            gets wrong were kept too).
     """
 
     prompts: tuple[Prompt, ...]
@@ -71,11 +72,14 @@ class _Asked(NamedTuple):
     wrong: tuple[int, ...]
 
 
-def kept(model: Model, prompts: Sequence[Prompt]) -> Kept:
+def kept(model: Model, prompts: Sequence[Prompt], *, right_only: bool = True) -> Kept:
     """The prompts on which a model can be studied.
 
     Their answers are single tokens to its tokenizer, clean and corrupted prompt have as many tokens, and right is
     likelier than wrong after the clean one.
+
+    Args:
+        right_only: whether that last is asked: not of a model in training, where the loss of all prompts is wanted.
 
     Raises:
         LandedError: for a model without a tokenizer.
@@ -95,15 +99,16 @@ def kept(model: Model, prompts: Sequence[Prompt]) -> Kept:
     asked = [_Asked(prompt, *_ids(vocabulary, prompt), *answers) for prompt, answers in single.items()]
     aligned = [one for one in asked if len(one.clean) == len(one.corrupted)]
     differences = _log_odds(model, aligned)
-    right = [(one, number) for one, number in zip(aligned, differences, strict=True) if number > 0]
-    columns = zip(*(one for one, _ in right), strict=True) if right else ((),) * 5
+    right = [number > 0 for number in differences]
+    places = [place for place, hit in enumerate(right) if hit or not right_only]
+    columns = zip(*(aligned[place] for place in places), strict=True) if places else ((),) * 5
     return Kept(
         *map(tuple, columns),
-        difference=np.array([number for _, number in right]),
+        difference=np.array([differences[place] for place in places]),
         drawn=len(prompts),
         single_tokens=len(single),
         aligned=len(aligned),
-        answered=len(right),
+        answered=sum(right),
     )
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -140,6 +140,7 @@ def train(
     watch: Callable[[Progress], None] = lambda progress: None,
     save_every: int = 500,
     score_every: int | None = 500,
+    keep_steps: Collection[int] = (),
 ) -> None:
     """Train and write a folder in Hugging Face layout.
 
@@ -148,30 +149,58 @@ def train(
 
     Args:
         save_every, score_every: in steps; None for no scores.
+        keep_steps: after these many updates the model is kept too, in ``DST/steps/000100`` and so on, each a folder
+            like `dst`; 0 is the model before the first.
 
     Raises:
-        LandedError: if `dst` exists, is being written by another process or thread or cannot be written, or was begun
-            with another recipe.
+        LandedError: if `dst` exists, is being written by another process or thread or cannot be written, was begun with
+            another recipe, or went past a step that is to be kept without keeping it.
     """
+    if wrong := [step for step in keep_steps if not 0 <= step <= recipe.steps]:
+        raise LandedError(f"A training of {recipe.steps:,} steps has no step {wrong[0]:,} to keep.")
     dst = expanded(dst).absolute()
     kept = dst.with_name(f"{dst.name}.training")
     with claimed(dst):
         _agree(kept, recipe)
         tokenizer = build_tokenizer(recipe.config.max_positions)
         questions = ask(Vocabulary(tokenizer), 100) if score_every else None
+        models = {step: kept / "models" / f"{step:06}" for step in sorted(keep_steps)}
+
+        def keep(step: int, params: Params) -> None:
+            # A folder that is there is whole, and of the same parameters: the training was resumed before it.
+            if step in models and status_of(models[step]) is None:
+                _make_folder(models[step].parent)
+                with fill_folder(models[step]) as folder:
+                    _write_model(folder, recipe, params, tokenizer)
+
         try:
-            params = _run(kept, recipe, questions, watch, save_every, score_every)
+            params = _run(kept, recipe, questions, watch, save_every, score_every, keep, models)
         except LandedError:
             _tidy(kept)
             raise
         with fill_folder(dst) as folder:
-            special = {
-                "bos_token_id": language.SPECIAL.index(language.BOS),
-                "eos_token_id": language.SPECIAL.index(language.EOS),
-            }
-            write_checkpoint(folder, recipe.config, jax.tree.map(np.asarray, params), special)
-            save_tokenizer(tokenizer, folder)
+            _write_model(folder, recipe, params, tokenizer)
+            for model in models.values():  # copied, so that a full disk takes none from the state
+                shutil.copytree(model, folder / "steps" / model.name)
         shutil.rmtree(kept, ignore_errors=True)  # the model is complete; leftovers of the state do no harm
+
+
+def powers_of_two(steps: int) -> list[int]:
+    """0, 1, 2, 4, … and the last of some steps: what is worth keeping where it is not known when a training turns.
+
+    >>> powers_of_two(10)
+    [0, 1, 2, 4, 8, 10]
+    """
+    return sorted({0, steps, *(1 << power for power in range(steps.bit_length()))})
+
+
+def _write_model(folder: Path, recipe: Recipe, params: Params, tokenizer: Any) -> None:
+    special = {
+        "bos_token_id": language.SPECIAL.index(language.BOS),
+        "eos_token_id": language.SPECIAL.index(language.EOS),
+    }
+    write_checkpoint(folder, recipe.config, jax.tree.map(np.asarray, params), special)
+    save_tokenizer(tokenizer, folder)
 
 
 def _run(
@@ -181,8 +210,10 @@ def _run(
     watch: Callable[[Progress], None],
     save_every: int,
     score_every: int | None,
+    keep: Callable[[int, Params], None],
+    models: Mapping[int, Path],
 ) -> Params:
-    """Run the remaining steps, with a checkpoint in `kept` every `save_every` steps."""
+    """Run the remaining steps, with a checkpoint in `kept` every `save_every` steps; `keep` is called at each."""
     from orbax.checkpoint import v1 as ocp
 
     rows = language.Rows(recipe.seed)
@@ -195,9 +226,16 @@ def _run(
         if checkpoints.latest is not None:
             done = checkpoints.latest.step
             state = _load(checkpoints, done, state, kept)
+        if past := [step for step, model in models.items() if step < done and status_of(model) is None]:
+            raise LandedError(
+                f"The training in {kept} is past step {past[0]:,} and did not keep it: ask for no such step, or delete "
+                "the folder to begin again."
+            )
+        keep(done, state["params"])
         for step in range(done, recipe.steps):
             state, value = update(state, rows.batch(step, recipe.batch), recipe)
             last = step + 1 == recipe.steps
+            keep(step + 1, state["params"])
             if (step + 1) % save_every == 0 or last:
                 _save(checkpoints, step + 1, state, kept)
             scores = None
@@ -259,6 +297,13 @@ def _load(checkpoints: Any, step: int, like: dict[str, Any], kept: Path) -> dict
     )
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LandedError(f"{folder} cannot be written: {error.strerror or error}.") from error
+
+
 def _agree(kept: Path, recipe: Recipe) -> None:
     """Save the recipe, or refuse to resume with another."""
     written = json.loads(json.dumps(dataclasses.asdict(recipe)))
@@ -266,10 +311,7 @@ def _agree(kept: Path, recipe: Recipe) -> None:
     if status_of(file) is None:
         if (kept / "steps").exists():
             raise LandedError(f"{kept} does not say which training it is the state of: delete it and begin again.")
-        try:
-            kept.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LandedError(f"{kept} cannot be written: {error.strerror or error}.") from error
+        _make_folder(kept)
         try:
             write_file(file, json.dumps(written, indent=1).encode())
         except LandedError:

@@ -1,11 +1,16 @@
 """`landed study`, `landed merge` and `landed rerun`, as one gives them."""
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from landed_jax.checkpoints.bundle import bundled_folder
 from landed_jax.cli.commands import status_of
+from tests.checkpoints import CONFIG, make_tensors, write_checkpoint
+from tests.vocabularies import sentencepiece_like
 
 
 @pytest.mark.quick
@@ -39,6 +44,43 @@ def test_a_study_goes_on_is_merged_and_run_again(
     assert "was merged: run its parts again" in capsys.readouterr().err
 
 
+def test_checkpoints_are_an_axis(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "steps").mkdir()
+    for step in ("000100", "000020"):
+        (tmp_path / "steps" / step).symlink_to(bundled_folder())
+    ask = ["study", "testbed:succession", "--count", "4", "--keep", "attribution", "--checkpoints"]
+    steps, out = str(tmp_path / "steps"), ["--out", str(tmp_path / "out")]
+    assert status_of([*ask, steps, *out, "--json", "-"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["checkpoints"] == [20, 100] and document["names"] == ["000020", "000100"]
+    assert [one["prompts"] for one in document["studies"]] == [4, 4]
+    assert status_of([*ask, steps, *out]) == 0
+    shown = capsys.readouterr().out
+    assert "2 checkpoints" in shown and "the 4 of 32 that change most" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    tokenizer = sentencepiece_like()
+    config = dataclasses.replace(CONFIG, vocab_size=len(tokenizer))
+    other = write_checkpoint(tmp_path / "other", make_tensors(config)[1], config)
+    tokenizer.save_pretrained(other)
+    renamed = tmp_path / "renamed"
+    shutil.copytree(bundled_folder(), renamed)
+    words = json.loads((renamed / "tokenizer.json").read_text())
+    known = words["model"]["vocab"]
+    known["▁Rome"], known["▁Paris"] = known["▁Paris"], known["▁Rome"]
+    (renamed / "tokenizer.json").write_text(json.dumps(words))
+    for models, said in (
+        (f"{steps}/000020,{steps}/000300", "000300"),
+        (f"{steps}/000020,{other}", "000020 and other are not of one model: n_layers 4 and 3"),
+        (f"{steps}/000020,{renamed}", "000020 and renamed have different vocabularies"),
+    ):
+        assert status_of([*ask, models, "--out", str(tmp_path / "none")]) == 2
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1 and not (tmp_path / "none").exists()
+
+
 def test_bad_input_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, said in (
         (["study", "nothing.txt"], "There is no file nothing.txt of prompts."),
@@ -46,6 +88,9 @@ def test_bad_input_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
         (["study", "task:agreement", "--keep", ","], "--keep names nothing"),
         (["merge", str(tmp_path), "--out", str(tmp_path / "out")], "two or more"),
         (["rerun", str(tmp_path / "none")], "There is no study in"),
+        (["study", "task:agreement", "--revisions", "step1"], "of the model that --model names"),
+        (["study", "task:agreement", "--model", "m", "--checkpoints", "a,b"], "leave --model out"),
+        (["study", "task:agreement", "--checkpoints", "a,"], "lacks a name before or behind a comma"),
     ):
         assert status_of(arguments) == 2
         error = capsys.readouterr().err

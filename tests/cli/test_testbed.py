@@ -72,13 +72,21 @@ def test_info_needs_no_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert "1,181,056" in capsys.readouterr().out
 
 
+def test_steps_to_keep_are_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for steps, said in (("1,two", "step numbers separated by commas"), ("0,9", "no step 9 to keep")):
+        assert status_of(["testbed", "train", str(tmp_path / "mine"), "--steps", "8", "--keep-steps", steps]) == 2
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_train_writes_a_model_that_runs(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], usual_promotion: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("landed_jax.testbed.training.Recipe", functools.partial(Recipe, config=TINY.config))
     model = tmp_path / "mine"
-    assert status_of(["testbed", "train", str(model), "--steps", "2", "--seed", "3"]) == 0
+    assert status_of(["testbed", "train", str(model), "--steps", "2", "--seed", "3", "--keep-steps", "powers"]) == 0
+    assert sorted(step.name for step in (model / "steps").iterdir()) == ["000000", "000001", "000002"]
     said = capfd.readouterr()
     assert said.out == f"Wrote {model}\n"
     assert "step 2: loss" in said.err and "succession" in said.err

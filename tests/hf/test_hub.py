@@ -32,7 +32,7 @@ def test_only_safetensors_and_no_code_are_asked_for(monkeypatch, tmp_path):
     monkeypatch.setattr(
         huggingface_hub,
         "snapshot_download",
-        lambda name, allow_patterns: asked.update({name: allow_patterns}) or tmp_path,
+        lambda name, allow_patterns, **_: asked.update({name: allow_patterns}) or tmp_path,
     )
     assert resolve("owner/name") == tmp_path
     files = ["config.json", "model.safetensors", "model-00001-of-00002.safetensors", "model.safetensors.index.json"]
@@ -49,13 +49,13 @@ def test_a_model_that_is_there_only_as_pickles(monkeypatch, tmp_path, held):
         (tmp_path / name).touch()
     files = ["config.json", "pytorch_model.bin", "original/x.pth"]
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: tmp_path)
-    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda *_: files)
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda *_, **__: files)
     if held:
         assert resolve("owner/name") == tmp_path
         return
     with pytest.raises(LandedError, match=r"owner/name .* only as pytorch_model\.bin, which is Python's pickle format"):
         resolve("owner/name")
-    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda *_: files[:1])
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda *_, **__: files[:1])
     assert resolve("owner/name") == tmp_path  # and the reader says that there are no weights
 
 
@@ -65,7 +65,7 @@ def test_adapters_come_without_anything_else(monkeypatch, tmp_path):
 
     asked = []
     monkeypatch.setattr(
-        huggingface_hub, "snapshot_download", lambda _, allow_patterns: asked.append(allow_patterns) or tmp_path
+        huggingface_hub, "snapshot_download", lambda _, allow_patterns, **__: asked.append(allow_patterns) or tmp_path
     )
     wanted = ["adapter_config.json", "adapter_model.safetensors"]
     assert resolve_adapter("owner/name") == resolve_adapter(tmp_path) == tmp_path
@@ -98,3 +98,27 @@ def test_what_cannot_be_downloaded_says_what_works_offline(monkeypatch, kind, sa
     with pytest.raises(LandedError, match=said) as caught:
         resolve("owner/name")
     assert "Without a network" in str(caught.value)
+
+
+def test_a_revision_stands_behind_an_at(monkeypatch, tmp_path):
+    import huggingface_hub
+
+    asked = []
+
+    def download(name, **how):
+        asked.append((name, how.get("revision")))
+        return tmp_path
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    for source in ("owner/name@step1000", "name@refs/pr/1", "owner/name"):
+        assert resolve(source) == tmp_path
+    assert asked == [("owner/name", "step1000"), ("name", "refs/pr/1"), ("owner/name", None)]
+    (tmp_path / "a@b").mkdir()
+    assert resolve(tmp_path / "a@b") == tmp_path / "a@b"
+
+    def fail(*_, **__):
+        raise huggingface_hub.errors.RevisionNotFoundError("no", response=RESPONSE)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(LandedError, match="owner/name has no branch, tag or commit 'step7'"):
+        resolve("owner/name@step7")

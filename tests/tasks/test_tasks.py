@@ -86,6 +86,8 @@ def test_only_what_the_model_can_be_asked_and_gets_right_is_kept() -> None:
     both = np.log(np.exp(logits[rome]) + np.exp(logits[paris]))
     np.testing.assert_allclose(found.difference, [logits[rome] - logits[paris], both - logits[of_city]], rtol=1e-4)
     assert found.right[1] == (rome, paris) and len(found.clean[0]) == len(found.corrupted[0])
+    every = kept(model, [false, right, long, shifted, second], right_only=False)
+    assert every.prompts == (false, right, second) and every.answered == 2 and every.difference[0] < 0
 
 
 def test_nothing_kept_and_no_tokenizer() -> None:

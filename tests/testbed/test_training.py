@@ -14,7 +14,7 @@ import pytest
 import landed_jax as landed
 from landed_jax.errors import LandedError
 from landed_jax.testbed.language import Rows
-from landed_jax.testbed.training import ARCHITECTURE, Progress, Recipe, loss, start, train
+from landed_jax.testbed.training import ARCHITECTURE, Progress, Recipe, loss, start, train, update
 from tests.fulldisk import python
 from tests.needs import NO_TORCH
 from tests.reference.numpy_model import numpy_forward
@@ -130,6 +130,33 @@ def test_a_state_that_says_nothing_of_itself_is_not_taken_over(begun: Path, tmp_
     (kept / "recipe.json").unlink()
     with pytest.raises(LandedError, match="does not say which training"):
         train(dst, TINY)
+
+
+def test_kept_steps_are_the_models_of_the_training(tmp_path: Path, usual_promotion: None) -> None:
+    dst = tmp_path / "model"
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(dst, TINY, watch=stop, save_every=2, score_every=None, keep_steps=[5, 3, 0])
+    with pytest.raises(LandedError, match="is past step 1 and did not keep it"):
+        train(dst, TINY, score_every=None, keep_steps=[0, 1])
+    with pytest.raises(LandedError, match="no step 10 to keep"):
+        train(dst, TINY, keep_steps=[10])
+    train(dst, TINY, score_every=None, keep_steps=[0, 3, 9])
+    assert [step.name for step in sorted((dst / "steps").iterdir())] == ["000000", "000003", "000009"]
+    assert (dst / "steps/000009/model.safetensors").read_bytes() == (dst / "model.safetensors").read_bytes()
+    params = start(TINY)
+    state = {"params": params, "optimizer": TINY.optimizer().init(params)}
+    for step in range(4):
+        if step in (0, 3):
+            model = landed.load(dst / "steps" / f"{step:06}")
+            assert model.encode("Mary gave a book to John and").ids.shape == (1, 8)
+            jax.tree.map(np.testing.assert_array_equal, model.params, state["params"])
+        state, _ = update(state, Rows(TINY.seed).batch(step, TINY.batch), TINY)
+    assert os.listdir(tmp_path) == ["model"]
 
 
 @pytest.mark.parametrize(

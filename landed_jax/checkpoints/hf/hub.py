@@ -18,7 +18,8 @@ _CONFIG = ("config.json", ADAPTER_CONFIG)
 _ADAPTER = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 _WITHOUT_WEIGHTS = (*_CONFIG, *TOKENIZER_FILES)
 _MODEL = (*_WITHOUT_WEIGHTS, "model*.safetensors", "model.safetensors.index.json")
-_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_NAME = r"[A-Za-z0-9][\w.-]*"
+_ID = re.compile(rf"(?P<name>{_NAME}(/{_NAME})?)(@(?P<revision>[\w./-]+))?")
 _OFFLINE = "Without a network, a folder in Hugging Face layout, a folder written by `landed convert`, or an id that is \
 already in the cache can be opened."
 
@@ -27,11 +28,13 @@ def resolve(source: str | os.PathLike[str], *, config_only: bool = False) -> Pat
     """The folder that `source` names, or the GGUF file.
 
     Args:
-        source: a folder, a GGUF file, a Hugging Face id such as ``meta-llama/Llama-3.2-1B``, or ``"bundled"``.
+        source: a folder, a GGUF file, a Hugging Face id such as ``meta-llama/Llama-3.2-1B``, or ``"bundled"``. An id's
+            branch, tag or commit stands behind an @: ``EleutherAI/pythia-70m@step1000``.
         config_only: for an id, download no weights.
 
     Raises:
-        LandedError: if there is no such folder, or the id cannot be downloaded: no network, no access, no such model.
+        LandedError: if there is no such folder, or the id cannot be downloaded: no network, no access, no such model or
+            revision.
     """
     if source == BUNDLED:
         return bundled_folder()
@@ -57,8 +60,8 @@ def _resolve(source: str | os.PathLike[str], wanted: tuple[str, ...]) -> Path:
         if path.suffix == ".gguf" and is_ordinary(path) and (instead := wrong_content(path)) is not None:
             raise LandedError(f"{path} is {instead}.")
         raise LandedError(f"{path} is a file, and no GGUF: give the folder that holds config.json and the weights.")
-    if isinstance(source, str) and _ID.fullmatch(source):
-        return _download(source, wanted)
+    if isinstance(source, str) and (asked := _ID.fullmatch(source)):
+        return _download(asked["name"], asked["revision"], wanted)
     raise LandedError(f"There is no folder {str(source)!r}, and it is not a Hugging Face id (owner/name) either.")
 
 
@@ -80,16 +83,18 @@ def resolve_adapter(source: str | os.PathLike[str]) -> Path:
     return _resolve(source, _ADAPTER)
 
 
-def _download(name: str, wanted: tuple[str, ...]) -> Path:
+def _download(name: str, revision: str | None, wanted: tuple[str, ...]) -> Path:
     from huggingface_hub import errors, snapshot_download
 
     try:
-        folder = Path(snapshot_download(name, allow_patterns=list(wanted)))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(wanted)))
     except errors.HFValidationError as error:
         raise LandedError(f"There is no folder {name!r}, and it is not a Hugging Face id either: {error}") from error
     except errors.GatedRepoError as error:
         why = "its owner gives access on request: ask on its page, then run `hf auth login`"
         raise LandedError(f"{name} could not be downloaded: {why}. {_OFFLINE}") from error
+    except errors.RevisionNotFoundError as error:
+        raise LandedError(f"{name} has no branch, tag or commit {revision!r} on the Hugging Face Hub.") from error
     except errors.RepositoryNotFoundError as error:
         why = "there is no such folder here, and no such model on the Hugging Face Hub (or it is private)"
         raise LandedError(f"{name} could not be opened: {why}. {_OFFLINE}") from error
@@ -97,16 +102,16 @@ def _download(name: str, wanted: tuple[str, ...]) -> Path:
         why = f"there is no such folder here, and the Hugging Face Hub did not give it ({type(error).__name__})"
         raise LandedError(f"{name} could not be opened: {why}. {_OFFLINE}") from error
     if wanted == _MODEL and not any(folder.glob("*.safetensors")):
-        _refuse_pickles(name)
+        _refuse_pickles(name, revision)
     return folder
 
 
-def _refuse_pickles(name: str) -> None:
+def _refuse_pickles(name: str, revision: str | None) -> None:
     """Say of a model without safetensors which weights it has, where the Hub can be asked."""
     from huggingface_hub import HfApi
 
     try:
-        files = HfApi().list_repo_files(name)
+        files = HfApi().list_repo_files(name, revision=revision)
     except Exception:  # as in `_download`; the model is refused in any case
         return
     if pickles := [file for file in files if file.endswith(PICKLES) and "/" not in file]:
