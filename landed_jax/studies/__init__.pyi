@@ -13,6 +13,9 @@ from ._rerun import Difference as Difference
 from ._rerun import Rerun as Rerun
 from ._rerun import rerun as rerun
 from ._runs import BatchNumbers as BatchNumbers
+from ._sigma_gaps import Estimate as Estimate
+from ._sigma_gaps import SigmaGap as SigmaGap
+from ._sigma_gaps import sigma_gaps as sigma_gaps
 from ._statistic import Statistic as Statistic
 from ._study import Study as Study
 from ._study import batches as batches

@@ -153,9 +153,7 @@ def _compare(estimate: PerWrite, measured: PerWrite, real: jax.Array, layers: tu
     return FrozenSigmaAgreement(heads, neurons, _together([heads, neurons]), real)
 
 
-def agreement(
-    estimate: Float[Array, "*shape"], measured: Float[Array, "*shape"], axes: tuple[int, ...]
-) -> Agreement:
+def agreement(estimate: Float[Array, "*shape"], measured: Float[Array, "*shape"], axes: tuple[int, ...]) -> Agreement:
     """Two numbers a component, compared over the components that lie along these axes.
 
     >>> found = agreement(jnp.array([[1.0, 2.0], [3.0, 3.0]]), jnp.array([[1.0, 4.0], [3.0, 3.0]]), (1,))

@@ -75,7 +75,7 @@ def _of_log_probability(
 ) -> tuple[Float[Array, " prompt"], Agreement]:
     found = attribute_log_probability(trace, target)
     landed, effect = found.landed, found.direct_effect
-    of_mlps = _without_mlps(trace, target) - _surprisal(logits, target)
+    of_mlps = _without_mlps(trace, target) - _surprisal(logits, target)[None]
     pairs = [
         (landed.heads, effect.heads),
         (landed.neurons, effect.neurons),
