@@ -38,7 +38,7 @@ def tables(documents: Sequence[dict[str, Any]]) -> str:
 def _prompts(said: dict[str, Any]) -> str:
     """The names of their sources, without folders."""
     each = [json.loads(part) for part in said["of"]] if "of" in said else [said]
-    return ", ".join(dict.fromkeys(Path(part["source"]).stem for part in each))
+    return ", ".join(dict.fromkeys(Path(part["source"]).stem.removeprefix("testbed:") for part in each))
 
 
 def _pooled(rows: Sequence[dict[str, Any]], key: str) -> str:

@@ -24,6 +24,9 @@ from landed_jax.trace import Trace
 MOMENTS = ("mean_estimate", "mean_measured", "spread_estimate", "spread_measured", "covariance")
 SUMS = ("error", "size", *MOMENTS)
 """What is kept of an `Agreement`; how many components a layer has, the model's config says."""
+# Of one position, tokens of the vocabulary times writes: 4 MiB in float32, which stay in a processor's cache. It takes
+# half the processor time of the function's own default, at 49,152 tokens and 1,545 writes a layer.
+_CHUNK_NUMBERS = 2**20
 
 
 def _measure(view: View) -> dict[str, Measured]:
@@ -73,7 +76,9 @@ def _of_read(view: View, read: Read) -> tuple[Float[Array, " prompt"], Agreement
 def _of_log_probability(
     trace: Trace, target: Int[Array, "prompt 1"], logits: Float[Array, "prompt 1 vocab"]
 ) -> tuple[Float[Array, " prompt"], Agreement]:
-    found = attribute_log_probability(trace, target)
+    config = trace.config
+    chunk = max(_CHUNK_NUMBERS // (config.n_neurons + config.n_heads), 1)
+    found = attribute_log_probability(trace, target, chunk=chunk)
     landed, effect = found.landed, found.direct_effect
     of_mlps = _without_mlps(trace, target) - _surprisal(logits, target)[None]
     pairs = [
