@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import markdown
 from landed_jax.report.sigma_gap import BY_LAYER, percent, shown
-from landed_jax.results.axes import COMPONENTS
+from landed_jax.results.measures import COMPONENTS
 
 
 def tables(documents: Sequence[dict[str, Any]]) -> str:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from landed_jax.results.axes import COMPONENTS, MEASURES
+from landed_jax.results.measures import COMPONENTS, MEASURES
 from landed_jax.studies import SigmaGap
 from landed_jax.tables.table import Column, Table
 

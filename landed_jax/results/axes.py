@@ -13,10 +13,6 @@ POSITION_CLASSES = ("first", "delimiter", "other")
 """The classes of positions along every axis ``class``."""
 PERCENTILES = (5, 25, 50, 75, 95)
 """The quantiles along every axis ``quantile``, in per cent."""
-MEASURES = ("logit", "centred logit", "logit difference", "log-probability")
-"""What is asked of a token, along every axis ``measure``."""
-COMPONENTS = ("heads", "neurons", "MLPs")
-"""Kinds of components along every axis ``component``: each head, each neuron, each layer's MLP as a whole."""
 
 # What a shape's "*name" stands for, by the number of axes.
 _VARIADIC = {

@@ -6,7 +6,8 @@ import numpy as np
 
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.stream_order import site_names
-from landed_jax.results.axes import COMPONENTS, MEASURES, PERCENTILES, POSITION_CLASSES
+from landed_jax.results.axes import PERCENTILES, POSITION_CLASSES
+from landed_jax.results.measures import COMPONENTS, MEASURES
 from landed_jax.studies._statistic import Statistic
 
 Labelled = tuple[tuple[str, ...], np.ndarray]

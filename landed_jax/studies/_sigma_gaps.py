@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from landed_jax.errors import LandedError
 from landed_jax.intervals import LEVEL, resampled_means
-from landed_jax.results.axes import COMPONENTS, MEASURES
+from landed_jax.results.measures import COMPONENTS, MEASURES
 from landed_jax.studies._study import Study
 from landed_jax.studies.keeps.sigma_gap import MOMENTS
 

@@ -16,7 +16,7 @@ from landed_jax import LandedError
 from landed_jax.intervals import bootstrap
 from landed_jax.nn.config import ModelConfig
 from landed_jax.report.study_report import study_document, study_report
-from landed_jax.results.axes import COMPONENTS, MEASURES
+from landed_jax.results.measures import COMPONENTS, MEASURES
 from landed_jax.studies import SigmaGap, Study, sigma_gaps
 from landed_jax.tables.draw import text_of
 from landed_jax.tables.screen import Screen

@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from landed_jax.report.sections.section import Asked, Section
-from landed_jax.results.axes import MEASURES
+from landed_jax.results.measures import MEASURES
 
 if TYPE_CHECKING:
     from landed_jax.report.account import Account
