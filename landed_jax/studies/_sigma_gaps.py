@@ -68,8 +68,11 @@ def sigma_gaps(study: Study, *, level: float = LEVEL, seed: int = 0) -> list[Sig
     References:
         Efron & Tibshirani, An Introduction to the Bootstrap, 1993.
 
-    >>> import landed_jax as landed
-    >>> found = landed.study(landed.load(), ["The Colosseum is in the city of", "Once upon"], ["sigma_gap"])
+    >>> import jax, landed_jax as landed
+    >>> sizes = dict(vocab_size=11, d_model=8, n_layers=1, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> config = landed.ModelConfig(**sizes)
+    >>> model = landed.Model(config, landed.init_params(config, jax.random.key(0)))
+    >>> found = landed.study(model, [[1, 5, 7], [3]], ["sigma_gap"])
     >>> first = landed.studies.sigma_gaps(found)[0]
     >>> first.measure, first.component, first.layer, first.prompts
     ('logit', 'heads', None, 2)
