@@ -7,8 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-import landed_jax as landed
-from benchmarks import command, induction_forms, ours, results, scaling, sigma_gap
+from benchmarks import command, induction_forms, ours, results, scaling
 from benchmarks.arithmetic import flops, forward_flops
 from benchmarks.contestants import CONTESTANTS, Builder, Contestant, Prepared, Unavailable
 from benchmarks.page import render
@@ -151,31 +150,6 @@ def test_a_later_run_replaces_its_own_rows_and_says_so() -> None:
     section.begin(Run("third", {}))
     section.take([Measured("ours-forward", "5M", 8, [2.0])], [*SIZES])
     assert [run.command for run in section.runs] == ["first", "third"]
-
-
-def test_the_gap_of_sigma_is_pooled_by_quarters_of_the_difference() -> None:
-    size, ones = np.array([1.0, 2.0, 3.0, 4.0]), np.ones(4)
-    logit = sigma_gap.Sums(10 * ones, 5 * ones, size, ones, ones)
-    difference = sigma_gap.Sums(np.array([3.0, -1.0, 2.0, -9.0]), np.array([0.3, 0.1, 0.2, 4.0]), size, ones, 2 * ones)
-    rows = {name: numbers for name, *numbers in sigma_gap.rows(logit, difference)}
-    assert list(rows) == ["logit", "difference", *sigma_gap.QUARTERS]
-    assert rows["logit"] == [4, 10, 2, 1]
-    np.testing.assert_allclose(rows["difference"], [4, 2.5, 0.46, 0.5])
-    np.testing.assert_allclose(rows["smallest quarter"], [1, 1, 0.05, 0.5])
-    np.testing.assert_allclose(rows["third"], [1, 3, 0.3, 0.5])
-    np.testing.assert_allclose(rows["largest quarter"], [1, 9, 1, 0.5])
-
-
-def test_the_gap_of_sigma_counts_every_position_once() -> None:
-    texts = ["The Colosseum is in the city of", "The keys near the bottle", "The city of Rome"]
-    one, two = (sigma_gap.measure("bundled", texts, 1, batch) for batch in (2, 3))
-    tokens = landed.load().encode(texts)
-    for small, whole in zip(one, two, strict=True):
-        assert len(whole.value) == int(tokens.mask.sum()) - len(texts)
-        np.testing.assert_allclose(np.sort(small.value), np.sort(whole.value), atol=1e-4)
-    first, second = np.sort(landed.load().trace(texts[0], at=-1).logits[0, -1])[[-1, -2]]
-    np.testing.assert_allclose(two[0].value[6], first, rtol=1e-5)
-    np.testing.assert_allclose(two[1].value[6], first - second, rtol=1e-4)
 
 
 def test_memory_bars() -> None:

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from landed_jax.report import sigma_gap
 from landed_jax.report.study_stability import stability_blocks
 from landed_jax.results.axes import POSITION_CLASSES
-from landed_jax.studies import Statistic, Study
+from landed_jax.studies import Statistic, Study, sigma_gaps
 from landed_jax.studies._batches import REASONS_IN_WORDS
 from landed_jax.studies._labels import coordinates_of, statistic_arrays
 from landed_jax.tables.table import Block, Column, Table
@@ -17,12 +18,17 @@ _MOST = 12  # cells of one variable in a table: the largest means
 
 
 def study_report(study: Study) -> list[Block]:
-    """What became of the prompts, and a table of every variable's largest means."""
+    """What became of the prompts, a table of every variable's largest means, and the gap of σ where it was kept."""
     blocks: list[Block] = [_prompts_table(study)]
     for name, part in study.statistics.items():
         if part.moments.count.any() and not name.startswith("stability."):
             blocks.append(_statistic_table(study, name, part))
-    return [*blocks, *stability_blocks(study)]
+    blocks += stability_blocks(study)
+    return [*blocks, *sigma_gap.tables(sigma_gaps(study))] if _has_gaps(study) else blocks
+
+
+def _has_gaps(study: Study) -> bool:
+    return "sigma_gap" in study.manifest["keep"]
 
 
 def _prompts_table(study: Study) -> Table:
@@ -85,6 +91,7 @@ def study_document(study: Study) -> dict[str, Any]:
     """The JSON object of ``landed study --json``: all statistics; NaN is null."""
     arrays = statistic_arrays(study.statistics)
     coordinates = coordinates_of(study.config, list(arrays.values()))
+    gaps = {"sigma_gap": sigma_gap.document(sigma_gaps(study))} if _has_gaps(study) else {}
     return {
         "prompts": study.prompts,
         "without_numbers": study.without_numbers,
@@ -92,6 +99,7 @@ def study_document(study: Study) -> dict[str, Any]:
         "classes": list(POSITION_CLASSES),
         "coordinates": {name: _plain(values) for name, (_, values) in coordinates.items()},
         "statistics": {name: {"dims": list(dims), "values": _plain(values)} for name, (dims, values) in arrays.items()},
+        **gaps,
     }
 
 

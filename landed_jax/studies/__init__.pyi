@@ -20,6 +20,9 @@ from ._runs import BatchNumbers as BatchNumbers
 from ._series import Series as Series
 from ._series import opened_series as opened_series
 from ._series import series as series
+from ._sigma_gaps import Estimate as Estimate
+from ._sigma_gaps import SigmaGap as SigmaGap
+from ._sigma_gaps import sigma_gaps as sigma_gaps
 from ._statistic import Statistic as Statistic
 from ._study import Study as Study
 from ._study import batches as batches

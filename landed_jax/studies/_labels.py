@@ -7,6 +7,7 @@ import numpy as np
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.stream_order import site_names
 from landed_jax.results.axes import PERCENTILES, POSITION_CLASSES
+from landed_jax.results.measures import COMPONENTS, MEASURES
 from landed_jax.studies._statistic import Statistic
 
 Labelled = tuple[tuple[str, ...], np.ndarray]
@@ -72,6 +73,8 @@ def coordinates_of(config: ModelConfig, arrays: Sequence[Labelled]) -> dict[str,
         "class": np.array(POSITION_CLASSES),
         "quantile": np.array(PERCENTILES),
         "percent": np.array((50, 90, 99)),
+        "measure": np.array(MEASURES),
+        "component": np.array(COMPONENTS),
     }
     found: dict[str, Labelled] = {
         dim: ((dim,), labels) for dim, labels in known.items() if used.get(dim) == len(labels)

@@ -95,6 +95,8 @@ class View:
         last: the bound trace at the asked position alone.
         read: the question, resolved at `last`.
         top: ids of the likeliest next tokens there.
+        right, wrong: ids of the answers, `NO_ANSWER` where a prompt has fewer than others. A prompt without a right one
+            has its likeliest next token in its place.
         classes: which class each position belongs to, beside `whole`.
         effects: whether a keep wants direct effects.
         norms: `weight_norms` of the weights, where effects are wanted.
@@ -104,6 +106,8 @@ class View:
     last: Trace
     read: Read
     top: Int[Array, " prompt"]
+    right: Int[Array, "prompt answer"]
+    wrong: Int[Array, "prompt answer"]
     classes: Bool[Array, "class prompt position"] | None
     effects: bool
     norms: WeightNorms | None

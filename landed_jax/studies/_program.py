@@ -78,13 +78,13 @@ def _measure(
     if right.shape[1]:
         given = jnp.any(right != NO_ANSWER, axis=1)
         first = jnp.where(given, right[:, 0], top.astype(right.dtype))
-        direction = answers_direction(
-            params, config, jnp.concatenate([first[:, None], right[:, 1:]], axis=1), wrong, dtype
-        )
-        read = resolve(last, direction)
+        right = jnp.concatenate([first[:, None], right[:, 1:]], axis=1)
+        read = resolve(last, answers_direction(params, config, right, wrong, dtype))
+    else:
+        right, wrong = top[:, None], jnp.full_like(top[:, None], NO_ANSWER)
     classes = class_members(tokens, trace.at, delimiter) if everywhere else None
     effects = any(keep.effects for keep in keeps)
-    seen = View(trace if everywhere else None, last, read, top, classes, effects, norms)
+    seen = View(trace if everywhere else None, last, read, top, right, wrong, classes, effects, norms)
     found = {f"{keep.name}.{name}": value for keep in keeps for name, value in keep.measure(seen).items()}
     return found, classes
 

@@ -1,5 +1,6 @@
 """How far landed contributions (σ frozen) are from direct effects (σ live), over heads and over neurons."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -146,23 +147,27 @@ def compare(
 @partial(jax.jit, static_argnums=3)
 def _compare(estimate: PerWrite, measured: PerWrite, real: jax.Array, layers: tuple[int, int]) -> FrozenSigmaAgreement:
     heads, neurons = (
-        _agreement(getattr(estimate, name)[:count], getattr(measured, name)[:count])
+        agreement(getattr(estimate, name)[:count], getattr(measured, name)[:count], (0, 3))
         for name, count in zip(("heads", "neurons"), layers, strict=True)
     )
     return FrozenSigmaAgreement(heads, neurons, _together([heads, neurons]), real)
 
 
-def _agreement(
-    estimate: Float[Array, "layer batch position n"], measured: Float[Array, "layer batch position n"]
-) -> Agreement:
-    axes, count = (0, 3), estimate.shape[0] * estimate.shape[3]
+def agreement(estimate: Float[Array, "*shape"], measured: Float[Array, "*shape"], axes: tuple[int, ...]) -> Agreement:
+    """Two numbers a component, compared over the components that lie along these axes.
+
+    >>> found = agreement(jnp.array([[1.0, 2.0], [3.0, 3.0]]), jnp.array([[1.0, 4.0], [3.0, 3.0]]), (1,))
+    >>> found.nmae.tolist()
+    [0.4000000059604645, 0.0]
+    """
+    count = math.prod(estimate.shape[axis] for axis in axes)
     divisor = max(count, 1)  # no layer comes before the first site: the means are then 0
 
     def over(value: jax.Array) -> jax.Array:
         return jnp.sum(value, axis=axes)
 
     mean_e, mean_m = over(estimate) / divisor, over(measured) / divisor
-    from_e, from_m = estimate - mean_e[None, :, :, None], measured - mean_m[None, :, :, None]
+    from_e, from_m = estimate - jnp.expand_dims(mean_e, axes), measured - jnp.expand_dims(mean_m, axes)
     return Agreement(
         count=jnp.full_like(mean_e, count),
         error=over(jnp.abs(estimate - measured)),

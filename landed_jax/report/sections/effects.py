@@ -4,12 +4,12 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from landed_jax.report.sections.section import Asked, Section
+from landed_jax.results.measures import MEASURES
 
 if TYPE_CHECKING:
     from landed_jax.report.account import Account
     from landed_jax.tables.table import Table
 
-MEASURES = ("logit", "centred logit", "logit difference", "log-probability")
 _LISTED = 10  # writes in the JSON
 _ROWS = 5  # writes in the table
 

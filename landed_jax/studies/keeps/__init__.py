@@ -16,7 +16,7 @@ def keeps() -> dict[str, Keep]:
     """Every keep by its name.
 
     >>> sorted(keeps())
-    ['attribution', 'coordinates', 'effects', 'lens', 'scale', 'sigma_shares', 'stability', 'top']
+    ['attribution', 'coordinates', 'effects', 'lens', 'scale', 'sigma_gap', 'sigma_shares', 'stability', 'top']
     """
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     found = [importlib.import_module(f"{__name__}.{name}").KEEP for name in names]
