@@ -53,8 +53,17 @@ def manifest_of(
     }
 
 
-def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], ignored: tuple[str, ...] = ()) -> list[str]:
+def differences(
+    mine: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    ignored: tuple[str, ...] = (),
+    *,
+    called: tuple[str, str] = ("here", "there"),
+) -> list[str]:
     """What two manifests do not agree on, in words; a manifest's own fields are named by their path.
+
+    Args:
+        called: what the two are called.
 
     >>> differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})
     ['a.b is 1 here and 3 there']
@@ -70,7 +79,7 @@ def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any], ignored: tup
 
     here, there = flat(mine, ""), flat(theirs, "")
     return [
-        f"{path} is {_short(here.get(path))} here and {_short(there.get(path))} there"
+        f"{path} is {_short(here.get(path))} {called[0]} and {_short(there.get(path))} {called[1]}"
         for path in sorted(here.keys() | there.keys())
         if here.get(path) != there.get(path)
     ]

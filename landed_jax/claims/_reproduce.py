@@ -176,6 +176,8 @@ def _digest(tokens: Tokens) -> str:
 
 def _chosen(names: Sequence[str] | None) -> list[Claim]:
     known = all_claims()
+    if names is not None and not names:
+        raise LandedError(f"Name at least one claim: there are {', '.join(known)}.")
     for name in names or ():
         if name not in known:
             raise LandedError(f"There is no claim {shown(name)}: these are {', '.join(known)}.")

@@ -37,7 +37,7 @@ def rerun(
 ) -> ClaimsRerun:
     """Measure the claims of a document of `Reproduction.to_dict` again, and compare.
 
-    A value may differ by its distance to the nearer end of its stored interval, and by float rounding.
+    A value, and each end of its interval, may differ by the stored interval's width, and by float rounding.
 
     Args:
         prompts: those of the document, where it was measured on others than the package's own.
@@ -65,7 +65,7 @@ def rerun(
         source=asked["prompts"]["source"],
         command=asked["command"],
     )
-    made = differences(asked, now.manifest)
+    made = differences(asked, now.manifest, called=("then", "now"))
     measured = {(one.claim.name, one.reading.name): one for one in now.measured}
     if measured.keys() != rows.keys():
         raise LandedError("The readings of these claims are others now, so there is nothing to compare.")
@@ -88,22 +88,41 @@ def prompts_file(document: Mapping[str, Any]) -> str | None:
 def _of(document: Mapping[str, Any]) -> tuple[dict[str, Any], dict[tuple[str, str], dict[str, Any]]]:
     """The manifest, and the readings by their names."""
     try:
-        asked = {name: document["manifest"][name] for name in ("claims", "dtype", "command", "model", "prompts")}
-        asked["prompts"] = {name: asked["prompts"][name] for name in ("source", "count", "seed", "digest")}
-        rows = {
-            (row["claim"], row["reading"]): {"value": row["value"], "interval": row["interval"]}
-            for row in document["readings"]
-        }
+        asked = document["manifest"]
+        prompts, readings = asked["prompts"], document["readings"]
+        rows = {(row["claim"], row["reading"]): row for row in readings}
+        whole = all(
+            [
+                isinstance(asked["claims"], list)
+                and asked["claims"]
+                and all(isinstance(c, str) for c in asked["claims"]),
+                asked["dtype"] in ("float32", "float64"),
+                all(isinstance(text, str) for text in (asked["command"], asked["model"]["source"], prompts["source"])),
+                all(type(prompts[name]) is int and 0 <= prompts[name] < 2**32 for name in ("count", "seed")),
+                rows and all(map(_is_reading, readings)),
+            ]
+        )
     except (KeyError, TypeError) as error:
         why = f" It lacks {error}." if isinstance(error, KeyError) else ""
         raise LandedError(f"This is no document of `landed reproduce --json`, or a damaged one.{why}") from None
-    return document["manifest"], rows
+    if not whole:
+        raise LandedError("This document of `landed reproduce --json` is damaged: a field is of another kind.")
+    return asked, rows
+
+
+def _is_reading(row: Mapping[str, Any]) -> bool:
+    numbers = [row["value"], *row["interval"]]
+    return len(numbers) == 3 and all(each is None or type(each) in (int, float) for each in numbers)
 
 
 def _difference(row: Mapping[str, Any], now: Measured, dtype: str) -> Difference:
     before = np.array([row["value"], *row["interval"]], np.float64)  # null becomes NaN
     far = apart(before, np.array([now.value, now.low, now.high]))
     value, low, high = before
-    rounding = ROUNDINGS * float(np.finfo(dtype).eps) * abs(value)
-    bar = 0.0 if np.isnan(before).any() else min(value - low, high - value) + rounding
+    eps = float(np.finfo(dtype).eps)
+    # Some readings are rounding errors themselves.
+    bar = 0.0 if np.isnan(before).any() else max(high - low, 0.0) + eps * (ROUNDINGS * abs(value) + _NOISE)
     return Difference(now.reading.name, float(far.max()), float(bar), far.size, int(np.count_nonzero(far)))
+
+
+_NOISE = 16  # units of rounding that a reading of about 0 may move by

@@ -12,6 +12,7 @@ from landed_jax.cli.progress import Status, status_line
 from landed_jax.cli.prompts import several
 from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
 from landed_jax.cli.study_progress import watched
+from landed_jax.errors import LandedError
 
 if TYPE_CHECKING:
     from landed_jax.model import Model
@@ -41,10 +42,11 @@ def rerun(
 ) -> int:
     """Make RESULT again, and compare number by number.
 
-    RESULT is the folder of a study, or what `landed reproduce --json` wrote.
+    RESULT is the folder of a study (of a series one checkpoint's), or what `landed reproduce --json` wrote. Options
+    with which the weights were read are given again.
 
-    Prints what differs and by how much, and whether that is within the result's own error bars (a study's closure
-    errors, a claim's interval, and float rounding); exits with 1 if something is beyond them.
+    Prints what differs and by how much, what made the two otherwise, and whether numbers are within the result's own
+    error bars (a study's closure errors, a claim's interval, and float rounding); exits with 1 if one is beyond them.
     """
     check_json_target(json_target)
     with status_line("Starting JAX") as status:
@@ -74,5 +76,7 @@ def _claims(file: str, load: Callable[[str], "Model"], status: Status) -> "Rerun
 
     document = read_json_object(Path(file))
     source = prompts_file(document)
+    if source is not None and not Path(source).is_file():
+        raise LandedError(f"The prompts of {file} are not here: they were in {source}, as seen from where it was made.")
     prompts = None if source is None else [str(one.prompt) for one in several(source, ids=False)]
     return rerun(document, load(document["manifest"]["model"]["source"]), prompts, progress=status.report)

@@ -16,6 +16,7 @@ from landed_jax.model import Model
 from landed_jax.reruns import ROUNDINGS, Difference, Rerun, apart
 from landed_jax.studies._merge import MERGED
 from landed_jax.studies._sources import NOT_HERE
+from landed_jax.studies._statistic import Statistic
 from landed_jax.studies._store import Store
 from landed_jax.studies._study import Study, Watch, opened, study
 
@@ -65,7 +66,7 @@ def rerun(folder: str | Path, load: Callable[[str], Model], watch: Watch = lambd
             watch=watch,
             command=asked["command"],
         )
-        made = differences(before.manifest, now.manifest)
+        made = differences(before.manifest, now.manifest, called=("then", "now"))
         return StudyRerun(before.prompts, made, compared(before, now), before, now)
 
 
@@ -79,25 +80,29 @@ def compared(before: Study, now: Study) -> list[Difference]:
         raise LandedError(
             f"The prompts are others now, so there is nothing to compare: {before.prompts:,} then, {now.prompts:,} now."
         )
-    closure = max(_closure(part) for part in (before, now))
+    dtype, closure = before.manifest["dtype"], max(_closure(part) for part in (before, now))
     pairs: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     for name, values in before.rows.items():
         pairs.setdefault(name, []).append((values, now.rows[name]))
+    derived = []
     for name, part in before.statistics.items():
-        theirs = now.statistics[name].moments
+        theirs = now.statistics[name]
         pairs.setdefault(name, []).extend(
-            (getattr(part.moments, which), getattr(theirs, which)) for which in ("count", "mean", "minimum", "maximum")
+            (getattr(part.moments, which), getattr(theirs.moments, which)) for which in _MOMENTS
         )
-    return [_difference(name, sides, before.manifest["dtype"], closure) for name, sides in pairs.items()]
+        derived += _derived(
+            name, part, theirs, _bar(name, [part.moments.minimum, part.moments.maximum], dtype, closure)
+        )
+    return [*(_difference(name, sides, dtype, closure) for name, sides in pairs.items()), *derived]
+
+
+_MOMENTS = ("count", "mean", "deviation", "minimum", "maximum")
 
 
 def _difference(name: str, sides: list[tuple[np.ndarray, np.ndarray]], dtype: str, closure: float) -> Difference:
     far = [apart(*side) for side in sides]
     exact = [side[0].dtype.kind in "iu" for side in sides]
-    size = max(float(np.max(np.abs(_finite(side[0])), initial=0)) for side in sides)
-    # A contribution is as exact as the sum of all is; what is counted is the same or is not.
-    bar = ROUNDINGS * float(np.finfo(dtype).eps) * size + (closure if name.startswith(_ACCOUNTED) else 0.0)
-    allowed = 0.0 if all(exact) else bar
+    allowed = 0.0 if all(exact) else _bar(name, [side[0] for side in sides], dtype, closure)
     largest = [float(np.max(each, initial=0)) for each in far]
     counted = [each for each, whole in zip(largest, exact, strict=True) if whole and each > 0]
     worst = math.inf if counted and not all(exact) else max(largest)
@@ -105,6 +110,40 @@ def _difference(name: str, sides: list[tuple[np.ndarray, np.ndarray]], dtype: st
     return Difference(name, worst, allowed, numbers, changed)
 
 
+def _bar(name: str, values: list[np.ndarray], dtype: str, closure: float) -> float:
+    """A contribution is as exact as the sum of all is; what is counted is the same or is not."""
+    size = max(float(np.max(np.abs(_finite(each)), initial=0)) for each in values)
+    return ROUNDINGS * float(np.finfo(dtype).eps) * size + (closure if name.startswith(_ACCOUNTED) else 0.0)
+
+
+def _derived(name: str, mine: Statistic, theirs: Statistic, bar: float) -> list[Difference]:
+    """What a rounding can move by more than itself: a sample into the next bucket, over a threshold, past its like."""
+    found = []
+
+    def compare(what: str, one: np.ndarray, other: np.ndarray, allowed: float) -> None:
+        far = apart(one, other)
+        found.append(
+            Difference(f"{name}, {what}", float(np.max(far, initial=0)), allowed, far.size, int(np.count_nonzero(far)))
+        )
+
+    if mine.quantiles is not None and theirs.quantiles is not None:
+        one, other = (np.stack([side.quantile(q) for q in (0.05, 0.5, 0.95)]) for side in (mine, theirs))
+        compare("quantiles", one, other, bar + _BUCKETS * float(np.max(np.abs(_finite(one)), initial=0)))
+    if (own := mine.share_above()) is not None and (other_share := theirs.share_above()) is not None:
+        half = np.maximum(own[0] - own[1].low, own[1].high - own[0])
+        compare("shares above", own[0], other_share[0], float(np.max(_finite(half), initial=0)))
+    if mine.groups is not None and theirs.groups is not None:
+        size = float(np.sqrt(np.max(_finite(mine.groups.variance_within + mine.groups.variance_between), initial=0)))
+        for what in ("variance_within", "variance_between"):
+            one, other = getattr(mine.groups, what), getattr(theirs.groups, what)
+            compare(what.replace("_", " "), one, other, bar * (2 * size + bar))
+    if mine.ranks is not None and theirs.ranks is not None:
+        compare("rank correlation", mine.ranks.mean, theirs.ranks.mean, _SWAPS)
+    return found
+
+
+_BUCKETS = 0.02  # of a quantile: the width of a bucket of the sketch
+_SWAPS = 1e-3  # of a rank correlation: numbers that are equal to rounding may change places
 _ACCOUNTED = ("attribution.", "effects.", "top.", "lens.")
 
 

@@ -92,7 +92,7 @@ class Store:
         Raises:
             LandedError: for what is no study, and a damaged one.
         """
-        if _is_new(folder):
+        if status_of(folder / "study.json") is None:
             raise LandedError(f"There is no study in {folder}.")
         described = read_json_object(folder / "study.json")
         if not unsealed(described) or described.get("format") != FORMAT:

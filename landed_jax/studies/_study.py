@@ -252,5 +252,7 @@ def _study_of(
     folder: Path | None,
 ) -> Study:
     missing = progress.without_numbers(reasons)
+    digest = progress.known[1] if progress.known else ""  # known once the prompts are read
+    manifest = {**manifest, "prompts": {**manifest["prompts"], "digest": digest}}
     windows = [] if folder is not None else progress.windows
     return Study(manifest, progress.statistics, progress.prompts, missing, folder, dict(variables), windows, reasons)

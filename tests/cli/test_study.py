@@ -95,3 +95,15 @@ def test_bad_input_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
         assert status_of(arguments) == 2
         error = capsys.readouterr().err
         assert said in error and error.count("\n") == 1
+
+
+def test_prompts_that_are_others_now_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prompts, store = tmp_path / "a.txt", str(tmp_path / "a")
+    prompts.write_text("The Colosseum is in the city of\nThe Louvre is in the city of\n")
+    assert status_of(["study", str(prompts), "--keep", "scale,stability", "--out", store]) == 0
+    assert status_of(["rerun", store]) == 0
+    shown = capsys.readouterr().out
+    assert "inverse_sigma, variance between" in shown and "prompts.digest" not in shown
+    prompts.write_text("The Colosseum is in the city of\nThe keys near the bottle are old\n")
+    assert status_of(["rerun", store]) == 1
+    assert "prompts.digest is" in capsys.readouterr().out
