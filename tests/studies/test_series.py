@@ -116,6 +116,8 @@ def test_what_is_no_series_is_refused_before_anything_is_computed(tmp_path: Path
         (dict(zip("ab", speaking, strict=True)), None, "a and b have different vocabularies"),
         ([model, model], None, "Two checkpoints are called 'tiny'"),
         ({"a": model, "../b": model}, None, "'../b' names no checkpoint"),
+        ({"a": model, "C:b": model}, None, "'C:b' names no checkpoint"),
+        ({"a": model, "..\\b": model}, None, "names no checkpoint"),
         ({"a": model, "b": tmp_path / "b"}, None, "There is no folder"),
         (tmp_path / "empty", None, "holds no checkpoints"),
         (tmp_path / "none", None, "There is no folder .* of checkpoints"),
