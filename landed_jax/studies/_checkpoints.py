@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,28 +127,38 @@ def _checked(name: str) -> str:
     return name
 
 
-def check_alike(checkpoints: Iterable[Checkpoint]) -> None:
+def check_alike(checkpoints: Sequence[Checkpoint]) -> ModelConfig:
     """Refuse checkpoints that are not there, or not of one model, before the weights of any are read.
+
+    Returns:
+        The first one's config.
 
     Raises:
         LandedError: naming the checkpoint.
     """
-    first: tuple[str, ModelConfig, dict[str, int] | None] | None = None
-    for checkpoint in checkpoints:
+    first, *others = checkpoints
+    known, theirs = _described(first)
+    for checkpoint in others:
         config, words = _described(checkpoint)
-        if first is None:
-            first = checkpoint.name, config, words
-            continue
-        name, known, theirs = first
-        apart = [
-            f"{field} {getattr(known, field)} and {getattr(config, field)}"
-            for field in _SIZES
-            if getattr(known, field) != getattr(config, field)
-        ]
-        if apart:
-            raise LandedError(f"The checkpoints {name} and {checkpoint.name} are not of one model: {', '.join(apart)}.")
+        check_sizes(first.name, known, checkpoint.name, config)
         if words != theirs:
-            raise LandedError(f"The checkpoints {name} and {checkpoint.name} have different vocabularies.")
+            raise LandedError(f"The checkpoints {first.name} and {checkpoint.name} have different vocabularies.")
+    return known
+
+
+def check_sizes(name: str, config: ModelConfig, other: str, its: ModelConfig) -> None:
+    """Refuse two checkpoints of different sizes.
+
+    Raises:
+        LandedError: naming both, and the sizes.
+    """
+    apart = [
+        f"{field} {getattr(config, field)} and {getattr(its, field)}"
+        for field in _SIZES
+        if getattr(config, field) != getattr(its, field)
+    ]
+    if apart:
+        raise LandedError(f"The checkpoints {name} and {other} are not of one model: {', '.join(apart)}.")
 
 
 def _described(checkpoint: Checkpoint) -> tuple[ModelConfig, dict[str, int] | None]:
