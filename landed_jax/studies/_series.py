@@ -111,8 +111,8 @@ def series(
         settings: what else `study` takes.
 
     Raises:
-        LandedError: for checkpoints that are not there or not of one model, prompts that can be read only once, and
-            what `study` refuses.
+        LandedError: for checkpoints that are not there or not of one model, prompts that can be read only once, that
+            change meanwhile or are not those of the studies in `out`, and what `study` refuses.
 
     >>> import landed_jax as landed
     >>> model = landed.load()
