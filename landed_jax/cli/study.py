@@ -11,6 +11,7 @@ from landed_jax.cli.output import check_json_target, command_line, show_result
 from landed_jax.cli.progress import Status, status_line
 from landed_jax.cli.study_progress import watched
 from landed_jax.errors import LandedError
+from landed_jax.files.kinds import expanded, status_of
 
 if TYPE_CHECKING:
     from landed_jax.studies import Series, Study
@@ -112,6 +113,8 @@ def _checkpoints(model: str | None, checkpoints: str | None, revisions: str | No
         return parts[0] if len(parts) == 1 else parts
     if checkpoints is not None or model is None:
         raise LandedError("--revisions are of the model that --model names, and --checkpoints are other models.")
+    if model == BUNDLED or "@" in model or status_of(expanded(model)) is not None:
+        raise LandedError(f"--revisions are of a Hugging Face id without one, which {model!r} is not.")
     return [f"{model}@{revision}" for revision in _parts(revisions)]
 
 

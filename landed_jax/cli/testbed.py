@@ -101,7 +101,7 @@ def train(dst: str, steps: int | None, seed: int, keep_steps: str | None) -> Non
 
 
 def _steps_of(text: str | None, steps: int) -> list[int]:
-    from landed_jax.errors import LandedError
+    from landed_jax.errors import LandedError, cut
     from landed_jax.testbed.training import powers_of_two
 
     if text is None:
@@ -110,5 +110,7 @@ def _steps_of(text: str | None, steps: int) -> list[int]:
         return powers_of_two(steps)
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdecimal() for part in parts):
-        raise LandedError(f"--keep-steps takes step numbers separated by commas, or powers, not {text!r}.")
+        raise LandedError(f"--keep-steps takes step numbers separated by commas, or powers, not {cut(text, 60)!r}.")
+    if long := [part for part in parts if len(part) > 18]:  # `int` refuses thousands of digits
+        raise LandedError(f"--keep-steps names step {cut(long[0], 30)}, which has more than 18 digits.")
     return [int(part) for part in parts]

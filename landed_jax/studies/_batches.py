@@ -129,20 +129,15 @@ class Reader:
                 yield Batch(window.first + cuts[place], part, window.known, place == len(cuts) - 1)
 
     def _windows(self, done: int, known: tuple[int, str] | None) -> Iterator["_Window"]:
-        digest, first = hashlib.sha256(), 0
-        givens = self.source.read()
-        for number in itertools.count():
-            window = list(itertools.islice(givens, WINDOW))
-            until = first + len(window)
-            for given in window:
-                digest.update(json.dumps([given.prompt, given.answers, given.unreadable]).encode() + b"\n")
-            if known and _are_others(known, first, until, digest.hexdigest(), ended=not window):
+        first = 0
+        for number, (window, (until, digest)) in enumerate(_read(self.source)):
+            if known and _are_others(known, first, until, digest, ended=not window):
                 raise LandedError(f"{self.source.name} no longer holds the prompts that this study began with.")
             if not window:
                 return
             skipped = max(done - number * (WINDOW // TOGETHER), 0)
             entries = [] if skipped * TOGETHER >= len(window) else self._sorted(window, first)
-            yield _Window(first, len(window), skipped, entries, (until, digest.hexdigest()))
+            yield _Window(first, len(window), skipped, entries, (until, digest))
             first = until
 
     def _sorted(self, window: Sequence[Given], first: int) -> list[Entry]:
@@ -233,6 +228,31 @@ class Reader:
                 self._delimiter[token] = is_delimiter(vocabulary.text(int(token)))
                 self._looked_up[token] = True
         return self._delimiter[ids] & mask
+
+
+def known_of(source: Source) -> list[tuple[int, str] | None]:
+    """What a study of these prompts knows of them, at its beginning and after every window: how many, their digest.
+
+    >>> from landed_jax.studies._sources import source_of
+    >>> before, after = known_of(source_of(["To be", "or not"]))
+    >>> before is None, after[0]
+    (True, 2)
+    """
+    return [None, *(known for window, known in _read(source) if window)]
+
+
+def _read(source: Source) -> Iterator[tuple[list[Given], tuple[int, str]]]:
+    """Window by window, with how many prompts there are up to its end and their digest; the last one is empty."""
+    digest, until = hashlib.sha256(), 0
+    givens = source.read()
+    while True:
+        window = list(itertools.islice(givens, WINDOW))
+        for given in window:
+            digest.update(json.dumps([given.prompt, given.answers, given.unreadable]).encode() + b"\n")
+        until += len(window)
+        yield window, (until, digest.hexdigest())
+        if not window:
+            return
 
 
 def one_ahead(items: Iterator[T]) -> Iterator[T]:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ Source = str | os.PathLike[str] | Model
 Checkpoints = str | os.PathLike[str] | Sequence[Source] | Mapping[str, Source]
 """A folder of folders; or several models, or what `load` opens, with or without names."""
 
-_STEP = re.compile(r"step[-_]?(\d+)|(\d+)$", re.IGNORECASE)
+_STEP = re.compile(r"step[-_]?(\d+)|(?:^|[-_])(\d+)$", re.IGNORECASE | re.ASCII)
+_MOST = 2**63 - 1  # of a step: the axis is int64
 # What two checkpoints of one training have in common; the rest (rotary scaling, context) may change on the way.
 _SIZES = ("n_layers", "d_model", "n_heads", "n_kv_heads", "head_dim", "d_ff", "n_experts", "vocab_size")
 
@@ -51,13 +52,18 @@ class Checkpoint:
 
 
 def step_of(name: str) -> int | None:
-    """The step in a checkpoint's name: the number behind "step", or at the end.
+    """The step in a checkpoint's name: the number behind "step", or at the end behind ``-`` or ``_``, or all of it.
 
-    >>> [step_of(name) for name in ("000100", "step512", "checkpoint-40", "stage1-step1000-tokens5B", "main")]
-    [100, 512, 40, 1000, None]
+    >>> [step_of(name) for name in ("000100", "step512", "checkpoint-40", "stage1-step1000-tokens5B")]
+    [100, 512, 40, 1000]
+    >>> [step_of(name) for name in ("main", "model-v2", "9f2c1e77ab03", f"step{2**63}")]
+    [None, None, None, None]
     """
-    found = _STEP.search(name)
-    return int(found[1] or found[2]) if found else None
+    if (found := _STEP.search(name)) is None:
+        return None
+    digits = (found[1] or found[2]).lstrip("0") or "0"
+    step = int(digits) if len(digits) <= len(str(_MOST)) else None
+    return step if step is not None and step <= _MOST else None
 
 
 def labels_of(names: Sequence[str]) -> list[int] | list[str]:
@@ -100,13 +106,13 @@ def _inside(folder: Path) -> list[Checkpoint]:
     inside = [path for path in folder.iterdir() if any((path / file).exists() for file in ("config.json", MANIFEST))]
     if not inside:
         raise LandedError(f"{folder} holds no checkpoints: none of its folders has a config.json.")
-    return [Checkpoint(path.name, path) for path in sorted(inside, key=lambda path: order_of(path.name))]
+    return [Checkpoint(_checked(path.name), path) for path in sorted(inside, key=lambda path: order_of(path.name))]
 
 
-def order_of(name: str) -> tuple[int, str]:
+def order_of(name: str) -> tuple[bool, int, str]:
     """By steps, and names without one behind all others."""
     step = step_of(name)
-    return (1 << 62 if step is None else step, name)
+    return step is None, step or 0, name
 
 
 def _name_of(source: Source) -> str:
@@ -116,33 +122,43 @@ def _name_of(source: Source) -> str:
 
 
 def _checked(name: str) -> str:
-    if not name or name.startswith(".") or "/" in name or "\0" in name or len(os.fsencode(name)) > 200:
+    if not name or name.startswith(".") or set(name) & set("/\\:\0") or len(os.fsencode(name)) > 200:
         raise LandedError(f"{name!r} names no checkpoint: a study's folder is called like it.")
     return name
 
 
-def check_alike(checkpoints: Iterable[Checkpoint]) -> None:
+def check_alike(checkpoints: Sequence[Checkpoint]) -> ModelConfig:
     """Refuse checkpoints that are not there, or not of one model, before the weights of any are read.
+
+    Returns:
+        The first one's config.
 
     Raises:
         LandedError: naming the checkpoint.
     """
-    first: tuple[str, ModelConfig, dict[str, int] | None] | None = None
-    for checkpoint in checkpoints:
+    first, *others = checkpoints
+    known, theirs = _described(first)
+    for checkpoint in others:
         config, words = _described(checkpoint)
-        if first is None:
-            first = checkpoint.name, config, words
-            continue
-        name, known, theirs = first
-        apart = [
-            f"{field} {getattr(known, field)} and {getattr(config, field)}"
-            for field in _SIZES
-            if getattr(known, field) != getattr(config, field)
-        ]
-        if apart:
-            raise LandedError(f"The checkpoints {name} and {checkpoint.name} are not of one model: {', '.join(apart)}.")
+        check_sizes(first.name, known, checkpoint.name, config)
         if words != theirs:
-            raise LandedError(f"The checkpoints {name} and {checkpoint.name} have different vocabularies.")
+            raise LandedError(f"The checkpoints {first.name} and {checkpoint.name} have different vocabularies.")
+    return known
+
+
+def check_sizes(name: str, config: ModelConfig, other: str, its: ModelConfig) -> None:
+    """Refuse two checkpoints of different sizes.
+
+    Raises:
+        LandedError: naming both, and the sizes.
+    """
+    apart = [
+        f"{field} {getattr(config, field)} and {getattr(its, field)}"
+        for field in _SIZES
+        if getattr(config, field) != getattr(its, field)
+    ]
+    if apart:
+        raise LandedError(f"The checkpoints {name} and {other} are not of one model: {', '.join(apart)}.")
 
 
 def _described(checkpoint: Checkpoint) -> tuple[ModelConfig, dict[str, int] | None]:

@@ -12,10 +12,19 @@ import numpy as np
 from landed_jax.errors import LandedError, listed
 from landed_jax.files.kinds import expanded, is_folder, status_of
 from landed_jax.manifest import differences
-from landed_jax.studies._checkpoints import Checkpoints, check_alike, checkpoints_of, labels_of, order_of
+from landed_jax.studies._batches import known_of
+from landed_jax.studies._checkpoints import (
+    Checkpoints,
+    check_alike,
+    check_sizes,
+    checkpoints_of,
+    labels_of,
+    order_of,
+)
 from landed_jax.studies._measured import Keep
 from landed_jax.studies._reductions import Reduction, keep_of
-from landed_jax.studies._sources import source_of
+from landed_jax.studies._sources import Source, source_of
+from landed_jax.studies._store import Store
 from landed_jax.studies._study import KEPT, Prompts, Study, opened, study
 from landed_jax.tasks import Task
 
@@ -25,8 +34,8 @@ if TYPE_CHECKING:  # slow to import, and only what shows a series needs them
 SeriesWatch = Callable[[str, int, int | None], None]
 """``watch(name, done, total)`` as each checkpoint is opened, with 0, and after every batch of its study."""
 
+# What the manifests of one series' studies may differ in; `check_sizes` looks at the configs.
 _OWN = ("model.source", "model.config", "model.weights", "model.notes", "command")
-# What the manifests of one series' studies may differ in.
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +111,8 @@ def series(
         settings: what else `study` takes.
 
     Raises:
-        LandedError: for checkpoints that are not there or not of one model, prompts that can be read only once, and
-            what `study` refuses.
+        LandedError: for checkpoints that are not there or not of one model, prompts that can be read only once, that
+            change meanwhile or are not those of the studies in `out`, and what `study` refuses.
 
     >>> import landed_jax as landed
     >>> model = landed.load()
@@ -118,9 +127,16 @@ def series(
         raise LandedError("Standard input can be read once, and each checkpoint reads the prompts: name a file.")
     kept = [keep_of(one) if isinstance(one, str) else one for one in ([keep] if isinstance(keep, str) else keep)]
     names = ("column", "ids", "count", "seed")
-    source_of(prompts, **{name: settings[name] for name in names if name in settings})  # refused before models are read
+    asked = functools.partial(source_of, prompts, **{name: settings[name] for name in names if name in settings})
+    asked()  # what cannot be read is refused before models are read
     folder = None if out is None else _checked(expanded(out).absolute())
-    check_alike(checkpoints)
+    config = check_alike(checkpoints)
+    stores = {} if folder is None else _stores(folder)
+    for name, store in stores.items():
+        if all(name != checkpoint.name for checkpoint in checkpoints):  # of its own ones `study` says what is other
+            check_sizes(name, store.config, checkpoints[0].name, config)
+    # A new folder's first study says itself what it read.
+    seen = _checked_prompts(asked(), stores) if stores or folder is None else []
     found: dict[str, Study] = {}
     for checkpoint in checkpoints:
         watch(checkpoint.name, 0, None)
@@ -132,25 +148,53 @@ def series(
             watch=functools.partial(watch, checkpoint.name),
             **settings,
         )
+        known = known_of(asked())[-1] if folder is None else Store.opened(folder / checkpoint.name).known()[0]
+        seen.append(known)
+        if known != seen[0]:
+            raise LandedError(f"The prompts changed meanwhile: {checkpoint.name} read others than those before.")
     return Series(found)
 
 
 def opened_series(folder: str | Path) -> Series:
-    """The studies that a series' folder holds, as far as they are, in the order of their steps.
+    """The studies that a series' folder holds, in the order of their steps.
 
     Raises:
-        LandedError: for what is no series, a damaged study, and studies of different settings.
+        LandedError: for what is no series, a damaged study, one that is not finished, and studies of different
+            settings, of different prompts, or of models of different sizes.
     """
     place = expanded(folder).absolute()
-    inside = [path for path in place.iterdir() if _is_study(path)] if is_folder(place) else []
-    if not inside:
+    stores = _stores(place)
+    if not stores:
         raise LandedError(f"There is no series of studies in {place}.")
-    found = {path.name: opened(path) for path in sorted(inside, key=lambda path: order_of(path.name))}
-    first, *others = found
+    known: dict[str, tuple[int, str] | None] = {}
+    for name, store in stores.items():
+        known[name], finished = store.known()
+        if not finished:
+            raise LandedError(f"The study of {name} in {place} is not finished: give its command again.")
+    first, *others = stores
     for name in others:
-        if apart := differences(found[first].manifest, found[name].manifest, ignored=_OWN):
+        check_sizes(first, stores[first].config, name, stores[name].config)
+        if apart := differences(stores[first].manifest, stores[name].manifest, ignored=_OWN):
             raise LandedError(f"{place} holds studies of other settings, {first} and {name}: {listed(apart)}.")
-    return Series(found)
+        if known[first] != known[name]:
+            raise LandedError(f"{place} holds studies of different prompts: those of {first} and {name}.")
+    return Series({name: opened(place / name) for name in stores})
+
+
+def _stores(folder: Path) -> dict[str, Store]:
+    """The studies in a folder, by their names, in the order of their steps."""
+    inside = [path for path in folder.iterdir() if _is_study(path)] if is_folder(folder) else []
+    return {path.name: Store.opened(path) for path in sorted(inside, key=lambda path: order_of(path.name))}
+
+
+def _checked_prompts(source: Source, stores: dict[str, Store]) -> list[tuple[int, str] | None]:
+    """What is known of the prompts, as a list of one; refused where these studies have read others."""
+    before = known_of(source)
+    for store in stores.values():
+        known, finished = store.known()
+        if known not in (before[-1:] if finished else before):
+            raise LandedError(f"{source.name} does not hold the prompts of the study in {store.folder}.")
+    return before[-1:]
 
 
 def _is_study(folder: Path) -> bool:

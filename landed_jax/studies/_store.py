@@ -112,23 +112,40 @@ class Store:
         """The model's architecture."""
         return ModelConfig.from_dict(json.loads(self.manifest["model"]["config"]))
 
+    def known(self) -> tuple[tuple[int, str] | None, bool]:
+        """How many prompts were read, with their digest, and whether it is finished; while it is written, too.
+
+        Raises:
+            LandedError: for a damaged store.
+        """
+        said = self._said()
+        return (None, False) if said is None else (_known(said), said["finished"])
+
+    def _said(self) -> dict[str, Any] | None:
+        """The content of ``progress.json``; None before there is one."""
+        path = self.folder / "progress.json"
+        if status_of(path) is None:
+            return None
+        said = read_json_object(path)
+        if not unsealed(said):
+            raise LandedError(f"{self.folder} is damaged: {path.name} is not as it was written.")
+        return said
+
     def load(self) -> tuple[Progress, bool]:
         """How far the study is, and whether it is finished.
 
         Raises:
             LandedError: for a damaged store.
         """
-        path = self.folder / "progress.json"
-        if status_of(path) is None:
+        said = self._said()
+        if said is None:
             return Progress.begun(self.variables, len(self.reasons)), False
-        said = read_json_object(path)
-        state = self.folder / str(said.get("state"))
-        data = state.read_bytes() if unsealed(said) and status_of(state) is not None else b""
-        if zlib.crc32(data) != said.get("crc32") or not data:
-            raise LandedError(f"{self.folder} is damaged: {path.name} and the state that it names do not agree.")
-        known = None if said["known"] is None else (said["known"][0], said["known"][1])
+        state = self.folder / said["state"]
+        data = state.read_bytes() if status_of(state) is not None else b""
+        if zlib.crc32(data) != said["crc32"] or not data:
+            raise LandedError(f"{self.folder} is damaged: progress.json and the state that it names do not agree.")
         self._state, self._windows, self._rows = said["state"], said["windows"], said["rows"]
-        return Progress.restored(data, self.variables, said["batches"], known), said["finished"]
+        return Progress.restored(data, self.variables, said["batches"], _known(said)), said["finished"]
 
     def rows(self) -> dict[str, np.ndarray]:
         """The rows of whole windows, by name; call `load` before."""
@@ -232,6 +249,10 @@ class Store:
         }
         described = {"format": FORMAT, "manifest": self.manifest, "variables": variables, "reasons": self.reasons}
         return json.loads(json.dumps(described))  # as it will be read: lists for tuples
+
+
+def _known(said: Mapping[str, Any]) -> tuple[int, str] | None:
+    return None if said["known"] is None else (said["known"][0], said["known"][1])
 
 
 def _kind(stored: Mapping[str, Any]) -> Kind:

@@ -89,6 +89,10 @@ def test_bad_input_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
         (["merge", str(tmp_path), "--out", str(tmp_path / "out")], "two or more"),
         (["rerun", str(tmp_path / "none")], "There is no study in"),
         (["study", "task:agreement", "--revisions", "step1"], "of the model that --model names"),
+        *(
+            (["study", "task:agreement", "--model", model, "--revisions", "step1"], f"which {model!r} is not")
+            for model in ("bundled", "owner/name@step2", str(tmp_path))
+        ),
         (["study", "task:agreement", "--model", "m", "--checkpoints", "a,b"], "leave --model out"),
         (["study", "task:agreement", "--checkpoints", "a,"], "lacks a name before or behind a comma"),
     ):

@@ -73,7 +73,11 @@ def test_info_needs_no_model(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_steps_to_keep_are_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for steps, said in (("1,two", "step numbers separated by commas"), ("0,9", "no step 9 to keep")):
+    for steps, said in (
+        ("1,two", "step numbers separated by commas"),
+        ("0,9", "no step 9 to keep"),
+        ("9" * 5000, "names step 999999999999999999999999999..., which has more than 18 digits"),
+    ):
         assert status_of(["testbed", "train", str(tmp_path / "mine"), "--steps", "8", "--keep-steps", steps]) == 2
         error = capsys.readouterr().err
         assert said in error and error.count("\n") == 1 and not list(tmp_path.iterdir())

@@ -80,9 +80,54 @@ def test_a_killed_series_goes_on_and_repeats_nothing(tmp_path: Path, monkeypatch
     steps["1"] = trained(3)  # another model of that name
     with pytest.raises(LandedError, match=r"other settings.*model\.weights"):
         series(steps, prompts, ("attribution",), tmp_path / "whole")
+    with pytest.raises(LandedError, match=r"1 and 8 are not of one model: n_layers 2 and 3"):
+        series({"8": tiny(dataclasses.replace(SMALL, n_layers=3))}, prompts, ("attribution",), tmp_path / "whole")
+    assert not (tmp_path / "whole" / "8").exists()
     landed.study(tiny(), prompts, ("scale",), tmp_path / "whole" / "5")
     with pytest.raises(LandedError, match="studies of other settings, 1 and 5: keep"):
         opened_series(tmp_path / "whole")
+
+
+def test_a_series_is_of_the_same_prompts_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short_windows(monkeypatch)
+    file, place = tmp_path / "prompts.txt", tmp_path / "out"
+    text = "".join(" ".join(map(str, ids)) + "\n" for ids in prompts_of(20))
+    file.write_text(text)
+
+    def run(*steps: int, out: Path | None = place, **more: Any) -> None:
+        series({str(step): trained(step) for step in steps}, file, ("scale",), out, ids=True, **more)
+
+    def killed(name: str, done: int, total: int | None) -> None:
+        if done > 12:
+            raise KeyboardInterrupt
+
+    run(1)
+    with pytest.raises(KeyboardInterrupt):
+        run(2, watch=killed)
+    with pytest.raises(LandedError, match=r"study of 2 in .* is not finished"):
+        opened_series(place)
+    run(4)  # beside the unfinished one, whose prompts it shares
+    file.write_text(text + "1 2\n")
+    with pytest.raises(LandedError, match=r"prompts\.txt does not hold the prompts of the study in .*out.1"):
+        run(8)
+    assert not (place / "8").exists()
+    landed.study(trained(8), file, ("scale",), place / "8", ids=True)
+    file.write_text(text)
+    landed.study(trained(2), file, ("scale",), place / "2", ids=True)
+    with pytest.raises(LandedError, match="different prompts: those of 1 and 8"):
+        opened_series(place)
+    landed.study(tiny(dataclasses.replace(SMALL, n_layers=3)), [], ("scale",), place / "0")
+    with pytest.raises(LandedError, match="0 and 1 are not of one model: n_layers 3 and 2"):
+        opened_series(place)
+
+    def edited(name: str, done: int, total: int | None) -> None:
+        if name == "2" and not done:
+            file.write_text(text + "3\n")
+
+    for out in (None, tmp_path / "new"):
+        file.write_text(text)
+        with pytest.raises(LandedError, match="changed meanwhile: 2 read others"):
+            run(1, 2, out=out, watch=edited)
 
 
 def test_one_model_is_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +161,8 @@ def test_what_is_no_series_is_refused_before_anything_is_computed(tmp_path: Path
         (dict(zip("ab", speaking, strict=True)), None, "a and b have different vocabularies"),
         ([model, model], None, "Two checkpoints are called 'tiny'"),
         ({"a": model, "../b": model}, None, "'../b' names no checkpoint"),
+        ({"a": model, "C:b": model}, None, "'C:b' names no checkpoint"),
+        ({"a": model, "..\\b": model}, None, "names no checkpoint"),
         ({"a": model, "b": tmp_path / "b"}, None, "There is no folder"),
         (tmp_path / "empty", None, "holds no checkpoints"),
         (tmp_path / "none", None, "There is no folder .* of checkpoints"),
