@@ -227,6 +227,10 @@ def test_the_tables_of_the_page(several: Study, tmp_path: Path, capsys: pytest.C
     assert said.count("### tiny: in Python") == 2 and said.count("| largest quarter | ") == 2
     for lines in (said.split("\n\n")[place].splitlines() for place in (2, 4, 6)):
         assert len({line.count("|") for line in lines}) == 1
+    (tmp_path / "few.json").write_text(json.dumps(study_document(several) | {"prompts": 39}))
+    assert sigma_gap_tables.run([str(tmp_path / "few.json")]) == 0
+    few = capsys.readouterr().out
+    assert "quarter | " not in few and "fewer than 40" in few
     gap = sigma_gaps(several)[0]
     assert f"| logit | {gap.size:.3g} | {gap.nmae.value:.0%} ({gap.nmae.low:.0%}"[:-1] in said
 
