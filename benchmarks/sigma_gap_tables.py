@@ -12,26 +12,29 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import markdown
-from landed_jax.report.sigma_gap import BY_LAYER, percent, shown
+from landed_jax.report.sigma_gap import BY_LAYER, by_layer, pooled, split
 from landed_jax.results.measures import COMPONENTS
+
+_FEWEST = 40  # prompts that have quarters: ten in each
 
 
 def tables(documents: Sequence[dict[str, Any]]) -> str:
-    """Of each study a table by measure, one by the size of the difference, and one by layer."""
+    """Of each study a table by measure, one by the size of the difference (of 40 prompts or more), and one by layer."""
     parts = []
     for document in documents:
-        rows, manifest = document["sigma_gap"], document["manifest"]
-        pooled = [row for row in rows if row["layer"] is None]
-        whole, quarters = ([row for row in pooled if (row["among"] == "all") is same] for same in (True, False))
+        manifest, (whole, quarters) = document["manifest"], split(document["sigma_gap"])
         counted = document["prompts"] - sum(document["without_numbers"].values())
         parts.append(f"### {Path(manifest['model']['source']).name}: {_prompts(manifest['prompts'])}")
         parts.append(f"{counted:,} prompts, {manifest['dtype']}, {manifest['device']}.")
-        parts.append(_pooled(whole, "measure"))
-        if quarters:
+        parts.append(_table(whole, "measure"))
+        if counted < _FEWEST:
+            parts.append(f"No quarters of the prompts: there are fewer than {_FEWEST}.")
+        else:
             parts.append("The logit difference, by quarters of the prompts:")
-            parts.append(_pooled(quarters, "among"))
+            parts.append(_table(quarters, "among"))
         parts.append("NMAE layer by layer:")
-        parts.append(_by_layer(rows))
+        names = ["layer", *(f"{measure}, {part}" for measure, part in BY_LAYER)]
+        parts.append(markdown.markdown(names, by_layer(document["sigma_gap"])))
     return "\n\n".join(parts) + "\n"
 
 
@@ -41,22 +44,10 @@ def _prompts(said: dict[str, Any]) -> str:
     return ", ".join(dict.fromkeys(Path(part["source"]).stem.removeprefix("testbed:") for part in each))
 
 
-def _pooled(rows: Sequence[dict[str, Any]], key: str) -> str:
+def _table(rows: Sequence[dict[str, Any]], key: str) -> str:
     names = [key, "median size", *COMPONENTS, *(f"r, {part}" for part in COMPONENTS)]
-    lines = []
-    for name in dict.fromkeys(row[key] for row in rows):
-        mine = {row["component"]: row for row in rows if row[key] == name}
-        lines.append([name, f"{mine[COMPONENTS[0]]['size']:.3g}", *(shown(mine[part]["nmae"]) for part in COMPONENTS)])
-        lines[-1] += [_correlation(mine[part]["correlation"]) for part in COMPONENTS]
+    lines = [[*cells, *(_correlation(part["correlation"]) for part in parts)] for cells, parts in pooled(rows, key)]
     return markdown.markdown(names, lines)
-
-
-def _by_layer(rows: Sequence[dict[str, Any]]) -> str:
-    places = {(row["layer"], row["measure"], row["component"]): row["nmae"] for row in rows}
-    keys = [(measure, part) for measure in BY_LAYER for part in COMPONENTS]
-    layers = dict.fromkeys(layer for layer, *_ in places if layer is not None)
-    lines = [[str(layer), *(percent(places[layer, *key]["value"]) for key in keys)] for layer in layers]
-    return markdown.markdown(["layer", *(f"{measure}, {part}" for measure, part in keys)], lines)
 
 
 def _correlation(estimate: dict[str, Any]) -> str:

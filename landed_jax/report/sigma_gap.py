@@ -2,15 +2,16 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from landed_jax.results.measures import COMPONENTS, MEASURES
 from landed_jax.studies import SigmaGap
 from landed_jax.tables.table import Column, Table
 
-BY_LAYER = ("logit", "logit difference")
-"""The measures that are shown layer by layer."""
+_SHOWN = ("logit", "logit difference")
+BY_LAYER = tuple((measure, part) for measure in _SHOWN for part in COMPONENTS)
+"""The measures, and components, that are shown layer by layer."""
 
 
 def document(gaps: Sequence[SigmaGap]) -> list[dict[str, Any]]:
@@ -33,35 +34,42 @@ def tables(gaps: Sequence[SigmaGap]) -> list[Table]:
     if not gaps:
         return []
     rows = document(gaps)
-    pooled = [row for row in rows if row["layer"] is None]
-    whole, quarters = ([row for row in pooled if (row["among"] == "all") is same] for same in (True, False))
+    whole, quarters = split(rows)
     title = "Landed contributions (σ frozen) against direct effects (σ live)"
     legend = "NMAE: Σ|landed − effect| / Σ|effect|, over components and prompts, with its interval over prompts"
-    found = [_pooled(title, "of the", whole, "measure", legend)]
+    found = [_table(title, "of the", whole, "measure", legend)]
     if quarters:
-        found.append(_pooled("The logit difference by its size", "prompts", quarters, "among"))
-    return [*found, _by_layer([row for row in rows if row["layer"] is not None])]
+        found.append(_table("The logit difference by its size", "prompts", quarters, "among"))
+    heads = [Column(f"{part}\n{'logit' if measure == 'logit' else 'diff.'}") for measure, part in BY_LAYER]
+    notes = [f"NMAE of the {' and of the '.join(_SHOWN)}; {len(MEASURES)} measures with intervals: --json"]
+    return [*found, Table("The same layer by layer", [Column("layer", left=True), *heads], by_layer(rows), notes=notes)]
 
 
-def _pooled(title: str, first: str, rows: Sequence[dict[str, Any]], key: str, legend: str = "") -> Table:
-    names = dict.fromkeys(row[key] for row in rows)
+def _table(title: str, first: str, rows: Sequence[dict[str, Any]], key: str, legend: str = "") -> Table:
     columns = [Column(first, left=True, legend=legend), Column("median size", drop=1), *map(Column, COMPONENTS)]
-    cells = []
-    for name in names:
+    return Table(title, columns, [cells for cells, _ in pooled(rows, key)], elsewhere="--json")
+
+
+def split(rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Of a document's rows those of all layers together: over all prompts, and by quarters of them."""
+    together = [row for row in rows if row["layer"] is None]
+    whole, quarters = ([row for row in together if (row["among"] == "all") is same] for same in (True, False))
+    return whole, quarters
+
+
+def pooled(rows: Sequence[dict[str, Any]], key: str) -> Iterator[tuple[list[str], list[dict[str, Any]]]]:
+    """A line for each value of a field: the value, its median size, each component's NMAE; and the components' rows."""
+    for name in dict.fromkeys(row[key] for row in rows):
         mine = {row["component"]: row for row in rows if row[key] == name}
-        cells.append([name, f"{mine[COMPONENTS[0]]['size']:.3g}", *(shown(mine[part]["nmae"]) for part in COMPONENTS)])
-    return Table(title, columns, cells, elsewhere="--json")
+        parts = [mine[part] for part in COMPONENTS]
+        yield [name, f"{parts[0]['size']:.3g}", *(shown(part["nmae"]) for part in parts)], parts
 
 
-def _by_layer(rows: Sequence[dict[str, Any]]) -> Table:
+def by_layer(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """A line for each layer: its number, and the NMAE of each of `BY_LAYER`."""
     nmae = {(row["layer"], row["measure"], row["component"]): row["nmae"]["value"] for row in rows}
-    keys = [(measure, part) for measure in BY_LAYER for part in COMPONENTS]
-    heads = [Column(f"{part}\n{'logit' if measure == 'logit' else 'diff.'}") for measure, part in keys]
-    cells = [
-        [str(layer), *(percent(nmae[layer, *key]) for key in keys)] for layer in dict.fromkeys(row[0] for row in nmae)
-    ]
-    notes = [f"NMAE of the {' and of the '.join(BY_LAYER)}; {len(MEASURES)} measures with intervals: --json"]
-    return Table("The same layer by layer", [Column("layer", left=True), *heads], cells, notes=notes)
+    layers = dict.fromkeys(layer for layer, *_ in nmae if layer is not None)
+    return [[str(layer), *(percent(nmae[layer, *key]) for key in BY_LAYER)] for layer in layers]
 
 
 def shown(estimate: dict[str, Any]) -> str:

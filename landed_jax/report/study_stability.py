@@ -42,7 +42,8 @@ def _norms_table(study: Study) -> Table:
     inverse, landed, profile = (
         study.statistics[f"stability.{name}"] for name in ("inverse_sigma", "landed", "profile")
     )
-    assert inverse.groups is not None and inverse.ranks is not None  # of their kinds
+    # The keep declares 1/σ nested and ranked, what is heard nested, and its size ranked.
+    assert inverse.groups is not None and inverse.ranks is not None
     assert landed.groups is not None and profile.ranks is not None
     scales, notes, rows = inverse.groups, [], []
     for place, named in enumerate(POSITION_CLASSES):
@@ -82,7 +83,7 @@ def _norms_table(study: Study) -> Table:
 def _signs_table(name: str, part: Statistic) -> Table:
     """The components whose sign is the most constant, and the least; of equal ones those with the larger mean."""
     moments, shares = part.moments, part.share_above()
-    assert shares is not None  # of these kinds
+    assert shares is not None  # both keeps count the samples above 0
     share, low, high = (values[..., 0] for values in (shares[0], *shares[1]))
     one_sign = np.maximum(share, 1 - share)
     written = (moments.count > 0) & ((moments.minimum != 0) | (moments.maximum != 0))

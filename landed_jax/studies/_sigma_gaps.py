@@ -11,15 +11,20 @@ from landed_jax.errors import LandedError
 from landed_jax.intervals import LEVEL, resampled_means
 from landed_jax.results.measures import COMPONENTS, MEASURES
 from landed_jax.studies._study import Study
-from landed_jax.studies.keeps.sigma_gap import MOMENTS
+from landed_jax.studies.keeps.sigma_gap import MOMENTS, SUMS
 
 QUARTERS = ("smallest quarter", "second quarter", "third quarter", "largest quarter")
 """Of the prompts, by the size of the logit difference."""
 _DIFFERENCE = MEASURES.index("logit difference")
+# Of float32 numbers that are all the same, rounding leaves up to 1e-6 of their size: the spread is the square of that.
+_NO_SPREAD = 1e-12
+# Two numbers have r = ±1. Of 4 prompts a third of the resamples hold no more than two, of 8 one in 2,000.
+_FEWEST = 8
+_DEFINED = 0.9  # of the resamples
 
 
 class Estimate(NamedTuple):
-    """A number with its interval over prompts, by the bootstrap; nan where it is not defined."""
+    """A number with its interval over prompts, by the bootstrap; each nan where it is not defined."""
 
     value: float
     low: float
@@ -37,8 +42,8 @@ class SigmaGap:
         among: which prompts: ``"all"``, or a quarter of `QUARTERS`.
         prompts: how many these are.
         size: the median of the value's size over them.
-        nmae: ``Σ |landed − effect| / Σ |effect|``, both sums over the components and the prompts.
-        correlation: Pearson's, over the same.
+        nmae: ``Σ |landed − effect| / Σ |effect|``, both sums over the components and the prompts; nan without effects.
+        correlation: Pearson's, over the same; nan where either is the same everywhere but for rounding.
     """
 
     measure: str
@@ -56,7 +61,8 @@ def sigma_gaps(study: Study, *, level: float = LEVEL, seed: int = 0) -> list[Sig
 
     Of every measure and kind of component: all layers together, then each; of the logit difference also by quarters of
     the prompts, from the smallest differences to the largest. Sums are pooled before they are divided, and prompts are
-    drawn again whole for the intervals.
+    drawn again whole for the intervals. An interval is over the resamples in which its number is defined, and nan where
+    more than a tenth of them are without. A correlation has none over fewer than 8 prompts.
 
     Args:
         level: of the intervals.
@@ -98,7 +104,7 @@ def _sums(study: Study, there: np.ndarray) -> Float[np.ndarray, "prompt sum meas
     """Σ|landed − effect|, Σ|effect|, and the counts and raw sums of both; the first cell is of all layers."""
     config = study.config
     counts = np.array([config.n_heads, config.n_neurons, 1], np.float64)[:, None]
-    rows = {name: study.rows[f"sigma_gap.{name}"][there].astype(np.float64) for name in ("error", "size", *MOMENTS)}
+    rows = {name: study.rows[f"sigma_gap.{name}"][there].astype(np.float64) for name in SUMS}
     mean_e, mean_m, spread_e, spread_m, covariance = (rows[name] for name in MOMENTS)
     raw = (mean_e, mean_m, spread_e / counts + mean_e**2, spread_m / counts + mean_m**2)
     raw = (np.ones_like(mean_e), *raw, covariance / counts + mean_e * mean_m)
@@ -115,7 +121,11 @@ def _rows(
 ) -> Iterator[SigmaGap]:
     own = _ratios(sums.mean(axis=0)[..., None])[..., 0]
     drawn = _ratios(resampled_means(np.moveaxis(sums, 0, -1), seed=seed))
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=-1)
+    defined = ~np.isnan(own) & (np.mean(~np.isnan(drawn), axis=-1) >= _DEFINED)
+    defined[1] &= len(values) >= _FEWEST
+    # 0 in place of what is not looked at: NumPy warns where all are nan.
+    bounds = np.nanquantile(np.where(defined[..., None], drawn, 0), [(1 - level) / 2, (1 + level) / 2], axis=-1)
+    low, high = np.where(defined, bounds, np.nan)
     sizes = np.median(values, axis=0)
     for m, measure in enumerate(MEASURES):
         for c, component in enumerate(COMPONENTS):
@@ -128,8 +138,13 @@ def _rows(
 
 
 def _ratios(sums: Float[np.ndarray, "sum *cell"]) -> Float[np.ndarray, "two *cell"]:
-    """NMAE and correlation."""
+    """NMAE and correlation; nan where nothing was measured, or does not vary."""
     error, size, count, of_e, of_m, of_ee, of_mm, of_em = sums
-    with np.errstate(divide="ignore", invalid="ignore"):  # nan where nothing was measured, or does not vary
-        spread = np.sqrt(np.maximum(of_ee - of_e**2 / count, 0) * np.maximum(of_mm - of_m**2 / count, 0))
-        return np.stack([error / size, (of_em - of_e * of_m / count) / spread])
+    spread_e, spread_m = (_spread(one, squares, count) for one, squares in ((of_e, of_ee), (of_m, of_mm)))
+    covariance = of_em - of_e * of_m / count
+    return np.stack([error / np.where(size > 0, size, np.nan), covariance / np.sqrt(spread_e * spread_m)])
+
+
+def _spread(total: np.ndarray, squares: np.ndarray, count: np.ndarray) -> np.ndarray:
+    spread = squares - total**2 / count
+    return np.where(spread > _NO_SPREAD * squares, spread, np.nan)

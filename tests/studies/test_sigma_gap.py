@@ -78,6 +78,27 @@ def test_equals_brute_force(name: str, x64: None) -> None:
     assert len(rows) - quarter == 12 * (1 + config.n_layers) and quarter == 12
 
 
+def test_an_mlp_that_is_nearly_the_stream_keeps_the_digits_of_what_stays_in_float32() -> None:
+    config, last = CONFIGS["biased"], str(CONFIGS["biased"].n_layers - 1)
+    params = random_params(config)
+    mlp = params["layers"][last]["mlp"]
+    larger = mlp | {name: mlp[name].at[3].multiply(1e6) for name in ("W_down", "b_down") if name in mlp}
+    params = params | {"layers": params["layers"] | {last: params["layers"][last] | {"mlp": larger}}}
+    ids, W_U = (5,), unembedding(params, config)
+    numbers = numpy_forward(params, np.array([ids]), np.ones((1, 1), bool), config)
+    written, gamma, beta = every_write(numbers, config, 0, 0), numbers["gamma"][-1], numbers["beta"][-1]
+    mine = np.array([kind in ("neuron", "mlp_bias") and at == int(last) for kind, at, _ in written.names])
+    whole, left = numbers["residual"][-1, 0, 0], written.vectors[~mine].sum(0)
+    assert np.linalg.norm(whole) > 1e4 * np.linalg.norm(left)
+    with_mlp, without = (
+        log_softmax(W_U @ (heard(x, config) / sigma_of(x, config) * gamma + beta)) for x in (whole, left)
+    )
+    target = with_mlp.argmax()
+    found = landed.study(dataclasses.replace(tiny(config), params=params), [list(ids)], ["sigma_gap"])
+    effect = found.rows["sigma_gap.mean_measured"][0, MEASURES.index("log-probability"), COMPONENTS.index("MLPs"), -1]
+    np.testing.assert_allclose(effect, (with_mlp - without)[target], rtol=1e-5)
+
+
 def covers(row: SigmaGap, measure: str, part: str, layer: int) -> bool:
     return row.measure == measure and row.component == part and row.layer in (None, layer)
 
@@ -150,6 +171,30 @@ def test_intervals_draw_prompts_again_and_quarters_go_by_the_difference(several:
     assert sigma_gaps(several, level=0.5)[0].nmae.low > sigma_gaps(several)[0].nmae.low
 
 
+def test_what_does_not_vary_has_no_correlation_and_few_prompts_no_interval_of_one(several: Study) -> None:
+    """Prompts that are the first one again but for rounding, and some others that are not."""
+    random = np.random.default_rng(0)
+    for other, count in ((0, 12), (1, 12), (3, 12), (7, 7), (8, 8)):
+        rows = {name: values[[*range(1, other + 1), *[0] * (count - other)]] for name, values in several.rows.items()}
+        for name in ("mean_estimate", "mean_measured"):
+            noise = 1e-7 * random.normal(size=rows[f"sigma_gap.{name}"].shape)
+            rows[f"sigma_gap.{name}"] = (rows[f"sigma_gap.{name}"] * (1 + noise)).astype(np.float32)
+        for name in ("error", "size"):
+            rows[f"sigma_gap.{name}"] = rows[f"sigma_gap.{name}"].copy()
+            rows[f"sigma_gap.{name}"][:, 1, 0, 0] = float(name == "error")
+        found = {row[:4]: row[-2:] for row in map(astuple, sigma_gaps(dataclasses.replace(several, _windows=[rows])))}
+        nmae, of_mlp = found["logit", "MLPs", 0, "all"]
+        assert nmae[1] <= nmae[0] <= nmae[2]
+        assert np.isnan(of_mlp[0]) == (other == 0), "one number over and over has no correlation"
+        assert np.isfinite(of_mlp[1:]).all() == (other in (3, 8)), (other, of_mlp)
+        assert np.isfinite(found["logit", "heads", 0, "all"][1][1:]).all() == (count >= 8)
+        assert np.isnan(found["centred logit", "heads", 0, "all"][0]).all(), "no effect to be a part of"
+
+
+def astuple(row: SigmaGap) -> tuple[Any, ...]:
+    return tuple(getattr(row, field.name) for field in dataclasses.fields(row))
+
+
 def test_what_is_shown(several: Study) -> None:
     screen = Screen(80)
     shown = text_of(study_report(several), screen)
@@ -182,6 +227,10 @@ def test_the_tables_of_the_page(several: Study, tmp_path: Path, capsys: pytest.C
     assert said.count("### tiny: in Python") == 2 and said.count("| largest quarter | ") == 2
     for lines in (said.split("\n\n")[place].splitlines() for place in (2, 4, 6)):
         assert len({line.count("|") for line in lines}) == 1
+    (tmp_path / "few.json").write_text(json.dumps(study_document(several) | {"prompts": 39}))
+    assert sigma_gap_tables.run([str(tmp_path / "few.json")]) == 0
+    few = capsys.readouterr().out
+    assert "quarter | " not in few and "fewer than 40" in few
     gap = sigma_gaps(several)[0]
     assert f"| logit | {gap.size:.3g} | {gap.nmae.value:.0%} ({gap.nmae.low:.0%}"[:-1] in said
 

@@ -108,7 +108,7 @@ def test_the_keep_is_brute_force_over_all_prompts(name: str, monkeypatch: pytest
     config, random = CONFIGS[name], np.random.default_rng(1)
     model: Any = dataclasses.replace(tiny(config), vocabulary=Texts())
     prompts = [random.integers(0, config.vocab_size, n).tolist() for n in (5, 2, 5, 5, 2, 5, 5)]
-    found = landed.study(model, [*prompts[:3], [], *prompts[3:]], ("stability", "attribution"))
+    found = landed.study(model, [*prompts[:3], [], *prompts[3:]], ("stability", "scale", "attribution"))
     inverse, heard = {}, {}  # by class, then prompt: [position, site], [position, site, coordinate]
     for ids in prompts:
         trace = model.trace(Tokens.from_lists([ids]), record=WRITES | NORMED)
@@ -120,7 +120,11 @@ def test_the_keep_is_brute_force_over_all_prompts(name: str, monkeypatch: pytest
             heard.setdefault(each, []).append(landed_stream[classes == each])
     scale, stream, profile = (found.statistics[f"stability.{part}"] for part in ("inverse_sigma", "landed", "profile"))
     assert scale.groups is not None and stream.groups is not None and profile.ranks is not None
+    mean_sigma = np.delete(found.rows["scale.mean_sigma"], 3, axis=0)
     for place, each in enumerate(POSITION_CLASSES):
+        for number, positions in enumerate(inverse[each]):
+            if len(positions):
+                close(mean_sigma[number, :, place], (1 / positions).mean(axis=0))
         for site in range(len(scale.groups.mean)):
             expected = groups_of([positions[:, site] for positions in inverse[each]])
             mine = jax.tree.map(lambda part, cell=(site, place): part[cell], scale.groups)

@@ -11,11 +11,9 @@ from landed_jax.analysis.attribution._frozen_sigma_agreement import Agreement, a
 from landed_jax.analysis.attribution._layer_effects import layer_effects
 from landed_jax.analysis.attribution._log_probability import attribute_log_probability
 from landed_jax.analysis.reads._questions import resolve
-from landed_jax.analysis.reads._read import Read, beta_at, gamma_at, heard_at
-from landed_jax.analysis.writes._projections import from_layers
+from landed_jax.analysis.reads._read import Read, beta_at, gamma_at
 from landed_jax.nn.functions import heard, rms_sigma, scale_stream
 from landed_jax.nn.hook_points import WRITES, HookPoint
-from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.parameters import unembedding
 from landed_jax.studies._measured import Keep, Kind, Measured, View, prompts_first
 from landed_jax.tasks._pairs import NO_ANSWER, answers_direction
@@ -90,16 +88,22 @@ def _of_log_probability(
 
 
 def _without_mlps(trace: Trace, target: Int[Array, "prompt 1"]) -> Float[Array, "layer prompt 1"]:
-    """−log p of the target without each layer's MLP at the final norm, σ recomputed."""
-    config, stream = trace.config, heard_at(trace, "final")
-    to_logits, gamma, beta = unembedding(trace.weights(), config), gamma_at(trace, "final"), beta_at(trace, "final")
+    """−log p of the target without each layer's MLP at the final norm, σ recomputed.
 
-    def layer(writes: LayerWrites) -> Float[Array, "prompt 1"]:
-        left = stream - heard(writes.mlp_write(), config)
+    What stays is summed, as `layer_effects` does: the stream less an MLP that is nearly all of it has no digits left.
+    """
+    config, gamma, beta = trace.config, gamma_at(trace, "final"), beta_at(trace, "final")
+    to_logits = unembedding(trace.weights(), config)
+    writes = trace.order.interleave(trace[HookPoint.ATTN_WRITE], trace[HookPoint.MLP_WRITE])
+
+    def layer(place: Int[Array, ""]) -> Float[Array, "prompt 1"]:
+        removed = (jnp.arange(len(writes)) == place)[:, None, None, None]
+        left = heard(trace.start + jnp.sum(jnp.where(removed, 0, writes), axis=0), config)
         normed = scale_stream(left, rms_sigma(left, config.norm_eps), gamma)
         return _surprisal(to_logits.logits(normed if beta is None else normed + beta[None, None]), target)
 
-    return from_layers(trace, layer, in_turn=True)
+    # In turn: the logits of one layer are there at a time.
+    return jax.lax.map(layer, trace.order.by_layer(jnp.arange(len(writes)))[:, 1])
 
 
 def _surprisal(logits: Float[Array, "prompt 1 vocab"], target: Int[Array, "prompt 1"]) -> Float[Array, "prompt 1"]:
