@@ -68,8 +68,8 @@ def study(
     PROMPTS is a file (a prompt a line, .jsonl, .csv, .parquet), - for standard input, task:NAME or testbed:NAME for a
     task with answers, or hf:NAME[:SPLIT] for a data set of Hugging Face.
 
-    --keep names any of scale, stability, attribution, effects, sigma_gap, sigma_shares, coordinates, lens and top,
-    separated by commas.
+    --keep names any of scale, stability, attribution, effects, sources, sigma_gap, sigma_shares, coordinates,
+    lens and top, separated by commas.
 
     With --out every finished batch is kept: killed at any moment, the same command goes on, and ends in the same store.
 

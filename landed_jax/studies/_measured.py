@@ -98,6 +98,7 @@ class View:
         right, wrong: ids of the answers, `NO_ANSWER` where a prompt has fewer than others. A prompt without a right one
             has its likeliest next token in its place.
         classes: which class each position belongs to, beside `whole`.
+        sources: which class each column of the tokens belongs to, beside the sources that a head attends to.
         effects: whether a keep wants direct effects.
         norms: `weight_norms` of the weights, where effects are wanted.
     """
@@ -109,6 +110,7 @@ class View:
     right: Int[Array, "prompt answer"]
     wrong: Int[Array, "prompt answer"]
     classes: Bool[Array, "class prompt position"] | None
+    sources: Bool[Array, "class prompt source"]
     effects: bool
     norms: WeightNorms | None
 

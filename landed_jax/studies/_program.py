@@ -82,9 +82,10 @@ def _measure(
         read = resolve(last, answers_direction(params, config, right, wrong, dtype))
     else:
         right, wrong = top[:, None], jnp.full_like(top[:, None], NO_ANSWER)
-    classes = class_members(tokens, trace.at, delimiter) if everywhere else None
+    sources = class_members(tokens, jnp.arange(tokens.ids.shape[1]), delimiter)
+    classes = jnp.take(sources, trace.at, axis=-1) if everywhere else None
     effects = any(keep.effects for keep in keeps)
-    seen = View(trace if everywhere else None, last, read, top, right, wrong, classes, effects, norms)
+    seen = View(trace if everywhere else None, last, read, top, right, wrong, classes, sources, effects, norms)
     found = {f"{keep.name}.{name}": value for keep in keeps for name, value in keep.measure(seen).items()}
     return found, classes
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax import RESIDUALS, WRITES, LandedError, Tokens
+from landed_jax import RESIDUALS, SOURCES, WRITES, LandedError, Tokens
 from landed_jax.studies import Kind, Measured
 from landed_jax.studies.keeps import keeps
 from landed_jax.tasks import Answers, Prompt
@@ -22,11 +22,13 @@ EVERYTHING = tuple(name for name in keeps() if name != "sigma_gap")
 
 def alone(model: landed.Model, ids: list[int]) -> dict[str, np.ndarray]:
     """One prompt's numbers by the analyses themselves, without padding and without a batch."""
-    trace = model.trace(Tokens.from_lists([ids]), record=WRITES | RESIDUALS)
+    trace = model.trace(Tokens.from_lists([ids]), record=WRITES | RESIDUALS | SOURCES)
     last = trace.select(-1)
     shares, lens = landed.attribute(last), landed.logit_lens(last)
     effects = landed.attribution.layer_effects(last)
     carried = landed.coordinates(last)
+    sources = landed.attribute_by_source(last).landed[:, 0, 0]
+    none = jnp.zeros_like(sources[..., 0])
     assert shares.direct_effect is not None
     return {
         "attribution.value": shares.value[0, 0],
@@ -37,6 +39,9 @@ def alone(model: landed.Model, ids: list[int]) -> dict[str, np.ndarray]:
         "lens.own_sigma": lens.own_sigma[:, 0, 0],
         "lens.final_sigma": lens.final_sigma[:, 0, 0],
         "coordinates.settled": jnp.stack([carried.settled_count(p / 100)[0, 0] for p in (50, 90, 99)]),
+        # Without a tokenizer no token is a delimiter.
+        "sources.heads": jnp.stack([sources[..., 0], none, sources[..., 1:].sum(-1)], axis=-1),
+        "sources.itself": sources[..., -1],
         "sigma": trace.sigma[:, 0],
     }
 

@@ -15,8 +15,8 @@ from landed_jax.studies._measured import Keep
 def keeps() -> dict[str, Keep]:
     """Every keep by its name.
 
-    >>> sorted(keeps())
-    ['attribution', 'coordinates', 'effects', 'lens', 'scale', 'sigma_gap', 'sigma_shares', 'stability', 'top']
+    >>> sorted(keeps())[:4]
+    ['attribution', 'coordinates', 'effects', 'lens']
     """
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     found = [importlib.import_module(f"{__name__}.{name}").KEEP for name in names]
