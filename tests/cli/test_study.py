@@ -101,7 +101,10 @@ def test_bad_input_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
         assert said in error and error.count("\n") == 1
 
 
-def test_prompts_that_are_others_now_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prompts_that_are_others_now_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     prompts, store = tmp_path / "a.txt", str(tmp_path / "a")
     prompts.write_text("The Colosseum is in the city of\nThe Louvre is in the city of\n")
     assert status_of(["study", str(prompts), "--keep", "scale,stability", "--out", store]) == 0

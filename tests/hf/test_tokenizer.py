@@ -104,7 +104,7 @@ def test_tekken_is_copied_and_downloaded(tmp_path: Path, monkeypatch) -> None:
     assert after.encode("in Rome") == before.encode("in Rome")
     asked = []
     monkeypatch.setattr(
-        huggingface_hub, "snapshot_download", lambda _, allow_patterns: asked.extend(allow_patterns) or folder
+        huggingface_hub, "snapshot_download", lambda _, allow_patterns, **__: asked.extend(allow_patterns) or folder
     )
     resolve("owner/name")
     assert list(filter_repo_objects(["tekken.json", "a.py"], allow_patterns=asked)) == ["tekken.json"]
