@@ -89,7 +89,7 @@ def _run(arguments: list[str] | None) -> int:
         return 0
     except OSError as error:
         return _complain(f"{error.filename or 'Standard output'} cannot be used: {error.strerror or error}.")
-    except Exception as error:
+    except Exception as error:  # a lack of memory has many types; what is none is raised again
         if not is_out_of_memory(error):
             raise
         return _complain(out_of_memory(error))

@@ -196,7 +196,7 @@ def test_groups_that_cannot_be_say_so() -> None:
     with pytest.raises(LandedError, match="no layer 2"):
         layer_group(SMALL, 2)
     with pytest.raises(LandedError, match="attn, mlp and both"):
-        layer_group(SMALL, 0, "gate")  # pyright: ignore[reportArgumentType]
+        layer_group(SMALL, 0, "gate")  # pyright: ignore[reportArgumentType] # what is tested
     trace = traced(SMALL)
     with pytest.raises(LandedError, match="does not broadcast to"):
         group_effect(trace, 1, group=write_group(BIASED, [Write("embedding")]))

@@ -100,7 +100,7 @@ def test_a_run_shows_these_effects(times: float) -> None:
 
 
 def group(trace: landed.Trace, layer: int, part: str) -> jax.Array:
-    weights = landed.attribution.layer_group(trace.config, layer, part)  # pyright: ignore[reportArgumentType]
+    weights = landed.attribution.layer_group(trace.config, layer, part)  # pyright: ignore[reportArgumentType] # a str
     return landed.attribution.group_effect(trace, group=weights).effect[0, 0]
 
 
