@@ -11,7 +11,7 @@ PACKAGE = ROOT / "landed_jax"
 # From low to high, as docs/architecture.md draws them. A module may import its own layer and those before it.
 LAYERS = (
     "errors intervals printable processes reruns shapes files tables",
-    "numerics",
+    "numerics mesh",
     "nn",
     "tokenizer_errors tokens vocabulary",
     "prompts prompt_lines",

@@ -30,6 +30,12 @@ dtype_option = click.option(
     help="What the quantised weights of a GGUF file become. Default: float32, and floats stay as they are.",
 )
 
+mesh_option = click.option(
+    "--mesh",
+    metavar="data=N,model=N",
+    help="Spread prompts over N devices, and heads, neurons and vocabulary over N. Default: one device.",
+)
+
 
 @contextlib.contextmanager
 def warnings_as_lines() -> Iterator[None]:
