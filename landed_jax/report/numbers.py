@@ -33,3 +33,15 @@ def significant(number: float) -> str:
     if abs(number) >= 1000 and math.isfinite(number):
         return f"{number:,.0f}"
     return f"{number:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in a unit that a reader can imagine, three digits.
+
+    >>> duration(0.0123), duration(95.0), duration(7200.0), duration(260_000.0), duration(4e8)
+    ('12.3 ms', '95 s', '2 h', '3.01 days', '12.7 years')
+    """
+    units = ((365.25 * 86400, "years"), (86400, "days"), (3600, "h"), (60, "min"), (1, "s"), (1e-3, "ms"), (1e-6, "µs"))
+    # Below two of a unit the next smaller one has more to say.
+    size, unit = next((unit for unit in units if seconds >= 2 * unit[0]), units[-1])
+    return f"{significant(seconds / size)} {unit}"
