@@ -13,8 +13,7 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.parameters import LAYER_LEAVES, TOP_LEAVES, Leaf, axis_sizes
 from landed_jax.nn.sharding import cut_axis
-from landed_jax.nn.top_token import ROWS
-from landed_jax.nn.vocabulary_blocks import BLOCK
+from landed_jax.nn.top_token import BLOCK, ROWS
 from landed_jax.planning._chips import Chip
 from landed_jax.planning._task import TOP, Share, Task
 
@@ -81,7 +80,7 @@ def memory_of(
         # The embedding, the final stream and its norm; what is read of it, and with effects the stream's own direction.
         read = (5 if task.effects else 4) * task.positions * stream
         working = read + max(working, needed[passes] - factors + (task.length * stream if passes == 2 else 0))
-        logits = _logits_block(task, share)
+        logits = _logits_block(task, share, dtype)
     held = max(working - chip.fast_memory, 0)
     return Memory(weights, factors, held, logits, result_bytes(task, share)), passes
 
@@ -114,8 +113,10 @@ def _scores(task: Task, mesh: Mapping[str, int], share: Share) -> int:
     return share.batch * share.heads * task.length * queries
 
 
-def _logits_block(task: Task, share: Share) -> int:
-    """Logits of the rows that are searched at a time for their largest, and the rows of the unembedding in float32."""
-    rows = min(max(ROWS, share.batch), share.batch * task.positions)
-    tokens = min(share.vocab, BLOCK)
+def _logits_block(task: Task, share: Share, dtype: Any) -> int:
+    """Logits that are searched at a time for the largest; of narrow weights, a block of the vocabulary in float32."""
+    rows = min(max(ROWS * share.batch // task.batch, share.batch), share.batch * task.positions)
+    if jnp.dtype(dtype).itemsize == FLOAT:
+        return FLOAT * rows * share.vocab
+    tokens = min(BLOCK * share.vocab // share.config.vocab_size, share.vocab)
     return FLOAT * tokens * (rows + share.config.d_model)

@@ -113,8 +113,9 @@ def _attribution_flops(share: Share, task: Task, asked: int) -> int:
         return seen
     norms = 2 * asked * share.heads * config.head_dim**2
     of_weights = 2 * config.d_model * (share.heads * config.head_dim**2 + share.neurons)
-    vectors = 4 if config.output_norms else 2
-    return vectors * seen + norms + of_weights
+    # Behind an output norm also what the block puts out, all writes' products with it and with what it adds, and the
+    # norms of what the components put out.
+    return 5 * seen + 2 * (norms + of_weights) if config.output_norms else 2 * seen + norms + of_weights
 
 
 def _weight_traffic(

@@ -41,7 +41,9 @@ def duration(seconds: float) -> str:
     >>> duration(0.0123), duration(95.0), duration(7200.0), duration(260_000.0), duration(4e8)
     ('12.3 ms', '95 s', '2 h', '3.01 days', '12.7 years')
     """
-    units = ((365.25 * 86400, "years"), (86400, "days"), (3600, "h"), (60, "min"), (1, "s"), (1e-3, "ms"), (1e-6, "µs"))
-    # Below two of a unit the next smaller one has more to say.
-    size, unit = next((unit for unit in units if seconds >= 2 * unit[0]), units[-1])
+    # Of minutes and more there are at least two: below, the smaller unit says more.
+    minute, day = 60, 86400
+    units = ((365.25 * day, "years", 2), (day, "days", 2), (3600, "h", 2), (minute, "min", 2), (1, "s", 1))
+    found = next(((size, unit) for size, unit, least in units if seconds >= least * size), None)
+    size, unit = found or ((1e-3, "ms") if seconds >= 1e-3 else (1e-6, "µs"))
     return f"{significant(seconds / size)} {unit}"

@@ -127,7 +127,7 @@ def _both(seconds: dict[str, float]) -> str:
 
 def _memory(document: dict[str, Any]) -> Table:
     memory, usable = document["memory"], document["topology"]["usable"]
-    columns = [Column("part", left=True), Column("memory"), Column("of what a program\nmay take")]
+    columns = [Column("part", left=True), Column("memory"), Column("of its limit", drop=1)]
     rows = [[words, human_bytes(memory[part]), f"{memory[part] / usable:.1%}"] for part, words in _PARTS.items()]
     return Table("Memory of a chip", columns, rows)
 
@@ -145,14 +145,14 @@ def _time(document: dict[str, Any]) -> Table:
         ],
         [
             "memory, read and written",
-            human_bytes(moved),
-            human_bytes(int(topology["bytes_per_second"])),
+            f"{significant(moved / 1e9)} GB",
+            f"{significant(topology['bytes_per_second'] / 1e9)} GB",
             duration(seconds["memory"]),
         ],
         [
             "interconnect, sent",
-            human_bytes(work["sent"]),
-            human_bytes(int(topology["sent_per_second"])),
+            f"{significant(work['sent'] / 1e9)} GB",
+            f"{significant(topology['sent_per_second'] / 1e9)} GB",
             duration(seconds["interconnect"]),
         ],
     ]
