@@ -42,6 +42,7 @@ LAYERS = (
     "interventions._effects_table interventions._path",
     "interventions",
     "loading manifest",
+    "planning",
     "tasks",
     "testbed parity",
     "circuits",

@@ -9,6 +9,12 @@ MESH_AXIS = "model"
 SHARDED = ("vocab", "head", "kv_head", "expert", "d_ff")
 
 
+def cut_axis(leaf: Leaf, config: ModelConfig, shards: int) -> str | None:
+    """The axis of one leaf that is cut into `shards` parts: the first of `SHARDED` that divides evenly, if any."""
+    sizes = axis_sizes(config)
+    return next((axis for axis in leaf.axes if axis in SHARDED and sizes[axis] % shards == 0), None)
+
+
 def leaf_sharding(leaf: Leaf, config: ModelConfig, mesh: Mesh, stacked: bool = False) -> NamedSharding:
     """How one leaf is cut over the mesh axis ``model``.
 
@@ -19,9 +25,8 @@ def leaf_sharding(leaf: Leaf, config: ModelConfig, mesh: Mesh, stacked: bool = F
         stacked: whether layer leaves carry a leading layer axis.
     """
     shards = dict(mesh.shape).get(MESH_AXIS)
-    sizes = axis_sizes(config)
-    cut = [axis for axis in leaf.axes if shards and axis in SHARDED and sizes[axis] % shards == 0]
-    spec = [MESH_AXIS if axis in cut[:1] else None for axis in leaf.axes]
+    cut = cut_axis(leaf, config, shards) if shards else None
+    spec = [MESH_AXIS if axis == cut else None for axis in leaf.axes]
     if stacked and leaf in LAYER_LEAVES:
         spec.insert(0, None)
     # On an explicit mesh (what jax.make_mesh gives) every product of two cut arrays would have to say how its result
