@@ -52,7 +52,9 @@ sizes = st.builds(
 
 
 @settings(max_examples=40)
-@given(config=sizes, what=st.sampled_from(list(WHATS)), length=st.integers(1, 3000), chip=st.sampled_from(["v5e", "h100"]))
+@given(
+    config=sizes, what=st.sampled_from(list(WHATS)), length=st.integers(1, 3000), chip=st.sampled_from(["v5e", "h100"])
+)
 def test_more_chips_never_take_more_memory_each(config: ModelConfig, what: Any, length: int, chip: str) -> None:
     before: dict[str, tuple[Any, int]] = {}
     for chips in (1, 2, 4, 8):
