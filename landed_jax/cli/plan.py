@@ -1,5 +1,7 @@
 """`landed plan`: what a call takes on a slice of TPUs or on GPUs, from a model's config alone."""
 
+from typing import Any
+
 import click
 
 from landed_jax.cli.options import json_option
@@ -66,9 +68,9 @@ def plan(
     length: int,
     batch: int,
     mesh_text: str | None,
-    what: str,
+    what: Any,
     dtype: str | None,
-    precision: str,
+    precision: Any,
     fraction: float,
     prompts: int | None,
     ignore_fields: tuple[str, ...],

@@ -93,6 +93,11 @@ class Share:
         return cls(config, task.batch // data, heads, part(config.n_kv_heads), neurons, vocab, shards)
 
     @property
+    def cut(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """How many heads there are, and neurons at a position, of all and of this part."""
+        return (self.config.n_heads, self.heads), (self.config.n_neurons, self.neurons)
+
+    @property
     def estimated(self) -> ModelConfig:
         """A model of these sizes, for the estimates of whole models: as many neurons, in one MLP."""
         return dataclasses.replace(
