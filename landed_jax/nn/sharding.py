@@ -1,11 +1,14 @@
 """Where each parameter lies on a mesh: one table of axes, read by every loader."""
 
+from typing import Any
+
+import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from landed_jax.mesh import MODEL as MESH_AXIS
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.parameters import LAYER_LEAVES, Leaf, axis_sizes
+from landed_jax.nn.parameters import LAYER_LEAVES, LEAVES, Leaf, Params, abstract_params, axis_sizes
 
-MESH_AXIS = "model"
 SHARDED = ("vocab", "head", "kv_head", "expert", "d_ff")
 
 
@@ -32,3 +35,16 @@ def leaf_sharding(leaf: Leaf, config: ModelConfig, mesh: Mesh, stacked: bool = F
     # On an explicit mesh (what jax.make_mesh gives) every product of two cut arrays would have to say how its result
     # is cut; on the same devices with automatic axes the compiler decides.
     return NamedSharding(Mesh(mesh.devices, mesh.axis_names), PartitionSpec(*spec))
+
+
+def abstract_on_mesh(config: ModelConfig, mesh: Mesh, dtype: Any, stacked: bool = True) -> Params:
+    """The parameters' shapes and how each is cut over the mesh."""
+
+    def placed(path: tuple[Any, ...], shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        names = [part.key for part in path]
+        in_layers = names[0] == "layers"
+        leaf = LEAVES["/".join(names[-2:])]
+        sharding = leaf_sharding(leaf, config, mesh, stacked and in_layers)
+        return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
+
+    return jax.tree.map_with_path(placed, abstract_params(config, dtype, stacked))

@@ -26,7 +26,7 @@ from landed_jax.nn.hook_points import EMBEDDINGS, OUTPUT_SCALES, ROUTING, HookPo
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.per_write import PerWrite
-from landed_jax.nn.runs import sums_of_runs
+from landed_jax.nn.runs import sums_of_neurons
 from landed_jax.nn.schedule import for_second_pass
 from landed_jax.nn.tap import Edit
 from landed_jax.nn.weight_norms import WeightNorms
@@ -45,7 +45,7 @@ ENDS = frozenset(
     }
 )
 FACTORS = OUTPUT_SCALES | (ROUTING - {HookPoint.ROUTER}) | {HookPoint.HEAD, HookPoint.NEURON}
-Sums = tuple[jax.Array, jax.Array]  # of each run of writes, and the bias
+Sums = tuple[jax.Array, jax.Array]  # of heads, or of runs of neurons; and the bias
 
 
 @result
@@ -176,7 +176,7 @@ def attribute_streaming(
     def reduce(writes: LayerWrites) -> tuple[Any, Sums, Sums]:
         shares = share(writes)
         landed = shares.landed
-        heads, neurons = sums_of_runs(landed.heads), sums_of_runs(landed.neurons)
+        heads, neurons = landed.heads, sums_of_neurons(landed.neurons)
         return jax.tree.map(jnp.asarray, reduction.layer(shares)), (heads, landed.attn_bias), (neurons, landed.mlp_bias)
 
     if chosen == 1:
