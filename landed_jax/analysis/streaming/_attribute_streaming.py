@@ -18,6 +18,7 @@ from landed_jax.analysis.reduce._reductions import LayerShares, Reduction
 from landed_jax.analysis.reduce._top_writes import TopWrites
 from landed_jax.analysis.writes._projections import check_norms, from_layers, of_embeddings
 from landed_jax.analysis.writes._write import Write
+from landed_jax.automatic_axes import on_any_mesh
 from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
 from landed_jax.memory.estimates import attribution_bytes, choose_passes, weight_bytes
@@ -107,6 +108,7 @@ class StreamedAttribution(Result):
         ]
 
 
+@on_any_mesh()
 @highest_precision
 def attribute_streaming(
     params: Params,
