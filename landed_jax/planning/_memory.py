@@ -71,11 +71,10 @@ def memory_of(
     weights = parameter_bytes(config, dtype, mesh["model"])
     working, factors, logits, passes = _layer_bytes(task, mesh, share), 0, 0, None
     if task.attributes:
-        part = share.estimated
         sizes = {"batch": share.batch, "length": task.length, "positions": task.positions}
-        needed = attribution_bytes(part, **sizes, effects=task.effects, dtype="float32")
+        needed = attribution_bytes(share.part, **sizes, effects=task.effects, dtype="float32")
         passes = choose_passes(needed, weights, chip.usable)
-        kept = trace_bytes(part, **sizes, record={HookPoint.HEAD, HookPoint.NEURON}, dtype="float32")
+        kept = trace_bytes(share.part, **sizes, record={HookPoint.HEAD, HookPoint.NEURON}, dtype="float32")
         factors = kept[HookPoint.HEAD] + kept[HookPoint.NEURON] if passes == 1 else 0
         stream = FLOAT * share.batch * config.d_model
         # The embedding, the final stream and its norm; what is read of it, and with effects the stream's own direction.
