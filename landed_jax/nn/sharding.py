@@ -79,12 +79,18 @@ def abstract_on_mesh(config: ModelConfig, mesh: Mesh, dtype: Any, stacked: bool 
     return jax.tree.map_with_path(placed, abstract_params(config, dtype, stacked))
 
 
-def beside(params: Params, arrays: T) -> T:
-    """Arrays whose first axis is the prompts', on the mesh that the parameters lie on; without one, as they are."""
+def mesh_under(params: Params) -> Mesh | None:
+    """The mesh that parameters lie on; None where they lie on none, or under ``jit``, where that is not known."""
     first = jax.tree.leaves(params)[0]
     known = isinstance(first, jax.Array) and is_concrete(first)
     mesh = first.sharding.mesh if known and isinstance(first.sharding, NamedSharding) else None
-    if not isinstance(mesh, Mesh):
+    return mesh if isinstance(mesh, Mesh) else None
+
+
+def beside(params: Params, arrays: T) -> T:
+    """Arrays whose first axis is the prompts', on the mesh that the parameters lie on; without one, as they are."""
+    mesh = mesh_under(params)
+    if mesh is None:
         return arrays
 
     def placed(array: Any) -> jax.Array:

@@ -15,6 +15,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from landed_jax.analysis.attribution._attribute import attribute
+from landed_jax.analysis.reduce._reductions import everything
 from landed_jax.analysis.reduce._top_writes import top_writes
 from landed_jax.analysis.streaming._attribute_streaming import attribute_streaming
 from landed_jax.forward_pass import forward
@@ -74,17 +75,17 @@ def program(config: ModelConfig, task: Task, passes: Passes) -> Callable[[Params
     """The call as a function of weights and token ids.
 
     Args:
-        passes: of `attribute_streaming`, for ``top``.
+        passes: of `attribute_streaming`: for all positions.
     """
 
     def run(params: Params, ids: jax.Array) -> Any:
         if task.what == "forward":
             return forward(params, ids, config, record=())[0]
-        if task.what == "top":
-            found = attribute_streaming(params, ids, config, top_writes(TOP), effects=True, passes=passes)
+        if task.what == "last":
+            found = attribute(forward(params, ids, config, at=-1)[1].bind(params), effects=True)
         else:
-            at = -1 if task.what == "last" else None
-            found = attribute(forward(params, ids, config, at=at)[1].bind(params), effects=task.effects)
+            kept = top_writes(TOP) if task.what == "top" else everything()
+            found = attribute_streaming(params, ids, config, kept, effects=task.effects, passes=passes)
         return dataclasses.replace(found, provenance=None)
 
     run.__name__ = task.what
