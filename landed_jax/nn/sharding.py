@@ -21,7 +21,6 @@ CUT = {
     "vocab": MODEL,
     "head": MODEL,
     "kv_head": MODEL,
-    "expert": MODEL,
     "d_ff": MODEL,
     "neuron": MODEL,
 }

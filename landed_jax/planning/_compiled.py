@@ -114,7 +114,7 @@ def compile_for(function: Callable[..., Any], *given: Any) -> Compiled:
 @contextlib.contextmanager
 def _without_cache() -> Iterator[None]:
     """Without JAX's cache of compiled programs: without the device, what it holds cannot be loaded."""
-    before = jax.config.read("jax_enable_compilation_cache")
+    before = jax.config.values["jax_enable_compilation_cache"]
     jax.config.update("jax_enable_compilation_cache", False)
     compilation_cache.reset_cache()  # it remembers whether it is used
     try:
