@@ -24,6 +24,7 @@ from landed_jax.files.kinds import expanded
 from landed_jax.memory.host import cpu_device, default_platform
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
+from landed_jax.numerics import check_precision
 
 
 def load(
@@ -35,6 +36,7 @@ def load(
     ignore_fields: Collection[str] = (),
     adapter: str | os.PathLike[str] | None = None,
     dtype: Any = None,
+    precision: str | None = None,
 ) -> Model:
     """Open a model.
 
@@ -53,6 +55,8 @@ def load(
             out one that lies beside the weights, which otherwise is refused.
         dtype: what the weights of a GGUF file become: float32, bfloat16 or float16; by default float32, and floats
             stay as they are. Other checkpoints are read in their own types.
+        precision: of the model's products, as `Model.with_precision` takes it; by default float32, or float64 under
+            ``JAX_ENABLE_X64=1``.
 
     Raises:
         LandedError: if it cannot be opened; the message lists the reasons.
@@ -62,6 +66,8 @@ def load(
     >>> model.vocabulary.text(trace.logits[0, -1].argmax())
     ' Rome'
     """
+    if precision is not None:
+        check_precision(precision)
     folder, notes = resolve(source), Notes()
     platform = mesh.devices.flat[0].platform if mesh is not None else default_platform()
     layout = platform != "cpu" if stacked is None else stacked
@@ -69,7 +75,8 @@ def load(
     config, params = open_folder(folder, reading, notes, mesh=mesh, stacked=layout, progress=progress)
     vocabulary, no_vocabulary = open_vocabulary_of(folder, notes)
     notes.give_warnings()
-    return Model(config, params, vocabulary, str(source), folder, tuple(notes.texts), no_vocabulary)
+    model = Model(config, params, vocabulary, str(source), folder, tuple(notes.texts), no_vocabulary)
+    return model if precision is None else model.with_precision(precision)
 
 
 def read_config(

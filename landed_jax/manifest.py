@@ -1,5 +1,6 @@
 """What made a result: model, weights, prompts, versions, device, precision, command."""
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -13,6 +14,7 @@ import numpy as np
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import Params
+from landed_jax.numerics import precision_of
 
 _PACKAGES = ("landed-jax", "jax", "jaxlib", "numpy")
 _BLOCK = 1 << 26  # bytes of a leaf that are copied at a time
@@ -46,6 +48,7 @@ def manifest_of(
         "prompts": dict(prompts),
         **settings,
         "dtype": np.dtype(dtype).name,
+        "precision": precision_of(model.config.bfloat16_products, dtype),
         "matmul_precision": str(precision or "highest"),
         "device": f"{device.platform} ({device.device_kind})",
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
@@ -86,7 +89,8 @@ def differences(
 
 
 def weights_digest(config: ModelConfig, params: Params) -> str:
-    """SHA-256 of the architecture and of every weight: its path, type, shape and bytes."""
+    """SHA-256 of the architecture and of every weight: its path, type, shape and bytes; the same for each precision."""
+    config = dataclasses.replace(config, bfloat16_products=False)
     digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())

@@ -20,7 +20,7 @@ from landed_jax.cli.options import (
 from landed_jax.cli.output import encoding_of, write_text
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.prompts import Asked, several, single
-from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
+from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option, precision_option
 from landed_jax.errors import LandedError
 from landed_jax.printable import printable
 from landed_jax.report.sections import sections
@@ -57,6 +57,7 @@ def _section_options(command: Callable[..., None]) -> Callable[..., None]:
 @_section_options
 @adapter_option
 @dtype_option
+@precision_option
 @ignore_field_option
 @out_option
 @json_option
@@ -73,6 +74,7 @@ def run(
     top: int,
     adapter: str | None,
     dtype: str | None,
+    precision: str | None,
     ignore_fields: tuple[str, ...],
     out: str | None,
     json_target: str | None,
@@ -108,7 +110,8 @@ def run(
         from landed_jax.report.run_report import whole_report
 
         status("Reading weights")
-        opened = load(model, progress=status.report, adapter=adapter, dtype=dtype, ignore_fields=ignore_fields)
+        how = {"adapter": adapter, "dtype": dtype, "ignore_fields": ignore_fields, "precision": precision}
+        opened = load(model, progress=status.report, **how)
 
     def question(asked: Asked) -> RunQuestion:
         tokens = (target if asked.target is None else asked.target, against if asked.against is None else asked.against)

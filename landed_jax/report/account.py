@@ -23,6 +23,7 @@ from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.nn.layer_programs import by_layers
+from landed_jax.numerics import precision_of
 from landed_jax.provenance import Provenance
 from landed_jax.report.percents import PERCENTS
 from landed_jax.report.prediction import Prediction, predict
@@ -84,6 +85,11 @@ class Account:
     def provenance(self) -> Provenance:
         """The prompt, the column, the model."""
         return self.attribution.known
+
+    @property
+    def precision(self) -> str:
+        """The policy that the numbers were computed under."""
+        return precision_of(self.config.bfloat16_products, self.attribution.value.dtype)
 
     def tokens(self) -> list[str]:
         texts = {token: self.vocabulary.text(token) for token in set(self.token_ids)}

@@ -15,7 +15,7 @@ import numpy as np
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.stream_order import site_names
-from landed_jax.numerics import is_concrete
+from landed_jax.numerics import is_concrete, precision_of
 from landed_jax.printable import printable
 from landed_jax.provenance import Provenance
 from landed_jax.results.axes import ANNOTATED_OTHERWISE, PERCENTILES, POSITION_CLASSES, Leaf, named_leaf, shape_of
@@ -91,6 +91,9 @@ def to_xarray(
         raise LandedError(f"This {type(result).__name__} holds no array.")
     if context.config is not None:
         attrs["config"] = json.dumps(context.config.to_dict(), ensure_ascii=False)
+        floats = [leaf.values.dtype for leaf in leaves if leaf.values.dtype.kind == "f"]
+        if floats:
+            attrs["precision"] = precision_of(context.config.bfloat16_products, np.result_type(*floats))
     if context.model:
         attrs["model"] = printable(context.model)
     if context.notes:
