@@ -35,7 +35,8 @@ def compute_dtype(dtype: Any = None) -> jnp.dtype:
     except TypeError:
         raise LandedError(f"dtype {dtype!r} is not one to compute in: use float32 or float64.") from None
     if wanted not in (jnp.dtype("float32"), jnp.dtype("float64")):
-        raise LandedError(f"dtype {wanted} is not one to compute in: use float32 or float64.")
+        narrow = ", or precision='bfloat16' for products of bfloat16 factors" if wanted == jnp.dtype("bfloat16") else ""
+        raise LandedError(f"dtype {wanted} is not one to compute in: use float32 or float64{narrow}.")
     if wanted == jnp.dtype("float64") and not jax.config.read("jax_enable_x64"):
         raise LandedError("float64 needs JAX's 64-bit types: set the environment variable JAX_ENABLE_X64=1.")
     return wanted
