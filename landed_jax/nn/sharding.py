@@ -15,7 +15,8 @@ T = TypeVar("T")
 
 # The axes of parameters, and of what a model computes, that a mesh cuts, and over which of its axes. Of one array only
 # one axis goes over ``model``, the first that divides evenly. Positions are whole on every device: attention, and the
-# search for the largest writes, look at all of them.
+# search for the largest writes, look at all of them. Experts are whole too, and each one's neurons are cut: every device
+# then computes a part of what each position chose, and neither weights nor positions are sent.
 CUT = {
     "batch": DATA,
     "vocab": MODEL,
@@ -50,7 +51,7 @@ def cut(axes: Sequence[str], sizes: Sequence[int], mesh: Mesh | AbstractMesh) ->
 def leaf_sharding(leaf: Leaf, config: ModelConfig, mesh: Mesh, stacked: bool = False) -> NamedSharding:
     """How one leaf is cut over the mesh axis ``model``.
 
-    Heads, key heads, experts, neurons and the vocabulary are cut where their number divides evenly, of a leaf with
+    Heads, key heads, neurons (of each expert) and the vocabulary are cut where their number divides evenly, of a leaf with
     several such axes the first; everything else, and everything on a mesh without that axis, is replicated.
 
     Args:
