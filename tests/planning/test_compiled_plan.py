@@ -26,14 +26,15 @@ def libtpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.tpu
 @needs_libtpu
-@pytest.mark.parametrize("name", [SMALL, LARGE], ids=["1B", "8B"])
 @pytest.mark.parametrize(
-    ("what", "batch", "length", "mesh"),
+    ("name", "what", "batch", "length", "mesh"),
     [
-        ("forward", 1, 512, {"data": 1, "model": 8}),
-        ("forward", 8, 2048, {"data": 2, "model": 4}),
-        ("top", 1, 512, {"data": 1, "model": 8}),
-        ("top", 2, 2048, {"data": 2, "model": 4}),
+        (SMALL, "forward", 1, 512, {"data": 1, "model": 8}),
+        (SMALL, "forward", 8, 2048, {"data": 2, "model": 4}),
+        (LARGE, "forward", 1, 2048, {"data": 1, "model": 8}),
+        (SMALL, "top", 1, 512, {"data": 1, "model": 8}),
+        (LARGE, "top", 1, 512, {"data": 1, "model": 8}),
+        (SMALL, "all", 8, 2048, {"data": 2, "model": 4}),
     ],
 )
 def test_memory_is_the_compilers(
