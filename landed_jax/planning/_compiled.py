@@ -1,15 +1,17 @@
 """A call as the real compiler compiles it for a slice of TPUs, on a machine that has none: from shapes alone."""
 
+import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from landed_jax.analysis.attribution._attribute import attribute
@@ -94,7 +96,8 @@ def compile_for(function: Callable[..., Any], *given: Any) -> Compiled:
     """Compile a function for the devices that its arguments' shardings name."""
     lowered = jax.jit(function).lower(*given)
     start = time.perf_counter()
-    compiled = lowered.compile()
+    with _without_cache():
+        compiled = lowered.compile()
     seconds = time.perf_counter() - start
     memory: Any = compiled.memory_analysis()
     cost: Any = compiled.cost_analysis()
@@ -106,6 +109,19 @@ def compile_for(function: Callable[..., Any], *given: Any) -> Compiled:
         tuple(collectives_of(compiled.as_text() or "")),
         seconds,
     )
+
+
+@contextlib.contextmanager
+def _without_cache() -> Iterator[None]:
+    """Without JAX's cache of compiled programs: without the device, what it holds cannot be loaded."""
+    before = jax.config.read("jax_enable_compilation_cache")
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # it remembers whether it is used
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()
 
 
 @functools.cache
