@@ -64,17 +64,29 @@ class Exchange:
 
     def failed(self, message: str) -> None:
         """Tell all others that this process has failed; of several failures the first counts."""
-        said = f"Process {self.index} of {self.count} failed: {message}"
+        said = f"{self.own} {message}"
         try:
             client().key_value_set(f"{self._place}/failed", said)
         except jax.errors.JaxRuntimeError as error:  # another was faster
             if "ALREADY_EXISTS" not in str(error):
                 raise
 
+    @property
+    def own(self) -> str:
+        """How a failure of this process begins."""
+        return f"Process {self.index} of {self.count} failed:"
+
+    def there(self, name: str) -> bool:
+        """Whether there is such a message."""
+        return self._found(name) is not None
+
     def failure(self) -> str | None:
         """How a process failed, if one has."""
+        return self._found("failed")
+
+    def _found(self, name: str) -> str | None:
         try:
-            return client().key_value_try_get(f"{self._place}/failed")
+            return client().key_value_try_get(f"{self._place}/{name}")
         except jax.errors.JaxRuntimeError as error:
             if "NOT_FOUND" not in str(error):
                 raise

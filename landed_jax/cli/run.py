@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from landed_jax.cli.hosts import is_first, several_hosts
 from landed_jax.cli.options import (
     check_one_reading,
     check_targets,
@@ -60,6 +61,7 @@ def _section_options(command: Callable[..., None]) -> Callable[..., None]:
 @ignore_field_option
 @out_option
 @json_option
+@several_hosts
 def run(
     prompt: str | None,
     model: str,
@@ -129,7 +131,7 @@ def run(
     lines: list[str] = []
     for number, (asked, about) in enumerate(zip(prompts, questions, strict=True), 1):
         found = account(asked, about)
-        if out is not None:
+        if out is not None and is_first():
             found.save(out)
         if json_target is not None:
             with asked.errors_say_where():

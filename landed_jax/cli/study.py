@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from landed_jax.checkpoints.bundle import BUNDLED
+from landed_jax.cli.hosts import several_hosts
 from landed_jax.cli.options import json_option
 from landed_jax.cli.output import check_json_target, command_line, show_result
 from landed_jax.cli.progress import Status, status_line
@@ -48,6 +49,7 @@ Examples:
 @click.option("--ids", is_flag=True, help="Prompts are token ids.")
 @click.option("--no-bos", is_flag=True, help="Add no special tokens to a prompt.")
 @json_option
+@several_hosts
 def study(
     prompts: str,
     model: str | None,
