@@ -42,6 +42,20 @@ def fetched(tree: T) -> T:
     return jax.device_get(gathered(tree))
 
 
+def by_first(work: Callable[[], object]) -> None:
+    """Do something on the first process, when all have come here; a failure is raised on all of them.
+
+    Raises:
+        LandedError: what `work` raises, on the others.
+    """
+
+    def done() -> str:
+        work()
+        return ""
+
+    _from_first(done)
+
+
 def _is_elsewhere(leaf: object) -> bool:
     return isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and not leaf.is_fully_addressable
 
