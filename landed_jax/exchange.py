@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 
 from landed_jax.errors import LandedError
 
@@ -111,6 +112,28 @@ def exchange(name: str) -> Iterator[Exchange]:
         if found.failure() is None:
             found.failed(str(error) or type(error).__name__)
         raise
+
+
+@contextmanager
+def all_or_none(name: str) -> Iterator[None]:
+    """What all processes do, each by itself: it is done on all of them, or raises on all of them.
+
+    Raises:
+        LandedError: how another process failed.
+    """
+    if jax.process_count() == 1:
+        yield
+        return
+    with exchange(name) as found:
+        yield
+        found.put(f"done {found.index}", b"1")
+        for index in range(found.count):
+            found.take(f"done {index}", last=False)
+
+
+def spans(mesh: Mesh) -> bool:
+    """Whether a mesh has devices of several processes."""
+    return len({device.process_index for device in mesh.devices.flat}) > 1
 
 
 def client() -> Any:

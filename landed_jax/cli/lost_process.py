@@ -1,7 +1,7 @@
 """A program of its own: it passes XLA's messages on to standard error, but for its last words on a lost process.
 
-JAX ends the other processes of a distributed program by `abort`, from a thread that Python has no say in, with a trace of
-its stack. This program says it in one sentence.
+JAX ends the other processes of a distributed program by `abort`, from a thread that Python has no say in, with a trace
+of its stack. This program says it in one sentence.
 """
 
 import re

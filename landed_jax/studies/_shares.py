@@ -1,7 +1,7 @@
 """A study by several processes: each computes every so many batches, and the first takes all in their order.
 
-So the store is that of one process, to the bit on equal machines: batches depend on the prompts alone, and are merged in
-the same order. Of a model whose weights lie on devices of several processes all compute each batch together.
+So the store is that of one process, to the bit on equal machines: batches depend on the prompts alone, and are merged
+in the same order. Of a model whose weights lie on devices of several processes all compute each batch together.
 """
 
 import json
