@@ -28,10 +28,11 @@ if TYPE_CHECKING:  # imports JAX
 HEARTBEAT = 10
 """Seconds of silence after which a process counts as lost."""
 _GRACE = 1.0  # seconds for a process to find the error itself that another has found
-_FAREWELL = 5.0  # seconds that the first process, with which JAX's service ends, waits for the others to leave
+_FAREWELL = 30.0  # seconds that a process which has failed waits for the others to learn of it
 _AT_THE_END = 24 * 3600  # seconds that processes which have done wait for the others: a lost one is missed before
 
 _joined: "Exchange | None" = None
+_ending = threading.Event()  # this process has failed by itself, and says so
 
 
 def several_hosts(command: Callable[..., None]) -> Callable[..., None]:
@@ -72,14 +73,23 @@ def leave(status: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
-    if _joined.index:
-        _joined.put(f"left {_joined.index}", b"1")
-    else:
-        until = time.monotonic() + _FAREWELL
-        for index in range(1, _joined.count):
-            while time.monotonic() < until and not _joined.there(f"left {index}"):
-                time.sleep(0.05)
+    with contextlib.suppress(Exception):  # of JAX's service, if the first process is lost meanwhile
+        everyone, others = range(_joined.count), range(1, _joined.count)
+        _joined.put(f"knows {_joined.index}", b"1")
+        _await(_joined, [f"knows {index}" for index in everyone])
+        if _joined.index:
+            _joined.put(f"left {_joined.index}", b"1")
+        else:  # JAX's service ends with the first process
+            _await(_joined, [f"left {index}" for index in others])
+            time.sleep(0.2)
     os._exit(status)
+
+
+def _await(joined: "Exchange", messages: list[str]) -> None:
+    until = time.monotonic() + _FAREWELL
+    for name in messages:
+        while time.monotonic() < until and not joined.there(name):
+            time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -103,6 +113,7 @@ def _together(hosts: str) -> Iterator[None]:
     except BaseException as error:
         if _joined.count > 1:
             _await_loss(error)
+            _ending.set()
             _joined.failed(first_line(error) if str(error) else type(error).__name__)
         raise
 
@@ -137,6 +148,8 @@ def named_hosts(text: str) -> dict[str, Any]:
 def _join(named: dict[str, Any]) -> None:
     import jax
 
+    # Of two programs that run at once the CPUs of two processes could begin with different ones, and wait for ever.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     try:
         jax.distributed.initialize(**named, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=_AT_THE_END)
     except (RuntimeError, ValueError) as error:
@@ -180,7 +193,7 @@ def _watch(joined: "Exchange", stderr: Any) -> None:
     while (said := joined.failure()) is None:
         time.sleep(0.5)
     time.sleep(_GRACE)
-    if said.startswith(joined.own):
+    if _ending.is_set():
         return
     from landed_jax.files.unfinished import publishing, remove_unfinished
 

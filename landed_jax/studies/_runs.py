@@ -121,9 +121,18 @@ class Run:
         if ahead is not None:
             yield self.finish(*ahead)
 
-    def start(self, batch: Batch) -> Started:
-        """Let a batch's numbers be computed; `finish` waits for them."""
-        return [(part.count, self._start(part)) for part in self.reader.parts(batch)]
+    def start(self, batch: Batch, *, one_by_one: bool = False) -> Started:
+        """Let a batch's numbers be computed; `finish` waits for them.
+
+        Args:
+            one_by_one: wait for each program before the next begins. Of two that run at once the CPUs of several
+                processes may begin with different ones, and then wait for each other for ever.
+        """
+        started: Started = []
+        for part in self.reader.parts(batch):
+            found = self._start(part)
+            started.append((part.count, fetched(jax.block_until_ready(found)) if one_by_one else found))
+        return started
 
     def _start(self, part: Part) -> Any:
         ids, mask, right, wrong, delimiter = jax.device_put(

@@ -75,7 +75,8 @@ class Shares:
             LandedError: if a process failed, or read other prompts than the first.
         """
         if self.in_step:
-            yield from self.run.numbers(progress.batches, progress.known)
+            for batch in self.run.reader.batches(progress.batches, progress.known):
+                yield self.run.finish(batch, self.run.start(batch, one_by_one=True))
         elif self.first:
             yield from self._all(progress)
         else:

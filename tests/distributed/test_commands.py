@@ -24,6 +24,7 @@ PROMPT = "The Colosseum is in the city of"
 # As `landed`, with a commit after every batch.
 COMMITTING = (
     "-c",
+    "import os; os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'; "  # as `--hosts` does before JAX is imported
     "from landed_jax.studies import _store; _store.SECONDS = _store._SHARE = 0.0; "
     "from landed_jax.cli import main; main()",
 )
