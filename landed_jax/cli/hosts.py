@@ -129,7 +129,10 @@ def named_hosts(text: str) -> dict[str, Any]:
     """
     if text == "auto":
         return {}
-    parts = dict(part.strip().partition("=")[::2] for part in text.split(","))
+    parts: dict[str, str] = {}
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        parts[name] = value
     numbers = [parts.get(name, "") for name in ("processes", "process")]
     if (
         parts.keys() != {"coordinator", "processes", "process"}

@@ -16,11 +16,12 @@ from landed_jax.nn.parameters import Params, build_tree, leaf_places
 from landed_jax.nn.sharding import leaf_sharding
 from landed_jax.processes import gathered, spans_processes
 from landed_jax.results.result import Result
+from landed_jax.studies._progress import packed
 from tests.distributed.together import join
 from tests.models import SMALL, random_params
 
 CONFIG = dataclasses.replace(SMALL, vocab_size=16, d_ff=12)  # sizes that four devices can share
-PROMPTS = np.array([[1, 5, 2], [3, 3, 8]])
+PROMPTS = [[1, 5, 2], [3, 3, 8]]
 
 
 def cut_params(mesh: jax.sharding.Mesh) -> Params:
@@ -38,7 +39,7 @@ def cut_params(mesh: jax.sharding.Mesh) -> Params:
 
 
 def found_by(analysis: Analysis, params: Params) -> Any:
-    _, trace = landed.forward(params, PROMPTS, CONFIG, record=analysis.record | landed.RESIDUALS)
+    _, trace = landed.forward(params, landed.Tokens.from_lists(PROMPTS), CONFIG, record=analysis.record | landed.RESIDUALS)
     trace = trace.bind(params, model="tiny")
     return analysis.function(trace, *((4,) if analysis.asks else ()), **analysis.example(trace))
 
@@ -57,7 +58,7 @@ def main(mesh: str, folder: Path) -> None:
             arrays |= {f"{name}/{variable}": values.values for variable, values in labelled.data_vars.items()}
             assert len(found.to_pandas()) == sum(values.size for values in labelled.data_vars.values())
             assert repr(found).startswith(f"{type(found).__name__}(tiny, 2 layers, 2 × 3 tokens; ")
-            if hasattr(found, "top"):
+            if isinstance(found, landed.Attribution | landed.attribution.Volume | landed.landing.SourceMoves):
                 print(found.top(5))
     shares = found_by(analyses()["attribute"], params)  # as users call it, piece by piece
     print(shares.top(5))
@@ -66,7 +67,7 @@ def main(mesh: str, folder: Path) -> None:
         assert not shares.landed.heads.is_fully_replicated  # so that there was something to gather
         with pytest.raises(landed.LandedError, match="does not exist"):  # on every process
             shares.save(folder / "nowhere" / "shares.nc")
-    np.savez(folder / f"{jax.process_index()}.npz", **arrays)
+    (folder / f"{jax.process_index()}.npz").write_bytes(packed(arrays))
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ import sys
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 
 import landed_jax as landed
 from landed_jax.errors import LandedError
 from landed_jax.mesh import mesh_of
 from landed_jax.studies import _store
+from landed_jax.studies._progress import packed
 from tests.distributed.analyses import CONFIG, cut_params
 from tests.distributed.together import join
 from tests.models import random_params
@@ -26,8 +26,9 @@ def main(folder: Path) -> None:
     own = landed.Model(CONFIG, random_params(CONFIG), source="tiny")
     landed.study(own, PROMPTS, KEEP, folder / "shares")
     held = landed.study(own, PROMPTS, KEEP)
-    np.savez(folder / f"rows {index}.npz", **held.rows)
-    np.savez(folder / f"means {index}.npz", **{name: one.moments.mean for name, one in held.statistics.items()})
+    (folder / f"rows {index}.npz").write_bytes(packed(held.rows))
+    means = {name: one.moments.mean for name, one in held.statistics.items()}
+    (folder / f"means {index}.npz").write_bytes(packed(means))
     if not several:
         return
     together = landed.Model(CONFIG, cut_params(mesh_of(f"model={len(jax.devices())}")), source="tiny")
