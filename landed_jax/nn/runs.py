@@ -7,6 +7,8 @@ from jaxtyping import Array, Float
 
 # At most: a run lies on one of up to so many devices.
 RUNS = 64
+# Numbers of a sum, at least: sums of all layers are kept.
+_SUMMED = 32
 
 
 def runs_in(size: int, count: int = 1) -> int:
@@ -21,11 +23,11 @@ def runs_in(size: int, count: int = 1) -> int:
     return runs
 
 
-def sums_of_runs(values: Float[Array, "*lead number"]) -> Float[Array, "*lead run"]:
+def sums_of_neurons(values: Float[Array, "*lead neuron"]) -> Float[Array, "*lead run"]:
     """The sum of each run. In a loop over layers this needs no other device, and the sum of all does.
 
-    >>> sums_of_runs(jnp.arange(6.0)).tolist()
-    [3.0, 12.0]
+    >>> sums_of_neurons(jnp.arange(64.0)).tolist()
+    [496.0, 1520.0]
     """
     size = values.shape[-1]
-    return jnp.sum(values.reshape(*values.shape[:-1], runs_in(size), -1), axis=-1)
+    return jnp.sum(values.reshape(*values.shape[:-1], runs_in(size, _SUMMED), -1), axis=-1)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from landed_jax.analysis.attribution._shares import Shares
 from landed_jax.errors import LandedError
 from landed_jax.nn.layer_writes import LayerWrites
-from landed_jax.nn.runs import sums_of_runs
+from landed_jax.nn.runs import sums_of_neurons
 from landed_jax.results.result import Result, result
 
 
@@ -115,7 +115,7 @@ def _shares(shares: LayerShares) -> Shares:
 
 def _sums(shares: LayerShares) -> LayerSums:
     neurons = shares.landed.neurons
-    return LayerSums(shares.landed.heads, sums_of_runs(neurons), sums_of_runs(jnp.abs(neurons)))
+    return LayerSums(shares.landed.heads, sums_of_neurons(neurons), sums_of_neurons(jnp.abs(neurons)))
 
 
 def _added(stacked: LayerSums) -> LayerSums:

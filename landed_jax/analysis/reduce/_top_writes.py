@@ -105,14 +105,11 @@ def _of_part(of_all: bool, n: int, shares: LayerShares, of_neurons: bool) -> Top
 
     row = jnp.arange(batch, dtype=place.dtype).reshape(-1, *(1,) * (place.ndim - 1))
     own = units // runs
+    run, columns = (jnp.arange(count, dtype=place.dtype) for count in (runs, length))
     if of_all:
-        column, unit, run = place // own, place % own, jnp.arange(runs, dtype=place.dtype)[None, :, None]
+        column, unit, run = place // own, place % own, run[None, :, None]
     else:
-        column, unit, run = (
-            jnp.arange(length, dtype=place.dtype)[None, :, None, None],
-            place,
-            _last_but_one(runs, place),
-        )
+        column, unit, run = columns[None, :, None, None], place, run[None, None, :, None]
     b, p = (jnp.broadcast_to(of, place.shape) for of in (row, column))
     index, there, expert = unit + own * run, real[b, p], None
     if (chosen := shares.writes.chosen) is not None:
