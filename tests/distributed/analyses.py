@@ -39,7 +39,9 @@ def cut_params(mesh: jax.sharding.Mesh) -> Params:
 
 
 def found_by(analysis: Analysis, params: Params) -> Any:
-    _, trace = landed.forward(params, landed.Tokens.from_lists(PROMPTS), CONFIG, record=analysis.record | landed.RESIDUALS)
+    _, trace = landed.forward(
+        params, landed.Tokens.from_lists(PROMPTS), CONFIG, record=analysis.record | landed.RESIDUALS
+    )
     trace = trace.bind(params, model="tiny")
     return analysis.function(trace, *((4,) if analysis.asks else ()), **analysis.example(trace))
 
@@ -58,7 +60,9 @@ def main(mesh: str, folder: Path) -> None:
             arrays |= {f"{name}/{variable}": values.values for variable, values in labelled.data_vars.items()}
             assert len(found.to_pandas()) == sum(values.size for values in labelled.data_vars.values())
             assert repr(found).startswith(f"{type(found).__name__}(tiny, 2 layers, 2 × 3 tokens; ")
-            if isinstance(found, landed.attribution.Attribution | landed.attribution.Volume | landed.landing.SourceMoves):
+            if isinstance(
+                found, landed.attribution.Attribution | landed.attribution.Volume | landed.landing.SourceMoves
+            ):
                 print(found.top(5))
     shares = found_by(analyses()["attribute"], params)  # as users call it, piece by piece
     print(shares.top(5))
