@@ -8,7 +8,7 @@ import xarray as xr
 
 import landed_jax as landed
 from tests.distributed.together import together
-from tests.studies.runs import files_of
+from tests.studies.runs import files_of, short_windows
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4])
-def test_of_one_and_of_several(count: int, alone: Path, tmp_path: Path) -> None:
+def test_of_one_and_of_several(count: int, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short_windows(monkeypatch)  # as the program has them
     for done in together(count, "-m", "tests.distributed.studies", tmp_path):
         assert done.status == 0, done.stderr
     assert files_of(tmp_path / "shares") == files_of(alone / "shares")
