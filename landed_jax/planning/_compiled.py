@@ -65,10 +65,12 @@ def tpu_mesh(name: str, sizes: Mapping[str, int]) -> Mesh:
     return Mesh(np.array(devices).reshape([sizes[axis] for axis in AXES]), AXES)
 
 
-def arguments(config: ModelConfig, task: Task, mesh: Mesh, dtype: Any = "bfloat16") -> tuple[Params, Any]:
+def arguments(
+    config: ModelConfig, task: Task, mesh: Mesh, dtype: Any = "bfloat16", stacked: bool = True
+) -> tuple[Params, Any]:
     """Shapes of the weights and of the token ids, with their shardings."""
     ids = jax.ShapeDtypeStruct((task.batch, task.length), jnp.int32, sharding=NamedSharding(mesh, PartitionSpec(DATA)))
-    return abstract_on_mesh(config, mesh, dtype), ids
+    return abstract_on_mesh(config, mesh, dtype, stacked), ids
 
 
 def program(config: ModelConfig, task: Task, passes: Passes) -> Callable[[Params, jax.Array], Any]:
@@ -114,7 +116,7 @@ def compile_for(function: Callable[..., Any], *given: Any) -> Compiled:
 @contextlib.contextmanager
 def _without_cache() -> Iterator[None]:
     """Without JAX's cache of compiled programs: without the device, what it holds cannot be loaded."""
-    before = jax.config.read("jax_enable_compilation_cache")
+    before = jax.config.values["jax_enable_compilation_cache"]
     jax.config.update("jax_enable_compilation_cache", False)
     compilation_cache.reset_cache()  # it remembers whether it is used
     try:

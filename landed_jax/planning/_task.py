@@ -87,9 +87,7 @@ class Share:
         part = part_of(config, model)
         shards = model if part.n_heads < config.n_heads or part.d_ff < config.n_neurons else 1
         keys = config.n_kv_heads // model if config.n_kv_heads % model == 0 else config.n_kv_heads
-        return cls(
-            config, part, task.batch // data, part.n_heads, keys, part.d_ff, part.vocab_size, model if cut else 1
-        )
+        return cls(config, part, task.batch // data, part.n_heads, keys, part.d_ff, part.vocab_size, shards)
 
     @property
     def cut(self) -> tuple[tuple[int, int], tuple[int, int]]:
