@@ -23,6 +23,7 @@ from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.nn.layer_programs import by_layers
+from landed_jax.processes import fetched, gathered
 from landed_jax.provenance import Provenance
 from landed_jax.report.percents import PERCENTS
 from landed_jax.report.prediction import Prediction, predict
@@ -198,7 +199,7 @@ def answer(
     stage("Compiling the attribution, or reading it from the cache")
     # Out of JAX in one go: indexing device arrays one by one would compile a program for each.
     asked, made = _find_out(trace, question.target, question.against)
-    found = without_padding(jax.device_get(made), padding)
+    found = without_padding(fetched(made), padding)
     if not np.isfinite(found[0].value).all():
         raise LandedError(f"The logit is {float(found[0].value[0, 0])}: somewhere in this model float32 overflows.")
     if sections:
@@ -249,4 +250,4 @@ def _find_out(
 
 def _prediction(trace: Trace, attribution: Attribution) -> Prediction:
     asked = [int(ids[0, 0]) for ids in (attribution.target, attribution.against) if ids is not None]
-    return predict(np.asarray(trace.logits)[0, 0], asked)
+    return predict(np.asarray(gathered(trace.logits))[0, 0], asked)

@@ -4,9 +4,8 @@ import dataclasses
 from functools import partial
 from typing import Any
 
-import jax
-
 from landed_jax.nn.layer_programs import by_layers
+from landed_jax.processes import fetched
 from landed_jax.report.sections.section import Asked, Section
 from landed_jax.results.padding import array_without_padding, without_padding
 
@@ -16,7 +15,7 @@ def section_results(asked: Asked, wanted: tuple[Section, ...], padding: int) -> 
     if not wanted:
         return {}
     # Out of JAX in one go, as each array fetched alone would wait for its own transfer.
-    found = jax.device_get(_compute(asked, wanted=wanted))
+    found = fetched(_compute(asked, wanted=wanted))
     return {
         section: {name: _without_padding(section, name, result, padding) for name, result in results.items()}
         for section, results in zip(wanted, found, strict=True)
