@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.unembedding import Unembedding
+from landed_jax.nn.weights_on_disk import in_memory
 from landed_jax.numerics import layer_of
 
 Params = dict[str, Any]
@@ -296,7 +297,8 @@ def unstack_layers(params: Params) -> Params:
 
 def unembedding(params: Params, config: ModelConfig) -> Unembedding:
     """The unembedding: the embedding's own table where the two are tied."""
-    return Unembedding.of(config, params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"])
+    W_U = params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"]
+    return Unembedding.of(config, in_memory(W_U))
 
 
 def norm_biases(params: Params) -> tuple[jax.Array, jax.Array, jax.Array] | None:

@@ -23,6 +23,7 @@ from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.parameters import Params, unembedding
 from landed_jax.nn.top_token import top_token
 from landed_jax.nn.unembedding import Unembedding
+from landed_jax.nn.weights_on_disk import in_memory
 from landed_jax.numerics import highest_precision
 from landed_jax.shapes import ShapeRepr
 from landed_jax.trace import Trace, bare
@@ -227,7 +228,7 @@ class Head(ShapeRepr):
                 "be one number. Ask for the value, or give a Vector."
             )
         heard = normed_at(trace, f"{self.layer}.attn")
-        weights = leaves[f"W_{letter.upper()}"].astype(heard.dtype)
+        weights = in_memory(leaves[f"W_{letter.upper()}"]).astype(heard.dtype)
         if trace.config.qk_norm == "head":
             raw, gamma = heard @ weights[row].T, leaves[f"{letter}_gamma"]
         else:
