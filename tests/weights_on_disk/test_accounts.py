@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import landed_jax as landed
-from landed_jax.cli.commands import cli
+from landed_jax.cli.commands import status_of
 from landed_jax.nn.weights_on_disk import WeightOnDisk
 from landed_jax.report.account import answer_together, together
 from landed_jax.report.question import ask
@@ -87,17 +86,23 @@ def test_which_questions_go_together() -> None:
     assert not together(asked(position=2), asked(PROMPTS[1], position=2))
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [{"prompt": PROMPTS[0], "target": " Rome"}, {"prompt": PROMPTS[1]}, *({"prompt": p} for p in PROMPTS[2:])]
     (tmp_path / "prompts.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     asked = ["run", "--prompts", str(tmp_path / "prompts.jsonl"), "--json", "-"]
-    found, expected = (CliRunner().invoke(cli, [*asked, *how]) for how in (["--stream"], []))
-    assert found.exit_code == expected.exit_code == 0, found.output
-    for one, other in zip(found.stdout.splitlines(), expected.stdout.splitlines(), strict=True):
+    texts = []
+    for how in (["--stream"], []):
+        assert status_of([*asked, *how]) == 0
+        texts.append(capsys.readouterr().out.splitlines())
+    assert len(texts[0]) == len(PROMPTS)
+    for one, other in zip(*texts, strict=True):
         assert_same_account(json.loads(one), json.loads(other))
 
 
-def test_a_study(tmp_path: Path) -> None:
-    found = [landed.study(landed.load(stream=on), PROMPTS, keep=["scale", "effects"]) for on in (True, False)]
-    texts = [json.loads(json.dumps(study.statistics, default=str)) if hasattr(study, "statistics") else None for study in found]
-    assert texts[0] == texts[1]
+def test_a_study() -> None:
+    found, expected = (landed.study(landed.load(stream=on), PROMPTS, keep=["scale", "effects"]) for on in (True, False))
+    assert found.manifest["model"] == expected.manifest["model"]  # the weights' checksum is in it
+    assert found.statistics.keys() == expected.statistics.keys()
+    for name, statistic in expected.statistics.items():
+        mean = found.statistics[name].moments.mean
+        np.testing.assert_allclose(mean, statistic.moments.mean, rtol=1e-3, atol=1e-4, err_msg=name)

@@ -14,10 +14,12 @@ from landed_jax.analysis.reduce import top_writes
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import abstract_params, stack_layers
 from landed_jax.nn.weights_on_disk import WeightOnDisk, in_memory
+from landed_jax.tasks import Pairs
 from tests.analysis.test_registry import ANALYSES, EXPERTS, OTHER, call
 from tests.models import SMALL, random_params
 from tests.weights_on_disk.leaves import Shelf
 
+PAIRS = Pairs(*(landed.Tokens.from_lists([ids]) for ids in ([1, 5, 2], [1, 6, 2])), *np.array([[[4]], [[2]]]))
 IDS = landed.Tokens.from_lists([[1, 5, 2], [3, 8]])
 MODELS = {"small": SMALL, "other": OTHER, "experts": EXPERTS, "tied": dataclasses.replace(SMALL, tie_embeddings=True)}
 each_model = pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
@@ -85,12 +87,24 @@ def test_questions_of_one_layer(question: Any) -> None:
     assert len(shelf.reads) <= 1  # a neuron's row by itself
 
 
-def test_the_pure_function_and_sweeps() -> None:
+def test_the_pure_function() -> None:
     memory, disk, _ = both(SMALL)
     found, expected = (landed.forward(model.params, IDS, SMALL)[0] for model in (disk, memory))
     assert_close(found, expected)
-    effects = [landed.total_effects(model, IDS, 4) for model in (disk, memory)]
-    assert_close(*effects)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda model: landed.interventions.effects_table(model, [[1, 5, 2]], 4, 2),
+        lambda model: landed.interventions.gradients(model, [[1, 5, 2]], landed.HookPoint.HEAD, 4),
+        lambda model: landed.circuits.edge_attribution(model, PAIRS).mean,
+    ],
+    ids=["sweep", "gradients", "circuit"],
+)
+def test_what_runs_the_model_again(run: Any) -> None:
+    memory, disk, _ = both(SMALL)
+    assert_close(run(disk), run(memory))
 
 
 def test_passes_over_the_layers_share_each_read() -> None:

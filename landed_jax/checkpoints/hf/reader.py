@@ -23,6 +23,7 @@ from landed_jax.nn.sharding import leaf_sharding
 Progress = Callable[[int, int], None]
 """``progress(done, total)``, in bytes."""
 
+_STAY_ON_DISK = "They can stay on disk: --stream of `landed run` and `landed study`, stream=True in Python."
 _ALIGNMENT = 64  # bytes; JAX on a CPU uses a NumPy buffer of this alignment without a copy
 
 
@@ -50,7 +51,9 @@ def read_params(
         reader.check_all(sound)
     else:
         if mesh is None:
-            require_memory(survey.size, device_memory(default_device()), f"The weights in {survey.folder}")
+            device = default_device()
+            instead = _STAY_ON_DISK if device.platform == "cpu" else ""
+            require_memory(survey.size, device_memory(device), f"The weights in {survey.folder}", instead)
         leaves = [(path, reader.place(group, [sound[p.name] for p in group], mesh, stacked)) for path, group in groups]
         if not reader.bad:
             return build_tree(iter(leaves))
