@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmarks.environment import machine, prepare
 from benchmarks.markdown import markdown
@@ -69,7 +69,8 @@ def main() -> int:
             rows.append([str(count), " ".join(how) or "in memory", *(f"{n:.1f}" for n in run[:5])])
             rows[-1] += [f"{run.closure:.1e}", f"{size / rate:.0f}" if rate else "cached"]
             print(rows[-1], file=sys.stderr)
-    print(f"`{' '.join(['python -m benchmarks.out_of_core', *sys.argv[1:]])}` ({'; '.join(f'{name} {value}' for name, value in machine().items())})\n")
+    facts = "; ".join(f"{name} {value}" for name, value in machine().items())
+    print(f"`python -m benchmarks.out_of_core {' '.join(sys.argv[1:])}` ({facts})\n")
     heads = ["prompts", "how", "s", "CPU-s", "own memory, GB", "file pages, GB", "read, GB", "closure error"]
     print(markdown([*heads, f"s to read {size:.1f} GB once"], rows, left=2))
     return 0
@@ -82,7 +83,7 @@ def watched(model: Path, count: int, how: list[str]) -> Run:
         prompts.write_text("".join(f"{TEXTS[i % len(TEXTS)]}\n" for i in range(count)), encoding="utf-8")
         asked = ["run", "--prompts", str(prompts), "--model", str(model), "--json", str(found), *how]
         code = "import sys; from landed_jax.cli import main; sys.exit(main())"
-        begun = time.perf_counter()
+        begun, before = time.perf_counter(), os.times()
         process = subprocess.Popen([sys.executable, "-c", code, *asked], stdout=subprocess.DEVNULL)
         peaks, read = {"RssAnon": 0, "RssFile": 0}, 0
         while process.poll() is None:
@@ -94,14 +95,9 @@ def watched(model: Path, count: int, how: list[str]) -> Run:
             raise SystemExit(f"landed {' '.join(asked)} ended with {process.returncode}")
         used = os.times()
         accounts = [json.loads(line) for line in found.read_text(encoding="utf-8").splitlines()]
-    cpu = used.children_user + used.children_system
-    own = cpu - watched.before  # pyright: ignore[reportFunctionMemberAccess]
-    watched.before = cpu  # pyright: ignore[reportFunctionMemberAccess]
+    cpu = used.children_user - before.children_user + used.children_system - before.children_system
     closure = max(account["closure_error"] for account in accounts)
-    return Run(seconds, own, peaks["RssAnon"] / 1e9, peaks["RssFile"] / 1e9, read / 1e9, closure)
-
-
-watched.before = 0.0  # pyright: ignore[reportFunctionMemberAccess]
+    return Run(seconds, cpu, peaks["RssAnon"] / 1e9, peaks["RssFile"] / 1e9, read / 1e9, closure)
 
 
 def _pages(process: int) -> list[int]:

@@ -67,9 +67,9 @@ def write_checkpoint(folder: Path, values: dict[str, Any], tokenizer: Path | Non
     rng = np.random.default_rng(seed)
     with fill_folder(folder) as new:
         (new / "config.json").write_text(json.dumps(values, indent=2), encoding="utf-8")
-        for name in TOKENIZER_FILES if tokenizer is not None else ():
-            if (tokenizer / name).exists():
-                shutil.copyfile(tokenizer / name, new / name)
+        for file in [] if tokenizer is None else [tokenizer / name for name in TOKENIZER_FILES]:
+            if file.exists():
+                shutil.copyfile(file, new / file.name)
         shards: list[dict[str, np.ndarray]] = [{}]
         weight_map: dict[str, str] = {}
         size = total = 0

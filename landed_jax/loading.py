@@ -75,9 +75,7 @@ def load(
     if stream and (refused := _why_not_streamed(platform, mesh, layout)):
         raise LandedError(f"Weights are streamed from disk on one CPU, layer by layer: {refused}.")
     reading = Reading(ignore_fields, adapter, dtype)
-    config, params = open_folder(
-        folder, reading, notes, mesh=mesh, stacked=layout, progress=progress, stream=stream
-    )
+    config, params = open_folder(folder, reading, notes, mesh=mesh, stacked=layout, progress=progress, stream=stream)
     vocabulary, no_vocabulary = open_vocabulary_of(folder, notes)
     notes.give_warnings()
     return Model(config, params, vocabulary, str(source), folder, tuple(notes.texts), no_vocabulary)

@@ -67,8 +67,8 @@ def open_folder(
     if is_native(folder):
         if stream:
             raise LandedError(
-                f"{folder} is a native folder, whose weights are read as a whole: stream (--stream) takes a checkpoint in "
-                "Hugging Face layout or a GGUF file, and `landed convert --hf` writes one."
+                f"{folder} is a native folder, whose weights are read as a whole: stream (--stream) takes a checkpoint "
+                "in Hugging Face layout or a GGUF file, and `landed convert --hf` writes one."
             )
         _check_native_reading(folder, reading)
         for text in read_notes(folder):

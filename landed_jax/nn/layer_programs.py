@@ -73,8 +73,8 @@ def by_layers(function: Callable[P, R], static: tuple[str, ...] = ()) -> Callabl
             return jax.tree.unflatten(traced.out_tree, pieces(leaves))
         if on_disk:
             raise LandedError(
-                "A function that has effects, or that holds numbers of an outer transform, needs all weights in memory: "
-                "load the model without stream."
+                "A function that has effects, or that holds numbers of an outer transform, needs all weights in "
+                "memory: load the model without stream."
             )
         return jitted(*args, **kwargs)
 

@@ -13,17 +13,19 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 from jax.interpreters.partial_eval import dce_jaxpr
 
 from landed_jax.nn.read_ahead import Step, in_order_of_weights, run_with_weights_on_disk
-from landed_jax.nn.table_rows import rows_of_table
 from landed_jax.nn.weights_on_disk import WeightOnDisk
 
 LAYER = "one_layer"
 """By which a jaxpr shows a layer call."""
-ROWS = rows_of_table.__name__
+ROWS = "rows_of_table"
 """By which a jaxpr shows that rows of a table are taken."""
 
 _CALLS = ("jit", "pjit")
 _LAYERS, _LAYERS_AND_ROWS = frozenset({LAYER}), frozenset({LAYER, ROWS})
-_CUT: tuple[weakref.WeakKeyDictionary[ClosedJaxpr, Any], ...] = (weakref.WeakKeyDictionary(), weakref.WeakKeyDictionary())
+_CUT: tuple[weakref.WeakKeyDictionary[ClosedJaxpr, Any], ...] = (
+    weakref.WeakKeyDictionary(),
+    weakref.WeakKeyDictionary(),
+)
 
 
 def pieces_of(program: ClosedJaxpr, on_disk: bool) -> "Pieces | None":

@@ -220,7 +220,7 @@ def answer_together(
     trace = model.trace(computed, record=record, at=[length - questions[0].from_end])
     stage("Compiling the attribution, or reading it from the cache")
     # Out of JAX in one go: indexing device arrays one by one would compile a program for each.
-    asked, made = _find_out(trace, _ids(questions, "target"), _ids(questions, "against"))
+    asked, made = _find_out(trace, *(_ids(questions, which) for which in ("target", "against")))
     found = jax.device_get(made)
     if not np.isfinite(found[0].value).all():
         logit = float(found[0].value[~np.isfinite(found[0].value)][0])
@@ -240,7 +240,7 @@ def together(one: RunQuestion, other: RunQuestion) -> bool:
     return one.from_end == other.from_end and all((a is None) == (b is None) for a, b in pairs)
 
 
-def _ids(questions: Sequence[RunQuestion], which: str) -> np.ndarray | None:
+def _ids(questions: Sequence[RunQuestion], which: str) -> Any:
     ids = [getattr(question, which) for question in questions]
     return None if ids[0] is None else np.array(ids, np.int32)
 

@@ -19,9 +19,13 @@ from tests.analysis.test_registry import ANALYSES, EXPERTS, OTHER, call
 from tests.models import SMALL, random_params
 from tests.weights_on_disk.leaves import Shelf
 
-PAIRS = Pairs(*(landed.Tokens.from_lists([ids]) for ids in ([1, 5, 2], [1, 6, 2])), *np.array([[[4]], [[2]]]))
+PAIRS = Pairs(
+    landed.Tokens.from_lists([[1, 5, 2]]), landed.Tokens.from_lists([[1, 6, 2]]), jnp.array([[4]]), jnp.array([[2]])
+)
 IDS = landed.Tokens.from_lists([[1, 5, 2], [3, 8]])
 MODELS = {"small": SMALL, "other": OTHER, "experts": EXPERTS, "tied": dataclasses.replace(SMALL, tie_embeddings=True)}
+FEW = ("attribute", "logit_lens")
+EACH = [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in ANALYSES]
 each_model = pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
 
 
@@ -49,17 +53,14 @@ def test_the_forward_pass(config: ModelConfig) -> None:
     assert shelf.rows["embed/W_E"] == len(set(np.asarray(IDS.ids).ravel().tolist()))
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in ("attribute", "logit_lens") else pytest.param(name, marks=pytest.mark.slow) for name in ANALYSES]
-)
+@pytest.mark.parametrize("name", EACH)
 @pytest.mark.parametrize(
     "config", [SMALL, pytest.param(OTHER, marks=pytest.mark.slow), pytest.param(EXPERTS, marks=pytest.mark.slow)]
 )
 def test_every_analysis(config: ModelConfig, name: str) -> None:
     memory, disk, _ = both(config)
     analysis = ANALYSES[name]
-    question = (4,) if analysis.asks else ()
-    found, expected = (call(analysis, model.trace(IDS, record=analysis.record), *question) for model in (disk, memory))
+    found, expected = (call(analysis, model.trace(IDS, record=analysis.record)) for model in (disk, memory))
     assert_close(found, expected)
 
 
@@ -97,7 +98,7 @@ def test_the_pure_function() -> None:
     "run",
     [
         lambda model: landed.interventions.effects_table(model, [[1, 5, 2]], 4, 2),
-        lambda model: landed.interventions.gradients(model, [[1, 5, 2]], landed.HookPoint.HEAD, 4),
+        lambda model: landed.interventions.gradients(model, [[1, 5, 2]], 4, [landed.HookPoint.HEAD]),
         lambda model: landed.circuits.edge_attribution(model, PAIRS).mean,
     ],
     ids=["sweep", "gradients", "circuit"],

@@ -61,7 +61,7 @@ class Stored:
         if first is None or not out.flags.c_contiguous:
             out[...] = self.read(index)
             return
-        left = memoryview(out.view(np.uint8).reshape(-1))
+        left = out.view(np.uint8).reshape(-1).data
         with self.file.open("rb", buffering=0) as file:
             file.seek(first)
             while left:
