@@ -1,6 +1,8 @@
 """The streaming reader: it reads the tensors of a Hugging Face checkpoint one by one into the parameter tree."""
 
+import contextlib
 import math
+import mmap
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +26,7 @@ Progress = Callable[[int, int], None]
 """``progress(done, total)``, in bytes."""
 
 _STAY_ON_DISK = "They can stay on disk: --stream of `landed run` and `landed study`, stream=True in Python."
+_OWN_PAGES = 1 << 20  # bytes from which a buffer has pages of its own
 _ALIGNMENT = 64  # bytes; JAX on a CPU uses a NumPy buffer of this alignment without a copy
 
 
@@ -172,6 +175,12 @@ class Reader:
 
 def _aligned_empty(shape: list[int], dtype: np.dtype) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
+    if size >= _OWN_PAGES:  # given back to the system as soon as it is let go, which the C library may put off
+        pages = mmap.mmap(-1, size)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with contextlib.suppress(OSError):  # a system without them
+                pages.madvise(mmap.MADV_HUGEPAGE)
+        return np.frombuffer(pages, dtype).reshape(shape)
     raw = np.empty(size + _ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % _ALIGNMENT
     return raw[start : start + size].view(dtype).reshape(shape)
