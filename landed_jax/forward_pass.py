@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from landed_jax.automatic_axes import on_any_mesh
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import OUTSIDE_LAYERS, WRITES, HookPoint
 from landed_jax.nn.intervention import Intervention, Interventions, checked
@@ -20,6 +21,7 @@ from landed_jax.tokens import Tokens, as_tokens, check_ids, check_positions, col
 from landed_jax.trace import Trace
 
 
+@on_any_mesh("batch", "position", "vocab")
 @highest_precision
 def forward(
     params: Params,
@@ -36,7 +38,7 @@ def forward(
     """Run the model and record what was asked for.
 
     Pure: it works under ``jit`` (with `config`, `record`, `edits`, `observers` and `dtype` static), ``vmap``, ``grad``
-    and sharding (on a mesh with automatic axes). A site that is not recorded costs nothing.
+    and sharding. A site that is not recorded costs nothing.
 
     Args:
         params: the weights, in any float type; they are cast as they are used.

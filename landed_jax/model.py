@@ -34,6 +34,7 @@ from landed_jax.nn.hook_points import WRITES, HookPoint
 from landed_jax.nn.intervention import Intervention, Interventions, checked
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.parameters import Params, count_parameters
+from landed_jax.nn.sharding import beside
 from landed_jax.nn.tap import Edit, Observer, Plan, as_plan
 from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.numerics import compute_dtype
@@ -202,6 +203,7 @@ class Model:
         padding = computed.ids.shape[1] - prompts.ids.shape[1]
         recorded = at if at is None or not padding else shifted(at, padding)
         how: dict[str, Any] = {"config": self.config, "plan": plan, "dtype": dtype}
+        computed = beside(self.params, computed)
         logits, trace = _jitted_forward(self.params, computed, recorded, changes, **how)
         trace = dataclasses.replace(trace, logits=logits)
         trace = without_padding(trace, prompts, at) if padding else trace
@@ -246,7 +248,7 @@ class Model:
         passes = number_of_passes(self.params, tokens, self.config, passes, at=at, effects=effects, dtype=dtype)
         found = _jitted_streaming(
             self.params,
-            tokens,
+            beside(self.params, tokens),
             asked,
             at,
             norms,

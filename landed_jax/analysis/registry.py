@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 import landed_jax.analysis
+from landed_jax.automatic_axes import on_any_mesh
 from landed_jax.errors import LandedError
 from landed_jax.nn.hook_points import WRITES, HookPoint
 from landed_jax.numerics import highest_precision
@@ -90,6 +91,7 @@ def analysis(
     def register(function: Callable[P, R]) -> Callable[P, R]:
         precise = highest_precision(function)
 
+        @on_any_mesh()
         @functools.wraps(function)
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
             trace: Any = args[0] if args else kwargs["trace"]

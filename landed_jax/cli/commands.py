@@ -14,6 +14,7 @@ from landed_jax.cli.heads import heads
 from landed_jax.cli.info import info
 from landed_jax.cli.models import models
 from landed_jax.cli.patch import patch
+from landed_jax.cli.plan import plan
 from landed_jax.cli.reading import warnings_as_lines
 from landed_jax.cli.reproduce import reproduce
 from landed_jax.cli.rerun import rerun
@@ -55,6 +56,7 @@ for command in (
     rerun,
     models,
     info,
+    plan,
     convert,
     verify,
     testbed,

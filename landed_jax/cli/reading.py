@@ -36,6 +36,12 @@ stream_option = click.option(
     help="Leave the weights on disk, and read layer after layer: for a model larger than the memory, on a CPU.",
 )
 
+mesh_option = click.option(
+    "--mesh",
+    metavar="data=N,model=N",
+    help="Spread prompts over N devices, and heads, neurons and vocabulary over N. Default: one device.",
+)
+
 
 @contextlib.contextmanager
 def warnings_as_lines() -> Iterator[None]:

@@ -126,14 +126,15 @@ def _by_key_head(
     return jnp.moveaxis(jax.lax.map(one, (queries, keys, values, sinks)), 0, 2).reshape(q.shape)
 
 
-def _span(length: int) -> int:
+def span_of(length: int) -> int:
+    """Queries of one span of a prompt."""
     return max(SHORTEST_SPAN, -(-length // SPANS))
 
 
 def _span_bytes(q: jax.Array) -> int:
     """Bytes of the largest span's scores."""
     batch, length, heads, _ = q.shape
-    return q.dtype.itemsize * batch * heads * _span(length) * length
+    return q.dtype.itemsize * batch * heads * span_of(length) * length
 
 
 def _attend_in_spans(
@@ -147,7 +148,7 @@ def _attend_in_spans(
     in_turn: bool = False,
 ) -> jax.Array:
     """Span after span; `in_turn` also where the spans' scores are below the limit, in bytes."""
-    length, size, before = q.shape[1], _span(q.shape[1]), k.shape[1] - q.shape[1]
+    length, size, before = q.shape[1], span_of(q.shape[1]), k.shape[1] - q.shape[1]
     in_turn = in_turn or _span_bytes(q) > limit
     mixed = []
     for start in range(0, length, size):

@@ -22,7 +22,7 @@ from landed_jax.nn.experts import Chosen
 from landed_jax.nn.functions import centred
 from landed_jax.nn.output_scale import OutputScale
 from landed_jax.nn.per_write import PerWrite
-from landed_jax.nn.products import column_norms, contract_output, head_grams, linear, squares_by_gram
+from landed_jax.nn.products import column_norms, contract_output, head_by_head, head_grams, linear, squares_by_gram
 from landed_jax.nn.schedule import after, cast_late
 from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.numerics import left_broadcast
@@ -337,10 +337,9 @@ class LayerWrites:
         return jnp.moveaxis(self.z, 2, 0), jnp.moveaxis(W_O, 1, 0)
 
     def _head_norms(self) -> Float[Array, "batch position head"]:
-        z, heads = self.attn.times_amount(self.z), self.z.shape[2]
+        z = self.attn.times_amount(self.z)
         if self.norms is None and math.prod(z.shape[:3]) <= z.shape[3]:
-            alone = jnp.where(jnp.eye(heads, dtype=bool)[None, None, :, :, None], z[:, :, None], 0)
-            written = linear(alone.reshape(*z.shape[:3], -1), self._flat_W_O())
+            written = head_by_head(z, self.W_O)
             return jnp.sum(jnp.square(self.attn.times_gain(written)), axis=-1)
         gram = _grams(cast_late(self.W_O, z), self.attn) if self.norms is None else self.norms.heads
         return squares_by_gram(z, gram)

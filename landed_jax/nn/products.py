@@ -79,6 +79,24 @@ def _columns_of_rows(W: jax.Array, rows: jax.Array) -> jax.Array:
     return jax.lax.dot_general(W, rows, (((1,), (1,)), ((), ())))
 
 
+def head_by_head(
+    z: Float[Array, "batch position head head_dim"], W_O: Float[Array, "d_model head head_dim"]
+) -> Float[Array, "batch position head d_model"]:
+    """``z_h W_O[h]`` of each head."""
+    return on_cpu(_heads_as_rows, _each_head, z, cast_late(W_O, z))
+
+
+def _each_head(z: jax.Array, W_O: jax.Array) -> jax.Array:
+    return jnp.einsum("bphi,mhi->bphm", z, W_O)
+
+
+def _heads_as_rows(z: jax.Array, W_O: jax.Array) -> jax.Array:
+    # One product with rows of zeros but for one head: for a product of each head XLA turns the whole matrix round.
+    heads = z.shape[2]
+    alone = jnp.where(jnp.eye(heads, dtype=bool)[None, None, :, :, None], z[:, :, None], 0)
+    return linear(alone.reshape(*z.shape[:3], -1), W_O.reshape(len(W_O), -1))
+
+
 @jax.jit
 def head_grams(
     W_O: Float[Array, "d_model head head_dim"], weight: Float[Array, " d_model"] | None = None

@@ -11,7 +11,6 @@ from jaxtyping import Array, Float, Int
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.products import linear
 from landed_jax.nn.table_rows import rows_of_table
-from landed_jax.nn.vocabulary_blocks import mean_row
 
 
 @jax.tree_util.register_dataclass
@@ -49,7 +48,7 @@ class Unembedding:
 
     def mean_row(self, dtype: Any) -> Float[Array, " d_model"]:
         """The mean over the vocabulary of `rows`."""
-        return self.scaled(mean_row(self.W_U, dtype))
+        return self.scaled(jnp.sum(self.W_U, axis=0, dtype=dtype) / len(self.W_U))
 
     def uncapped(self, x: Float[Array, "*at d_model"]) -> Float[Array, "*at vocab"]:
         """l of every token."""

@@ -33,3 +33,17 @@ def significant(number: float) -> str:
     if abs(number) >= 1000 and math.isfinite(number):
         return f"{number:,.0f}"
     return f"{number:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in a unit that a reader can imagine, three digits.
+
+    >>> duration(0.0123), duration(95.0), duration(7200.0), duration(260_000.0), duration(4e8)
+    ('12.3 ms', '95 s', '2 h', '3.01 days', '12.7 years')
+    """
+    # Of minutes and more there are at least two: below, the smaller unit says more.
+    minute, day = 60, 86400
+    units = ((365.25 * day, "years", 2), (day, "days", 2), (3600, "h", 2), (minute, "min", 2), (1, "s", 1))
+    found = next(((size, unit) for size, unit, least in units if seconds >= least * size), None)
+    size, unit = found or ((1e-3, "ms") if seconds >= 1e-3 else (1e-6, "µs"))
+    return f"{significant(seconds / size)} {unit}"

@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax.nn.top_token import ROWS, TOGETHER, top_token
-from landed_jax.nn.vocabulary_blocks import BLOCK, mean_row
+from landed_jax.nn.top_token import BLOCK, ROWS, RUNS, top_token
+from landed_jax.nn.unembedding import Unembedding
 from tests.models import CONFIGS, random_params, random_tokens
 from tests.traces import asked_by
 
-# one group, a prime beyond it, groups of a divisor, whole groups
-VOCABULARIES = (7, TOGETHER + 1, 3 * 101, 4 * TOGETHER)
+# one run, a prime beyond their number, a few runs, all runs of one token and of several
+VOCABULARIES = (7, 2 * RUNS + 1, 4 * 101, RUNS, 4 * RUNS)
+
+
+def mean_row(W_U: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    return Unembedding(W_U).mean_row(dtype)
 
 
 @pytest.mark.quick
@@ -26,7 +30,7 @@ def test_it_is_numpys_argmax(shape: tuple[int, int], vocabulary: int) -> None:
     np.testing.assert_array_equal(found, np.argmax(normed @ W_U.T, axis=-1))
 
 
-@pytest.mark.parametrize("vocabulary", [BLOCK, 2 * BLOCK, 2 * BLOCK + 3])
+@pytest.mark.parametrize("vocabulary", [BLOCK, 2 * BLOCK, 2 * BLOCK + 3 * RUNS, 2 * BLOCK + 3])
 @pytest.mark.parametrize(("shape", "dtype"), [((1, ROWS + 3), "bfloat16"), ((ROWS + 2, 2), "float32")])
 def test_a_large_vocabulary_is_cut(shape: tuple[int, int], dtype: str, vocabulary: int) -> None:
     random = np.random.default_rng(0)

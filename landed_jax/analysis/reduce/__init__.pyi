@@ -2,9 +2,9 @@ from ._reductions import Histogram as Histogram
 from ._reductions import LayerShares as LayerShares
 from ._reductions import LayerSums as LayerSums
 from ._reductions import Reduction as Reduction
-from ._reductions import TopWrites as TopWrites
 from ._reductions import everything as everything
 from ._reductions import histogram as histogram
 from ._reductions import layer_sums as layer_sums
-from ._reductions import top_per_position as top_per_position
-from ._reductions import top_writes as top_writes
+from ._top_writes import TopWrites as TopWrites
+from ._top_writes import top_per_position as top_per_position
+from ._top_writes import top_writes as top_writes

@@ -14,9 +14,11 @@ from landed_jax.analysis.attribution._shares import Shares, folded_vectors, shar
 from landed_jax.analysis.reads._questions import QuestionLike, as_question, resolve, site_of
 from landed_jax.analysis.reads._read import Read
 from landed_jax.analysis.reads._targets import Target
-from landed_jax.analysis.reduce._reductions import LayerShares, Reduction, TopWrites
+from landed_jax.analysis.reduce._reductions import LayerShares, Reduction
+from landed_jax.analysis.reduce._top_writes import TopWrites
 from landed_jax.analysis.writes._projections import check_norms, from_layers, of_embeddings
 from landed_jax.analysis.writes._write import Write
+from landed_jax.automatic_axes import on_any_mesh
 from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
 from landed_jax.memory.estimates import attribution_bytes, choose_passes, weight_bytes
@@ -25,6 +27,7 @@ from landed_jax.nn.hook_points import EMBEDDINGS, OUTPUT_SCALES, ROUTING, HookPo
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.per_write import PerWrite
+from landed_jax.nn.runs import sums_of_neurons
 from landed_jax.nn.schedule import for_second_pass
 from landed_jax.nn.tap import Edit
 from landed_jax.nn.weight_norms import WeightNorms
@@ -43,6 +46,7 @@ ENDS = frozenset(
     }
 )
 FACTORS = OUTPUT_SCALES | (ROUTING - {HookPoint.ROUTER}) | {HookPoint.HEAD, HookPoint.NEURON}
+Sums = tuple[jax.Array, jax.Array]  # of heads, or of runs of neurons; and the bias
 
 
 @result
@@ -104,6 +108,7 @@ class StreamedAttribution(Result):
         ]
 
 
+@on_any_mesh()
 @highest_precision
 def attribute_streaming(
     params: Params,
@@ -170,9 +175,11 @@ def attribute_streaming(
     asked = resolve(trace, question)
     share = _sharing(trace, asked, effects, norms)
 
-    def reduce(writes: LayerWrites) -> tuple[Any, jax.Array, jax.Array]:
+    def reduce(writes: LayerWrites) -> tuple[Any, Sums, Sums]:
         shares = share(writes)
-        return jax.tree.map(jnp.asarray, reduction.layer(shares)), shares.landed.attn, shares.landed.mlp
+        landed = shares.landed
+        heads, neurons = landed.heads, sums_of_neurons(landed.neurons)
+        return jax.tree.map(jnp.asarray, reduction.layer(shares)), (heads, landed.attn_bias), (neurons, landed.mlp_bias)
 
     if chosen == 1:
         reduced, attn, mlp = from_layers(trace, reduce, in_turn=True)
@@ -183,6 +190,7 @@ def attribute_streaming(
             params, again, config, record=(), at=at, edits=edits, observers={"reduced": reduce}, dtype=dtype
         )
         reduced, attn, mlp = second.observed["reduced"]
+    attn, mlp = (jnp.sum(runs, axis=-1) + bias for runs, bias in (attn, mlp))
     before = _embedding_shares(trace, asked, effects)
     landed, effect, part = before.landed, before.direct_effect, before.sigma_share
     layers = jnp.sum(attn, axis=0) + jnp.sum(mlp, axis=0)

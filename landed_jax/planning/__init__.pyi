@@ -1,0 +1,10 @@
+from ._chips import Chip as Chip
+from ._chips import chips as chips
+from ._memory import Memory as Memory
+from ._plan import Plan as Plan
+from ._plan import plan as plan
+from ._task import Task as Task
+from ._topology import Topology as Topology
+from ._topology import topology_of as topology_of
+from ._work import Seconds as Seconds
+from ._work import Work as Work
