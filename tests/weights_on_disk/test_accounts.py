@@ -51,6 +51,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     return counts
 
 
+@pytest.mark.slow
 def test_prompts_share_each_read(reads: Counter[int]) -> None:
     memory, disk = landed.load(), landed.load(stream=True)
     questions = [ask(disk, prompt) for prompt in PROMPTS]
@@ -86,6 +87,7 @@ def test_which_questions_go_together() -> None:
     assert not together(asked(position=2), asked(PROMPTS[1], position=2))
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [{"prompt": PROMPTS[0], "target": " Rome"}, {"prompt": PROMPTS[1]}, *({"prompt": p} for p in PROMPTS[2:])]
     (tmp_path / "prompts.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
@@ -99,6 +101,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert_same_account(json.loads(one), json.loads(other))
 
 
+@pytest.mark.slow
 def test_a_study() -> None:
     found, expected = (landed.study(landed.load(stream=on), PROMPTS, keep=["scale", "effects"]) for on in (True, False))
     assert found.manifest["model"] == expected.manifest["model"]  # the weights' checksum is in it
