@@ -11,7 +11,7 @@ from landed_jax.cli.hosts import several_hosts
 from landed_jax.cli.options import json_option
 from landed_jax.cli.output import check_json_target, command_line, show_result
 from landed_jax.cli.progress import Status, status_line
-from landed_jax.cli.reading import mesh_option
+from landed_jax.cli.reading import mesh_option, stream_option
 from landed_jax.cli.study_progress import watched
 from landed_jax.errors import LandedError
 from landed_jax.files.kinds import expanded, status_of
@@ -53,6 +53,7 @@ Examples:
 @click.option("--ids", is_flag=True, help="Prompts are token ids.")
 @click.option("--no-bos", is_flag=True, help="Add no special tokens to a prompt.")
 @mesh_option
+@stream_option
 @json_option
 @several_hosts
 def study(
@@ -69,6 +70,7 @@ def study(
     ids: bool,
     no_bos: bool,
     mesh: str | None,
+    stream: bool,
     json_target: str | None,
 ) -> None:
     """Statistics over thousands of prompts.
@@ -105,7 +107,7 @@ def study(
             "add_special_tokens": not no_bos,
             "command": command_line(),
         }
-        load_with = {"mesh": None if mesh is None else _mesh(mesh), "progress": status.report}
+        load_with = {"mesh": None if mesh is None else _mesh(mesh), "progress": status.report, "stream": stream}
         found = (
             _study(status, model or BUNDLED, prompts, names, out, load_with, settings)
             if several is None
