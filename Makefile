@@ -8,17 +8,17 @@ CORE := $(VENV)/.core-installed
 TEST := $(VENV)/.test-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: demo test quick slow real fuzz test-newest lint clean
+.PHONY: demo test quick slow real tpu fuzz test-newest lint clean
 
 demo: $(CORE)
 	$(BIN)/landed run "The Colosseum is in the city of"
 
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow and not real"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not real and not tpu"
 
 # What takes longer, and further kinds of models for properties that the others show.
 slow: $(TEST)
-	$(BIN)/python -m pytest -n 2 -m "slow and not real"
+	$(BIN)/python -m pytest -n 2 -m "slow and not real and not tpu"
 
 # A minute: one configuration of a property in every package, and no other process.
 quick: $(TEST)
@@ -28,13 +28,17 @@ quick: $(TEST)
 real: $(TEST)
 	$(BIN)/python -m pytest -m real tests/real
 
+# Programs compiled for TPU slices. No TPU is needed: its compiler, libtpu (210 MB), is installed in an environment of its own.
+tpu: .venv-tpu/.installed
+	.venv-tpu/bin/python -m pytest -n 2 -m tpu tests
+
 # Five minutes of damaged model folders: `make fuzz SEED=7` for others.
 fuzz: $(TEST)
 	$(BIN)/python -m tests.fuzz --seconds 300 --seed $(SEED)
 
 # The newest Python and JAX, in an environment of their own, without torch: `make test-newest NEWEST=python3.12` for another.
 test-newest: .venv-newest/.installed
-	.venv-newest/bin/python -m pytest -n 2 -m "not xla and not real" tests landed_jax
+	.venv-newest/bin/python -m pytest -n 2 -m "not xla and not real and not tpu" tests landed_jax
 
 lint: $(TEST)
 	$(BIN)/ruff check .
@@ -56,6 +60,12 @@ $(TEST): $(CORE)
 	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[test-core]"
 	touch $@
 
+.venv-tpu/.installed: pyproject.toml
+	rm -rf .venv-tpu
+	$(PYTHON) -m venv .venv-tpu
+	.venv-tpu/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[test-core,tpu]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) .venv-newest build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-newest .venv-tpu build dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
 """The tables and the figure of docs/scaling.md: memory and time on TPU slices and GPUs, planned from shapes alone.
 
-``python -m benchmarks.scaling_page`` prints the tables; ``--page`` puts them into the page and draws its figure. Nothing
-is measured and no device is used.
+``python -m benchmarks.scaling_page`` prints the tables; ``--page`` puts them into the page and draws its figure.
+Nothing is measured and no device is used.
 """
 
 import argparse
@@ -169,7 +169,7 @@ def ideal_seconds(plans: Sequence[Plan], weak: bool) -> list[float]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--page", action="store_true", help="Put the tables and the figure into docs/.")
     if parser.parse_args(arguments).page:
         from benchmarks.scaling_figure import draw

@@ -30,6 +30,8 @@ def on_any_mesh(*axes: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """
 
     def decorator(function: Callable[P, R]) -> Callable[P, R]:
+        call: Callable[..., Any] = function
+
         @functools.wraps(function)
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
             mesh = jax.sharding.get_abstract_mesh()
@@ -38,9 +40,9 @@ def on_any_mesh(*axes: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             leaves, tree = jax.tree.flatten((args, kwargs))
             if all(map(is_concrete, leaves)):
                 automatic = Mesh(jax.sharding.get_mesh().devices, mesh.axis_names)
-                args, kwargs = jax.tree.unflatten(tree, [_on(automatic, leaf) for leaf in leaves])
+                given: Any = jax.tree.unflatten(tree, [_on(automatic, leaf) for leaf in leaves])
                 with jax.set_mesh(automatic):
-                    found = function(*args, **kwargs)
+                    found = call(*given[0], **given[1])
                 return on_explicit_mesh(found)
             places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, jax.Array | np.ndarray)]
 
@@ -49,7 +51,7 @@ def on_any_mesh(*axes: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 for place, array in zip(places, arrays, strict=True):
                     given[place] = array
                 args, kwargs = jax.tree.unflatten(tree, given)
-                return function(*args, **kwargs)
+                return call(*args, **kwargs)
 
             arrays = [leaves[place] for place in places]
             whole: Any = auto_axes(run, out_sharding=PartitionSpec())

@@ -7,9 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import command, induction_forms, ours, results, scaling
+from benchmarks import command, induction_forms, ours, results, scaling, scaling_page
 from benchmarks.arithmetic import flops, forward_flops
 from benchmarks.contestants import CONTESTANTS, Builder, Contestant, Prepared, Unavailable
+from benchmarks.markdown import DOCS
 from benchmarks.page import render
 from benchmarks.results import Measured, Run, Section, as_json, write_whole
 from benchmarks.shapes import SIZES, prompt, shape
@@ -17,7 +18,9 @@ from benchmarks.timing import rounds
 from benchmarks.weights import Weights
 from landed_jax import ModelConfig
 from landed_jax.checkpoints.bundle import bundled_folder
+from landed_jax.memory.shortage import human_bytes
 from landed_jax.nn.parameters import count_parameters
+from landed_jax.report.numbers import duration
 from tests.needs import needs_torch
 
 TINY = ModelConfig(vocab_size=61, d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=44)
@@ -190,3 +193,15 @@ def test_how_induction_forms_is_measured_over_steps(tmp_path: Path) -> None:
         assert (curve.low <= curve.mean).all() and (curve.mean <= curve.high).all()
     assert found.sigma.shape == found.amplification.shape == (2, len(found.sites)) == (2, 9)
     assert induction_forms.as_text(found).startswith("Circuit: 1.2, ") and "\n| 2 | " in induction_forms.as_text(found)
+
+
+def test_the_scaling_page_is_what_is_planned() -> None:
+    """Tables are made anew, so that a change of the arithmetic does not leave the page behind."""
+    page = (DOCS / "scaling.md").read_text("utf-8")
+    for size, name, batch, what in (("8B", "v5e:4x4", 8, "effects"), ("405B", "v5p:2x4x4", 8, "top")):
+        found = scaling_page.planned(size, name, batch, what=what)
+        assert found is not None
+        row = next(line for line in page.splitlines() if line.startswith(f"| {size}, `{name}` | `{what}` |"))
+        memory, seconds = found.layout.memory, found.layout.seconds
+        shown = (human_bytes(memory.total), human_bytes(memory.parameters), duration(seconds.expected))
+        assert all(text in row for text in shown)

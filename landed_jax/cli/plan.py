@@ -1,5 +1,8 @@
 """`landed plan`: what a call takes on a slice of TPUs or on GPUs, from a model's config alone."""
 
+import os
+from typing import Any
+
 import click
 
 from landed_jax.cli.options import json_option
@@ -11,6 +14,7 @@ Examples:
   landed plan meta-llama/Llama-3.1-8B --topology v5e:4x4 --length 2048 --batch 8
   landed plan ./llama-hf --topology h100:8 --batch 64 --prompts 1000000
   landed plan ./llama-hf --topology v5p:2x2x2 --mesh data=2,model=4 --what effects
+  landed plan ./llama-hf --topology v5e:2x4 --length 512 --compile
 """
 
 
@@ -58,6 +62,12 @@ Examples:
     help="The part of the published rates that the expected time assumes.",
 )
 @click.option("--prompts", type=click.IntRange(min=1), metavar="N", help="Also the time of so many prompts.")
+@click.option(
+    "--compile",
+    "compiles",
+    is_flag=True,
+    help="Also compile the program for this slice, and say what it takes. Needs libtpu and minutes, and no TPU.",
+)
 @ignore_field_option
 @json_option
 def plan(
@@ -66,11 +76,12 @@ def plan(
     length: int,
     batch: int,
     mesh_text: str | None,
-    what: str,
+    what: Any,
     dtype: str | None,
-    precision: str,
+    precision: Any,
     fraction: float,
     prompts: int | None,
+    compiles: bool,
     ignore_fields: tuple[str, ...],
     json_target: str | None,
 ) -> None:
@@ -80,13 +91,19 @@ def plan(
     and from the vendors' published figures.
     """
     check_json_target(json_target)
+    from landed_jax.planning._topology import topology_of
+
+    chips = topology_of(topology)
+    if compiles:
+        from landed_jax.planning._libtpu import use_libtpu
+
+        use_libtpu(chips, os.environ)  # before JAX is imported
     from landed_jax.loading import read_config
     from landed_jax.mesh import mesh_sizes
     from landed_jax.planning import plan as plan_of
-    from landed_jax.planning import topology_of
     from landed_jax.report.plan import plan_blocks, plan_document
 
-    chips, mesh = topology_of(topology), None if mesh_text is None else mesh_sizes(mesh_text)
+    mesh = None if mesh_text is None else mesh_sizes(mesh_text)
     config, weights = read_config(model, ignore_fields=ignore_fields)
     found = plan_of(
         config,
@@ -100,5 +117,10 @@ def plan(
         fraction=fraction,
         prompts=prompts,
     )
-    document = plan_document(found, model)
+    verdict = None
+    if compiles:
+        from landed_jax.planning._compiled_plan import compile_plan
+
+        verdict = compile_plan(found)
+    document = plan_document(found, model, verdict)
     show_result(json_target, lambda: document, lambda: plan_blocks(document))

@@ -1,5 +1,6 @@
 """Estimates of the memory that a call needs, from shapes alone: no weights are read and no program runs."""
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -89,6 +90,35 @@ def attribution_bytes(
     factors = kept[HookPoint.HEAD] + kept[HookPoint.NEURON]
     one_layer = factors // config.n_layers
     return {1: factors + (4 if effects else 1) * one_layer, 2: (6 if effects else 4) * one_layer}
+
+
+def part_of(config: ModelConfig, shards: int) -> ModelConfig:
+    """A model of the sizes that one of `shards` devices holds, for the estimates of this module.
+
+    Heads, neurons (or experts) and the vocabulary are cut where they divide evenly; the neurons of a position's
+    experts stand as one MLP's.
+
+    >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=9, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
+    >>> part = part_of(config, 4)
+    >>> part.n_heads, part.d_ff, part.vocab_size
+    (1, 3, 11)
+    """
+
+    def cut(size: int) -> int:
+        return size // shards if size % shards == 0 else size
+
+    cut_neurons = any(size and size % shards == 0 for size in (config.n_experts, config.d_ff))
+    return dataclasses.replace(
+        config,
+        n_heads=cut(config.n_heads),
+        n_kv_heads=1,
+        d_ff=-(-config.n_neurons // shards) if cut_neurons else config.n_neurons,
+        vocab_size=cut(config.vocab_size),
+        n_experts=0,
+        experts_per_token=0,
+        router_bias=False,
+        router_normalised=True,
+    )
 
 
 def choose_passes(needed: Mapping[int, int], weights: int = 0, memory: int | None = None) -> Literal[1, 2]:

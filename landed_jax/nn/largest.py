@@ -61,9 +61,13 @@ def selected(values: Float[Array, "*lead number"], count: int) -> Int[Array, "*l
     chosen = above | (equal & (jnp.cumsum(equal, axis=-1) <= spare))
     rank = jnp.cumsum(chosen, axis=-1)
     wanted = jnp.arange(1, count + 1, dtype=rank.dtype)
-    flat = rank.reshape(-1, rank.shape[-1])
-    places = jax.vmap(lambda row: jnp.searchsorted(row, wanted))(flat)
-    return places.reshape(*values.shape[:-1], count)
+
+    def places_in(row: jax.Array) -> jax.Array:
+        return jnp.searchsorted(row, wanted)
+
+    for _ in range(rank.ndim - 1):  # one axis after another, as a mesh may cut two of them
+        places_in = jax.vmap(places_in)
+    return places_in(rank)
 
 
 def _keys(values: jax.Array) -> jax.Array:

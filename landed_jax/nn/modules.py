@@ -194,25 +194,30 @@ class Experts(_Part):
         chosen = Chosen(ids, self.tap("expert_weight", weights, layer, context))
         rows = jnp.broadcast_to(x[:, :, None], (*ids.shape, x.shape[-1])).reshape(ids.size, -1)
 
+        def tapped(site: str, each: jax.Array) -> jax.Array:
+            # Of the chosen experts' neurons in a row, which a mesh that cuts each expert's would have to gather.
+            flat = each.reshape(*x.shape[:2], -1)
+            found = self.tap(site, flat, layer, context)
+            return each if found is flat else found.reshape(each.shape)
+
         def pre(name: str, site: str) -> jax.Array:
             found = expert_linear(rows, self.leaf(f"experts/W_{name}"), ids.ravel())
             if LEAVES[f"experts/b_{name}"].present(config):
                 found = found + jnp.take(self.leaf(f"experts/b_{name}"), ids.ravel(), axis=0).astype(x.dtype)
-            return self.tap(site, found.reshape(*x.shape[:2], -1), layer, context)
+            return tapped(site, found.reshape(*ids.shape, -1))
 
         if config.gated_mlp:
             a = gated(config.activation, pre("gate", "gate"), pre("up", "up"), rules)
         else:
             a = rules.curve(ACTIVATIONS[config.activation])(pre("in", "gate"))
-        a, weights = map(rules.attention_factor, (a.reshape(*ids.shape, -1), chosen.weights))
-        a = (a * weights[..., None]).reshape(*x.shape[:2], -1)
-        a = self.tap("neuron", a, layer, context)
+        a, weights = map(rules.attention_factor, (a, chosen.weights))
+        a = tapped("neuron", a * weights[..., None])
         bias = self.leaf("experts/b_down") if LEAVES["experts/b_down"].present(config) else None
         # What an expert's bias adds is worth something by the bias, which no rule gives to its weight.
         weights = jax.lax.stop_gradient(chosen.weights) if rules.attention != "plain" else chosen.weights
         columns = ExpertColumns(self.leaf("experts/W_down"), bias, Chosen(ids, weights))
         out, added = columns.summed(a), columns.bias(a.dtype)
-        return out if added is None else out + added, a, chosen
+        return out if added is None else out + added, a.reshape(*x.shape[:2], -1), chosen
 
 
 class Block(_Part):

@@ -1,5 +1,8 @@
 from ._chips import Chip as Chip
 from ._chips import chips as chips
+from ._compiled import Compiled as Compiled
+from ._compiled_plan import Verdict as Verdict
+from ._compiled_plan import compile_plan as compile_plan
 from ._memory import Memory as Memory
 from ._plan import Plan as Plan
 from ._plan import plan as plan

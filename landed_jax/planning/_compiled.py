@@ -1,18 +1,21 @@
 """A call as the real compiler compiles it for a slice of TPUs, on a machine that has none: from shapes alone."""
 
+import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from landed_jax.analysis.attribution._attribute import attribute
+from landed_jax.analysis.reduce._reductions import everything
 from landed_jax.analysis.reduce._top_writes import top_writes
 from landed_jax.analysis.streaming._attribute_streaming import attribute_streaming
 from landed_jax.forward_pass import forward
@@ -62,27 +65,29 @@ def tpu_mesh(name: str, sizes: Mapping[str, int]) -> Mesh:
     return Mesh(np.array(devices).reshape([sizes[axis] for axis in AXES]), AXES)
 
 
-def arguments(config: ModelConfig, task: Task, mesh: Mesh, dtype: Any = "bfloat16") -> tuple[Params, Any]:
+def arguments(
+    config: ModelConfig, task: Task, mesh: Mesh, dtype: Any = "bfloat16", stacked: bool = True
+) -> tuple[Params, Any]:
     """Shapes of the weights and of the token ids, with their shardings."""
     ids = jax.ShapeDtypeStruct((task.batch, task.length), jnp.int32, sharding=NamedSharding(mesh, PartitionSpec(DATA)))
-    return abstract_on_mesh(config, mesh, dtype), ids
+    return abstract_on_mesh(config, mesh, dtype, stacked), ids
 
 
 def program(config: ModelConfig, task: Task, passes: Passes) -> Callable[[Params, jax.Array], Any]:
     """The call as a function of weights and token ids.
 
     Args:
-        passes: of `attribute_streaming`, for ``top``.
+        passes: of `attribute_streaming`: for all positions.
     """
 
     def run(params: Params, ids: jax.Array) -> Any:
         if task.what == "forward":
             return forward(params, ids, config, record=())[0]
-        if task.what == "top":
-            found = attribute_streaming(params, ids, config, top_writes(TOP), effects=True, passes=passes)
+        if task.what == "last":
+            found = attribute(forward(params, ids, config, at=-1)[1].bind(params), effects=True)
         else:
-            at = -1 if task.what == "last" else None
-            found = attribute(forward(params, ids, config, at=at)[1].bind(params), effects=task.effects)
+            kept = top_writes(TOP) if task.what == "top" else everything()
+            found = attribute_streaming(params, ids, config, kept, effects=task.effects, passes=passes)
         return dataclasses.replace(found, provenance=None)
 
     run.__name__ = task.what
@@ -93,7 +98,8 @@ def compile_for(function: Callable[..., Any], *given: Any) -> Compiled:
     """Compile a function for the devices that its arguments' shardings name."""
     lowered = jax.jit(function).lower(*given)
     start = time.perf_counter()
-    compiled = lowered.compile()
+    with _without_cache():
+        compiled = lowered.compile()
     seconds = time.perf_counter() - start
     memory: Any = compiled.memory_analysis()
     cost: Any = compiled.cost_analysis()
@@ -105,6 +111,19 @@ def compile_for(function: Callable[..., Any], *given: Any) -> Compiled:
         tuple(collectives_of(compiled.as_text() or "")),
         seconds,
     )
+
+
+@contextlib.contextmanager
+def _without_cache() -> Iterator[None]:
+    """Without JAX's cache of compiled programs: without the device, what it holds cannot be loaded."""
+    before = jax.config.values["jax_enable_compilation_cache"]
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # it remembers whether it is used
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()
 
 
 @functools.cache

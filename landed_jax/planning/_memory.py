@@ -12,6 +12,7 @@ from landed_jax.nn.attention import ACCELERATOR_SCORES, FEWEST_QUERIES, span_of
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.parameters import LAYER_LEAVES, TOP_LEAVES, Leaf, axis_sizes
+from landed_jax.nn.runs import runs_in
 from landed_jax.nn.sharding import cut_axis
 from landed_jax.nn.top_token import BLOCK, ROWS
 from landed_jax.planning._chips import Chip
@@ -30,7 +31,7 @@ class Memory:
         activations: the most that exists at a time beside them: of one layer, or of the attribution; without what the
             chip's fast memory holds.
         logits_block: logits of a few positions, where not all are the result.
-        result: what the call gives back.
+        result: what the call gives back, and what `top` keeps of each layer to choose from.
     """
 
     parameters: int
@@ -70,11 +71,10 @@ def memory_of(
     weights = parameter_bytes(config, dtype, mesh["model"])
     working, factors, logits, passes = _layer_bytes(task, mesh, share), 0, 0, None
     if task.attributes:
-        part = share.estimated
         sizes = {"batch": share.batch, "length": task.length, "positions": task.positions}
-        needed = attribution_bytes(part, **sizes, effects=task.effects, dtype="float32")
+        needed = attribution_bytes(share.part, **sizes, effects=task.effects, dtype="float32")
         passes = choose_passes(needed, weights, chip.usable)
-        kept = trace_bytes(part, **sizes, record={HookPoint.HEAD, HookPoint.NEURON}, dtype="float32")
+        kept = trace_bytes(share.part, **sizes, record={HookPoint.HEAD, HookPoint.NEURON}, dtype="float32")
         factors = kept[HookPoint.HEAD] + kept[HookPoint.NEURON] if passes == 1 else 0
         stream = FLOAT * share.batch * config.d_model
         # The embedding, the final stream and its norm; what is read of it, and with effects the stream's own direction.
@@ -91,7 +91,10 @@ def result_bytes(task: Task, share: Share) -> int:
     if not task.attributes:
         return FLOAT * places * share.vocab
     if task.what == "top":
-        return 10 * FLOAT * TOP  # every chip holds all: which write, whose, and its numbers
+        # Ten numbers a write: every chip has those kept in the end, and those kept of each run of a layer's writes.
+        in_runs = ((runs_in(whole), part / whole) for whole, part in share.cut)
+        candidates = sum(runs * part for runs, part in in_runs) * config.n_layers * share.batch
+        return int(10 * FLOAT * TOP * (1 + candidates))
     kinds = 3 if task.effects else 1
     return FLOAT * config.n_layers * places * (kinds * (share.heads + share.neurons + 2) + 2)
 

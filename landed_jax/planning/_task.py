@@ -1,11 +1,11 @@
 """What is planned: which call, on how many tokens, cut over which mesh."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from landed_jax.errors import LandedError
+from landed_jax.memory.estimates import part_of
 from landed_jax.nn.config import ModelConfig
 
 What = Literal["forward", "last", "all", "effects", "top"]
@@ -55,6 +55,7 @@ class Share:
 
     Attributes:
         config: of the whole model.
+        part: a model of this part's sizes, for the estimates of whole models.
         batch: prompts.
         heads, kv_heads, vocab: of each.
         neurons: that write at a position in a layer; of experts, an even part of those chosen.
@@ -62,6 +63,7 @@ class Share:
     """
 
     config: ModelConfig
+    part: ModelConfig
     batch: int
     heads: int
     kv_heads: int
@@ -82,27 +84,12 @@ class Share:
                 f"A batch of {task.batch} cannot be spread evenly over data={data}: give a batch that is a multiple."
             )
 
-        def part(size: int) -> int:
-            return size // model if size % model == 0 else size
-
-        cut_neurons = any(size and size % model == 0 for size in (config.n_experts, config.d_ff))
-        neurons = -(-config.n_neurons // model) if cut_neurons else config.n_neurons
-        heads = part(config.n_heads)
-        shards = model if cut_neurons or heads < config.n_heads else 1
-        vocab = part(config.vocab_size)
-        return cls(config, task.batch // data, heads, part(config.n_kv_heads), neurons, vocab, shards)
+        part = part_of(config, model)
+        shards = model if part.n_heads < config.n_heads or part.d_ff < config.n_neurons else 1
+        keys = config.n_kv_heads // model if config.n_kv_heads % model == 0 else config.n_kv_heads
+        return cls(config, part, task.batch // data, part.n_heads, keys, part.d_ff, part.vocab_size, shards)
 
     @property
-    def estimated(self) -> ModelConfig:
-        """A model of these sizes, for the estimates of whole models: as many neurons, in one MLP."""
-        return dataclasses.replace(
-            self.config,
-            n_heads=self.heads,
-            n_kv_heads=1,
-            d_ff=self.neurons,
-            vocab_size=self.vocab,
-            n_experts=0,
-            experts_per_token=0,
-            router_bias=False,
-            router_normalised=True,
-        )
+    def cut(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """How many heads there are, and neurons at a position, of all and of this part."""
+        return (self.config.n_heads, self.heads), (self.config.n_neurons, self.neurons)

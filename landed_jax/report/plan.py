@@ -5,10 +5,11 @@ from typing import Any
 
 from landed_jax.memory.shortage import human_bytes
 from landed_jax.planning._choose import Layout
+from landed_jax.planning._compiled_plan import Verdict
 from landed_jax.planning._plan import Plan
 from landed_jax.planning._task import WHATS
 from landed_jax.report.numbers import duration, significant
-from landed_jax.tables.quoted import Name
+from landed_jax.tables.quoted import Name, Passage
 from landed_jax.tables.table import Block, Column, Paragraph, Table
 
 _PARTS = {
@@ -21,8 +22,12 @@ _PARTS = {
 }
 
 
-def plan_document(plan: Plan, model: str) -> dict[str, Any]:
-    """The object of ``landed plan --json``: bytes, operations and seconds of one chip and one batch."""
+def plan_document(plan: Plan, model: str, verdict: Verdict | None = None) -> dict[str, Any]:
+    """The object of ``landed plan --json``: bytes, operations and seconds of one chip and one batch.
+
+    Args:
+        verdict: the compiler's, where it was asked.
+    """
     layout, topology = plan.layout, plan.topology
     chip = topology.chip
     prompts = None
@@ -55,12 +60,25 @@ def plan_document(plan: Plan, model: str) -> dict[str, Any]:
         "seconds": _seconds(layout),
         "prompts": prompts,
         "other_meshes": [_other(other) for other in plan.others],
+        "compiled": None if verdict is None else _verdict(verdict),
     }
 
 
 def _seconds(layout: Layout) -> dict[str, float]:
     seconds = layout.seconds
     return dataclasses.asdict(seconds) | {"bound": seconds.bound, "expected": seconds.expected}
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    compiled = verdict.compiled
+    if compiled is None:
+        return {"fits": False, "says": verdict.says}
+    sent = [
+        {"kind": one.kind, "bytes": one.bytes, "in_loop": one.in_loop, "in_branch": one.in_branch}
+        for one in compiled.collectives
+    ]
+    sizes = {"arguments": compiled.arguments, "temporaries": compiled.temporaries, "results": compiled.results}
+    return {"fits": True, "says": ""} | sizes | {"total": compiled.bytes, "collectives": sent}
 
 
 def _other(layout: Layout) -> dict[str, Any]:
@@ -78,6 +96,8 @@ def _other(layout: Layout) -> dict[str, Any]:
 def plan_blocks(document: dict[str, Any]) -> list[Block]:
     """The tables of a document."""
     blocks: list[Block] = [_summary(document), _memory(document), _time(document)]
+    if document["compiled"] is not None:
+        blocks.append(_compiled(document))
     if document["mesh"]["chosen"]:
         blocks.append(_meshes(document))
     fraction = document["seconds"]["fraction"]
@@ -157,6 +177,31 @@ def _time(document: dict[str, Any]) -> Table:
         ],
     ]
     return Table("Time of a batch", columns, rows)
+
+
+def _compiled(document: dict[str, Any]) -> Block:
+    compiled, memory = document["compiled"], document["memory"]
+    if not compiled["fits"]:
+        return Paragraph(["As compiled for this slice it does not fit:", Passage(compiled["says"])])
+    working = memory["factors"] + memory["activations"] + memory["logits_block"]
+    rows = [
+        ("arguments", compiled["arguments"], memory["parameters"]),
+        ("temporaries", compiled["temporaries"], working),
+        ("results", compiled["results"], memory["result"]),
+        ("together", compiled["total"], memory["total"]),
+    ]
+    columns = [Column("part", left=True), Column("compiled"), Column("planned")]
+    cells = [[name, human_bytes(found), human_bytes(ours)] for name, found, ours in rows]
+    kinds = sorted({one["kind"] for one in compiled["collectives"]})
+    counts = [_count(kind, [one for one in compiled["collectives"] if one["kind"] == kind]) for kind in kinds]
+    return Table(
+        "Memory of a chip, as compiled", columns, cells, notes=[f"Between chips: {', '.join(counts) or 'none'}."]
+    )
+
+
+def _count(kind: str, found: list[dict[str, Any]]) -> str:
+    looped = sum(one["in_loop"] for one in found)
+    return f"{len(found)} {kind} ({looped} in loops)"
 
 
 def _meshes(document: dict[str, Any]) -> Table:

@@ -11,13 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import Mesh
 
-from landed_jax import ModelConfig
-from landed_jax.nn.parameters import leaf_places
-from landed_jax.nn.sharding import leaf_sharding
+from landed_jax import ModelConfig, Tokens
+from landed_jax.analysis.streaming._attribute_streaming import number_of_passes
+from landed_jax.memory import estimates
+from landed_jax.memory.estimates import attribution_bytes, weight_bytes
+from landed_jax.mesh import mesh_of
+from landed_jax.nn.parameters import leaf_places, stack_layers
+from landed_jax.nn.sharding import abstract_on_mesh, leaf_sharding
 from landed_jax.planning import plan
 from landed_jax.planning._memory import parameter_bytes
 from landed_jax.planning._task import WHATS
-from tests.models import BIASED, LAYER_NORM, SMALL
+from tests.models import BIASED, LAYER_NORM, SMALL, random_params
 
 EXPERTS = dataclasses.replace(SMALL, n_experts=6, experts_per_token=2)
 
@@ -30,13 +34,14 @@ def test_parameters_are_the_shards_of_the_loader(config: ModelConfig, shards: in
     assert parameter_bytes(config, jnp.bfloat16, shards) == sum(2 * int(np.prod(shape)) for shape in shapes)
 
 
+# All divide by 8: key heads that do not are whole on every chip, and take more there.
 sizes = st.builds(
     lambda heads, group, d_ff, layers, vocab, experts: ModelConfig(
         vocab_size=2**vocab,
         d_model=256,
         n_layers=layers,
         n_heads=2**heads,
-        n_kv_heads=2 ** max(heads - group, 0),
+        n_kv_heads=2 ** max(heads - group, 3),
         head_dim=32,
         d_ff=2**d_ff,
         n_experts=experts,
@@ -77,3 +82,16 @@ def test_more_prompts_take_more_time_and_no_less_memory(config: ModelConfig, wha
     assert more.memory.parameters == one.memory.parameters and more.memory.result >= one.memory.result
     assert more.seconds.compute > one.seconds.compute and more.seconds.memory > one.seconds.memory
     assert more.seconds.expected <= factor * one.seconds.expected * 1.0001  # what is read once is shared
+
+
+def test_the_package_takes_the_passes_that_are_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a mesh each device keeps its part of the factors: with memory between that and the whole, one pass."""
+    config, ids = dataclasses.replace(SMALL, n_kv_heads=4, d_ff=12), np.ones((4, 64), np.int32)
+    params = stack_layers(random_params(config))
+    whole = attribution_bytes(config, batch=4, length=64)[1]
+    monkeypatch.setattr(estimates, "device_memory", lambda: 4 * whole // 2 + weight_bytes(params))
+    how: Any = {"at": None, "effects": False, "dtype": None}
+    assert number_of_passes(params, Tokens(ids, ids > 0), config, None, **how) == 2
+    shapes = abstract_on_mesh(config, mesh_of("data=2,model=4"), jnp.float32)
+    cut = jax.tree.map(lambda leaf, shape: jax.device_put(leaf, shape.sharding), params, shapes)
+    assert number_of_passes(cut, Tokens(ids, ids > 0), config, None, **how) == 1

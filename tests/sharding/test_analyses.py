@@ -116,6 +116,7 @@ def test_values_are_cut_by_the_names_of_their_axes() -> None:
 
 def test_one_axis_of_an_array_goes_over_model() -> None:
     mesh = mesh_of("data=2,model=4")
-    assert cut(("expert", "d_ff", "d_model"), (8, 8, 3), mesh) == PartitionSpec("model", None, None)
-    assert cut(("expert", "d_ff", "d_model"), (6, 8, 3), mesh) == PartitionSpec(None, "model", None)
+    assert cut(("head", "neuron"), (8, 8), mesh) == PartitionSpec("model", None)
+    assert cut(("head", "neuron"), (6, 8), mesh) == PartitionSpec(None, "model")
+    assert cut(("expert", "d_ff", "d_model"), (8, 8, 3), mesh) == PartitionSpec(None, "model", None)
     assert cut(("batch", "position"), (3, 4), mesh) == PartitionSpec(None, None)

@@ -21,7 +21,8 @@ from landed_jax.analysis.writes._write import Write
 from landed_jax.automatic_axes import on_any_mesh
 from landed_jax.errors import LandedError
 from landed_jax.forward_pass import forward
-from landed_jax.memory.estimates import attribution_bytes, choose_passes, weight_bytes
+from landed_jax.memory.estimates import attribution_bytes, choose_passes, part_of, weight_bytes
+from landed_jax.mesh import DATA, MODEL
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import EMBEDDINGS, OUTPUT_SCALES, ROUTING, HookPoint
 from landed_jax.nn.layer_writes import LayerWrites
@@ -29,6 +30,7 @@ from landed_jax.nn.parameters import Params
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.runs import sums_of_neurons
 from landed_jax.nn.schedule import for_second_pass
+from landed_jax.nn.sharding import mesh_under
 from landed_jax.nn.tap import Edit
 from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.numerics import highest_precision, is_concrete
@@ -139,8 +141,8 @@ def attribute_streaming(
         reduction: what to keep: `top_writes`, `top_per_position`, `layer_sums`, `histogram`, `everything`, or yours.
         question, against: as for `attribute`, read at the final norm; tokens by their ids.
         effects: also direct effects and σ shares.
-        passes: 1 or 2; by default one if `attribution_bytes` says that what it keeps fits into a quarter of what the
-            weights leave of the device's memory (`choose_passes`).
+        passes: 1 or 2; by default one if `attribution_bytes` says that what it keeps on one device fits into a quarter
+            of what the weights leave of the device's memory (`choose_passes`).
         norms: as for `attribute`.
 
     Raises:
@@ -238,7 +240,7 @@ def number_of_passes(
     effects: bool,
     dtype: Any,
 ) -> Literal[1, 2]:
-    """The number that was asked for, or else chosen from the memory that each needs.
+    """The number that was asked for, or else chosen from the memory that each needs on one device.
 
     Raises:
         LandedError: for another number.
@@ -249,7 +251,17 @@ def number_of_passes(
         return passes
     batch, length = tokens.ids.shape
     positions = length if at is None else columns(at, length).size
-    needed = attribution_bytes(config, batch=batch, length=length, positions=positions, effects=effects, dtype=dtype)
+    mesh = mesh_under(params)
+    shards = {} if mesh is None else dict(mesh.shape)
+    data, model = shards.get(DATA, 1), shards.get(MODEL, 1)
+    needed = attribution_bytes(
+        part_of(config, model),
+        batch=batch // data if batch % data == 0 else batch,
+        length=length,
+        positions=positions,
+        effects=effects,
+        dtype=dtype,
+    )
     return choose_passes(needed, weight_bytes(params))
 
 

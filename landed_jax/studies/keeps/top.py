@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from landed_jax.nn.largest import largest
+from landed_jax.nn.runs import runs_in
 from landed_jax.studies._measured import Keep, Kind, Measured, View, prompts_first
 
 PER_PROMPT = 10
@@ -20,9 +22,10 @@ def _measure(view: View) -> dict[str, Measured]:
     whole = max(config.n_experts, 1) * config.d_ff
     first = config.n_layers * config.n_heads
     layers = jnp.arange(config.n_layers, dtype=jnp.int32)[None, :, None]
-    numbers = [jnp.arange(first, dtype=jnp.int32)[None], (first + layers * whole + places).reshape(len(places), -1)]
-    values = jnp.concatenate([part.reshape(len(part), -1) for part in (heads, neurons)], axis=-1)
-    numbers = jnp.concatenate([jnp.broadcast_to(numbers[0], (len(values), first)), numbers[1]], axis=-1)
+    numbers = [jnp.arange(first, dtype=jnp.int32)[None], first + layers * whole + places]
+    of_heads = heads.reshape(len(heads), -1), jnp.broadcast_to(numbers[0], (len(heads), first))
+    parts = [of_heads, _largest_of_runs(neurons, numbers[1])]
+    values, numbers = (jnp.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
     _, order = jax.lax.top_k(jnp.abs(values), min(PER_PROMPT, values.shape[-1]))
     chosen, named = (jnp.take_along_axis(part, order, axis=-1) for part in (values, numbers))
     kind = Kind(("rank",), quantiles=False, top=OVER_ALL, pooled=True)
@@ -30,6 +33,23 @@ def _measure(view: View) -> dict[str, Measured]:
         "landed": Measured(chosen, kind, places=named),
         "write": Measured(named, Kind(("rank",), statistics=False)),
     }
+
+
+def _largest_of_runs(values: jax.Array, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The largest of each run of neurons in all layers, ``[prompt, number]``: what each device can find of its own."""
+    prompts, layers, size = values.shape
+    runs = runs_in(size)
+
+    def in_runs(part: jax.Array) -> jax.Array:
+        return jnp.swapaxes(part.reshape(prompts, layers, runs, -1), 1, 2).reshape(prompts, runs, -1)
+
+    values, numbers = in_runs(values), in_runs(numbers)
+    _, order = largest(jnp.abs(values), min(PER_PROMPT, values.shape[-1]))
+
+    def kept(part: jax.Array) -> jax.Array:
+        return jnp.take_along_axis(part, order, axis=-1).reshape(prompts, -1)
+
+    return kept(values), kept(numbers)
 
 
 KEEP = Keep("top", _measure, help="the writes with the largest landed contributions, with their prompts")
