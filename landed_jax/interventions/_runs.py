@@ -28,6 +28,7 @@ from landed_jax.nn.config import LayerKind
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.intervention import Intervention
 from landed_jax.nn.parameters import Params, unembedding
+from landed_jax.nn.sharding import beside
 from landed_jax.nn.weights_on_disk import in_memory
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
@@ -71,6 +72,7 @@ class Runs:
         dtype: Any,
         watch: bool,
     ) -> "Runs":
+        tokens = beside(model.params, tokens)
         trace, shared = clean_pass(model.params, tokens, always, config=model.config, dtype=dtype)
         clean = final_at(trace, at).bind(model.params, model.vocabulary, model.source, model.notes)
         ready = prepared(measure, clean, unembedding(model.params, model.config))

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int
 from landed_jax.analysis.writes._projections import weight_norms
 from landed_jax.errors import LandedError
 from landed_jax.model import Model
+from landed_jax.nn.sharding import beside
 from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.nn.weights_on_disk import abstract
 from landed_jax.numerics import compute_dtype, highest_precision
@@ -142,9 +143,8 @@ class Run:
         return started
 
     def _start(self, part: Part) -> Any:
-        ids, mask, right, wrong, delimiter = jax.device_put(
-            (part.ids, part.mask, part.right, part.wrong, part.delimiter)
-        )
+        given = part.ids, part.mask, part.right, part.wrong, part.delimiter
+        ids, mask, right, wrong, delimiter = jax.device_put(beside(self.model.params, given))
         return measure(self.model.params, Tokens(ids, mask), right, wrong, delimiter, self._norms, **self._how)
 
     def finish(self, batch: Batch, started: Started) -> BatchNumbers:
