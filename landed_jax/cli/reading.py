@@ -37,6 +37,12 @@ precision_option = click.option(
     "JAX_ENABLE_X64=1.",
 )
 
+stream_option = click.option(
+    "--stream",
+    is_flag=True,
+    help="Leave the weights on disk, and read layer after layer: for a model larger than the memory, on a CPU.",
+)
+
 mesh_option = click.option(
     "--mesh",
     metavar="data=N,model=N",
