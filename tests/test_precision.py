@@ -202,7 +202,7 @@ def test_a_study_says_it_and_is_run_again_by_it(capsys: pytest.CaptureFixture[st
     assert landed.studies.opened(store).manifest["precision"] == "bfloat16"
     capsys.readouterr()
     assert status_of([*asked, "--out", store]) == 2
-    assert "precision is float32" in capsys.readouterr().err
+    assert 'precision is "float32" here' in capsys.readouterr().err
     assert status_of(["rerun", store]) == 0
 
 
