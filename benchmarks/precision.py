@@ -72,6 +72,7 @@ def measured(model: Any, ids: Sequence[Sequence[int]], targets: Sequence[Any], d
             targets.append(jnp.argmax(trace.logits, axis=-1))  # pyright: ignore[reportAttributeAccessIssue]
         shares = landed.attribute(trace, targets[number])
         effect, errors = shares.direct_effect, np.asarray(shares.closure_error[0])
+        assert effect is not None  # asked for by default
         flat = np.concatenate(
             [
                 np.asarray(effect.embedding)[0, :, None],
@@ -94,7 +95,7 @@ def agreement(one: np.ndarray, other: np.ndarray, top: int = TOP) -> tuple[float
     first, second = (set(np.argsort(-size, kind="stable")[:top].tolist()) for size in sizes)
     either = sorted(first | second)
     ranks = [np.argsort(np.argsort(size[either], kind="stable")) for size in sizes]
-    return len(first & second) / top, round(float(np.corrcoef(*ranks)[0, 1]), 12)
+    return len(first & second) / top, round(float(np.corrcoef(np.stack(ranks))[0, 1]), 12)
 
 
 def rows_of(found: dict[str, list[Found]]) -> list[list[str]]:

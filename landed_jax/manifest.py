@@ -42,7 +42,7 @@ def manifest_of(
     return {
         "model": {
             "source": model.source,
-            "config": json.dumps(model.config.to_dict(), sort_keys=True),
+            "config": json.dumps(_architecture(model.config).to_dict(), sort_keys=True),
             "weights": weights_digest(model.config, model.params),
             "notes": list(model.notes),
         },
@@ -91,8 +91,7 @@ def differences(
 
 def weights_digest(config: ModelConfig, params: Params) -> str:
     """SHA-256 of the architecture and of every weight: its path, type, shape and bytes; the same for each precision."""
-    config = dataclasses.replace(config, bfloat16_products=False)
-    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(_architecture(config).to_dict(), sort_keys=True).encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
         values = np.asarray(gathered(leaf))
@@ -101,6 +100,11 @@ def weights_digest(config: ModelConfig, params: Params) -> str:
         for first in range(0, flat.size, step):
             digest.update(np.ascontiguousarray(flat[first : first + step]).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _architecture(config: ModelConfig) -> ModelConfig:
+    """The same under each precision, which the manifest names by itself."""
+    return dataclasses.replace(config, bfloat16_products=False)
 
 
 def _version(package: str) -> str:
