@@ -1,14 +1,15 @@
 """``python -m benchmarks.long_prompts``: time and memory by the length of one prompt, each call in a new process.
 
-With ``--page`` the table is put into ``docs/performance.md``. The calls are a user's own: `Model.trace` without records
+With ``--page`` the tables are put into ``docs/performance.md``. The calls are a user's own: `Model.trace` without records
 at the last position, and `Model.attribute_streaming` in two passes. Each is made once, after one of a short prompt; its
 programs are compiled in that time. CPU-seconds are of all threads, and say more than the clock on a shared machine.
-A length is not run where its two predecessors foretell more than ``--minutes``: its CPU-seconds are extrapolated by
-a part that grows with the length and one that grows with its square, its memory by the length.
+A length is not run where its two predecessors foretell more than ``--minutes``: its time is extrapolated by a part that
+grows with the length and one that grows with its square, its memory by the length. A run that takes longer is stopped.
 """
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -48,41 +49,45 @@ def main() -> int:
     parser.add_argument("--lengths", nargs="+", type=int, default=[*LENGTHS])
     parser.add_argument("--calls", nargs="+", choices=CALLS, default=[*CALLS])
     parser.add_argument("--minutes", type=float, default=10, help="a run that would take longer is extrapolated")
-    parser.add_argument("--page", action="store_true", help="put the table into docs/performance.md")
+    parser.add_argument("--page", action="store_true", help="put the tables into docs/performance.md")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)  # one process
     options = parser.parse_args()
     if options.one:
         print(json.dumps(_measured(options.sizes[0], options.calls[0], options.lengths[0])))
         return 0
-    rows = []
+    tables = []
     for size in options.sizes:
+        rows: list[Row] = []
         for call in options.calls:
             of_call: list[Row] = []
             for length in sorted(options.lengths):
                 of_call.append(_row(size, call, length, of_call, 60 * options.minutes))
-                print(*_cells(of_call[-1]), sep="  ", file=sys.stderr, flush=True)
+                print(size, *_cells(of_call[-1]), sep="  ", file=sys.stderr, flush=True)
             rows += of_call
-    table = _table(rows)
-    if options.page:
-        put("performance.md", table)
-    else:
-        print(table)
+        tables.append(f"### Of {size}\n\n{_table(rows)}\n")
+        if options.page:  # after each model, so that a killed run leaves complete tables
+            put("performance.md", tables[-1], merge=True)
+    print("\n".join(tables))
     return 0
 
 
 def _row(size: str, call: str, length: int, before: Sequence[Row], seconds: float) -> Row:
-    expected = extrapolated(before, length) if len(before) > 1 else None
+    expected = extrapolated(before, length) if len(before) > 1 and all(row.measured for row in before[-2:]) else None
     if expected is not None and expected.wall > seconds:
         return expected
     arguments = ["--sizes", size, "--calls", call, "--lengths", str(length), "--one"]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.long_prompts", *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "MALLOC_ARENA_MAX": "1"},  # one heap, as for `benchmarks --memory`
-        cwd=Path(__file__).parents[1],
-        check=True,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.long_prompts", *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "MALLOC_ARENA_MAX": "1"},  # one heap, as for `benchmarks --memory`
+            cwd=Path(__file__).parents[1],
+            check=True,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        return Row(size, call, length, math.nan, seconds, math.nan, measured=False)
     return Row(size, call, length, *json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -138,14 +143,16 @@ def _call(size: str, call: str) -> Callable[[int], Any]:
 
 
 def _cells(row: Row) -> list[str]:
+    if math.isnan(row.cpu):
+        return [CALLS[row.call], f"{row.length:,}", "", f"stopped after {row.wall:,.0f}", ""]
     about = "" if row.measured else "about "
     figures = *(f"{value:,.{0 if value >= 10 else 1}f}" for value in (row.cpu, row.wall)), f"{row.peak / 2**20:,.0f}"
-    return [row.size, CALLS[row.call], f"{row.length:,}", *(about + figure for figure in figures)]
+    return [CALLS[row.call], f"{row.length:,}", *(about + figure for figure in figures)]
 
 
 def _table(rows: Sequence[Row]) -> str:
-    names = ["model", "call", "tokens", "CPU-seconds", "seconds", "MiB above the weights"]
-    return markdown(names, [_cells(row) for row in rows], left=2)
+    names = ["call", "tokens", "CPU-seconds", "seconds", "MiB above the weights"]
+    return markdown(names, [_cells(row) for row in rows])
 
 
 if __name__ == "__main__":
