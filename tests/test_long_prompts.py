@@ -72,7 +72,7 @@ def test_no_array_grows_with_the_square_of_the_length(call: Call, monkeypatch: p
 
 def test_with_the_packages_own_limits_too() -> None:
     """Of a million tokens the scores take no more than an accelerator may hold of them, and nothing else takes more."""
-    assert 4 * largest_array(CALLS["top_writes, two passes"], 2**20) <= ACCELERATOR_SCORES
+    assert 4 * largest_array(CALLS["layer_sums"], 2**20) <= ACCELERATOR_SCORES
 
 
 def temporaries(call: Call, length: int) -> int:
