@@ -56,13 +56,14 @@ def peak_row(name: str, size: str, length: int, *, stacked: bool | None = None) 
     try:
         prepared = CONTESTANTS[name].build(weights, length)
         CONTESTANTS[name].build(weights, WARM).run()
-        row.peak_bytes = _peak(prepared)
+        row.peak_bytes = peak(prepared)
     except (Unavailable, OverBudget) as error:
         row.note = str(error)
     return row
 
 
-def _peak(prepared: Prepared) -> int | None:
+def peak(prepared: Prepared) -> int | None:
+    """Bytes that one run adds to what this process holds, at most."""
     if jax.default_backend() != "cpu":
         return _peak_on_gpu(prepared)
     gc.collect()
