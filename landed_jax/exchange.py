@@ -15,6 +15,8 @@ from jax.sharding import Mesh
 from landed_jax.errors import LandedError
 
 _POLL = 1000  # milliseconds between two looks for a failure
+_PIECE = 1 << 21  # bytes: the service's time for a value grows with the square of its size, and 100 MB end a process
+_TRANSFER = 120_000  # milliseconds for a piece that is there
 _numbers = itertools.count()
 
 
@@ -27,7 +29,10 @@ class Exchange:
 
     def put(self, name: str, data: bytes) -> None:
         """Leave a message, whose name is new."""
-        client().key_value_set_bytes(f"{self._place}/{name}", data)
+        key, pieces = f"{self._place}/{name}", range(0, len(data), _PIECE)
+        for number, first in enumerate(pieces):
+            client().key_value_set_bytes(f"{key}/{number}", data[first : first + _PIECE])
+        client().key_value_set_bytes(key, str(len(pieces)).encode())  # last: then all of it is there
 
     def take(self, name: str, *, last: bool = True) -> bytes:
         """Wait for a message, and read it.
@@ -38,18 +43,25 @@ class Exchange:
         Raises:
             LandedError: if a process failed meanwhile.
         """
-        key = f"{self._place}/{name}"
+        key, pieces = f"{self._place}/{name}", []
+        for number in range(self._count_of(key)):
+            pieces.append(client().blocking_key_value_get_bytes(f"{key}/{number}", _TRANSFER))
+            if last:
+                client().key_value_delete(f"{key}/{number}")
+            self._check()
+        if last:
+            client().key_value_delete(key)
+        return b"".join(pieces)
+
+    def _count_of(self, key: str) -> int:
+        """How many pieces a message has, once it is there."""
         while True:
             try:
-                found = client().blocking_key_value_get_bytes(key, _POLL)
+                return int(client().blocking_key_value_get_bytes(key, _POLL))
             except jax.errors.JaxRuntimeError as error:
                 if "DEADLINE_EXCEEDED" not in str(error):
                     raise
                 self._check()
-                continue
-            if last:
-                client().key_value_delete(key)
-            return found
 
     def of_first(self, name: str, work: Callable[[], bytes]) -> bytes:
         """What the first process's `work` gives, on every process.

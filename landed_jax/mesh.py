@@ -35,7 +35,7 @@ def mesh_sizes(text: str) -> dict[str, int]:
 def mesh_of(text: str, devices: Sequence[Any] | None = None) -> Mesh:
     """The mesh that `mesh_sizes` describes.
 
-    Prompts are cut over its axis ``data``; heads, neurons, experts and the vocabulary over ``model``.
+    Prompts are cut over its axis ``data``; heads, neurons and the vocabulary over ``model``.
 
     Args:
         devices: by default all devices of all processes. Of one process's, the mesh may leave some out.

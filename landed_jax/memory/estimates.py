@@ -95,7 +95,7 @@ def attribution_bytes(
 def part_of(config: ModelConfig, shards: int) -> ModelConfig:
     """A model of the sizes that one of `shards` devices holds, for the estimates of this module.
 
-    Heads, neurons (or experts) and the vocabulary are cut where they divide evenly; the neurons of a position's
+    Heads, neurons (of each expert) and the vocabulary are cut where they divide evenly; the neurons of a position's
     experts stand as one MLP's.
 
     >>> config = ModelConfig(vocab_size=11, d_model=8, n_layers=9, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12)
@@ -107,12 +107,11 @@ def part_of(config: ModelConfig, shards: int) -> ModelConfig:
     def cut(size: int) -> int:
         return size // shards if size % shards == 0 else size
 
-    cut_neurons = any(size and size % shards == 0 for size in (config.n_experts, config.d_ff))
     return dataclasses.replace(
         config,
         n_heads=cut(config.n_heads),
         n_kv_heads=1,
-        d_ff=-(-config.n_neurons // shards) if cut_neurons else config.n_neurons,
+        d_ff=config.n_neurons // config.d_ff * cut(config.d_ff),
         vocab_size=cut(config.vocab_size),
         n_experts=0,
         experts_per_token=0,

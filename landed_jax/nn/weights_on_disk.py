@@ -57,6 +57,8 @@ class WeightOnDisk:
     def __getitem__(self, index: Any) -> jax.Array:
         first, *rest = index if isinstance(index, tuple) else (index,)
         if isinstance(first, int | np.integer):
+            if not -len(self) <= first < len(self):  # which also ends a loop over the rows
+                raise IndexError(f"There is no row {first}: there are {len(self)}.")
             return jax.device_put(self.read_rows(np.array([first % len(self)]))[0][tuple(rest)])
         return self.read()[index]
 

@@ -50,8 +50,7 @@ def possible_meshes(config: ModelConfig, task: Task, topology: Topology) -> list
     """
 
     def even(model: int) -> bool:
-        neurons = any(size and size % model == 0 for size in (config.n_experts, config.d_ff))
-        return config.n_heads % model == 0 and neurons
+        return config.n_heads % model == 0 and config.d_ff % model == 0
 
     meshes = [
         {"data": topology.count // model, "model": model}

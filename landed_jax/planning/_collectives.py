@@ -5,12 +5,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute", "collective-broadcast")
+KINDS = (
+    *("all-reduce", "all-gather", "reduce-scatter", "ragged-all-to-all", "all-to-all"),
+    *("collective-permute", "collective-broadcast"),
+)
 _CALL = re.compile(rf"= (.*?) ({'|'.join(KINDS)})(?:-start)?\(")
 _SHAPE = re.compile(r"([a-z]+)(\d+)?\[([\d,]*)\]")
 _NAMED = r"=(\{[^}]*\}|%?[\w.\-]+)"
 _CALLED = re.compile(rf"(?:calls|to_apply|body|condition|\w+_computations?){_NAMED}")
-_LOOP = re.compile(r"body=%?([\w.\-]+)")
+_LOOP = re.compile(r"(?:body|condition)=%?([\w.\-]+)")
 _BRANCHES = re.compile(rf"(?:branch_computations|true_computation|false_computation){_NAMED}")
 _SOURCE = re.compile(r'op_name="([^"]*)"')
 _LAYERS = re.compile(r"/layers/(?:while|layer)")
@@ -58,7 +61,8 @@ def collectives_of(text: str) -> list[Collective]:
         branches.update(name for group in _BRANCHES.findall(line) for name in _names(group))
         if match := _CALL.search(line):
             source = _SOURCE.search(line)
-            size = _bytes(match[1], started=f"{match[2]}-start(" in line)
+            started = f"{match[2]}-start(" in line and match[2] != "all-reduce"  # which names no operands
+            size = _bytes(_second(match[1]) if started else match[1])
             found.append((computation, Collective(match[2], size, False, False, source[1] if source else "")))
     in_loops, in_branches = _reached(loops, calls), _reached(branches, calls)
     return [
@@ -90,10 +94,19 @@ def _reached(start: set[str], calls: dict[str, set[str]]) -> set[str]:
     return reached
 
 
-def _bytes(result: str, started: bool) -> int:
-    """Of a result's shapes; what an operation only starts names its operands too, and counters."""
-    sizes = [
-        int(bits or 8) * math.prod(map(int, filter(None, dims.split(",")))) // 8
-        for _, bits, dims in _SHAPE.findall(result)
-    ]
-    return max(sizes, default=0) if started else sum(sizes)
+def _second(result: str) -> str:
+    """The second part of a tuple: of an operation that is only started, its result, behind its operands."""
+    depth, parts = 0, [""]
+    for sign in result.strip()[1:-1]:
+        depth += (sign in "([{") - (sign in ")]}")
+        if sign == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return parts[1]
+
+
+def _bytes(result: str) -> int:
+    """Of all shapes in a text."""
+    shapes = ((int(bits or 8), filter(None, axes.split(","))) for _, bits, axes in _SHAPE.findall(result))
+    return sum(bits * math.prod(map(int, axes)) // 8 for bits, axes in shapes)

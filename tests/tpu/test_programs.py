@@ -145,8 +145,7 @@ def test_a_studys_step_adds_a_few_small_sums() -> None:
 
 
 def test_experts_stay_where_they_are() -> None:
-    """Chips send each other neurons of the chosen experts at most, and no weights, which are several times that."""
+    """Chips send each other neurons of the chosen experts at most, and no weights: one matrix has four times that."""
     found = compiled("effects", config=EXPERTS).collectives
     chosen = 4 * LENGTH * EXPERTS.experts_per_token * EXPERTS.d_ff
-    assert all(one.bytes <= chosen for one in found)
-    assert chosen < 2 * EXPERTS.n_experts * EXPERTS.d_model * EXPERTS.d_ff / 2
+    assert 0 < max(one.bytes for one in found) <= chosen
