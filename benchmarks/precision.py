@@ -95,8 +95,7 @@ def agreement(one: np.ndarray, other: np.ndarray, top: int = TOP) -> tuple[float
     first, second = (set(np.argsort(-size, kind="stable")[:top].tolist()) for size in sizes)
     either = sorted(first | second)
     ranks = [np.argsort(np.argsort(size[either], kind="stable")) for size in sizes]
-    correlations = np.asarray(np.corrcoef(np.stack(ranks)))
-    return len(first & second) / top, round(float(correlations[0, 1]), 12)
+    return len(first & second) / top, round(float(np.asarray(np.corrcoef(np.stack(ranks)))[0, 1]), 12)
 
 
 def rows_of(found: dict[str, list[Found]]) -> list[list[str]]:
