@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection
+from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -18,12 +19,16 @@ from landed_jax.checkpoints.hf.writer import save_hf
 from landed_jax.checkpoints.native import is_native, read_manifest, save_native
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.checkpoints.opening import Reading, check_folder, open_folder, open_vocabulary_of, read_config_of
+from landed_jax.errors import LandedError
+from landed_jax.exchange import all_or_none, spans
 from landed_jax.files.atomic_folder import check_destination
 from landed_jax.files.json_object import read_json_object
 from landed_jax.files.kinds import expanded
 from landed_jax.memory.host import cpu_device, default_platform
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.schedule import PLAIN
+from landed_jax.numerics import check_precision
 
 
 def load(
@@ -35,6 +40,8 @@ def load(
     ignore_fields: Collection[str] = (),
     adapter: str | os.PathLike[str] | None = None,
     dtype: Any = None,
+    precision: str | None = None,
+    stream: bool = False,
 ) -> Model:
     """Open a model.
 
@@ -44,7 +51,8 @@ def load(
     Args:
         source: a Hugging Face id (``owner/name``, or ``owner/name@revision``), a folder in Hugging Face layout, a
             native folder, or a GGUF file; by default the small model that comes with the package.
-        mesh: place the weights on it: heads, neurons and the vocabulary are cut over its axis ``model``.
+        mesh: place the weights on it: heads, neurons and the vocabulary are cut over its axis ``model``. If it has
+            devices of several processes, all of these open the model, or none does.
         stacked: hold the layers under one leading axis (the time to compile then does not grow with depth), or one
             subtree a layer (faster to run on CPU); by default whichever suits the device.
         progress: ``progress(done, total)`` in bytes, called as a Hugging Face checkpoint is read.
@@ -53,6 +61,12 @@ def load(
             out one that lies beside the weights, which otherwise is refused.
         dtype: what the weights of a GGUF file become: float32, bfloat16 or float16; by default float32, and floats
             stay as they are. Other checkpoints are read in their own types.
+        precision: of the model's products, as `Model.with_precision` takes it; by default float32, or float64 under
+            ``JAX_ENABLE_X64=1``.
+        stream: leave the weights on disk, for a model that is larger than the memory: layers are read one after
+            another while the layer before computes, in each pass again, and two of them are in memory at a time. On a
+            CPU, of a checkpoint in Hugging Face layout or a GGUF file. Inside ``jit``, ``vmap`` and ``grad`` of your
+            own the weights cannot be used.
 
     Raises:
         LandedError: if it cannot be opened; the message lists the reasons.
@@ -62,14 +76,40 @@ def load(
     >>> model.vocabulary.text(trace.logits[0, -1].argmax())
     ' Rome'
     """
+    if precision is not None:
+        check_precision(precision)
+    with all_or_none("load") if mesh is not None and spans(mesh) else nullcontext():
+        model = _loaded(source, mesh, stacked, progress, Reading(ignore_fields, adapter, dtype), stream)
+        return model if precision is None else model.with_precision(precision)
+
+
+def _loaded(
+    source: str | os.PathLike[str],
+    mesh: Mesh | None,
+    stacked: bool | None,
+    progress: Progress | None,
+    reading: Reading,
+    stream: bool,
+) -> Model:
     folder, notes = resolve(source), Notes()
     platform = mesh.devices.flat[0].platform if mesh is not None else default_platform()
     layout = platform != "cpu" if stacked is None else stacked
-    reading = Reading(ignore_fields, adapter, dtype)
-    config, params = open_folder(folder, reading, notes, mesh=mesh, stacked=layout, progress=progress)
+    if stream and (refused := _why_not_streamed(platform, mesh, layout)):
+        raise LandedError(f"Weights are streamed from disk on one CPU, layer by layer: {refused}.")
+    config, params = open_folder(folder, reading, notes, mesh=mesh, stacked=layout, progress=progress, stream=stream)
     vocabulary, no_vocabulary = open_vocabulary_of(folder, notes)
     notes.give_warnings()
     return Model(config, params, vocabulary, str(source), folder, tuple(notes.texts), no_vocabulary)
+
+
+def _why_not_streamed(platform: str, mesh: Mesh | None, stacked: bool) -> str:
+    if platform != "cpu":
+        return f"leave stream out, or set JAX_PLATFORMS=cpu, as this is a {platform}"
+    if mesh is not None:
+        return "leave mesh= out"
+    if stacked:
+        return "leave stacked= out, which holds all layers in one array"
+    return "unset LANDED_PLAIN, whose programs are of all layers" if PLAIN else ""
 
 
 def read_config(
@@ -143,12 +183,13 @@ def convert(
     4
     """
     dst = expanded(dst)
-    check_destination(dst)
-    folder, notes = resolve(src), Notes()
-    check_inside(folder)
     with jax.default_device(cpu_device()):
-        reading = Reading(ignore_fields, adapter, dtype)
-        config, params = open_folder(folder, reading, notes, mesh=None, stacked=False, progress=progress)
+        with all_or_none("convert"):
+            check_destination(dst)
+            folder, notes = resolve(src), Notes()
+            check_inside(folder)
+            reading = Reading(ignore_fields, adapter, dtype)
+            config, params = open_folder(folder, reading, notes, mesh=None, stacked=False, progress=progress)
         notes.give_warnings()
         if hf:
             save_hf(dst, config, params, folder)

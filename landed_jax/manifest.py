@@ -1,5 +1,6 @@
 """What made a result: model, weights, prompts, versions, device, precision, command."""
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -13,6 +14,8 @@ import numpy as np
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import Params
+from landed_jax.numerics import precision_of
+from landed_jax.processes import gathered
 
 _PACKAGES = ("landed-jax", "jax", "jaxlib", "numpy")
 _BLOCK = 1 << 26  # bytes of a leaf that are copied at a time
@@ -39,13 +42,14 @@ def manifest_of(
     return {
         "model": {
             "source": model.source,
-            "config": json.dumps(model.config.to_dict(), sort_keys=True),
+            "config": json.dumps(_architecture(model.config).to_dict(), sort_keys=True),
             "weights": weights_digest(model.config, model.params),
             "notes": list(model.notes),
         },
         "prompts": dict(prompts),
         **settings,
         "dtype": np.dtype(dtype).name,
+        "precision": precision_of(model.config.bfloat16_products, dtype),
         "matmul_precision": str(precision or "highest"),
         "device": f"{device.platform} ({device.device_kind})",
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
@@ -86,16 +90,21 @@ def differences(
 
 
 def weights_digest(config: ModelConfig, params: Params) -> str:
-    """SHA-256 of the architecture and of every weight: its path, type, shape and bytes."""
-    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
+    """SHA-256 of the architecture and of every weight: its path, type, shape and bytes; the same for each precision."""
+    digest = hashlib.sha256(json.dumps(_architecture(config).to_dict(), sort_keys=True).encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
-        values = np.asarray(leaf)
+        values = np.asarray(gathered(leaf))
         flat = values.reshape(-1)
         step = max(_BLOCK // max(values.dtype.itemsize, 1), 1)
         for first in range(0, flat.size, step):
             digest.update(np.ascontiguousarray(flat[first : first + step]).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _architecture(config: ModelConfig) -> ModelConfig:
+    """The same under each precision, which the manifest names by itself."""
+    return dataclasses.replace(config, bfloat16_products=False)
 
 
 def _version(package: str) -> str:

@@ -37,7 +37,7 @@ from landed_jax.nn.parameters import Params, count_parameters
 from landed_jax.nn.sharding import beside
 from landed_jax.nn.tap import Edit, Observer, Plan, as_plan
 from landed_jax.nn.weight_norms import WeightNorms
-from landed_jax.numerics import compute_dtype
+from landed_jax.numerics import check_precision, compute_dtype
 from landed_jax.printable import printable
 from landed_jax.prompts import read_prompts, warn_of
 from landed_jax.provenance import Provenance
@@ -127,6 +127,27 @@ class Model:
         notes.add(f"the parameters were given as a tree of {source.name}")
         name = "" if isinstance(config, ModelConfig | Mapping) else str(config)
         return cls(known.config, leaves, known.vocabulary, name, known.folder, tuple(notes.texts), known.no_vocabulary)
+
+    def with_precision(self, precision: str) -> "Model":
+        """The same weights, run under another precision; analyses and sums are in the stream's type under each.
+
+        Args:
+            precision: ``float32``: products at JAX's highest precision. ``bfloat16``: the layers' products round both
+                factors to bfloat16 and sum in the stream's type, on every platform alike; the unembedding and experts'
+                routers stay as they are. ``float64``: needs ``JAX_ENABLE_X64=1``, which alone makes it the default.
+
+        Raises:
+            LandedError: for another, and where JAX computes in another type.
+
+        >>> import landed_jax as landed
+        >>> trace = landed.load().with_precision("bfloat16").trace("The Colosseum is in the city of")
+        >>> trace.sigma.dtype, landed.scale.amplification(trace).to_xarray().attrs["precision"]
+        (dtype('float32'), 'bfloat16')
+        """
+        check_precision(precision)
+        return dataclasses.replace(
+            self, config=dataclasses.replace(self.config, bfloat16_products=precision == "bfloat16")
+        )
 
     def encode(self, text: str | Sequence[str]) -> Tokens:
         """One prompt, or several: shorter ones are padded on the left, so that each ends at the last column.
@@ -309,12 +330,18 @@ class Model:
         return account
 
     def save(self, dst: str | os.PathLike[str]) -> None:
-        """Write the model as a native folder.
+        """Write the model as a native folder. Its precision is not written.
 
         Raises:
             LandedError: if `dst` exists or cannot be written.
         """
-        save_native(expanded(dst), self.config, self.params, self.folder, self.notes)
+        save_native(
+            expanded(dst),
+            dataclasses.replace(self.config, bfloat16_products=False),
+            self.params,
+            self.folder,
+            self.notes,
+        )
 
     def _read(self, prompts: Any) -> tuple[Tokens, list[str]]:
         return read_prompts(prompts, self.vocabulary, self.config, self.no_vocabulary)

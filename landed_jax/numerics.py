@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, shown
+
+PRECISIONS = ("float32", "bfloat16", "float64")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,7 +35,8 @@ def compute_dtype(dtype: Any = None) -> jnp.dtype:
     except TypeError:
         raise LandedError(f"dtype {dtype!r} is not one to compute in: use float32 or float64.") from None
     if wanted not in (jnp.dtype("float32"), jnp.dtype("float64")):
-        raise LandedError(f"dtype {wanted} is not one to compute in: use float32 or float64.")
+        narrow = ", or precision='bfloat16' for products of bfloat16 factors" if wanted == jnp.dtype("bfloat16") else ""
+        raise LandedError(f"dtype {wanted} is not one to compute in: use float32 or float64{narrow}.")
     if wanted == jnp.dtype("float64") and not jax.config.read("jax_enable_x64"):
         raise LandedError("float64 needs JAX's 64-bit types: set the environment variable JAX_ENABLE_X64=1.")
     return wanted
@@ -53,6 +56,52 @@ def highest_precision(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return wrapped
+
+
+def narrowed(x: jax.Array, *, keep_type: bool = False) -> jax.Array:
+    """Rounded to bfloat16, to the nearest and ties to even.
+
+    XLA may drop a cast there and back, which on a CPU is all that products of bfloat16 are; it keeps this rounding.
+
+    Args:
+        keep_type: the rounded numbers in the type of x.
+
+    >>> float(narrowed(jnp.float32(1 + 2**-7 + 2**-8))), narrowed(jnp.ones(2)).dtype
+    (1.015625, dtype(bfloat16))
+    """
+    if x.dtype == jnp.bfloat16:
+        return x
+    rounded = jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+    return rounded if keep_type else rounded.astype(jnp.bfloat16)
+
+
+def precision_of(bfloat16_products: bool, dtype: Any) -> str:
+    """The name of the policy that numbers of a type were computed under.
+
+    >>> precision_of(False, "float64"), precision_of(True, "float32")
+    ('float64', 'bfloat16')
+    """
+    return "bfloat16" if bfloat16_products else np.dtype(dtype).name
+
+
+def check_precision(precision: Any) -> None:
+    """Refuse what is no policy, or none under the type that JAX computes in.
+
+    Raises:
+        LandedError: saying which there are, or what to set.
+
+    >>> check_precision("float16")
+    Traceback (most recent call last):
+    landed_jax.errors.LandedError: precision='float16' is not one of float32, bfloat16, float64.
+    """
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        raise LandedError(f"precision={shown(precision)} is not one of {', '.join(PRECISIONS)}.")
+    if precision == "float64":
+        compute_dtype("float64")
+    elif precision == "float32" and compute_dtype() != jnp.dtype("float32"):
+        raise LandedError(
+            "precision='float32' is not what JAX_ENABLE_X64=1 computes in: unset it, or give dtype='float32' to a call."
+        )
 
 
 def layer_of(stack: jax.Array, layer: int | jax.Array) -> jax.Array:

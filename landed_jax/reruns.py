@@ -8,6 +8,8 @@ import numpy as np
 ROUNDINGS = 256
 """Of float rounding in a sum as long as a model is wide: two right programs differ by up to this many units."""
 
+_INPUTS = ("model.weights ", "prompts.digest ")  # fields of a manifest
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -48,8 +50,9 @@ class Rerun:
 
     @property
     def same(self) -> bool:
-        """Whether nothing is beyond its error bar."""
-        return all(difference.within for difference in self.differences)
+        """Whether it was the same model and the same prompts, and nothing is beyond its error bar."""
+        of_another = any(said.startswith(_INPUTS) for said in self.made)
+        return not of_another and all(difference.within for difference in self.differences)
 
 
 def apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ def rerun(
 ) -> ClaimsRerun:
     """Measure the claims of a document of `Reproduction.to_dict` again, and compare.
 
-    A value, and each end of its interval, may differ by the stored interval's width, and by float rounding.
+    A value, and each end of its interval, may differ by float rounding.
 
     Args:
         prompts: those of the document, where it was measured on others than the package's own.
@@ -118,10 +118,9 @@ def _is_reading(row: Mapping[str, Any]) -> bool:
 def _difference(row: Mapping[str, Any], now: Measured, dtype: str) -> Difference:
     before = np.array([row["value"], *row["interval"]], np.float64)  # null becomes NaN
     far = apart(before, np.array([now.value, now.low, now.high]))
-    value, low, high = before
     eps = float(np.finfo(dtype).eps)
     # Some readings are rounding errors themselves.
-    bar = 0.0 if np.isnan(before).any() else max(high - low, 0.0) + eps * (ROUNDINGS * abs(value) + _NOISE)
+    bar = 0.0 if np.isnan(before).any() else eps * (ROUNDINGS * np.abs(before).max() + _NOISE)
     return Difference(now.reading.name, float(far.max()), float(bar), far.size, int(np.count_nonzero(far)))
 
 

@@ -30,6 +30,19 @@ dtype_option = click.option(
     help="What the quantised weights of a GGUF file become. Default: float32, and floats stay as they are.",
 )
 
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "float64"]),
+    help="Of the model's products; analyses stay in float32 or wider. Default: float32, or float64 under "
+    "JAX_ENABLE_X64=1.",
+)
+
+stream_option = click.option(
+    "--stream",
+    is_flag=True,
+    help="Leave the weights on disk, and read layer after layer: for a model larger than the memory, on a CPU.",
+)
+
 mesh_option = click.option(
     "--mesh",
     metavar="data=N,model=N",

@@ -46,7 +46,8 @@ def rerun(
     with which the weights were read are given again.
 
     Prints what differs and by how much, what made the two otherwise, and whether numbers are within the result's own
-    error bars (a study's closure errors, a claim's interval, and float rounding); exits with 1 if one is beyond them.
+    error bars (a study's closure errors, and float rounding). Exits with 1 if one is beyond them, or if weights or
+    prompts are others.
     """
     check_json_target(json_target)
     with status_line("Starting JAX") as status:

@@ -1,19 +1,24 @@
 """`landed study`, `landed merge`."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from landed_jax.checkpoints.bundle import BUNDLED
+from landed_jax.cli.hosts import several_hosts
 from landed_jax.cli.options import json_option
 from landed_jax.cli.output import check_json_target, command_line, show_result
 from landed_jax.cli.progress import Status, status_line
+from landed_jax.cli.reading import mesh_option, precision_option, stream_option
 from landed_jax.cli.study_progress import watched
 from landed_jax.errors import LandedError
 from landed_jax.files.kinds import expanded, status_of
 
 if TYPE_CHECKING:
+    from jax.sharding import Mesh
+
     from landed_jax.studies import Series, Study
 
 EXAMPLES = """\b
@@ -47,7 +52,11 @@ Examples:
 )
 @click.option("--ids", is_flag=True, help="Prompts are token ids.")
 @click.option("--no-bos", is_flag=True, help="Add no special tokens to a prompt.")
+@precision_option
+@mesh_option
+@stream_option
 @json_option
+@several_hosts
 def study(
     prompts: str,
     model: str | None,
@@ -61,6 +70,9 @@ def study(
     position: int,
     ids: bool,
     no_bos: bool,
+    precision: str | None,
+    mesh: str | None,
+    stream: bool,
     json_target: str | None,
 ) -> None:
     """Statistics over thousands of prompts.
@@ -74,6 +86,9 @@ def study(
     With --out every finished batch is kept: killed at any moment, the same command goes on, and ends in the same store.
 
     --checkpoints and --revisions make one study for each checkpoint, each in a folder of its own in STORE.
+
+    With --hosts each process computes its share of the batches, and the first one writes STORE. A --mesh of as many
+    devices as a process has is each process's own; one of all devices is all processes' together.
     """
     check_json_target(json_target)
     several = _checkpoints(model, checkpoints, revisions)
@@ -94,10 +109,12 @@ def study(
             "add_special_tokens": not no_bos,
             "command": command_line(),
         }
+        devices = None if mesh is None else _mesh(mesh)
+        load_with = {"mesh": devices, "progress": status.report, "precision": precision, "stream": stream}
         found = (
-            _study(status, model or BUNDLED, prompts, names, out, settings)
+            _study(status, model or BUNDLED, prompts, names, out, load_with, settings)
             if several is None
-            else _series(status, several, prompts, names, out, settings)
+            else _series(status, several, prompts, names, out, load_with, settings)
         )
     _show_found(found, json_target)
 
@@ -118,6 +135,16 @@ def _checkpoints(model: str | None, checkpoints: str | None, revisions: str | No
     return [f"{model}@{revision}" for revision in _parts(revisions)]
 
 
+def _mesh(text: str) -> "Mesh":
+    """A mesh of this process's devices, or of all processes' where it has as many."""
+    import jax
+
+    from landed_jax.mesh import mesh_of, mesh_sizes
+
+    own = jax.local_devices()
+    return mesh_of(text, own if math.prod(mesh_sizes(text).values()) <= len(own) else None)
+
+
 def _parts(text: str) -> list[str]:
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
@@ -125,18 +152,26 @@ def _parts(text: str) -> list[str]:
     return parts
 
 
-def _study(status: Status, model: str, prompts: str, keep: list[str], out: str | None, settings: Any) -> "Study":
+def _study(
+    status: Status, model: str, prompts: str, keep: list[str], out: str | None, load_with: Any, settings: Any
+) -> "Study":
     from landed_jax.loading import load
     from landed_jax.studies import study as run_study
 
     status("Reading weights")
-    opened = load(model, progress=status.report)
+    opened = load(model, **load_with)
     status("Compiling the first batch, or reading it from the cache")
     return run_study(opened, prompts, keep, out, watch=watched(status), **settings)
 
 
 def _series(
-    status: Status, models: str | list[str], prompts: str, keep: list[str], out: str | None, settings: Any
+    status: Status,
+    models: str | list[str],
+    prompts: str,
+    keep: list[str],
+    out: str | None,
+    load_with: Any,
+    settings: Any,
 ) -> "Series":
     from landed_jax.studies import series
 
@@ -150,7 +185,7 @@ def _series(
             begun[name](done, total)
 
     status("Looking at the checkpoints")
-    return series(models, prompts, keep, out, watch=watch, load_with={"progress": status.report}, **settings)
+    return series(models, prompts, keep, out, watch=watch, load_with=load_with, **settings)
 
 
 @click.command()

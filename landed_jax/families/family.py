@@ -30,7 +30,7 @@ DEFAULTS: Mapping[str, Any] = {
 # The fields of `ModelConfig` that every family has; one that names such a field in `held` spells it in its own way.
 _OF_ALL = frozenset(
     {"vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_ff", "family", "activation"}
-    | {"norm_eps", "max_positions", "rope", "tie_embeddings"}
+    | {"norm_eps", "max_positions", "rope", "tie_embeddings", "bfloat16_products"}
 )
 
 

@@ -28,6 +28,8 @@ from landed_jax.nn.config import LayerKind
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.intervention import Intervention
 from landed_jax.nn.parameters import Params, unembedding
+from landed_jax.nn.sharding import beside
+from landed_jax.nn.weights_on_disk import in_memory
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
 
@@ -70,6 +72,7 @@ class Runs:
         dtype: Any,
         watch: bool,
     ) -> "Runs":
+        tokens = beside(model.params, tokens)
         trace, shared = clean_pass(model.params, tokens, always, config=model.config, dtype=dtype)
         clean = final_at(trace, at).bind(model.params, model.vocabulary, model.source, model.notes)
         ready = prepared(measure, clean, unembedding(model.params, model.config))
@@ -105,7 +108,7 @@ class Runs:
         first, together, x, said = max(chunk.start, 0), chunk.start >= 0, self.stream, []
         if not together:
             how: dict[str, Any] = {"config": config, "span": chunk.span, "tree": batch.tree, "axes": batch.axes}
-            embed, ids = self.model.params["embed"], self.clean.tokens.ids
+            embed, ids = in_memory(self.model.params["embed"]), self.clean.tokens.ids
             x = embedded(embed, ids, self.shared, batch.leaves, dtype=self.dtype, runs=chunk.runs, **how)
         for index in range(first, depth):
             own = batch if index <= chunk.last else _NONE

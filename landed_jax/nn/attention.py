@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 from landed_jax.nn.config import Scoring
 from landed_jax.nn.gradient_rules import secant
 from landed_jax.nn.schedule import after, on_cpu
+from landed_jax.numerics import narrowed
 
 # At most so many spans of queries, as each is compiled; and none shorter than this.
 SPANS, SHORTEST_SPAN = 8, 64
@@ -57,7 +58,11 @@ def _scores(q: jax.Array, k: jax.Array, visible: jax.Array, scoring: Scoring) ->
     sources, kv_heads = k.shape[1:3]
     # The heads of one key head stand below each other, so that each key head takes one product.
     grouped = jnp.moveaxis(q * scoring.scale, 1, 2).reshape(batch, kv_heads, -1, head_dim)
-    scores = jnp.einsum("bhqd,bhkd->bhqk", grouped, jnp.moveaxis(k, 1, 2)).reshape(batch, heads, length, sources)
+    keys = jnp.moveaxis(k, 1, 2)
+    if scoring.bfloat16:
+        grouped, keys = narrowed(grouped), narrowed(keys)
+    scores = jnp.einsum("bhqd,bhkd->bhqk", grouped, keys, preferred_element_type=q.dtype)
+    scores = scores.reshape(batch, heads, length, sources)
     if scoring.cap is not None:
         capped = functools.partial(_capped, scoring.cap)
         scores = secant(capped, scores) if scoring.secant else capped(scores)
@@ -69,13 +74,18 @@ def _capped(cap: float, scores: jax.Array) -> jax.Array:
 
 
 def mix_values(
-    pattern: Float[Array, "batch head position source"], v: Float[Array, "batch source kv_head head_dim"]
+    pattern: Float[Array, "batch head position source"],
+    v: Float[Array, "batch source kv_head head_dim"],
+    *,
+    bfloat16: bool = False,
 ) -> Float[Array, "batch position head head_dim"]:
     """z_h = Σ_k A[q,k] v_k, the factor of each head's write."""
     batch, heads, length, sources = pattern.shape
     kv_heads, head_dim = v.shape[2:]
-    grouped = pattern.reshape(batch, kv_heads, -1, sources)
-    z = jnp.einsum("bhqk,bhkd->bhqd", grouped, jnp.moveaxis(v, 1, 2))
+    grouped, values = pattern.reshape(batch, kv_heads, -1, sources), jnp.moveaxis(v, 1, 2)
+    if bfloat16:
+        grouped, values = narrowed(grouped), narrowed(values)
+    z = jnp.einsum("bhqk,bhkd->bhqd", grouped, values, preferred_element_type=v.dtype)
     return jnp.moveaxis(z.reshape(batch, heads, length, head_dim), 1, 2)
 
 
@@ -194,7 +204,7 @@ def _attend_in_blocks(
             largest = jnp.maximum(largest, jax.lax.stop_gradient(sinks))
             weights = jnp.exp(scores - largest)
             total = jnp.sum(weights, axis=-1, keepdims=True) + jnp.exp(sinks - largest)
-        return mix_values(weights, v) / jnp.swapaxes(total, 1, 2)
+        return mix_values(weights, v, bfloat16=scoring.bfloat16) / jnp.swapaxes(total, 1, 2)
 
     if size == length:
         return block((q, columns))

@@ -98,10 +98,12 @@ class ExpertColumns:
         W_down = centred(after(cast_late(self.W_down, like), like), axis=1)
         return ExpertColumns(W_down, None if self.b_down is None else centred(self.b_down), self.chosen)
 
-    def summed(self, a: Float[Array, "batch position neuron"]) -> Float[Array, "batch position d_model"]:
+    def summed(
+        self, a: Float[Array, "batch position neuron"], *, bfloat16: bool = False
+    ) -> Float[Array, "batch position d_model"]:
         """``Σ_j a_j W_down[e][:, j]`` over the chosen experts' neurons."""
         ids = self.chosen.ids
-        each = expert_linear(a.reshape(ids.size, -1), self.W_down, ids.ravel())
+        each = expert_linear(a.reshape(ids.size, -1), self.W_down, ids.ravel(), bfloat16=bfloat16)
         return jnp.sum(each.reshape(*ids.shape, -1), axis=-2)
 
     def seen_from(self, vector: Float[Array, "_ _ d_model"]) -> Float[Array, "_ _ neuron"]:

@@ -36,6 +36,7 @@ _FLAGS = (
         "sinks",
         "router_bias",
         "router_normalised",
+        "bfloat16_products",
     ),
 )
 _FACTORS = ("embedding_scale", "residual_scale", "logit_scale")
@@ -63,12 +64,14 @@ class Scoring(NamedTuple):
         cap: scores s become ``cap · tanh(s / cap)``; None for no cap.
         sinks: ``[head]``, one more score of each query, which nothing is mixed for; None for none.
         secant: whether the cap has the derivative of `GradientRules.curve`.
+        bfloat16: as `ModelConfig.bfloat16_products`.
     """
 
     scale: float
     cap: float | None = None
     sinks: Any = None
     secant: bool = False
+    bfloat16: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ class ModelConfig:
         logit_cap: logits l become ``cap · tanh(l / cap)`` (Gemma 2); None for no cap.
         max_positions: the length the checkpoint was made for. Dynamic rotary scaling starts beyond it; learned
             positions end there.
+        bfloat16_products: how the model is computed, and no fact of its architecture: layers' products round both
+            factors to bfloat16 and sum in the stream's type (`landed_jax.Model.with_precision`).
 
     >>> ModelConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=12).group_size
     2
@@ -161,6 +166,7 @@ class ModelConfig:
     attention_cap: float | None = None
     logit_scale: float = 1.0
     logit_cap: float | None = None
+    bfloat16_products: bool = False
 
     def __post_init__(self) -> None:
         wrong = [
@@ -322,7 +328,7 @@ class ModelConfig:
     def scoring(self) -> "Scoring":
         """How attention's scores are made of queries and keys."""
         scale = self.head_dim**-0.5 if self.attention_scale is None else self.attention_scale
-        return Scoring(scale, self.attention_cap)
+        return Scoring(scale, self.attention_cap, bfloat16=self.bfloat16_products)
 
     @property
     def kinds(self) -> tuple["LayerKind", ...]:
@@ -363,8 +369,11 @@ class ModelConfig:
         return tuple(self.sliding_window if windowed else None for windowed in held)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON; `from_dict` reads them back."""
-        return dataclasses.asdict(self)
+        """Plain values, for JSON; `from_dict` reads them back. Without `bfloat16_products` where they are not."""
+        values = dataclasses.asdict(self)
+        return (
+            values if self.bfloat16_products else {name: values[name] for name in values if name != "bfloat16_products"}
+        )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":

@@ -15,21 +15,26 @@ from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float, Int
 
 from landed_jax.nn.schedule import on_cpu
+from landed_jax.numerics import narrowed
 
 # Rows of a block at most: larger ones gain nothing over XLA's own product of so many rows.
 LARGEST_BLOCK = 64
 
 
 def expert_linear(
-    x: Float[Array, "row d_in"], weights: Float[Array, "expert d_out d_in"], ids: Int[Array, " row"]
+    x: Float[Array, "row d_in"],
+    weights: Float[Array, "expert d_out d_in"],
+    ids: Int[Array, " row"],
+    *,
+    bfloat16: bool = False,
 ) -> Float[Array, "row d_out"]:
-    """``x Wᵀ`` of each row with its own expert's weights, cast to the rows' type as they are used.
+    """``x Wᵀ`` of each row with its own expert's weights, cast to the rows' type as they are used; or both in bfloat16.
 
     >>> weights = jnp.arange(2.0)[:, None, None] * jnp.ones((2, 3, 4))
     >>> expert_linear(jnp.ones((3, 4)), weights, jnp.array([1, 0, 1]))[:, 0].tolist()
     [4.0, 0.0, 4.0]
     """
-    return _linear(x, weights, ids)
+    return _linear(narrowed(x), weights, ids).astype(x.dtype) if bfloat16 else _linear(x, weights, ids)
 
 
 def expert_contract(
@@ -94,9 +99,10 @@ def _grouped(inputs_last: bool) -> Callable[[jax.Array, jax.Array, jax.Array], j
 
     def backward(kept: Any, slope: jax.Array) -> tuple[Any, ...]:
         rows, weights, ids = kept
-        outer = _outer(slope, rows, ids, weights) if inputs_last else _outer(rows, slope, ids, weights)
+        wide = rows.astype(slope.dtype)
+        outer = _outer(slope, wide, ids, weights) if inputs_last else _outer(wide, slope, ids, weights)
         of_rows = (_contract if inputs_last else _linear)(slope, weights, ids)
-        return of_rows, outer.astype(weights.dtype), _no_slope(ids)
+        return of_rows.astype(rows.dtype), outer.astype(weights.dtype), _no_slope(ids)
 
     product.defvjp(forward, backward)
     return product
@@ -153,7 +159,18 @@ def _sorted(ids: jax.Array, experts: int) -> tuple[jax.Array, jax.Array, jax.Arr
 def _ragged(rows: jax.Array, weights: jax.Array, ids: jax.Array, inputs_last: bool) -> jax.Array:
     order, place, counts = _sorted(ids, weights.shape[0])
     numbers = jax.lax.RaggedDotDimensionNumbers((((1,), (2 if inputs_last else 1,)), ((), ())), [0], [0])
-    return jax.lax.ragged_dot_general(rows[order], weights.astype(rows.dtype), counts, numbers)[place]
+    weights = _like(weights, rows)
+    found = jax.lax.ragged_dot_general(rows[order], weights, counts, numbers, preferred_element_type=_sum_type(rows))
+    return found[place]
+
+
+def _like(weight: jax.Array, rows: jax.Array) -> jax.Array:
+    return narrowed(weight) if rows.dtype == jnp.bfloat16 else weight.astype(rows.dtype)
+
+
+def _sum_type(rows: jax.Array) -> jnp.dtype:
+    """Of products: float32 at least."""
+    return jnp.dtype(jnp.float32) if rows.dtype.itemsize < 4 else rows.dtype
 
 
 def _in_blocks(rows: jax.Array, weights: jax.Array, ids: jax.Array, inputs_last: bool) -> jax.Array:
@@ -174,8 +191,9 @@ def _in_blocks(rows: jax.Array, weights: jax.Array, ids: jax.Array, inputs_last:
         mine, expert, used = part
 
         def product() -> jax.Array:
-            weight = weights[expert].astype(rows.dtype)
-            return jax.lax.dot_general(rows[mine], weight, (((1,), (1 if inputs_last else 0,)), ((), ())))
+            numbers = (((1,), (1 if inputs_last else 0,)), ((), ()))
+            weight = _like(weights[expert], rows)
+            return jax.lax.dot_general(rows[mine], weight, numbers, preferred_element_type=_sum_type(rows))
 
         shape = jax.eval_shape(product)
         return jax.lax.cond(used, product, lambda: jnp.zeros(shape.shape, shape.dtype))

@@ -19,8 +19,10 @@ from landed_jax.nn.layer_programs import through_layers
 from landed_jax.nn.output_scale import OutputScale
 from landed_jax.nn.parameters import LEAVES
 from landed_jax.nn.products import head_linear, linear
+from landed_jax.nn.table_rows import rows_of_table
 from landed_jax.nn.tap import Context, Plan, observe, record, select_positions, tap
 from landed_jax.nn.unembedding import Unembedding
+from landed_jax.nn.weights_on_disk import in_memory
 
 
 class _Part(nn.Module):
@@ -32,12 +34,16 @@ class _Part(nn.Module):
     def leaf(self, path: str) -> Any:
         leaf = LEAVES[path]
         shape = leaf.shape(self.config)
-        return self.param(path.split("/")[1], nn.initializers.normal(), shape)
+        return in_memory(self.param(path.split("/")[1], nn.initializers.normal(), shape))
 
     def gain(self, path: str, x: jax.Array) -> jax.Array:
         """A norm's γ as it is applied, in the type of `x`."""
         gamma, offset = self.leaf(path).astype(x.dtype), self.config.gain_offset
         return gamma + offset if offset else gamma
+
+    def linear(self, x: jax.Array, weight: jax.Array) -> jax.Array:
+        """``x Wᵀ`` of the forward pass."""
+        return linear(x, weight, bfloat16=self.config.bfloat16_products)
 
     def add_bias(self, x: jax.Array, path: str) -> jax.Array:
         if not LEAVES[path].present(self.config):
@@ -104,13 +110,14 @@ class Attention(_Part):
 
         def every_head(name: str, x: jax.Array) -> jax.Array:
             weight = self.leaf(f"attn/W_{name}")
-            heads = linear(x, weight.reshape(-1, d_model))
+            heads = self.linear(x, weight.reshape(-1, d_model))
             return self.add_bias(heads.reshape(*x.shape[:-1], *weight.shape[:2]), f"attn/b_{name}")
 
         def project(name: str, x: jax.Array) -> jax.Array:
             if x.ndim == 3:
                 return every_head(name, x)
-            heads = jnp.swapaxes(head_linear(x, self.leaf(f"attn/W_{name}")), 2, 3)
+            every = head_linear(x, self.leaf(f"attn/W_{name}"), bfloat16=self.config.bfloat16_products)
+            heads = jnp.swapaxes(every, 2, 3)
             heads = jnp.swapaxes(self.add_bias(heads, f"attn/b_{name}"), 2, 3)
             return heads.reshape(*x.shape[:-1], heads.shape[-1])
 
@@ -145,7 +152,8 @@ class Attention(_Part):
             visible = attention_mask(context.mask, self.kind.window, narrow.columns)
             q, k, scoring = *map(rules.attention_factor, (q, k)), scoring._replace(secant=rules.attention != "plain")
             pattern = rules.weights(attention_pattern(q, k, visible, scoring))
-            z = mix_values(*map(rules.attention_factor, (self.tap("pattern", pattern, layer, narrow), v)))
+            factors = map(rules.attention_factor, (self.tap("pattern", pattern, layer, narrow), v))
+            z = mix_values(*factors, bfloat16=scoring.bfloat16)
         else:
             z = attend(q, k, v, context.mask, scoring, self.kind.window)
             if recorded:  # the rows of the chosen positions: the pattern is never made whole
@@ -153,7 +161,7 @@ class Attention(_Part):
                 queries = select_positions(q, AXES[HookPoint.QUERY], context.at)
                 record(self, HookPoint.PATTERN, attention_pattern(queries, k, visible, scoring))
         z = self.tap("head", z, layer, narrow)
-        out = linear(z.reshape(*asking.shape[:2], -1), self.leaf("attn/W_O").reshape(d_model, -1))
+        out = self.linear(z.reshape(*asking.shape[:2], -1), self.leaf("attn/W_O").reshape(d_model, -1))
         return self.add_bias(out, "attn/b_O"), z
 
 
@@ -163,15 +171,15 @@ class MLP(_Part):
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, jax.Array]:
         if self.config.gated_mlp:
-            gate = self.add_bias(linear(x, self.leaf("mlp/W_gate")), "mlp/b_gate")
-            up = self.add_bias(linear(x, self.leaf("mlp/W_up")), "mlp/b_up")
+            gate = self.add_bias(self.linear(x, self.leaf("mlp/W_gate")), "mlp/b_gate")
+            up = self.add_bias(self.linear(x, self.leaf("mlp/W_up")), "mlp/b_up")
             gate = self.tap("gate", gate, layer, context)
             a = gated(self.config.activation, gate, self.tap("up", up, layer, context), self.plan.rules)
         else:
-            pre = self.add_bias(linear(x, self.leaf("mlp/W_in")), "mlp/b_in")
+            pre = self.add_bias(self.linear(x, self.leaf("mlp/W_in")), "mlp/b_in")
             a = self.plan.rules.curve(ACTIVATIONS[self.config.activation])(self.tap("gate", pre, layer, context))
         a = self.tap("neuron", a, layer, context)
-        return self.add_bias(linear(a, self.leaf("mlp/W_down")), "mlp/b_down"), a
+        return self.add_bias(self.linear(a, self.leaf("mlp/W_down")), "mlp/b_down"), a
 
 
 class Experts(_Part):
@@ -184,6 +192,7 @@ class Experts(_Part):
     @nn.compact
     def __call__(self, x: jax.Array, layer: jax.Array, context: Context) -> tuple[jax.Array, jax.Array, Chosen]:
         config, rules = self.config, self.plan.rules
+        # In the stream's type always: a rounded logit could choose another expert.
         logits = self.add_bias(linear(x, self.leaf("experts/W_router")), "experts/b_router")
         logits = self.tap("router", logits, layer, context)
         ids = self.tap("expert", choose(logits, config.experts_per_token), layer, context)
@@ -199,7 +208,7 @@ class Experts(_Part):
             return each if found is flat else found.reshape(each.shape)
 
         def pre(name: str, site: str) -> jax.Array:
-            found = expert_linear(rows, self.leaf(f"experts/W_{name}"), ids.ravel())
+            found = expert_linear(rows, self.leaf(f"experts/W_{name}"), ids.ravel(), bfloat16=config.bfloat16_products)
             if LEAVES[f"experts/b_{name}"].present(config):
                 found = found + jnp.take(self.leaf(f"experts/b_{name}"), ids.ravel(), axis=0).astype(x.dtype)
             return tapped(site, found.reshape(*ids.shape, -1))
@@ -214,7 +223,7 @@ class Experts(_Part):
         # What an expert's bias adds is worth something by the bias, which no rule gives to its weight.
         weights = jax.lax.stop_gradient(chosen.weights) if rules.attention != "plain" else chosen.weights
         columns = ExpertColumns(self.leaf("experts/W_down"), bias, Chosen(ids, weights))
-        out, added = columns.summed(a), columns.bias(a.dtype)
+        out, added = columns.summed(a, bfloat16=config.bfloat16_products), columns.bias(a.dtype)
         return out if added is None else out + added, a.reshape(*x.shape[:2], -1), chosen
 
 
@@ -287,14 +296,14 @@ class Embed(_Part):
             self.W_pos = self.leaf("embed/W_pos")
 
     def __call__(self, ids: jax.Array, dtype: jnp.dtype, context: Context) -> jax.Array:
-        rows = jnp.take(self.W_E, ids, axis=0).astype(dtype)
+        rows = rows_of_table(self.W_E, ids).astype(dtype)
         if (scale := self.config.embedding_scale) != 1:
             narrow = self.config.rounded_embedding_scale and self.W_E.dtype.itemsize < 4
             rows = rows * (jnp.asarray(scale, self.W_E.dtype).astype(dtype) if narrow else jnp.asarray(scale, dtype))
         rows = self.tap("embedding", rows, None, context)
         if not self.config.learned_positions:
             return rows
-        places = jnp.take(self.W_pos, context.positions, axis=0).astype(dtype)
+        places = rows_of_table(self.W_pos, context.positions).astype(dtype)
         return rows + self.tap("position_embedding", places, None, context)
 
 

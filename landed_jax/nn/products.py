@@ -5,12 +5,14 @@ leaves it out (`schedule.on_cpu`). Weights come in the checkpoint's layout, outp
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from landed_jax.nn.schedule import cast_late, on_cpu
+from landed_jax.numerics import narrowed
 
 # Rows up to which XLA's products on a CPU are faster with the weight first: at 32 rows in half the time, at 128 seldom.
 FEW_ROWS = 64
@@ -20,14 +22,27 @@ TILE = 32
 FEW_ROWS_TO_PACK, CACHED_BYTES = 48, 2**22
 
 
-def linear(x: Float[Array, "*batch d_in"], weight: Float[Array, "d_out d_in"]) -> Float[Array, "*batch d_out"]:
-    """``x Wᵀ``, with the weight cast to the stream's type as it is used."""
+def linear(
+    x: Float[Array, "*batch d_in"], weight: Float[Array, "d_out d_in"], *, bfloat16: bool = False
+) -> Float[Array, "*batch d_out"]:
+    """``x Wᵀ``, with the weight cast to the stream's type as it is used; or both rounded to bfloat16.
+
+    >>> linear(jnp.array([1 + 2**-8]), jnp.ones((1, 1)), bfloat16=True)
+    Array([1.], dtype=float32)
+    """
+    if bfloat16:
+        return _rows_first(narrowed(x), _narrowed_late(weight, x), x.dtype)
     weight, count = cast_late(weight, x), math.prod(x.shape[:-1])
     return _rows_first(x, weight) if count > FEW_ROWS else on_cpu(_weight_first, _rows_first, x, weight)
 
 
-def _rows_first(x: jax.Array, weight: jax.Array) -> jax.Array:
-    return jax.lax.dot_general(x, weight, (((x.ndim - 1,), (1,)), ((), ())))
+def _rows_first(x: jax.Array, weight: jax.Array, dtype: Any = None) -> jax.Array:
+    return jax.lax.dot_general(x, weight, (((x.ndim - 1,), (1,)), ((), ())), preferred_element_type=dtype)
+
+
+def _narrowed_late(weight: jax.Array, like: jax.Array) -> jax.Array:
+    """The weight in bfloat16, made once `like` is computed, as in `cast_late`."""
+    return cast_late(narrowed(weight, keep_type=True), narrowed(like))
 
 
 def _weight_first(x: jax.Array, weight: jax.Array) -> jax.Array:
@@ -43,11 +58,13 @@ def _weight_first(x: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def head_linear(
-    x: Float[Array, "batch position head d_in"], weight: Float[Array, "kv_head d_out d_in"]
+    x: Float[Array, "batch position head d_in"], weight: Float[Array, "kv_head d_out d_in"], *, bfloat16: bool = False
 ) -> Float[Array, "batch position kv_head group d_out"]:
     """`linear` of an input for each head, with the weight of the key head that it belongs to."""
-    weight, kv_heads = cast_late(weight, x), len(weight)
-    return jnp.einsum("bpkgi,koi->bpkgo", x.reshape(*x.shape[:2], kv_heads, -1, x.shape[-1]), weight)
+    dtype, kv_heads = x.dtype, len(weight)
+    weight, x = (_narrowed_late(weight, x), narrowed(x)) if bfloat16 else (cast_late(weight, x), x)
+    grouped = x.reshape(*x.shape[:2], kv_heads, -1, x.shape[-1])
+    return jnp.einsum("bpkgi,koi->bpkgo", grouped, weight, preferred_element_type=dtype)
 
 
 def contract_output(

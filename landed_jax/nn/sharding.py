@@ -13,9 +13,10 @@ from landed_jax.numerics import is_concrete
 
 T = TypeVar("T")
 
-# The axes of parameters, and of what a model computes, that a mesh cuts, and over which of its axes. Of one array only
-# one axis goes over ``model``, the first that divides evenly. Positions are whole on every device: attention, and the
-# search for the largest writes, look at all of them.
+# The axes of parameters, and of what a model computes, that a mesh cuts, and over which of its axes; of one array, only
+# the first that divides evenly goes over ``model``. Positions are whole on every device: attention, and the search for
+# the largest writes, look at all of them. Experts are whole too, and each one's neurons are cut: every device computes
+# a part of what each position chose, and neither weights nor positions are sent.
 CUT = {
     "batch": DATA,
     "vocab": MODEL,
@@ -36,8 +37,8 @@ def cut(axes: Sequence[str], sizes: Sequence[int], mesh: Mesh | AbstractMesh) ->
     """How an array with named axes is cut over a mesh, by `CUT`.
 
     >>> from landed_jax.mesh import mesh_of
-    >>> cut(("batch", "position", "neuron"), (2, 5, 12), mesh_of("data=1,model=1"))
-    PartitionSpec('data', None, 'model')
+    >>> tuple(cut(("batch", "position", "neuron"), (2, 5, 12), mesh_of("data=1,model=1")))
+    ('data', None, 'model')
     """
     shards, spec = dict(mesh.shape), []
     for axis, size in zip(axes, sizes, strict=True):
@@ -50,8 +51,8 @@ def cut(axes: Sequence[str], sizes: Sequence[int], mesh: Mesh | AbstractMesh) ->
 def leaf_sharding(leaf: Leaf, config: ModelConfig, mesh: Mesh, stacked: bool = False) -> NamedSharding:
     """How one leaf is cut over the mesh axis ``model``.
 
-    Heads, key heads, experts, neurons and the vocabulary are cut where their number divides evenly, of a leaf with
-    several such axes the first; everything else, and everything on a mesh without that axis, is replicated.
+    Heads, key heads, neurons (of each expert) and the vocabulary are cut where their number divides evenly; everything
+    else, and everything on a mesh without that axis, is whole on every device.
 
     Args:
         stacked: whether layer leaves carry a leading layer axis.

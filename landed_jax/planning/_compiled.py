@@ -65,10 +65,12 @@ def tpu_mesh(name: str, sizes: Mapping[str, int]) -> Mesh:
     return Mesh(np.array(devices).reshape([sizes[axis] for axis in AXES]), AXES)
 
 
-def arguments(config: ModelConfig, task: Task, mesh: Mesh, dtype: Any = "bfloat16") -> tuple[Params, Any]:
+def arguments(
+    config: ModelConfig, task: Task, mesh: Mesh, dtype: Any = "bfloat16", stacked: bool = True
+) -> tuple[Params, Any]:
     """Shapes of the weights and of the token ids, with their shardings."""
     ids = jax.ShapeDtypeStruct((task.batch, task.length), jnp.int32, sharding=NamedSharding(mesh, PartitionSpec(DATA)))
-    return abstract_on_mesh(config, mesh, dtype), ids
+    return abstract_on_mesh(config, mesh, dtype, stacked), ids
 
 
 def program(config: ModelConfig, task: Task, passes: Passes) -> Callable[[Params, jax.Array], Any]:

@@ -8,6 +8,7 @@ from landed_jax.planning._topology import Topology
 
 COMPILED_FOR = ("v5e", "v5p", "v6e")  # of a v4 libtpu describes cores, not chips
 _ENVIRONMENT = {
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # other processes may compile too: there is no TPU to share
     "JAX_PLATFORMS": "cpu",
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",

@@ -24,7 +24,11 @@ def run_dataset(account: Account) -> "xarray.Dataset":
         parts += [_section_part(account, section, name, result) for name, result in found.items()]
     whole = xr.merge(parts, compat="equals", join="exact")
     # NetCDF's text holds no NUL, and no lone surrogate. The ids are in the data set as they are.
-    described: dict[str, Any] = {"model": printable(account.model), "prompt": printable(account.prompt)}
+    described: dict[str, Any] = {
+        "model": printable(account.model),
+        "prompt": printable(account.prompt),
+        "precision": account.precision,
+    }
     if account.notes:
         described["notes"] = json.dumps(account.notes)
     for which in ("target", "against"):

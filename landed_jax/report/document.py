@@ -43,6 +43,7 @@ def run_document(account: Account, top: int) -> dict[str, Any]:
         "runner_up": _runner_up(account),
         "prediction": _prediction(account),
         "notes": list(account.notes),
+        "precision": account.precision,
     }
     if account.capped is not None:
         document["capped_logit"] = float(account.capped.value[0, 0])

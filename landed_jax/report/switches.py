@@ -203,6 +203,11 @@ SWITCHES = (
         {"residual_scale": "scaled writes"},
         lambda config: None if config.residual_scale == 1 else f"times {config.residual_scale:.6g}",
     ),
+    Switch(
+        "products",
+        {"bfloat16_products": "products of bfloat16 factors"},
+        lambda config: "of factors rounded to bfloat16, as asked" if config.bfloat16_products else None,
+    ),
     Switch("logits", {"logit_scale": "scaled logits", "logit_cap": "capped logits"}, _logits),
 )
 

@@ -49,10 +49,10 @@ def rerun(folder: str | Path, load: Callable[[str], Model], watch: Watch = lambd
         raise LandedError(f"The study in {store.folder} is not finished: give its command again first.")
     before, asked = opened(store.folder), store.manifest
     _check_again(store.folder, asked)
-    prompts = asked["prompts"]
+    prompts, model = asked["prompts"], load(asked["model"]["source"])
     with tempfile.TemporaryDirectory(prefix="landed-rerun-") as temporary:
         now = study(
-            load(asked["model"]["source"]),
+            model.with_precision("bfloat16") if asked["precision"] == "bfloat16" else model,
             prompts["source"],
             asked["keep"],
             Path(temporary, "study"),

@@ -12,8 +12,11 @@ from jaxtyping import Bool, Int
 from landed_jax.analysis.writes._projections import weight_norms
 from landed_jax.errors import LandedError
 from landed_jax.model import Model
+from landed_jax.nn.sharding import beside
 from landed_jax.nn.weight_norms import WeightNorms
+from landed_jax.nn.weights_on_disk import abstract
 from landed_jax.numerics import compute_dtype, highest_precision
+from landed_jax.processes import fetched
 from landed_jax.results.axes import POSITION_CLASSES
 from landed_jax.studies._batches import REASONS, Batch, Part, Reader
 from landed_jax.studies._groups import Groups
@@ -63,6 +66,10 @@ class BatchNumbers:
         return np.array([entry.number for entry in self.batch.entries])
 
 
+Started = list[tuple[int, Any]]
+"""What is being computed of a batch: of each part, how many rows are prompts, and its numbers on the devices."""
+
+
 class Run:
     """A model, what is kept, and the reader of prompts."""
 
@@ -90,7 +97,13 @@ class Run:
         shape, answers = (size, 8), np.zeros((size, 0), np.int32)
         ids, mask, answers = jax.device_put((np.zeros(shape, np.int32), np.ones(shape, bool), answers))
         shapes, _ = jax.eval_shape(
-            partial(measure, **self._how), self.model.params, Tokens(ids, mask), answers, answers, mask, self._norms
+            partial(measure, **self._how),
+            abstract(self.model.params),
+            Tokens(ids, mask),
+            answers,
+            answers,
+            mask,
+            self._norms,
         )
         found = {}
         for name, measured in shapes.items():
@@ -107,23 +120,36 @@ class Run:
     @highest_precision
     def numbers(self, done: int = 0, known: tuple[int, str] | None = None) -> Iterator[BatchNumbers]:
         """The numbers of every batch but the first `done`; `known` is as for `Reader.batches`."""
-        ahead: tuple[Batch, list[Any]] | None = None
+        ahead: tuple[Batch, Started] | None = None
         for batch in self.reader.batches(done, known):
-            started = batch, [(part.count, self._start(part)) for part in self.reader.parts(batch)]
+            started = batch, self.start(batch)
             if ahead is not None:
-                yield self._finish(*ahead)
+                yield self.finish(*ahead)
             ahead = started
         if ahead is not None:
-            yield self._finish(*ahead)
+            yield self.finish(*ahead)
+
+    def start(self, batch: Batch, *, one_by_one: bool = False) -> Started:
+        """Let a batch's numbers be computed; `finish` waits for them.
+
+        Args:
+            one_by_one: wait for each program before the next begins. Of two that run at once the CPUs of several
+                processes may begin with different ones, and then wait for each other for ever.
+        """
+        started: Started = []
+        for part in self.reader.parts(batch):
+            found = self._start(part)
+            started.append((part.count, fetched(jax.block_until_ready(found)) if one_by_one else found))
+        return started
 
     def _start(self, part: Part) -> Any:
-        ids, mask, right, wrong, delimiter = jax.device_put(
-            (part.ids, part.mask, part.right, part.wrong, part.delimiter)
-        )
+        given = part.ids, part.mask, part.right, part.wrong, part.delimiter
+        ids, mask, right, wrong, delimiter = jax.device_put(beside(self.model.params, given))
         return measure(self.model.params, Tokens(ids, mask), right, wrong, delimiter, self._norms, **self._how)
 
-    def _finish(self, batch: Batch, started: list[tuple[int, Any]]) -> BatchNumbers:
-        parts = [_cut(jax.device_get(found), count) for count, found in started]
+    def finish(self, batch: Batch, started: Started) -> BatchNumbers:
+        """The numbers of a batch that was started."""
+        parts = [_cut(fetched(found), count) for count, found in started]
         there = np.array([bool(entry.ids) for entry in batch.entries])
         prompts = np.array([entry.number for entry in batch.entries])[there]
         reasons = np.array([entry.reason for entry in batch.entries], np.int16)

@@ -56,6 +56,7 @@ def test_a_value_of_its_own_changes_nothing(config: ModelConfig, x64: None) -> N
     np.testing.assert_allclose(gamma, logits, rtol=0, atol=1e-13 * np.abs(logits).max())
 
 
+@pytest.mark.slow
 @settings(max_examples=6)  # each compiles four programs
 @given(config=configs(), data=st.data())
 def test_any_intervention_is_the_edit_that_says_the_same(config: ModelConfig, data: st.DataObject) -> None:

@@ -52,6 +52,7 @@ def test_the_order_is_one_that_the_compiler_keeps(shape: tuple[int, ...], dtype:
         np.testing.assert_array_equal(after(value, jnp.full(shape, odd)), value)
 
 
+@pytest.mark.slow
 def test_the_plain_forms_give_the_same_numbers(tmp_path: Path) -> None:
     code = """
 import sys

@@ -144,6 +144,7 @@ def test_a_planted_neuron_is_the_largest() -> None:
     assert np.abs(found.effect).max() > 3 * np.abs(alone.effect).max()
 
 
+@pytest.mark.slow
 def test_neurons_of_experts_are_those_of_the_same_expert(x64: None) -> None:
     """A neuron's value is looked up by its expert, wherever in the other run's order of choice it stands."""
     model, (clean, corrupted) = model_of(EXPERTS, np.float64), two_prompts(EXPERTS)
@@ -317,6 +318,7 @@ def test_what_cannot_be_is_refused(function: Any, how: dict[str, Any], says: str
         function(model_of(SMALL), clean, corrupted, TOKEN, **how)
 
 
+@pytest.mark.slow
 def test_neurons_of_experts_that_there_are_not() -> None:
     clean, corrupted = two_prompts(EXPERTS)
     with pytest.raises(LandedError, match=r"\(0, 5, 1\): expert runs from 0 to 4"):

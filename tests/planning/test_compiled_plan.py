@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from landed_jax.errors import LandedError
-from landed_jax.planning import compile_plan, plan, topology_of
+from landed_jax.planning import Compiled, Verdict, compile_plan, plan, topology_of
+from landed_jax.planning._collectives import Collective
 from landed_jax.planning._libtpu import use_libtpu
 from landed_jax.report.plan import plan_blocks, plan_document
 from landed_jax.tables.draw import text_of
@@ -26,14 +27,15 @@ def libtpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.tpu
 @needs_libtpu
-@pytest.mark.parametrize("name", [SMALL, LARGE], ids=["1B", "8B"])
 @pytest.mark.parametrize(
-    ("what", "batch", "length", "mesh"),
+    ("name", "what", "batch", "length", "mesh"),
     [
-        ("forward", 1, 512, {"data": 1, "model": 8}),
-        ("forward", 8, 2048, {"data": 2, "model": 4}),
-        ("top", 1, 512, {"data": 1, "model": 8}),
-        ("top", 2, 2048, {"data": 2, "model": 4}),
+        (SMALL, "forward", 1, 512, {"data": 1, "model": 8}),
+        (SMALL, "forward", 8, 2048, {"data": 2, "model": 4}),
+        (LARGE, "forward", 1, 2048, {"data": 1, "model": 8}),
+        (SMALL, "top", 1, 512, {"data": 1, "model": 8}),
+        (LARGE, "top", 1, 512, {"data": 1, "model": 8}),
+        (SMALL, "all", 8, 2048, {"data": 2, "model": 4}),
     ],
 )
 def test_memory_is_the_compilers(
@@ -62,3 +64,18 @@ def test_what_does_not_fit_is_said_by_both(libtpu: None) -> None:
 def test_chips_that_it_does_not_compile_for_are_refused(topology: str) -> None:
     with pytest.raises(LandedError, match="--compile is for v5e"):
         use_libtpu(topology_of(topology), {})
+
+
+def test_the_compilers_numbers_stand_beside_the_plans() -> None:
+    found = plan(known(SMALL), "v5e:2x4", length=512, mesh={"data": 1, "model": 8})
+    summed = Collective("all-reduce", 4096, in_loop=True, in_branch=False, source="")
+    compiled = Compiled(3 * 2**30, 5 * 2**20, 7 * 2**10, 1.0, (summed, summed), 1.0)
+    document = plan_document(found, "a model", Verdict(compiled))
+    assert document["compiled"]["total"] == 3 * 2**30 + 5 * 2**20 + 7 * 2**10
+    shown = text_of(plan_blocks(document), Screen(80))
+    rows = {line.split()[0]: line.split()[1:] for line in shown.partition("as compiled")[2].splitlines() if line}
+    assert rows["arguments"][:2] == ["3.0", "GiB"] and rows["temporaries"][:2] == ["5.0", "MiB"]
+    assert rows["results"][:2] == ["7.0", "KiB"]
+    assert "2 all-reduce (2 in loops)" in shown
+    refused = text_of(plan_blocks(plan_document(found, "a model", Verdict(None, "no room in hbm"))), Screen(80))
+    assert "does not fit: 'no room in hbm'" in " ".join(refused.split())

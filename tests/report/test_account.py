@@ -172,6 +172,7 @@ def test_the_json_says_all_that_the_tables_say(model: landed.Model, account: Acc
             assert parts[name]["direct_effect"] == pytest.approx(float(effect[0, 0]), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_positions_and_the_norms_own_bias_are_parts_of_the_value(tmp_path: Path) -> None:
     config = dataclasses.replace(LAYER_NORM, vocab_size=len(TEXTS), parallel_blocks=True)
     model = landed.Model(config, random_params(config), Troublesome(), "gpt")

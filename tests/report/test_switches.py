@@ -60,6 +60,7 @@ OTHERS: dict[str, Any] = {
     "attention_cap": 7.0,
     "logit_scale": 0.5,
     "logit_cap": 7.0,
+    "bfloat16_products": True,
 }
 
 

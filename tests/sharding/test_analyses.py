@@ -19,6 +19,7 @@ from tests.models import CONFIGS, EXPERTS, FEW, random_params
 
 IDS = np.array([[1, 5, 2], [3, 3, 8]])
 ANALYSES = analyses()
+FIRST = ("attribute", "closure_error", "lens_top_tokens")  # in `make test`; the others in `make slow`
 MODELS = {
     # Heads, key heads and neurons that four devices divide; and a vocabulary that they do not.
     "cut": ModelConfig(vocab_size=13, d_model=16, n_layers=2, n_heads=8, n_kv_heads=4, head_dim=4, d_ff=24),
@@ -46,8 +47,14 @@ def close(found: Any, expected: Any) -> None:
         np.testing.assert_allclose(np.asarray(one), np.asarray(other), atol=1e-9, rtol=1e-9)
 
 
-@pytest.mark.parametrize("model", ["cut", *(pytest.param(name, marks=pytest.mark.slow) for name in list(MODELS)[1:])])
-@pytest.mark.parametrize("name", ANALYSES)
+CASES = [
+    pytest.param(name, model, marks=() if name in FIRST and model == "cut" else pytest.mark.slow, id=f"{name}-{model}")
+    for name in ANALYSES
+    for model in MODELS
+]
+
+
+@pytest.mark.parametrize(("name", "model"), CASES)
 def test_numbers_of_one_device(name: str, model: str, x64: None) -> None:
     config, mesh = MODELS[model], mesh_of("data=2,model=4")
     params = stack_layers(random_params(config, dtype=jnp.float64))
@@ -81,10 +88,9 @@ def _explicit(config: ModelConfig, params: Any) -> tuple[Any, jax.Array]:
     return jax.tree.map(place, params, shapes), jax.device_put(IDS, NamedSharding(mesh, PartitionSpec("data")))
 
 
-OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ANALYSES if name not in ("attribute", "closure_error")]
-
-
-@pytest.mark.parametrize("name", ["attribute", "closure_error", *OTHERS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FIRST else pytest.mark.slow) for name in ANALYSES]
+)
 def test_where_a_mesh_with_explicit_axes_is_set(name: str, x64: None) -> None:
     config = MODELS["cut"]
     params = stack_layers(random_params(config, dtype=jnp.float64))
@@ -116,6 +122,7 @@ def test_values_are_cut_by_the_names_of_their_axes() -> None:
 
 def test_one_axis_of_an_array_goes_over_model() -> None:
     mesh = mesh_of("data=2,model=4")
-    assert cut(("expert", "d_ff", "d_model"), (8, 8, 3), mesh) == PartitionSpec("model", None, None)
-    assert cut(("expert", "d_ff", "d_model"), (6, 8, 3), mesh) == PartitionSpec(None, "model", None)
+    assert cut(("head", "neuron"), (8, 8), mesh) == PartitionSpec("model", None)
+    assert cut(("head", "neuron"), (6, 8), mesh) == PartitionSpec(None, "model")
+    assert cut(("expert", "d_ff", "d_model"), (8, 8, 3), mesh) == PartitionSpec(None, "model", None)
     assert cut(("batch", "position"), (3, 4), mesh) == PartitionSpec(None, None)

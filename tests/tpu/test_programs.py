@@ -145,7 +145,7 @@ def test_a_studys_step_adds_a_few_small_sums() -> None:
 
 
 def test_experts_stay_where_they_are() -> None:
-    """Chips send each other neurons of the chosen experts, at most, and no weights: an expert has several times that."""
+    """Chips send each other neurons of the chosen experts at most, and no weights, which are several times that."""
     found = compiled("effects", config=EXPERTS).collectives
     chosen = 4 * LENGTH * EXPERTS.experts_per_token * EXPERTS.d_ff
     assert all(one.bytes <= chosen for one in found)

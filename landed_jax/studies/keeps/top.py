@@ -45,7 +45,11 @@ def _largest_of_runs(values: jax.Array, numbers: jax.Array) -> tuple[jax.Array, 
 
     values, numbers = in_runs(values), in_runs(numbers)
     _, order = largest(jnp.abs(values), min(PER_PROMPT, values.shape[-1]))
-    return tuple(jnp.take_along_axis(part, order, axis=-1).reshape(prompts, -1) for part in (values, numbers))
+
+    def kept(part: jax.Array) -> jax.Array:
+        return jnp.take_along_axis(part, order, axis=-1).reshape(prompts, -1)
+
+    return kept(values), kept(numbers)
 
 
 KEEP = Keep("top", _measure, help="the writes with the largest landed contributions, with their prompts")
