@@ -19,6 +19,8 @@ CONFIG = ModelConfig(
     vocab_size=61, d_model=16, n_layers=1, n_heads=4, n_kv_heads=2, head_dim=4, d_ff=48, max_positions=2**20
 )
 LENGTHS = (2048, 8192, 32768, 131072)
+# Bytes of scores, below which all may exist at once; one for all tests, as traces of one shape are kept between them.
+LIMIT = 2**20
 Call = Callable[[Params, jax.Array], Any]
 
 
@@ -66,7 +68,7 @@ def largest_array(call: Call, length: int) -> int:
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_no_array_grows_with_the_square_of_the_length(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    limit_scores(monkeypatch, 0)  # below it all scores may exist at once
+    limit_scores(monkeypatch, LIMIT)
     assert largest_array(call, LENGTHS[-1]) <= LENGTHS[-1] // LENGTHS[0] * largest_array(call, LENGTHS[0])
 
 
@@ -85,6 +87,6 @@ def temporaries(call: Call, length: int) -> int:
 @pytest.mark.xla
 @pytest.mark.parametrize("call", ["forward, last position", "top_writes, two passes", "layer_sums"])
 def test_compiled_programs_take_memory_in_proportion(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    limit_scores(monkeypatch, 2**20)
+    limit_scores(monkeypatch, LIMIT)
     taken = [temporaries(CALLS[call], length) for length in LENGTHS]
     assert all(longer <= 4.4 * shorter for shorter, longer in itertools.pairwise(taken))
