@@ -18,12 +18,14 @@ from landed_jax.checkpoints.hf.writer import save_hf
 from landed_jax.checkpoints.native import is_native, read_manifest, save_native
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.checkpoints.opening import Reading, check_folder, open_folder, open_vocabulary_of, read_config_of
+from landed_jax.errors import LandedError
 from landed_jax.files.atomic_folder import check_destination
 from landed_jax.files.json_object import read_json_object
 from landed_jax.files.kinds import expanded
 from landed_jax.memory.host import cpu_device, default_platform
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.schedule import PLAIN
 
 
 def load(
@@ -35,6 +37,7 @@ def load(
     ignore_fields: Collection[str] = (),
     adapter: str | os.PathLike[str] | None = None,
     dtype: Any = None,
+    stream: bool = False,
 ) -> Model:
     """Open a model.
 
@@ -53,6 +56,10 @@ def load(
             out one that lies beside the weights, which otherwise is refused.
         dtype: what the weights of a GGUF file become: float32, bfloat16 or float16; by default float32, and floats
             stay as they are. Other checkpoints are read in their own types.
+        stream: leave the weights on disk, for a model that is larger than the memory: layers are read one after
+            another while the layer before computes, in each pass again, and two of them are in memory at a time. On a
+            CPU, of a checkpoint in Hugging Face layout or a GGUF file. Inside ``jit``, ``vmap`` and ``grad`` of your
+            own the weights cannot be used.
 
     Raises:
         LandedError: if it cannot be opened; the message lists the reasons.
@@ -65,11 +72,23 @@ def load(
     folder, notes = resolve(source), Notes()
     platform = mesh.devices.flat[0].platform if mesh is not None else default_platform()
     layout = platform != "cpu" if stacked is None else stacked
+    if stream and (refused := _why_not_streamed(platform, mesh, layout)):
+        raise LandedError(f"Weights are streamed from disk on one CPU, layer by layer: {refused}.")
     reading = Reading(ignore_fields, adapter, dtype)
-    config, params = open_folder(folder, reading, notes, mesh=mesh, stacked=layout, progress=progress)
+    config, params = open_folder(folder, reading, notes, mesh=mesh, stacked=layout, progress=progress, stream=stream)
     vocabulary, no_vocabulary = open_vocabulary_of(folder, notes)
     notes.give_warnings()
     return Model(config, params, vocabulary, str(source), folder, tuple(notes.texts), no_vocabulary)
+
+
+def _why_not_streamed(platform: str, mesh: Mesh | None, stacked: bool) -> str:
+    if platform != "cpu":
+        return f"leave stream out, or set JAX_PLATFORMS=cpu, as this is a {platform}"
+    if mesh is not None:
+        return "leave mesh= out"
+    if stacked:
+        return "leave stacked= out, which holds all layers in one array"
+    return "unset LANDED_PLAIN, whose programs are of all layers" if PLAIN else ""
 
 
 def read_config(

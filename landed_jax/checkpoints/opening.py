@@ -15,6 +15,7 @@ from landed_jax.checkpoints.gguf.tokenizer import open_gguf_vocabulary
 from landed_jax.checkpoints.hf.adapter import ADAPTER_CONFIG, NONE, merge_adapter, refuse_adapter_beside
 from landed_jax.checkpoints.hf.gate import config_from_hf, wrapper_of
 from landed_jax.checkpoints.hf.hub import resolve_adapter
+from landed_jax.checkpoints.hf.on_disk import params_on_disk
 from landed_jax.checkpoints.hf.reader import Progress, check_values, read_params
 from landed_jax.checkpoints.hf.survey import Survey, survey_checkpoint
 from landed_jax.checkpoints.hf.tokenizer import open_vocabulary
@@ -45,20 +46,37 @@ class Reading:
 
 
 def open_folder(
-    folder: Path, reading: Reading, notes: Notes, *, mesh: Mesh | None, stacked: bool, progress: Progress | None
+    folder: Path,
+    reading: Reading,
+    notes: Notes,
+    *,
+    mesh: Mesh | None,
+    stacked: bool,
+    progress: Progress | None,
+    stream: bool = False,
 ) -> tuple[ModelConfig, Params]:
     """The config and the parameters of a folder in Hugging Face layout, of a native one, or of a GGUF file.
+
+    Args:
+        stream: leave the matrices in the files (`params_on_disk`).
 
     Raises:
         LandedError: if it cannot be opened.
     """
     _refuse_unfinished(folder)
     if is_native(folder):
+        if stream:
+            raise LandedError(
+                f"{folder} is a native folder, whose weights are read as a whole: stream (--stream) takes a checkpoint "
+                "in Hugging Face layout or a GGUF file, and `landed convert --hf` writes one."
+            )
         _check_native_reading(folder, reading)
         for text in read_notes(folder):
             notes.add(text)
         return load_native(folder, mesh, stacked)
     survey = survey_folder(folder, reading, notes)
+    if stream:
+        return survey.config, params_on_disk(survey)
     return survey.config, read_params(survey, mesh=mesh, stacked=stacked, progress=progress)
 
 

@@ -22,6 +22,7 @@ from landed_jax.nn.modules import Embed, ReadNorm
 from landed_jax.nn.parameters import Params, unembedding
 from landed_jax.nn.rotary import query_scale, rotary_tables
 from landed_jax.nn.tap import Context, Plan
+from landed_jax.nn.weights_on_disk import in_memory
 from landed_jax.numerics import compute_dtype, highest_precision
 from landed_jax.provenance import Provenance
 from landed_jax.tokens import Tokens, as_tokens, check_ids, check_positions
@@ -90,7 +91,7 @@ class Runs:
     def embedded(self) -> Float[Array, "batch position d_model"]:
         """The stream before the first layer: what the node ``input`` writes."""
         how: dict[str, Any] = {"config": self.config, "dtype": self.dtype}
-        return _embedded(self.params["embed"], self.tokens.ids, self.context, **how)
+        return _embedded(in_memory(self.params["embed"]), self.tokens.ids, self.context, **how)
 
     def whole(self, start: jax.Array | None = None, held: tuple[Sigmas, ...] = ()) -> Whole:
         """An ordinary run, of the prompts or from another stream before the first layer.

@@ -30,6 +30,12 @@ dtype_option = click.option(
     help="What the quantised weights of a GGUF file become. Default: float32, and floats stay as they are.",
 )
 
+stream_option = click.option(
+    "--stream",
+    is_flag=True,
+    help="Leave the weights on disk, and read layer after layer: for a model larger than the memory, on a CPU.",
+)
+
 mesh_option = click.option(
     "--mesh",
     metavar="data=N,model=N",

@@ -1,6 +1,7 @@
 """`landed run`: the account of a prompt, or of each prompt of a file."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -20,10 +21,12 @@ from landed_jax.cli.options import (
 from landed_jax.cli.output import encoding_of, write_text
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.prompts import Asked, several, single
-from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
+from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option, stream_option
 from landed_jax.errors import LandedError
 from landed_jax.printable import printable
 from landed_jax.report.sections import sections
+
+_SHARING = 16  # prompts that share a pass where weights are streamed: what is found out of all is in memory
 
 EXAMPLES = """\b
 Examples:
@@ -58,6 +61,7 @@ def _section_options(command: Callable[..., None]) -> Callable[..., None]:
 @adapter_option
 @dtype_option
 @ignore_field_option
+@stream_option
 @out_option
 @json_option
 def run(
@@ -74,6 +78,7 @@ def run(
     adapter: str | None,
     dtype: str | None,
     ignore_fields: tuple[str, ...],
+    stream: bool,
     out: str | None,
     json_target: str | None,
     **chosen: bool,
@@ -102,13 +107,14 @@ def run(
     with status_line("Starting JAX") as status:
         from landed_jax.files.json_text import json_text
         from landed_jax.loading import load
-        from landed_jax.report.account import Account, answer
+        from landed_jax.report.account import Account, answer_together, together
         from landed_jax.report.console import print_heading, print_report
         from landed_jax.report.question import RunQuestion, ask
         from landed_jax.report.run_report import whole_report
 
         status("Reading weights")
-        opened = load(model, progress=status.report, adapter=adapter, dtype=dtype, ignore_fields=ignore_fields)
+        how = {"adapter": adapter, "dtype": dtype, "ignore_fields": ignore_fields, "stream": stream}
+        opened = load(model, progress=status.report, **how)
 
     def question(asked: Asked) -> RunQuestion:
         tokens = (target if asked.target is None else asked.target, against if asked.against is None else asked.against)
@@ -116,19 +122,25 @@ def run(
         with asked.errors_say_where():
             return ask(opened, asked.prompt, target=tokens[0], against=tokens[1], **how)
 
-    def account(asked: Asked, question: RunQuestion) -> Account:
+    def accounts(group: list[tuple[Asked, RunQuestion]]) -> Iterator[Account]:
         # Programs are compiled for a few lengths only, and kept: the next prompt of about this length finds them.
-        with asked.errors_say_where(), status_line("Starting the model") as status:
-            found = answer(opened, question, sections=wanted, bucketed=True, top=top, stage=status)
-        for warning in found.warnings:
-            where = f"{asked.place}: " if asked.place else ""
-            click.echo(f"landed: {printable(where + warning)}", err=True)
-        return found
+        with group[0][0].errors_say_where(), status_line("Starting the model") as status:
+            about = [question for _, question in group]
+            found = answer_together(opened, about, sections=wanted, bucketed=True, top=top, stage=status)
+        for (asked, _), account in zip(group, found, strict=True):
+            for warning in account.warnings:
+                where = f"{asked.place}: " if asked.place else ""
+                click.echo(f"landed: {printable(where + warning)}", err=True)
+            yield account
 
     questions = [question(asked) for asked in prompts]  # all are checked before the first is computed
+    groups: list[list[tuple[Asked, RunQuestion]]] = []
+    for pair in zip(prompts, questions, strict=True):
+        share = stream and groups and len(groups[-1]) < _SHARING and together(groups[-1][0][1], pair[1])
+        groups[-1:] = [[*groups[-1], pair]] if share else [*groups[-1:], [pair]]
     lines: list[str] = []
-    for number, (asked, about) in enumerate(zip(prompts, questions, strict=True), 1):
-        found = account(asked, about)
+    each = itertools.chain.from_iterable(map(accounts, groups))
+    for number, (asked, found) in enumerate(zip(prompts, each, strict=True), 1):
         if out is not None:
             found.save(out)
         if json_target is not None:

@@ -9,6 +9,7 @@ from landed_jax.checkpoints.bundle import BUNDLED
 from landed_jax.cli.options import json_option
 from landed_jax.cli.output import check_json_target, command_line, show_result
 from landed_jax.cli.progress import Status, status_line
+from landed_jax.cli.reading import stream_option
 from landed_jax.cli.study_progress import watched
 from landed_jax.errors import LandedError
 from landed_jax.files.kinds import expanded, status_of
@@ -47,6 +48,7 @@ Examples:
 )
 @click.option("--ids", is_flag=True, help="Prompts are token ids.")
 @click.option("--no-bos", is_flag=True, help="Add no special tokens to a prompt.")
+@stream_option
 @json_option
 def study(
     prompts: str,
@@ -61,6 +63,7 @@ def study(
     position: int,
     ids: bool,
     no_bos: bool,
+    stream: bool,
     json_target: str | None,
 ) -> None:
     """Statistics over thousands of prompts.
@@ -95,9 +98,9 @@ def study(
             "command": command_line(),
         }
         found = (
-            _study(status, model or BUNDLED, prompts, names, out, settings)
+            _study(status, model or BUNDLED, prompts, names, out, settings, stream)
             if several is None
-            else _series(status, several, prompts, names, out, settings)
+            else _series(status, several, prompts, names, out, settings, stream)
         )
     _show_found(found, json_target)
 
@@ -125,18 +128,26 @@ def _parts(text: str) -> list[str]:
     return parts
 
 
-def _study(status: Status, model: str, prompts: str, keep: list[str], out: str | None, settings: Any) -> "Study":
+def _study(
+    status: Status, model: str, prompts: str, keep: list[str], out: str | None, settings: Any, stream: bool
+) -> "Study":
     from landed_jax.loading import load
     from landed_jax.studies import study as run_study
 
     status("Reading weights")
-    opened = load(model, progress=status.report)
+    opened = load(model, progress=status.report, stream=stream)
     status("Compiling the first batch, or reading it from the cache")
     return run_study(opened, prompts, keep, out, watch=watched(status), **settings)
 
 
 def _series(
-    status: Status, models: str | list[str], prompts: str, keep: list[str], out: str | None, settings: Any
+    status: Status,
+    models: str | list[str],
+    prompts: str,
+    keep: list[str],
+    out: str | None,
+    settings: Any,
+    stream: bool,
 ) -> "Series":
     from landed_jax.studies import series
 
@@ -150,7 +161,8 @@ def _series(
             begun[name](done, total)
 
     status("Looking at the checkpoints")
-    return series(models, prompts, keep, out, watch=watch, load_with={"progress": status.report}, **settings)
+    load_with = {"progress": status.report, "stream": stream}
+    return series(models, prompts, keep, out, watch=watch, load_with=load_with, **settings)
 
 
 @click.command()

@@ -28,6 +28,7 @@ from landed_jax.nn.config import LayerKind
 from landed_jax.nn.hook_points import HookPoint
 from landed_jax.nn.intervention import Intervention
 from landed_jax.nn.parameters import Params, unembedding
+from landed_jax.nn.weights_on_disk import in_memory
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
 
@@ -105,7 +106,7 @@ class Runs:
         first, together, x, said = max(chunk.start, 0), chunk.start >= 0, self.stream, []
         if not together:
             how: dict[str, Any] = {"config": config, "span": chunk.span, "tree": batch.tree, "axes": batch.axes}
-            embed, ids = self.model.params["embed"], self.clean.tokens.ids
+            embed, ids = in_memory(self.model.params["embed"]), self.clean.tokens.ids
             x = embedded(embed, ids, self.shared, batch.leaves, dtype=self.dtype, runs=chunk.runs, **how)
         for index in range(first, depth):
             own = batch if index <= chunk.last else _NONE

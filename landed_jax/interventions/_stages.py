@@ -19,6 +19,7 @@ from landed_jax.nn.modules import Block, Embed, ReadNorm
 from landed_jax.nn.parameters import Params, is_stacked, unembedding
 from landed_jax.nn.rotary import query_scale, rotary_tables
 from landed_jax.nn.tap import Context, Plan
+from landed_jax.nn.weights_on_disk import in_memory
 from landed_jax.numerics import highest_precision, layer_of
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
@@ -223,9 +224,9 @@ def measured(
 
 def layer_params(params: Params, layer: int) -> Params:
     """What `after_layer` takes: one layer's subtree, or all of them where they are stacked."""
-    return params["layers"] if is_stacked(params) else params["layers"][str(layer)]
+    return params["layers"] if is_stacked(params) else in_memory(params["layers"][str(layer)])
 
 
 def top_params(params: Params) -> Params:
     """The parameters outside of the layers."""
-    return {name: part for name, part in params.items() if name != "layers"}
+    return {name: in_memory(part) for name, part in params.items() if name != "layers"}

@@ -12,6 +12,7 @@ from landed_jax.memory.host import device_memory
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import WRITES, HookPoint, as_sites, axes_of, has
 from landed_jax.nn.parameters import Params
+from landed_jax.nn.weights_on_disk import WeightOnDisk
 from landed_jax.numerics import compute_dtype, is_concrete
 
 
@@ -170,6 +171,8 @@ def choose_runs(needed: Mapping[str, int], weights: int = 0, memory: int | None 
 def weight_bytes(params: Params) -> int:
     """Bytes of the parameters on one device; under ``jit``, where their sharding is unknown, of all of them.
 
+    Of weights that stay on disk those of the largest alone, which is in memory at some time.
+
     >>> weight_bytes({"embed": {"W_E": jax.numpy.zeros((11, 8), "float32")}})
     352
     """
@@ -179,7 +182,9 @@ def weight_bytes(params: Params) -> int:
         shape = leaf.sharding.shard_shape(leaf.shape) if sharded else leaf.shape
         return math.prod(shape) * leaf.dtype.itemsize
 
-    return sum(map(held, jax.tree.leaves(params)))
+    leaves = jax.tree.leaves(params)
+    on_disk = [leaf.nbytes for leaf in leaves if isinstance(leaf, WeightOnDisk)]
+    return sum(held(leaf) for leaf in leaves if not isinstance(leaf, WeightOnDisk)) + max(on_disk, default=0)
 
 
 def least_bytes(config: ModelConfig, weights: int, length: int) -> int:

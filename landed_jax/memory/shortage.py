@@ -3,12 +3,13 @@
 from landed_jax.errors import LandedError
 
 
-def require_memory(needed: int, available: int, what: str) -> None:
+def require_memory(needed: int, available: int, what: str, instead: str = "") -> None:
     """Refuse what cannot fit: a system that overcommits memory would kill the process during the work.
 
     Args:
         needed: a lower bound of the bytes that `what` takes.
         available: bytes that this process may use.
+        instead: a sentence that says what to do.
 
     Raises:
         LandedError: if `needed` is more than `available`.
@@ -20,6 +21,7 @@ def require_memory(needed: int, available: int, what: str) -> None:
     if needed > available:
         raise LandedError(
             f"{what} take at least {human_bytes(needed)}, and there are {human_bytes(available)} of memory."
+            f"{f' {instead}' if instead else ''}"
         )
 
 
@@ -41,7 +43,8 @@ def out_of_memory(error: BaseException) -> str:
     said = str(error).strip().splitlines()
     detail = f" ({said[0][:200]})" if said else ""
     return (
-        f"There is not enough memory{detail}: take a shorter prompt, fewer sections or a smaller model; "
+        f"There is not enough memory{detail}: take a shorter prompt, fewer sections or a smaller model, or "
+        "leave the weights on disk (--stream); "
         "`landed info MODEL --length N` says what a trace takes."
     )
 

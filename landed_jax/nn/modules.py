@@ -19,8 +19,10 @@ from landed_jax.nn.layer_programs import through_layers
 from landed_jax.nn.output_scale import OutputScale
 from landed_jax.nn.parameters import LEAVES
 from landed_jax.nn.products import head_linear, linear
+from landed_jax.nn.table_rows import rows_of_table
 from landed_jax.nn.tap import Context, Plan, observe, record, select_positions, tap
 from landed_jax.nn.unembedding import Unembedding
+from landed_jax.nn.weights_on_disk import in_memory
 
 
 class _Part(nn.Module):
@@ -32,7 +34,7 @@ class _Part(nn.Module):
     def leaf(self, path: str) -> Any:
         leaf = LEAVES[path]
         shape = leaf.shape(self.config)
-        return self.param(path.split("/")[1], nn.initializers.normal(), shape)
+        return in_memory(self.param(path.split("/")[1], nn.initializers.normal(), shape))
 
     def gain(self, path: str, x: jax.Array) -> jax.Array:
         """A norm's γ as it is applied, in the type of `x`."""
@@ -287,14 +289,14 @@ class Embed(_Part):
             self.W_pos = self.leaf("embed/W_pos")
 
     def __call__(self, ids: jax.Array, dtype: jnp.dtype, context: Context) -> jax.Array:
-        rows = jnp.take(self.W_E, ids, axis=0).astype(dtype)
+        rows = rows_of_table(self.W_E, ids).astype(dtype)
         if (scale := self.config.embedding_scale) != 1:
             narrow = self.config.rounded_embedding_scale and self.W_E.dtype.itemsize < 4
             rows = rows * (jnp.asarray(scale, self.W_E.dtype).astype(dtype) if narrow else jnp.asarray(scale, dtype))
         rows = self.tap("embedding", rows, None, context)
         if not self.config.learned_positions:
             return rows
-        places = jnp.take(self.W_pos, context.positions, axis=0).astype(dtype)
+        places = rows_of_table(self.W_pos, context.positions).astype(dtype)
         return rows + self.tap("position_embedding", places, None, context)
 
 

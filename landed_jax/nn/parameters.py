@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.unembedding import Unembedding
+from landed_jax.nn.weights_on_disk import in_memory
 from landed_jax.numerics import layer_of
 
 Params = dict[str, Any]
@@ -294,9 +295,14 @@ def unstack_layers(params: Params) -> Params:
     }
 
 
-def unembedding(params: Params, config: ModelConfig) -> Unembedding:
-    """The unembedding: the embedding's own table where the two are tied."""
-    return Unembedding.of(config, params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"])
+def unembedding(params: Params, config: ModelConfig, whole: bool = True) -> Unembedding:
+    """The unembedding: the embedding's own table where the two are tied.
+
+    Args:
+        whole: read a table that is on disk; otherwise it stays there, for a function under `by_layers`.
+    """
+    W_U = params["unembed"]["W_U"] if "unembed" in params else params["embed"]["W_E"]
+    return Unembedding.of(config, in_memory(W_U) if whole else W_U)
 
 
 def norm_biases(params: Params) -> tuple[jax.Array, jax.Array, jax.Array] | None:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.products import linear
+from landed_jax.nn.table_rows import rows_of_table
 
 
 @jax.tree_util.register_dataclass
@@ -43,7 +44,7 @@ class Unembedding:
 
     def rows(self, ids: Int[Array, "*at"], dtype: Any) -> Float[Array, "*at d_model"]:
         """What reads each token's l."""
-        return self.scaled(jnp.take(self.W_U, ids, axis=0).astype(dtype))
+        return self.scaled(rows_of_table(self.W_U, ids).astype(dtype))
 
     def mean_row(self, dtype: Any) -> Float[Array, " d_model"]:
         """The mean over the vocabulary of `rows`."""

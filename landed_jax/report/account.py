@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int
 
 from landed_jax.analysis.attribution._attribute import attribute
 from landed_jax.analysis.attribution._capped_effects import CappedEffects, capped_effects
@@ -27,8 +28,9 @@ from landed_jax.provenance import Provenance
 from landed_jax.report.percents import PERCENTS
 from landed_jax.report.prediction import Prediction, predict
 from landed_jax.report.question import RunQuestion, ask
-from landed_jax.report.section_results import section_results
+from landed_jax.report.section_results import of_one_prompt, section_results
 from landed_jax.report.sections.section import Asked, Section
+from landed_jax.results.one_prompt import of_prompt
 from landed_jax.results.padding import without_padding
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
@@ -175,48 +177,103 @@ def answer(
     """The account of a question: one pass, and one program that finds out everything.
 
     Args:
+        sections, bucketed, top, stage: as for `answer_together`.
+
+    Raises:
+        LandedError: as `answer_together` does.
+    """
+    how: dict[str, Any] = {"sections": sections, "bucketed": bucketed, "top": top, "stage": stage}
+    return answer_together(model, [question], **how)[0]
+
+
+def answer_together(
+    model: "Model",
+    questions: Sequence[RunQuestion],
+    *,
+    sections: Sequence[Section] = (),
+    bucketed: bool = False,
+    top: int = 20,
+    stage: Callable[[str], None] = lambda _: None,
+) -> list[Account]:
+    """The accounts of several prompts in one pass, which reads the weights once: each to rounding as by itself.
+
+    Args:
+        questions: of which `together` is true.
         sections: what else to find out, in the order in which it is shown.
-        bucketed: compute with the prompt padded (`Tokens.bucketed`), so that prompts of about the same length share
-            their compiled programs. The account shows nothing of the padding.
-        top: how many writes the account shows.
+        bucketed: compute with the prompts padded (`Tokens.bucketed`), so that prompts of about the same length share
+            their compiled programs. The accounts show nothing of the padding.
+        top: how many writes an account shows.
         stage: called with a few words before each of the long steps.
 
     Raises:
-        LandedError: for a prompt that does not fit into memory, or numbers that overflow.
+        LandedError: for prompts that do not fit into memory, or numbers that overflow.
     """
-    tokens = Tokens.from_lists([question.prompt.ids])
-    length = tokens.ids.shape[1]
+    tokens = Tokens.from_lists([question.prompt.ids for question in questions])
     computed = tokens.bucketed() if bucketed else tokens
-    padding = computed.ids.shape[1] - length
+    length = computed.ids.shape[1]
     weights = weight_bytes(model.params)
-    least = least_bytes(model.config, weights, computed.ids.shape[1])
-    require_memory(least, device_memory(), f"This model and a prompt of {length} tokens")
+    least = least_bytes(model.config, weights, length)
+    require_memory(least, device_memory(), f"This model and a prompt of {tokens.ids.shape[1]} tokens")
     stage(f"Compiling the forward pass of {model.config.n_layers} layers, or reading it from the cache")
     record = WRITES | SOURCES | {HookPoint.ATTN_WRITE, HookPoint.MLP_WRITE}
     record = record.union(*(section.record for section in sections))
-    trace = model.trace(computed, record=record, at=[question.position + padding])
+    trace = model.trace(computed, record=record, at=[length - questions[0].from_end])
     stage("Compiling the attribution, or reading it from the cache")
     # Out of JAX in one go: indexing device arrays one by one would compile a program for each.
-    asked, made = _find_out(trace, question.target, question.against)
-    found = without_padding(jax.device_get(made), padding)
+    asked, made = _find_out(trace, *(_ids(questions, which) for which in ("target", "against")))
+    found = jax.device_get(made)
     if not np.isfinite(found[0].value).all():
-        raise LandedError(f"The logit is {float(found[0].value[0, 0])}: somewhere in this model float32 overflows.")
+        logit = float(found[0].value[~np.isfinite(found[0].value)][0])
+        raise LandedError(f"The logit is {logit}: somewhere in this model float32 overflows.")
     if sections:
         stage(f"Compiling {', '.join(section.option for section in sections)}, or reading it from the cache")
+    more, logits = section_results(Asked(trace, *asked), tuple(sections)), np.asarray(trace.logits)
+    return [
+        _account(model, question, number, length - len(question.prompt.ids), found, logits, more, top)
+        for number, question in enumerate(questions)
+    ]
+
+
+def together(one: RunQuestion, other: RunQuestion) -> bool:
+    """Whether two questions can be answered in one pass: of the same column from the end, and asked alike."""
+    pairs = ((one.target, other.target), (one.against, other.against))
+    return one.from_end == other.from_end and all((a is None) == (b is None) for a, b in pairs)
+
+
+def _ids(questions: Sequence[RunQuestion], which: str) -> Any:
+    ids = [getattr(question, which) for question in questions]
+    return None if ids[0] is None else np.array(ids, np.int32)
+
+
+def _account(
+    model: "Model",
+    question: RunQuestion,
+    number: int,
+    padding: int,
+    found: tuple[Any, ...],
+    logits: np.ndarray,
+    more: dict[Section, dict[str, Any]],
+    top: int,
+) -> Account:
+    """One prompt's account, from what was found out of all."""
+    attribution, difference, capped = (
+        without_padding(of_prompt(part, number), padding) for part in (found[0], found[1], found[4])
+    )
+    assert attribution is not None
     return Account(
         model=model.source,
         prompt=question.prompt.text,
         position=question.position,
         token_ids=question.prompt.ids,
-        config=trace.config,
+        config=model.config,
         vocabulary=question.vocabulary,
-        attribution=found[0],
-        difference=found[1],
-        capped=found[4],
-        layer_effects=found[3],
-        coordinate_counts=dict(zip(PERCENTS, (int(n[0, 0]) for n in found[2]), strict=True)),
-        prediction=_prediction(trace, found[0]),
-        sections=section_results(Asked(trace, *asked), tuple(sections), padding),
+        attribution=attribution,
+        difference=difference,
+        capped=capped,
+        layer_effects=found[3][..., number],
+        coordinate_counts=dict(zip(PERCENTS, (int(n[number, 0]) for n in found[2]), strict=True)),
+        prediction=_prediction(logits[number, 0], attribution),
+        sections={section: of_one_prompt(section, results, number, padding) for section, results in more.items()},
         warnings=question.prompt.warnings,
         notes=model.notes,
         top=top,
@@ -225,7 +282,7 @@ def answer(
 
 @by_layers
 def _find_out(
-    trace: Trace, target: int | None, against: int | None
+    trace: Trace, target: Int[Array, " batch"] | None, against: Int[Array, " batch"] | None
 ) -> tuple[tuple[Read, Read | None], tuple[Any, ...]]:
     """The question and the difference to the runner-up, resolved; and what every run says of them, in one program."""
     question = difference = resolve(trace, Logit(target, against=against))
@@ -240,13 +297,13 @@ def _find_out(
     carried = coordinates(trace, question)
     counts = [carried.count(percent / 100) for percent in PERCENTS]
     by_layer = layer_effects(trace, question)
-    effects = jnp.stack([by_layer.attn_effect[:, 0, 0], by_layer.mlp_effect[:, 0, 0]], axis=1)
+    effects = jnp.stack([by_layer.attn_effect[:, :, 0], by_layer.mlp_effect[:, :, 0]], axis=1)
     capped = None
     if trace.config.logit_cap is not None:
         capped = capped_effects(trace, Logit(question.target, against=question.against))
     return (question, difference), (attribution, beside, counts, effects, capped)
 
 
-def _prediction(trace: Trace, attribution: Attribution) -> Prediction:
+def _prediction(logits: np.ndarray, attribution: Attribution) -> Prediction:
     asked = [int(ids[0, 0]) for ids in (attribution.target, attribution.against) if ids is not None]
-    return predict(np.asarray(trace.logits)[0, 0], asked)
+    return predict(logits, asked)

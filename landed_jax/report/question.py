@@ -28,6 +28,11 @@ class RunQuestion:
     position: int
     vocabulary: Vocabulary
 
+    @property
+    def from_end(self) -> int:
+        """How many columns there are from the one that is read to the end; 1 for the last."""
+        return len(self.prompt.ids) - self.position
+
 
 def ask(
     model: "Model",

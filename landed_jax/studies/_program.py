@@ -16,6 +16,7 @@ from landed_jax.nn.hook_points import WRITES, HookPoint, axes_of
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.parameters import Params
 from landed_jax.nn.weight_norms import WeightNorms
+from landed_jax.nn.weights_on_disk import any_on_disk
 from landed_jax.studies._measured import Keep, Measured, View
 from landed_jax.tasks._pairs import NO_ANSWER, answers_direction
 from landed_jax.tokens import Tokens
@@ -47,7 +48,7 @@ def measure(
         delimiter: which tokens are delimiters by their text.
         position: the column that is asked, negative, from the end.
     """
-    program = _whole if config.n_layers <= _WHOLE else _in_pieces
+    program = _whole if config.n_layers <= _WHOLE and not any_on_disk(params) else _in_pieces
     how = {"config": config, "keeps": keeps, "position": position, "dtype": dtype}
     return program(params, tokens, right, wrong, delimiter, norms, **how)
 

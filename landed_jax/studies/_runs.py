@@ -13,6 +13,7 @@ from landed_jax.analysis.writes._projections import weight_norms
 from landed_jax.errors import LandedError
 from landed_jax.model import Model
 from landed_jax.nn.weight_norms import WeightNorms
+from landed_jax.nn.weights_on_disk import abstract
 from landed_jax.numerics import compute_dtype, highest_precision
 from landed_jax.results.axes import POSITION_CLASSES
 from landed_jax.studies._batches import REASONS, Batch, Part, Reader
@@ -90,7 +91,13 @@ class Run:
         shape, answers = (size, 8), np.zeros((size, 0), np.int32)
         ids, mask, answers = jax.device_put((np.zeros(shape, np.int32), np.ones(shape, bool), answers))
         shapes, _ = jax.eval_shape(
-            partial(measure, **self._how), self.model.params, Tokens(ids, mask), answers, answers, mask, self._norms
+            partial(measure, **self._how),
+            abstract(self.model.params),
+            Tokens(ids, mask),
+            answers,
+            answers,
+            mask,
+            self._norms,
         )
         found = {}
         for name, measured in shapes.items():

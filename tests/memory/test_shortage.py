@@ -51,6 +51,8 @@ def test_weights_that_do_not_fit_are_refused_before_they_are_read(
         assert status_of(["run", PROMPT, "--model", model]) == 2
         said = capsys.readouterr().err
         assert "take at least 4.5 MiB, and there are 4.5 MiB of memory" in said and said.count("\n") == 1
+        assert ("--stream" in said) == (model == "bundled")
+    assert status_of(["run", PROMPT, "--stream", "--json", str(tmp_path / "account.json")]) == 0
 
 
 def test_prompts_that_cannot_fit_are_refused_before_they_are_run(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import landed_jax as landed
-from landed_jax.nn import layer_programs
+from landed_jax.nn import pieces
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.layer_programs import by_layers, layer_call, over_layers
 from landed_jax.nn.parameters import stack_layers
@@ -25,13 +25,13 @@ EVERYTHING = landed.WRITES | landed.RESIDUALS | landed.NORMED | landed.SOURCES
 def programs(monkeypatch: pytest.MonkeyPatch) -> set[Any]:
     """The programs that pieces run, as they run."""
     ran: set[Any] = set()
-    original = layer_programs._Pieces.__call__
+    original = pieces.Pieces.__call__
 
-    def listen(pieces: Any, values: Any) -> Any:
-        ran.update(step.function for step in pieces.steps)
-        return original(pieces, values)
+    def listen(mine: Any, values: Any) -> Any:
+        ran.update(step.function for step in mine.steps)
+        return original(mine, values)
 
-    monkeypatch.setattr(layer_programs._Pieces, "__call__", listen)
+    monkeypatch.setattr(pieces.Pieces, "__call__", listen)
     return ran
 
 

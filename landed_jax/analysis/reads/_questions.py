@@ -20,9 +20,11 @@ from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.functions import rms_sigma
 from landed_jax.nn.hook_points import HookPoint
+from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.parameters import Params, unembedding
 from landed_jax.nn.top_token import top_token
 from landed_jax.nn.unembedding import Unembedding
+from landed_jax.nn.weights_on_disk import in_memory
 from landed_jax.numerics import highest_precision
 from landed_jax.shapes import ShapeRepr
 from landed_jax.trace import Trace, bare
@@ -83,9 +85,9 @@ class Logit:
     def resolve(self, trace: Trace) -> Read:
         if self.centred and self.against is not None:
             raise LandedError("A logit difference is centred already: give against= or centred=True, not both.")
-        normed, to_logits = trace[HookPoint.FINAL_NORMED], unembedding(trace.weights(), trace.config)
+        normed, to_logits = trace[HookPoint.FINAL_NORMED], unembedding(trace.weights(), trace.config, whole=False)
         ids, other = (None if token is None else token_ids(trace, token) for token in (self.token, self.against))
-        return _logit(normed, beta_at(trace, "final"), to_logits, trace.logits, ids, other, self.centred)
+        return _logit(normed, beta_at(trace, "final"), to_logits, trace.logits, ids, other, centred=self.centred)
 
 
 @jax.tree_util.register_dataclass
@@ -227,7 +229,7 @@ class Head(ShapeRepr):
                 "be one number. Ask for the value, or give a Vector."
             )
         heard = normed_at(trace, f"{self.layer}.attn")
-        weights = leaves[f"W_{letter.upper()}"].astype(heard.dtype)
+        weights = in_memory(leaves[f"W_{letter.upper()}"]).astype(heard.dtype)
         if trace.config.qk_norm == "head":
             raw, gamma = heard @ weights[row].T, leaves[f"{letter}_gamma"]
         else:
@@ -333,7 +335,7 @@ def site_of(question: Question) -> str:
     return "final" if isinstance(question, Logit) else question.site
 
 
-@partial(jax.jit, static_argnums=6)
+@partial(by_layers, static=("centred",))
 def _logit(
     normed: jax.Array,
     beta: jax.Array | None,
@@ -341,6 +343,7 @@ def _logit(
     logits: jax.Array | None,
     ids: jax.Array | None,
     other: jax.Array | None,
+    *,
     centred: bool,
 ) -> Read:
     def rows(ids: jax.Array) -> jax.Array:

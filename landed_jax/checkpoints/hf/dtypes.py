@@ -17,6 +17,22 @@ FLOATS = {
 }
 
 
+_EXPONENTS = {"F16": 0x7C00, "BF16": 0x7F80}  # all ones in what is not finite
+
+
+def count_not_finite(values: np.ndarray) -> int:
+    """How many values are infinite or not a number.
+
+    >>> count_not_finite(np.array([1, np.inf, np.nan], FLOATS["BF16"]))
+    2
+    """
+    exponent = next((bits for name, bits in _EXPONENTS.items() if FLOATS[name] == values.dtype), None)
+    if exponent is None:
+        return values.size - int(np.count_nonzero(np.isfinite(values)))
+    # NumPy looks at numbers of types that it does not know one after another.
+    return int(np.count_nonzero((values.view(np.uint16) & exponent) == exponent))
+
+
 def require_64_bit(dtypes: Iterable[np.dtype]) -> None:
     """Refuse float64 weights while JAX would silently round them to float32.
 

@@ -1,5 +1,6 @@
 """The safetensors files of a checkpoint: a list of their tensors, from the headers, and slices read on demand."""
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator
@@ -28,12 +29,17 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor in a file: its name, its dtype as safetensors spells it, and its shape."""
+    """A tensor in a file: its name, its dtype as safetensors spells it, and its shape.
+
+    Attributes:
+        offset: where its bytes begin, row after row; None where they are not there as they are.
+    """
 
     name: str
     file: Path
     dtype: str
     shape: tuple[int, ...]
+    offset: int | None = field(default=None, kw_only=True)
 
     def read(self, index: Index) -> np.ndarray:
         """A slice of the tensor, copied out of the memory map.
@@ -44,6 +50,36 @@ class Stored:
         steps = tuple(slice(None, None, part.step) for part in index)  # which safetensors does not take
         with safe_open(self.file, framework="numpy") as opened:
             return opened.get_slice(self.name)[tuple(slice(part.start, part.stop) for part in index)][steps]
+
+    def read_into(self, index: Index, out: np.ndarray) -> None:
+        """Read a slice into an array of its shape and type: straight, where both lie in one piece.
+
+        Raises:
+            LandedError: if the file has become shorter.
+        """
+        first = self._first_of_piece(index)
+        if first is None or not out.flags.c_contiguous:
+            out[...] = self.read(index)
+            return
+        left = out.view(np.uint8).reshape(-1).data
+        with self.file.open("rb", buffering=0) as file:
+            file.seek(first)
+            while left:
+                if not (count := file.readinto(left)):
+                    raise LandedError(f"{self.file} became shorter while it was read.")
+                left = left[count:]
+
+    def _first_of_piece(self, index: Index) -> int | None:
+        """Where in the file a slice begins, if its bytes stand there one after another."""
+        cuts = [part.indices(size) for part, size in zip(index, self.shape, strict=False)]
+        cuts += [(0, size, 1) for size in self.shape[len(cuts) :]]
+        cut = next((axis for axis, (start, stop, _) in enumerate(cuts) if stop - start != 1), len(cuts))
+        whole = all(part == (0, size, 1) for part, size in zip(cuts[cut + 1 :], self.shape[cut + 1 :], strict=True))
+        if self.offset is None or not whole or any(step != 1 for _, _, step in cuts):
+            return None
+        strides = [math.prod(self.shape[axis + 1 :]) for axis in range(len(cuts))]
+        places = sum(start * stride for (start, _, _), stride in zip(cuts, strides, strict=True))
+        return self.offset + places * FLOATS[self.dtype].itemsize
 
 
 @dataclass
@@ -129,7 +165,11 @@ def open_tensors(file: Path, problems: list[str]) -> Iterator[Stored]:
         with safe_open(file, framework="numpy") as opened:
             names = opened.keys()
             headers = [(name, opened.get_slice(name)) for name in names]
-            yield from (Stored(name, file, view.get_dtype(), tuple(view.get_shape())) for name, view in headers)
+            offsets = _offsets(file)
+            yield from (
+                Stored(name, file, view.get_dtype(), tuple(view.get_shape()), offset=offsets[name])
+                for name, view in headers
+            )
     except LandedError as error:
         problems.append(str(error).rstrip("."))
     except (SafetensorError, OSError) as error:
@@ -142,6 +182,14 @@ def _check_header(file: Path) -> None:
         length = int.from_bytes(opened.read(8), "little")
     if length > _LARGEST_HEADER:
         raise LandedError(f"the file {file.name} is damaged: its header would have {length:,} bytes")
+
+
+def _offsets(file: Path) -> dict[str, int]:
+    """Where each tensor of a file with a sound header begins."""
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        header = json.loads(opened.read(length))
+    return {name: 8 + length + held["data_offsets"][0] for name, held in header.items() if name != "__metadata__"}
 
 
 def _read_index(folder: Path, found: Found) -> dict[str, set[str]]:

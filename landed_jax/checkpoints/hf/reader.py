@@ -1,6 +1,8 @@
 """The streaming reader: it reads the tensors of a Hugging Face checkpoint one by one into the parameter tree."""
 
+import contextlib
 import math
+import mmap
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from landed_jax.checkpoints.hf.dtypes import FLOATS, require_64_bit
+from landed_jax.checkpoints.hf.dtypes import FLOATS, count_not_finite, require_64_bit
 from landed_jax.checkpoints.hf.files import Stored, chunks, chunks_of
 from landed_jax.checkpoints.hf.survey import Survey
 from landed_jax.checkpoints.hf.table import Entry, Index, Place, tensor_places
@@ -23,6 +25,8 @@ from landed_jax.nn.sharding import leaf_sharding
 Progress = Callable[[int, int], None]
 """``progress(done, total)``, in bytes."""
 
+_STAY_ON_DISK = "They can stay on disk: --stream of `landed run` and `landed study`, stream=True in Python."
+_OWN_PAGES = 1 << 20  # bytes from which a buffer has pages of its own
 _ALIGNMENT = 64  # bytes; JAX on a CPU uses a NumPy buffer of this alignment without a copy
 
 
@@ -44,19 +48,19 @@ def read_params(
             duplicate, misshapen, of another type, or not finite.
     """
     config, sound, problems = survey.config, survey.sound, list(survey.problems)
-    groups = _group(list(tensor_places(config)), stacked)
-    _check_types_agree(groups, sound, problems)
-    reader = _Reader(config, progress, survey.size)
+    groups = groups_of(survey, stacked, problems)
+    reader = Reader(config, progress, survey.size)
     if problems:  # no leaf is placed, but all values are checked, so that one error lists all faults
         reader.check_all(sound)
     else:
-        require_64_bit(FLOATS[s.dtype] for s in sound.values())
         if mesh is None:
-            require_memory(survey.size, device_memory(default_device()), f"The weights in {survey.folder}")
+            device = default_device()
+            instead = _STAY_ON_DISK if device.platform == "cpu" else ""
+            require_memory(survey.size, device_memory(device), f"The weights in {survey.folder}", instead)
         leaves = [(path, reader.place(group, [sound[p.name] for p in group], mesh, stacked)) for path, group in groups]
         if not reader.bad:
             return build_tree(iter(leaves))
-    raise _refusal(survey, problems + reader.not_finite())
+    raise refusal(survey, problems + reader.not_finite())
 
 
 def check_values(survey: Survey) -> None:
@@ -65,22 +69,31 @@ def check_values(survey: Survey) -> None:
     Raises:
         LandedError: as `read_params` does.
     """
-    reader = _Reader(survey.config, None, survey.size)
+    reader = Reader(survey.config, None, survey.size)
     reader.check_all(survey.sound)
     if problems := [*survey.problems, *reader.not_finite()]:
-        raise _refusal(survey, problems)
+        raise refusal(survey, problems)
 
 
-def _refusal(survey: Survey, problems: list[str]) -> Refusal:
+def refusal(survey: Survey, problems: list[str]) -> Refusal:
     return Refusal(f"The checkpoint in {survey.folder} cannot be read", problems)
 
 
-def _check_types_agree(groups: list[tuple[Path, list[Place]]], sound: dict[str, Stored], problems: list[str]) -> None:
+def groups_of(survey: Survey, stacked: bool, problems: list[str]) -> list[tuple[Path, list[Place]]]:
+    """The places of each leaf; those that are of several types are added to `problems`.
+
+    Raises:
+        LandedError: for float64 while JAX has 64-bit types switched off.
+    """
+    groups = _group(list(tensor_places(survey.config)), stacked)
     for path, group in groups:
-        dtypes = Counter(sound[place.name].dtype for place in group if place.name in sound)
+        dtypes = Counter(survey.sound[place.name].dtype for place in group if place.name in survey.sound)
         if len(dtypes) > 1:
             where = "layers" if group[0].expert is None else "layers or experts"
             problems.append(f"{'/'.join(path)} is {' and '.join(dtypes)} in different {where}, so it cannot be stacked")
+    if not problems:
+        require_64_bit(FLOATS[stored.dtype] for stored in survey.sound.values())
+    return groups
 
 
 def _group(places: list[Place], stacked: bool) -> list[tuple[Path, list[Place]]]:
@@ -93,7 +106,7 @@ def _group(places: list[Place], stacked: bool) -> list[tuple[Path, list[Place]]]
     return list(groups.items())
 
 
-class _Reader:
+class Reader:
     """Reads slices into buffers, chunk by chunk, and counts values that are not finite."""
 
     def __init__(self, config: ModelConfig, progress: Progress | None, total: int) -> None:
@@ -144,10 +157,9 @@ class _Reader:
             first, step = piece[0].start, piece[0].step or 1
             for rows in chunks(part.shape, FLOATS[stored.dtype].itemsize):
                 start, last = (first + step * row for row in (rows[0].start, rows[0].stop - 1))
-                chunk = stored.read((*mine, slice(start, last + 1, step), *piece[1:]))
-                chunk = chunk[0] if mine else chunk
-                self._check(stored, chunk)
-                part[rows] = chunk
+                into = part[rows]
+                stored.read_into((*mine, slice(start, last + 1, step), *piece[1:]), into[None] if mine else into)
+                self._check(stored, into)
 
     def not_finite(self) -> list[str]:
         """A sentence for each tensor in which values that are not finite were read."""
@@ -157,12 +169,18 @@ class _Reader:
         self.done += chunk.nbytes
         if self.progress is not None:
             self.progress(min(self.done, self.total), self.total)
-        if bad := chunk.size - int(np.count_nonzero(np.isfinite(chunk))):
+        if bad := count_not_finite(chunk):
             self.bad[stored.name] += bad
 
 
 def _aligned_empty(shape: list[int], dtype: np.dtype) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
+    if size >= _OWN_PAGES:  # given back to the system as soon as it is let go, which the C library may put off
+        pages = mmap.mmap(-1, size)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with contextlib.suppress(OSError):  # a system without them
+                pages.madvise(mmap.MADV_HUGEPAGE)
+        return np.frombuffer(pages, dtype).reshape(shape)
     raw = np.empty(size + _ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % _ALIGNMENT
     return raw[start : start + size].view(dtype).reshape(shape)

@@ -1,0 +1,58 @@
+"""One prompt's part of a result of several."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from landed_jax.results.axes import shape_of
+
+R = TypeVar("R")
+
+_BOTH = {"*shape": "batch position"}  # what it stands for in a trace's own results
+
+
+def of_prompt(result: R, prompt: int) -> R:
+    """The result of a batch as that of one of its prompts: a batch of one.
+
+    Args:
+        result: a result of an analysis, of NumPy's or JAX's arrays; or a dictionary or a tuple of such.
+
+    >>> import numpy as np
+    >>> from landed_jax.tokens import Tokens
+    >>> of_prompt(Tokens(np.array([[5, 7], [5, 8]]), np.ones((2, 2), bool)), 1).ids.tolist()
+    [[5, 8]]
+    """
+    if isinstance(result, dict):
+        return type(result)({name: of_prompt(part, prompt) for name, part in result.items()})
+    if isinstance(result, tuple):
+        return type(result)([of_prompt(part, prompt) for part in result])
+    if not dataclasses.is_dataclass(result) or isinstance(result, type):
+        return result
+    changed = {}
+    for field in dataclasses.fields(result):
+        value = getattr(result, field.name)
+        if value is None or field.metadata.get("static"):
+            continue
+        shape = shape_of(field.type)
+        if shape is None:
+            changed[field.name] = of_prompt(value, prompt)
+        else:
+            names = [word.lstrip("#") for word in _BOTH.get(shape, shape).split()]
+            changed[field.name] = array_of_prompt(value, names, prompt)
+    return dataclasses.replace(result, **changed)
+
+
+def array_of_prompt(values: Any, names: Sequence[str], prompt: int) -> Any:
+    """An array of a batch for one of its prompts; an axis of size 1 stands for all, and stays.
+
+    Args:
+        names: of the array's axes, or of the last ones.
+
+    >>> import numpy as np
+    >>> array_of_prompt(np.arange(6).reshape(3, 2), ("batch", "position"), 1).tolist()
+    [[2, 3]]
+    """
+    for place, name in enumerate(reversed(names)):
+        if name == "batch" and values.shape[-1 - place] > 1:
+            return values[(..., slice(prompt, prompt + 1), *[slice(None)] * place)]
+    return values
