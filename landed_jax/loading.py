@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection
+from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from landed_jax.checkpoints.native import is_native, read_manifest, save_native
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.checkpoints.opening import Reading, check_folder, open_folder, open_vocabulary_of, read_config_of
 from landed_jax.errors import LandedError
+from landed_jax.exchange import all_or_none, spans
 from landed_jax.files.atomic_folder import check_destination
 from landed_jax.files.json_object import read_json_object
 from landed_jax.files.kinds import expanded
@@ -47,7 +49,8 @@ def load(
     Args:
         source: a Hugging Face id (``owner/name``, or ``owner/name@revision``), a folder in Hugging Face layout, a
             native folder, or a GGUF file; by default the small model that comes with the package.
-        mesh: place the weights on it: heads, neurons and the vocabulary are cut over its axis ``model``.
+        mesh: place the weights on it: heads, neurons and the vocabulary are cut over its axis ``model``. If it has
+            devices of several processes, all of these open the model, or none does.
         stacked: hold the layers under one leading axis (the time to compile then does not grow with depth), or one
             subtree a layer (faster to run on CPU); by default whichever suits the device.
         progress: ``progress(done, total)`` in bytes, called as a Hugging Face checkpoint is read.
@@ -69,12 +72,23 @@ def load(
     >>> model.vocabulary.text(trace.logits[0, -1].argmax())
     ' Rome'
     """
+    with all_or_none("load") if mesh is not None and spans(mesh) else nullcontext():
+        return _loaded(source, mesh, stacked, progress, Reading(ignore_fields, adapter, dtype), stream)
+
+
+def _loaded(
+    source: str | os.PathLike[str],
+    mesh: Mesh | None,
+    stacked: bool | None,
+    progress: Progress | None,
+    reading: Reading,
+    stream: bool,
+) -> Model:
     folder, notes = resolve(source), Notes()
     platform = mesh.devices.flat[0].platform if mesh is not None else default_platform()
     layout = platform != "cpu" if stacked is None else stacked
     if stream and (refused := _why_not_streamed(platform, mesh, layout)):
         raise LandedError(f"Weights are streamed from disk on one CPU, layer by layer: {refused}.")
-    reading = Reading(ignore_fields, adapter, dtype)
     config, params = open_folder(folder, reading, notes, mesh=mesh, stacked=layout, progress=progress, stream=stream)
     vocabulary, no_vocabulary = open_vocabulary_of(folder, notes)
     notes.give_warnings()
@@ -162,12 +176,13 @@ def convert(
     4
     """
     dst = expanded(dst)
-    check_destination(dst)
-    folder, notes = resolve(src), Notes()
-    check_inside(folder)
     with jax.default_device(cpu_device()):
-        reading = Reading(ignore_fields, adapter, dtype)
-        config, params = open_folder(folder, reading, notes, mesh=None, stacked=False, progress=progress)
+        with all_or_none("convert"):
+            check_destination(dst)
+            folder, notes = resolve(src), Notes()
+            check_inside(folder)
+            reading = Reading(ignore_fields, adapter, dtype)
+            config, params = open_folder(folder, reading, notes, mesh=None, stacked=False, progress=progress)
         notes.give_warnings()
         if hf:
             save_hf(dst, config, params, folder)

@@ -13,6 +13,7 @@ import numpy as np
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import Params
+from landed_jax.processes import gathered
 
 _PACKAGES = ("landed-jax", "jax", "jaxlib", "numpy")
 _BLOCK = 1 << 26  # bytes of a leaf that are copied at a time
@@ -90,7 +91,7 @@ def weights_digest(config: ModelConfig, params: Params) -> str:
     digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
-        values = np.asarray(leaf)
+        values = np.asarray(gathered(leaf))
         flat = values.reshape(-1)
         step = max(_BLOCK // max(values.dtype.itemsize, 1), 1)
         for first in range(0, flat.size, step):

@@ -12,6 +12,7 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import is_concrete
 from landed_jax.printable import printable
+from landed_jax.processes import gathered
 from landed_jax.shapes import ShapeRepr
 from landed_jax.tokens import Tokens
 from landed_jax.vocabulary import Vocabulary
@@ -65,13 +66,14 @@ class Provenance(ShapeRepr):
         if not 0 <= column < length:
             raise LandedError(f"Position {position} is outside the prompt, whose positions run from 0 to {length - 1}.")
         mask = self.tokens.mask
-        if batch is not None and is_concrete(mask) and mask.ndim == 2 and not np.asarray(mask)[batch, column]:
+        if batch is not None and is_concrete(mask) and mask.ndim == 2 and not np.asarray(gathered(mask))[batch, column]:
             raise LandedError(f"Position {position} of prompt {batch} is padding.")
         if not is_concrete(self.at):
             return jax.numpy.argmax(self.at == column)
-        found = np.asarray(self.at) == column
+        at = np.asarray(gathered(self.at))
+        found = at == column
         if not found.any():
-            raise LandedError(f"Position {position} was not recorded; the trace has {self.at.tolist()}.")
+            raise LandedError(f"Position {position} was not recorded; the trace has {at.tolist()}.")
         return jax.numpy.asarray(np.argmax(found))
 
     def check_prompt(self, batch: int) -> None:
@@ -90,7 +92,7 @@ class Provenance(ShapeRepr):
         if self.config != other.config or any(a.shape != b.shape for a, b in pairs):
             return False
         return not all(is_concrete(leaf) for pair in pairs for leaf in pair) or all(
-            np.array_equal(a, b) for a, b in pairs
+            np.array_equal(gathered(a), gathered(b)) for a, b in pairs
         )
 
     def summary(self) -> str:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "landed_jax"
 # From low to high, as docs/architecture.md draws them. A module may import its own layer and those before it.
 LAYERS = (
-    "errors intervals printable processes reruns shapes files tables",
+    "errors intervals printable processes exchange reruns shapes files tables",
     "numerics mesh",
     "nn",
     "tokenizer_errors tokens vocabulary",

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+import traceback
 
 import click
 
@@ -11,6 +12,7 @@ from landed_jax.cli.cache import use_cache
 from landed_jax.cli.compare import compare
 from landed_jax.cli.convert import convert
 from landed_jax.cli.heads import heads
+from landed_jax.cli.hosts import is_alone, leave
 from landed_jax.cli.info import info
 from landed_jax.cli.models import models
 from landed_jax.cli.patch import patch
@@ -69,7 +71,15 @@ def status_of(arguments: list[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot encode σ shows a replacement
     with forgiving_stderr():
-        return _run(arguments)
+        try:
+            status = _run(arguments)
+        except BaseException:
+            if not is_alone():
+                traceback.print_exc()
+                leave(1)
+            raise
+        leave(status)
+        return status
 
 
 def _run(arguments: list[str] | None) -> int:

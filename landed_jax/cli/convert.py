@@ -2,6 +2,7 @@
 
 import click
 
+from landed_jax.cli.hosts import several_hosts
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option
 from landed_jax.printable import printable
@@ -21,6 +22,7 @@ Examples:
 @adapter_option
 @dtype_option
 @ignore_field_option
+@several_hosts
 def convert(
     src: str, dst: str, hf: bool, adapter: str | None, dtype: str | None, ignore_fields: tuple[str, ...]
 ) -> None:

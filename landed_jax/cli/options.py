@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from landed_jax.checkpoints.bundle import BUNDLED
+from landed_jax.cli.hosts import is_first
 from landed_jax.cli.output import check_json_target
 from landed_jax.errors import LandedError
 
@@ -62,7 +63,7 @@ def check_targets(json_target: str | None, out: str | None) -> None:
         LandedError: as `check_json_target` and `check_result_path` do, and for one file under both names.
     """
     check_json_target(json_target)
-    if out is None:
+    if out is None or not is_first():
         return
     from landed_jax.results.files import check_result_path
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from landed_jax.cli.hosts import is_first
 from landed_jax.errors import LandedError
 from landed_jax.files.atomic_file import write_file
 from landed_jax.files.kinds import is_folder
@@ -23,7 +24,7 @@ def check_json_target(target: str | None) -> None:
     Raises:
         LandedError: if the folder does not exist or is not writable, or the target is a folder.
     """
-    if target in (None, "-"):
+    if target in (None, "-") or not is_first():
         return
     path = Path(target)
     if is_folder(path):
@@ -40,7 +41,9 @@ def encoding_of(target: str) -> str:
 
 
 def write_text(text: str, target: str) -> None:
-    """Write to a file, atomically, or to standard output for ``-``."""
+    """Write to a file, atomically, or to standard output for ``-``; of several processes the first does."""
+    if not is_first():
+        return
     if target == "-":
         click.echo(text, nl=False)
     else:

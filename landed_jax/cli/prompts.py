@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from landed_jax.cli.hosts import of_first
 from landed_jax.errors import LandedError
 from landed_jax.prompt_lines import Asked, errors_at, is_json, json_line, written_ids
 
@@ -18,12 +19,17 @@ def single(argument: str | None, *, ids: bool) -> Asked:
     Raises:
         LandedError: where there is none, or it cannot be read.
     """
-    if argument is None and (sys.stdin is None or sys.stdin.isatty()):
-        raise LandedError('Give a prompt: landed run "The Colosseum is in the city of".')
     if argument is None or argument == "-":
-        text = _text(_standard_input(), "Standard input")
+        text = of_first("standard input", lambda: _piped(asked=argument is not None))
         argument = text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
     return Asked(written_ids(argument) if ids else argument)
+
+
+def _piped(*, asked: bool) -> str:
+    """What standard input holds; where it was not asked for, only what is piped in."""
+    if not asked and (sys.stdin is None or sys.stdin.isatty()):
+        raise LandedError('Give a prompt: landed run "The Colosseum is in the city of".')
+    return _text(_standard_input(), "Standard input")
 
 
 def several(path: str, *, ids: bool) -> list[Asked]:
@@ -37,7 +43,7 @@ def several(path: str, *, ids: bool) -> list[Asked]:
     """
     name = "Standard input" if path == "-" else path
     if path == "-":
-        text = _text(_standard_input(), name)
+        text = of_first("standard input", lambda: _text(_standard_input(), name))
     else:
         try:
             with Path(path).open("rb") as file:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from landed_jax.cli.hosts import is_first, several_hosts
 from landed_jax.cli.options import (
     check_one_reading,
     check_targets,
@@ -21,7 +22,7 @@ from landed_jax.cli.options import (
 from landed_jax.cli.output import encoding_of, write_text
 from landed_jax.cli.progress import status_line
 from landed_jax.cli.prompts import Asked, several, single
-from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option, stream_option
+from landed_jax.cli.reading import adapter_option, dtype_option, ignore_field_option, mesh_option, stream_option
 from landed_jax.errors import LandedError
 from landed_jax.printable import printable
 from landed_jax.report.sections import sections
@@ -62,8 +63,10 @@ def _section_options(command: Callable[..., None]) -> Callable[..., None]:
 @dtype_option
 @ignore_field_option
 @stream_option
+@mesh_option
 @out_option
 @json_option
+@several_hosts
 def run(
     prompt: str | None,
     model: str,
@@ -79,6 +82,7 @@ def run(
     dtype: str | None,
     ignore_fields: tuple[str, ...],
     stream: bool,
+    mesh: str | None,
     out: str | None,
     json_target: str | None,
     **chosen: bool,
@@ -107,6 +111,7 @@ def run(
     with status_line("Starting JAX") as status:
         from landed_jax.files.json_text import json_text
         from landed_jax.loading import load
+        from landed_jax.mesh import mesh_of
         from landed_jax.report.account import Account, answer_together, together
         from landed_jax.report.console import print_heading, print_report
         from landed_jax.report.question import RunQuestion, ask
@@ -114,7 +119,8 @@ def run(
 
         status("Reading weights")
         how = {"adapter": adapter, "dtype": dtype, "ignore_fields": ignore_fields, "stream": stream}
-        opened = load(model, progress=status.report, **how)
+        devices = None if mesh is None else mesh_of(mesh)
+        opened = load(model, mesh=devices, progress=status.report, **how)
 
     def question(asked: Asked) -> RunQuestion:
         tokens = (target if asked.target is None else asked.target, against if asked.against is None else asked.against)
@@ -141,7 +147,7 @@ def run(
     lines: list[str] = []
     each = itertools.chain.from_iterable(map(accounts, groups))
     for number, (asked, found) in enumerate(zip(prompts, each, strict=True), 1):
-        if out is not None:
+        if out is not None and is_first():
             found.save(out)
         if json_target is not None:
             with asked.errors_say_where():

@@ -41,5 +41,6 @@ def give_up_stdout() -> None:
     """Write to nowhere from now on: Python would flush into the closed pipe again at exit, and report an error."""
     with contextlib.suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
+        for number in {1, sys.stdout.fileno()}:  # `--hosts` has moved it
+            os.dup2(nowhere, number)
         os.close(nowhere)

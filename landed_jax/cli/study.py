@@ -1,20 +1,24 @@
 """`landed study`, `landed merge`."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from landed_jax.checkpoints.bundle import BUNDLED
+from landed_jax.cli.hosts import several_hosts
 from landed_jax.cli.options import json_option
 from landed_jax.cli.output import check_json_target, command_line, show_result
 from landed_jax.cli.progress import Status, status_line
-from landed_jax.cli.reading import stream_option
+from landed_jax.cli.reading import mesh_option, stream_option
 from landed_jax.cli.study_progress import watched
 from landed_jax.errors import LandedError
 from landed_jax.files.kinds import expanded, status_of
 
 if TYPE_CHECKING:
+    from jax.sharding import Mesh
+
     from landed_jax.studies import Series, Study
 
 EXAMPLES = """\b
@@ -49,7 +53,9 @@ Examples:
 @click.option("--ids", is_flag=True, help="Prompts are token ids.")
 @click.option("--no-bos", is_flag=True, help="Add no special tokens to a prompt.")
 @stream_option
+@mesh_option
 @json_option
+@several_hosts
 def study(
     prompts: str,
     model: str | None,
@@ -64,6 +70,7 @@ def study(
     ids: bool,
     no_bos: bool,
     stream: bool,
+    mesh: str | None,
     json_target: str | None,
 ) -> None:
     """Statistics over thousands of prompts.
@@ -77,6 +84,9 @@ def study(
     With --out every finished batch is kept: killed at any moment, the same command goes on, and ends in the same store.
 
     --checkpoints and --revisions make one study for each checkpoint, each in a folder of its own in STORE.
+
+    With --hosts each process computes its share of the batches, and the first one writes STORE. A --mesh of as many
+    devices as a process has is each process's own; one of all devices is all processes' together.
     """
     check_json_target(json_target)
     several = _checkpoints(model, checkpoints, revisions)
@@ -97,10 +107,11 @@ def study(
             "add_special_tokens": not no_bos,
             "command": command_line(),
         }
+        load_with = {"mesh": None if mesh is None else _mesh(mesh), "progress": status.report, "stream": stream}
         found = (
-            _study(status, model or BUNDLED, prompts, names, out, settings, stream)
+            _study(status, model or BUNDLED, prompts, names, out, load_with, settings)
             if several is None
-            else _series(status, several, prompts, names, out, settings, stream)
+            else _series(status, several, prompts, names, out, load_with, settings)
         )
     _show_found(found, json_target)
 
@@ -121,6 +132,16 @@ def _checkpoints(model: str | None, checkpoints: str | None, revisions: str | No
     return [f"{model}@{revision}" for revision in _parts(revisions)]
 
 
+def _mesh(text: str) -> "Mesh":
+    """A mesh of this process's devices, or of all processes' where it has as many."""
+    import jax
+
+    from landed_jax.mesh import mesh_of, mesh_sizes
+
+    own = jax.local_devices()
+    return mesh_of(text, own if math.prod(mesh_sizes(text).values()) <= len(own) else None)
+
+
 def _parts(text: str) -> list[str]:
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
@@ -129,13 +150,13 @@ def _parts(text: str) -> list[str]:
 
 
 def _study(
-    status: Status, model: str, prompts: str, keep: list[str], out: str | None, settings: Any, stream: bool
+    status: Status, model: str, prompts: str, keep: list[str], out: str | None, load_with: Any, settings: Any
 ) -> "Study":
     from landed_jax.loading import load
     from landed_jax.studies import study as run_study
 
     status("Reading weights")
-    opened = load(model, progress=status.report, stream=stream)
+    opened = load(model, **load_with)
     status("Compiling the first batch, or reading it from the cache")
     return run_study(opened, prompts, keep, out, watch=watched(status), **settings)
 
@@ -146,8 +167,8 @@ def _series(
     prompts: str,
     keep: list[str],
     out: str | None,
+    load_with: Any,
     settings: Any,
-    stream: bool,
 ) -> "Series":
     from landed_jax.studies import series
 
@@ -161,7 +182,6 @@ def _series(
             begun[name](done, total)
 
     status("Looking at the checkpoints")
-    load_with = {"progress": status.report, "stream": stream}
     return series(models, prompts, keep, out, watch=watch, load_with=load_with, **settings)
 
 

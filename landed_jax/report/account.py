@@ -24,6 +24,7 @@ from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.nn.layer_programs import by_layers
+from landed_jax.processes import fetched, gathered
 from landed_jax.provenance import Provenance
 from landed_jax.report.percents import PERCENTS
 from landed_jax.report.prediction import Prediction, predict
@@ -221,13 +222,13 @@ def answer_together(
     stage("Compiling the attribution, or reading it from the cache")
     # Out of JAX in one go: indexing device arrays one by one would compile a program for each.
     asked, made = _find_out(trace, *(_ids(questions, which) for which in ("target", "against")))
-    found = jax.device_get(made)
+    found = fetched(made)
     if not np.isfinite(found[0].value).all():
         logit = float(found[0].value[~np.isfinite(found[0].value)][0])
         raise LandedError(f"The logit is {logit}: somewhere in this model float32 overflows.")
     if sections:
         stage(f"Compiling {', '.join(section.option for section in sections)}, or reading it from the cache")
-    more, logits = section_results(Asked(trace, *asked), tuple(sections)), np.asarray(trace.logits)
+    more, logits = section_results(Asked(trace, *asked), tuple(sections)), np.asarray(gathered(trace.logits))
     return [
         _account(model, question, number, length - len(question.prompt.ids), found, logits, more, top)
         for number, question in enumerate(questions)

@@ -4,9 +4,8 @@ import dataclasses
 from functools import partial
 from typing import Any
 
-import jax
-
 from landed_jax.nn.layer_programs import by_layers
+from landed_jax.processes import fetched
 from landed_jax.report.sections.section import Asked, Section
 from landed_jax.results.one_prompt import array_of_prompt, of_prompt
 from landed_jax.results.padding import array_without_padding, without_padding
@@ -17,7 +16,7 @@ def section_results(asked: Asked, wanted: tuple[Section, ...]) -> dict[Section, 
     if not wanted:
         return {}
     # Out of JAX in one go, as each array fetched alone would wait for its own transfer.
-    return dict(zip(wanted, jax.device_get(_compute(asked, wanted=wanted)), strict=True))
+    return dict(zip(wanted, fetched(_compute(asked, wanted=wanted)), strict=True))
 
 
 def of_one_prompt(section: Section, results: dict[str, Any], prompt: int, padding: int) -> dict[str, Any]:

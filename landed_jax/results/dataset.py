@@ -17,6 +17,7 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.stream_order import site_names
 from landed_jax.numerics import is_concrete
 from landed_jax.printable import printable
+from landed_jax.processes import gathered
 from landed_jax.provenance import Provenance
 from landed_jax.results.axes import ANNOTATED_OTHERWISE, PERCENTILES, POSITION_CLASSES, Leaf, named_leaf, shape_of
 from landed_jax.results.result import Result
@@ -76,6 +77,7 @@ def to_xarray(
     """
     import xarray as xr
 
+    result = gathered(result)  # the whole of it at once, in one order on all processes
     bare = isinstance(result, np.ndarray | jax.Array)
     if not bare and (isinstance(result, Trace | type) or not dataclasses.is_dataclass(result)):
         raise LandedError(f"A {type(result).__name__} is not the result of an analysis, so its axes have no names.")
@@ -125,7 +127,7 @@ def _context(result: Any, trace: Trace | Provenance | None) -> _Context:
     given = trace.provenance if isinstance(trace, Trace) else trace
     if own is not None and given is not None and not own.same(given):
         raise LandedError("This result is of another trace than the one that is given: leave the trace out.")
-    known = own or given
+    known = gathered(own or given)
     if known is None:
         return _Context(None, None, None, None)
     if not is_concrete(known.at):

@@ -11,6 +11,7 @@ from jaxtyping import Array, Int
 
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
+from landed_jax.processes import by_first, spans_processes
 from landed_jax.provenance import Provenance
 from landed_jax.shapes import ShapeRepr, array_texts
 from landed_jax.tokens import Tokens
@@ -77,7 +78,10 @@ class Result(ShapeRepr):
         return self.known.vocabulary
 
     def to_xarray(self, *, axes: Sequence[str] | None = None, derived: bool = False) -> "xarray.Dataset":
-        """The result with named axes; see `landed_jax.results.dataset.to_xarray`."""
+        """The result with named axes; see `landed_jax.results.dataset.to_xarray`.
+
+        Under `jax.distributed` all processes call it for a result of which others hold parts; likewise `to_pandas`.
+        """
         from landed_jax.results.dataset import to_xarray
 
         return to_xarray(self, axes=axes, derived=derived)
@@ -96,12 +100,18 @@ class Result(ShapeRepr):
         Args:
             axes, derived: as for `to_xarray`.
 
+        Under `jax.distributed` all processes call it for a result of which others hold parts, and the first one writes.
+
         Raises:
             LandedError: for a path that cannot be written, or values under ``jit`` or ``vmap``.
         """
         from landed_jax.results.files import save_result
 
-        save_result(self.to_xarray(axes=axes, derived=derived), path)
+        labelled = self.to_xarray(axes=axes, derived=derived)
+        if spans_processes(self):
+            by_first(lambda: save_result(labelled, path))
+        else:
+            save_result(labelled, path)
 
     def __repr__(self) -> str:
         where = "" if self.provenance is None else f"{self.provenance.summary()}; "

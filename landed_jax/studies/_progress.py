@@ -72,29 +72,53 @@ class Progress:
     def state(self) -> bytes:
         """The statistics and the rows that are pending, as the bytes of an ``.npz``: the same for the same numbers."""
         arrays = {f"rows/{name}": np.concatenate(rows) for name, rows in self.pending.items() if rows}
-        for name, part in self.statistics.items():
-            arrays |= {f"statistics/{name}/{key}": value for key, value in part.arrays().items()}
-        file = io.BytesIO()
-        named: dict[str, Any] = {"reasons": self.reasons, **arrays}
-        np.savez(file, **named)
-        return file.getvalue()
+        return packed({"reasons": self.reasons, **arrays, **statistics_arrays(self.statistics)})
 
     @classmethod
     def restored(
         cls, data: bytes, variables: Mapping[str, Variable], batches: int, known: tuple[int, str] | None
     ) -> "Progress":
         """From what `state` gave."""
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            arrays: dict[str, Any] = dict(stored)
-        statistics = {}
-        for name, variable in variables.items():
-            if variable.kind.statistics:
-                prefix = f"statistics/{name}/"
-                own = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
-                shape = variable.empty().moments.count.shape
-                statistics[name] = Statistic.restored(variable.kind, shape, own)
+        arrays = unpacked(data)
+        statistics = restored_statistics(arrays, variables)
         pending = {name: [arrays[f"rows/{name}"]] if f"rows/{name}" in arrays else [] for name in row_names(variables)}
         return cls(batches, known, arrays["reasons"], statistics, pending)
+
+
+def packed(arrays: Mapping[str, Any]) -> bytes:
+    """Arrays by name as the bytes of an ``.npz``.
+
+    >>> unpacked(packed({"a": np.arange(3)}))
+    {'a': array([0, 1, 2])}
+    """
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def unpacked(data: bytes) -> dict[str, np.ndarray]:
+    """The arrays of `packed`."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def statistics_arrays(statistics: Mapping[str, Statistic]) -> dict[str, np.ndarray]:
+    """Statistics as arrays by name, from which `restored_statistics` makes the same."""
+    return {
+        f"statistics/{name}/{key}": value for name, part in statistics.items() for key, value in part.arrays().items()
+    }
+
+
+def restored_statistics(arrays: Mapping[str, np.ndarray], variables: Mapping[str, Variable]) -> dict[str, Statistic]:
+    """From what `statistics_arrays` gave, among other arrays."""
+    found = {}
+    for name, variable in variables.items():
+        if variable.kind.statistics:
+            prefix = f"statistics/{name}/"
+            own = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+            shape = variable.empty().moments.count.shape
+            found[name] = Statistic.restored(variable.kind, shape, own)
+    return found
 
 
 def row_names(variables: Mapping[str, Variable]) -> list[str]:

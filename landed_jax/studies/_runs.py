@@ -15,6 +15,7 @@ from landed_jax.model import Model
 from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.nn.weights_on_disk import abstract
 from landed_jax.numerics import compute_dtype, highest_precision
+from landed_jax.processes import fetched
 from landed_jax.results.axes import POSITION_CLASSES
 from landed_jax.studies._batches import REASONS, Batch, Part, Reader
 from landed_jax.studies._groups import Groups
@@ -62,6 +63,10 @@ class BatchNumbers:
     def prompts(self) -> Int[np.ndarray, " prompt"]:
         """The prompts' numbers, in the order of the rows."""
         return np.array([entry.number for entry in self.batch.entries])
+
+
+Started = list[tuple[int, Any]]
+"""What is being computed of a batch: of each part, how many rows are prompts, and its numbers on the devices."""
 
 
 class Run:
@@ -114,14 +119,27 @@ class Run:
     @highest_precision
     def numbers(self, done: int = 0, known: tuple[int, str] | None = None) -> Iterator[BatchNumbers]:
         """The numbers of every batch but the first `done`; `known` is as for `Reader.batches`."""
-        ahead: tuple[Batch, list[Any]] | None = None
+        ahead: tuple[Batch, Started] | None = None
         for batch in self.reader.batches(done, known):
-            started = batch, [(part.count, self._start(part)) for part in self.reader.parts(batch)]
+            started = batch, self.start(batch)
             if ahead is not None:
-                yield self._finish(*ahead)
+                yield self.finish(*ahead)
             ahead = started
         if ahead is not None:
-            yield self._finish(*ahead)
+            yield self.finish(*ahead)
+
+    def start(self, batch: Batch, *, one_by_one: bool = False) -> Started:
+        """Let a batch's numbers be computed; `finish` waits for them.
+
+        Args:
+            one_by_one: wait for each program before the next begins. Of two that run at once the CPUs of several
+                processes may begin with different ones, and then wait for each other for ever.
+        """
+        started: Started = []
+        for part in self.reader.parts(batch):
+            found = self._start(part)
+            started.append((part.count, fetched(jax.block_until_ready(found)) if one_by_one else found))
+        return started
 
     def _start(self, part: Part) -> Any:
         ids, mask, right, wrong, delimiter = jax.device_put(
@@ -129,8 +147,9 @@ class Run:
         )
         return measure(self.model.params, Tokens(ids, mask), right, wrong, delimiter, self._norms, **self._how)
 
-    def _finish(self, batch: Batch, started: list[tuple[int, Any]]) -> BatchNumbers:
-        parts = [_cut(jax.device_get(found), count) for count, found in started]
+    def finish(self, batch: Batch, started: Started) -> BatchNumbers:
+        """The numbers of a batch that was started."""
+        parts = [_cut(fetched(found), count) for count, found in started]
         there = np.array([bool(entry.ids) for entry in batch.entries])
         prompts = np.array([entry.number for entry in batch.entries])[there]
         reasons = np.array([entry.reason for entry in batch.entries], np.int16)

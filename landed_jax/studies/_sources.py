@@ -16,6 +16,8 @@ from landed_jax.tasks import Answers, Prompt, Task, tasks
 from landed_jax.testbed import prompts as testbed_prompts
 
 _LINE = 8 * LONGEST  # bytes: a longer line is no prompt
+STANDARD_INPUT = "-"
+"""The name of what can be read once."""
 NOT_HERE = "in Python"
 """The name of prompts that no name reads again."""
 
@@ -85,7 +87,7 @@ def source_of(
         return _of_task(known[rest], name, count, seed)
     if kind == "hf":
         return Source(name, lambda: _of_dataset(rest, column))
-    if name == "-":
+    if name == STANDARD_INPUT:
         return Source(name, lambda: _of_lines(_standard_input(), False, ids))
     _check_file(Path(name))
     suffix = Path(name).suffix.lower()

@@ -3,12 +3,16 @@
 import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 
+from landed_jax.errors import LandedError
+from landed_jax.exchange import exchange
 from landed_jax.files.kinds import expanded
 from landed_jax.manifest import manifest_of
 from landed_jax.model import Model
@@ -20,7 +24,8 @@ from landed_jax.studies._measured import Keep
 from landed_jax.studies._progress import Progress
 from landed_jax.studies._reductions import Reduction, keep_of
 from landed_jax.studies._runs import BatchNumbers, Run, Variable
-from landed_jax.studies._sources import source_of
+from landed_jax.studies._shares import Shares
+from landed_jax.studies._sources import STANDARD_INPUT, source_of
 from landed_jax.studies._statistic import Statistic
 from landed_jax.studies._store import Store
 from landed_jax.tasks import Task
@@ -146,6 +151,10 @@ def study(
         watch: called after every batch.
         command: what the manifest says was asked.
 
+    Under `jax.distributed` all processes call it, each computes a share of the batches, and each returns the study;
+    the first one alone writes `out` and calls `watch`. Of a model on a mesh of several processes' devices all compute
+    each batch together.
+
     Raises:
         LandedError: for prompts that cannot be read at all, a name that there is not, a folder that holds something
             else or is being written, and a disk that is full.
@@ -155,9 +164,12 @@ def study(
     >>> found.without_numbers, found.statistics["attribution.heads"].moments.mean.shape
     ({'empty': 1}, (4, 8))
     """
-    run, manifest = _prepared(
-        model, prompts, keep, column, ids, count, seed, position, record, add_special_tokens, dtype, command
+    prepared = functools.partial(
+        _prepared, model, prompts, keep, column, ids, count, seed, position, record, add_special_tokens, dtype, command
     )
+    if jax.process_count() > 1:
+        return _by_all(prepared, out, watch)
+    run, manifest = prepared()
     if out is None:
         progress = Progress.begun(run.variables, len(run.reasons))
         _collect(run, progress, lambda: None, watch)
@@ -234,6 +246,43 @@ def _prepared(
         command=command,
     )
     return run, manifest
+
+
+def _by_all(prepared: Callable[[], tuple[Run, dict[str, Any]]], out: str | Path | None, watch: Watch) -> Study:
+    """`study` by all processes of a program: the first one has the store."""
+    with exchange("study") as messages, ExitStack() as held:
+        run, manifest = prepared()
+        if run.reader.source.name == STANDARD_INPUT:
+            raise LandedError("Each process reads the prompts, and standard input is one's: name a file that all read.")
+        shares, stores = Shares(messages, run, manifest), list[tuple[Store, bool]]()
+
+        def opened() -> Progress:
+            if out is None:
+                return Progress.begun(run.variables, len(run.reasons))
+            store, progress, finished = held.enter_context(
+                Store.writing(expanded(out), manifest, run.variables, run.reasons)
+            )
+            stores.append((store, finished))
+            return progress
+
+        progress, total = shares.begin(opened), run.reader.source.count
+        for numbers in shares.numbers(progress):
+            progress.take(numbers)
+            for store, _ in stores:
+                store.offer(progress)
+            if out is not None and not stores:
+                progress.windows = []  # the first process stores them
+            watch(progress.prompts, total)
+
+        def finish() -> None:
+            for store, finished in stores:
+                if not finished:
+                    store.commit(progress, finished=True)
+
+        progress = shares.end(progress, finish)
+        manifest = stores[0][0].manifest if stores else manifest
+        folder = None if out is None else expanded(out).absolute()
+        return _study_of(manifest, progress, run.variables, run.reasons, folder)
 
 
 def _collect(run: Run, progress: Progress, offer: Callable[[], None], watch: Watch) -> None:

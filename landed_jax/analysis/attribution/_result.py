@@ -14,6 +14,7 @@ from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.stream_order import StreamOrder
 from landed_jax.numerics import is_concrete
+from landed_jax.processes import gathered
 from landed_jax.provenance import Provenance
 from landed_jax.results.result import Result, result
 
@@ -85,10 +86,11 @@ class Attribution(Result):
         Raises:
             LandedError: if the position was not recorded or is padding, or the prompt is not there.
         """
-        p, column = recorded_token(self.known, position, batch)
-        flat = [flat_writes(part, batch, p) for part in (self.landed, self.direct_effect, self.sigma_share)]
+        here = gathered(self)
+        p, column = recorded_token(here.known, position, batch)
+        flat = [flat_writes(part, batch, p) for part in (here.landed, here.direct_effect, here.sigma_share)]
         order = np.argsort(-np.abs(flat[0]), kind="stable")[: max(n, 0)]
-        return WriteTable([self._row(int(u), flat, batch, p, column) for u in order])
+        return WriteTable([here._row(int(u), flat, batch, p, column) for u in order])
 
     def _row(self, u: int, flat: list[np.ndarray], batch: int, p: int, column: int) -> WriteRow:
         config = self.config

@@ -27,6 +27,7 @@ from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.nn.parameters import unembedding
 from landed_jax.nn.per_write import PerWrite
 from landed_jax.nn.unembedding import Unembedding
+from landed_jax.processes import gathered
 from landed_jax.results.result import Result, result
 from landed_jax.trace import Trace, bare
 
@@ -240,13 +241,14 @@ class Volume(Result):
         Raises:
             LandedError: if the position was not recorded or is padding, or the prompt is not there.
         """
-        p, column = recorded_token(self.known, position, batch)
-        weak = jax.tree.map(lambda part, like: jnp.broadcast_to(part, like.shape), self.weak, self.score)
+        here = gathered(self)
+        p, column = recorded_token(here.known, position, batch)
+        weak = jax.tree.map(lambda part, like: jnp.broadcast_to(part, like.shape), here.weak, here.score)
         names = ("score", "mediated", "landed", "ratio", "sigma_share")
-        flat = {name: flat_writes(getattr(self, name), batch, p) for name in names}
+        flat = {name: flat_writes(getattr(here, name), batch, p) for name in names}
         flat["weak"] = flat_writes(weak, batch, p)
-        first = len(self.score.embeddings)  # which are not ranked
-        experts = experts_at(self.experts, batch, p)
+        first = len(here.score.embeddings)  # which are not ranked
+        experts = experts_at(here.experts, batch, p)
         order = first + np.argsort(-flat["score"][first:], kind="stable")[: max(n, 0)]
 
         def row(u: int) -> VolumeRow:

@@ -16,6 +16,7 @@ from landed_jax.nn.hook_points import SOURCES, WRITES, HookPoint
 from landed_jax.nn.layer_programs import by_layers
 from landed_jax.nn.layer_writes import LayerWrites
 from landed_jax.numerics import safe_root
+from landed_jax.processes import gathered
 from landed_jax.results.result import Result, result
 from landed_jax.tables.rows import Rows
 from landed_jax.trace import Trace, bare
@@ -81,12 +82,13 @@ class SourceMoves(Result):
         if site not in ("next", "final"):
             raise LandedError(f"Moves are sized at the next read or at the final one, not at {shown(site)}.")
         self.known.check_prompt(batch)
-        sizes, numbers = {"next": self.next, "final": self.final}[site], self._numbers(batch, weight, share)
-        sizes, mask, at = np.asarray(sizes[:, batch]), np.asarray(self.tokens.mask)[batch], np.asarray(self.at)
+        here = gathered(self)
+        sizes, numbers = {"next": here.next, "final": here.final}[site], here._numbers(batch, weight, share)
+        sizes, mask, at = np.asarray(sizes[:, batch]), np.asarray(here.tokens.mask)[batch], np.asarray(here.at)
         seen = mask[at][:, None] & mask & (at[:, None] >= np.arange(len(mask)))
         places = np.argwhere(np.broadcast_to(seen[None, :, None], sizes.shape))
         order = np.argsort(-sizes[tuple(places.T)], kind="stable")[: max(n, 0)]
-        text = self._texts(batch)
+        text = here._texts(batch)
 
         def row(layer: int, p: int, head: int, source: int) -> MoveRow:
             query = int(at[p])
