@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-import landed_jax as landed
 from landed_jax.checkpoints import native_arrays
 from landed_jax.checkpoints.hf import shards
 from landed_jax.checkpoints.hf.files import INDEX
 from landed_jax.checkpoints.hf.table import tensor_places
 from landed_jax.checkpoints.native import MANIFEST, load_native
+from landed_jax.errors import LandedError, Refusal
+from landed_jax.files.parts import Parts
 from landed_jax.loading import convert, load
 from landed_jax.nn.config import ModelConfig
 from tests.checkpoints import assert_same, make_tensors, read_folder, write_checkpoint
@@ -49,12 +50,25 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "_SHARD", SMALL_PARTS)
 
 
-def interrupted(tmp_path: Path, hf: bool) -> tuple[Path, Path, Path]:
-    """The source, the destination, and the folder that a killed conversion left."""
+def interrupted(tmp_path: Path, hf: bool, killed: bool = False) -> tuple[Path, Path, Path]:
+    """The source, the destination, and the folder that a conversion left which ended after three parts."""
     _, tensors = make_tensors()
     src, dst = write_checkpoint(tmp_path / "src", tensors), tmp_path / "out" / "dst"
-    done = python(KILLED, src, dst, SMALL_PARTS, *(["hf"] if hf else []))
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    if killed:
+        done = python(KILLED, src, dst, SMALL_PARTS, *(["hf"] if hf else []))
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    else:
+        finish, names = Parts.finish, []
+
+        def finish_three(self: Parts, name: str) -> None:
+            finish(self, name)
+            names.append(name)
+            if len(names) == 3:
+                raise KeyboardInterrupt
+
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Parts, "finish", finish_three)
+            convert(src, dst, hf=hf)
     (left,) = (path for path in dst.parent.iterdir() if path.is_dir())
     return src, dst, left
 
@@ -69,9 +83,9 @@ def read_back(dst: Path, hf: bool) -> Any:
 
 
 @pytest.mark.usefixtures("small_parts")
-@pytest.mark.parametrize("hf", [False, True])
-def test_finished_parts_are_not_written_again(tmp_path: Path, hf: bool) -> None:
-    src, dst, left = interrupted(tmp_path, hf)
+@pytest.mark.parametrize(("hf", "killed"), [(False, False), (True, False), (True, True)])
+def test_finished_parts_are_not_written_again(tmp_path: Path, hf: bool, killed: bool) -> None:
+    src, dst, left = interrupted(tmp_path, hf, killed)
     record = json.loads((left / "finished-parts.json").read_text())["parts"]
     assert len(record) == 3
     finished = {file for part in record.values() for file in part}
@@ -107,9 +121,9 @@ def test_a_finished_part_that_changed_meanwhile_is_found(tmp_path: Path, hf: boo
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    with pytest.raises(landed.LandedError, match="is not what was written"):
+    with pytest.raises(LandedError, match="is not what was written"):
         convert(src, dst, hf=hf)
-    assert not dst.exists() and os.listdir(dst.parent.parent) == ["src"]
+    assert os.listdir(dst.parent) == []
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -138,7 +152,7 @@ def test_bad_values_are_all_listed_and_leave_nothing(tmp_path: Path, hf: bool) -
         tensors[name] = tensors[name].copy()
         tensors[name][0, 0] = np.nan
     src = write_checkpoint(tmp_path / "src", tensors)
-    with pytest.raises(landed.Refusal) as caught:
+    with pytest.raises(Refusal) as caught:
         convert(src, tmp_path / "dst", hf=hf)
     assert [problem.split()[0] for problem in caught.value.problems] == bad
     assert os.listdir(tmp_path) == ["src"]
@@ -155,6 +169,8 @@ def test_the_parts_stand_in_the_manifest(tmp_path: Path) -> None:
 # The peak of what this process has to itself, above what it has before the conversion, in bytes.
 WATCH = """
 import sys, threading, time
+from landed_jax.errors import LandedError, Refusal
+from landed_jax.files.parts import Parts
 from landed_jax.loading import convert, load
 from landed_jax.checkpoints import native_arrays
 from landed_jax.checkpoints.hf import shards
