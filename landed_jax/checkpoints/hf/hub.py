@@ -56,8 +56,8 @@ def resolve_without_weights(source: str | os.PathLike[str]) -> Path:
 def _resolve(source: str | os.PathLike[str], wanted: tuple[str, ...]) -> Path:
     if (remote := _REMOTE.match(os.fspath(source))) is not None:
         raise LandedError(
-            f"{os.fspath(source)!r} is a remote path, and files are read from disks alone: copy the folder, or mount the "
-            f"{remote['kind']} bucket as a file system."
+            f"{os.fspath(source)!r} is a remote path, and files are read from disks alone: copy the folder, or "
+            f"mount the {remote['kind']} bucket as a file system."
         )
     path = expanded(source)
     if is_folder(path):
