@@ -11,6 +11,7 @@ import numpy as np
 from landed_jax.checkpoints.orbax import StorageError, attempt, quiet
 from landed_jax.errors import LandedError
 from landed_jax.files.parts import Parts
+from landed_jax.files.unfinished import remove
 from landed_jax.memory.shortage import require_disk
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.parameters import Params, build_tree, leaf_at, leaf_dtypes, leaf_places
@@ -61,6 +62,8 @@ def write_parts(
     done = 0
     for name, part in zip(names, parts, strict=True):
         if name in left:
+            if finished is not None:
+                remove(folder.parent / name)  # what an interrupted process left of it: Orbax overwrites nothing
             _write_arrays(folder.parent / name, build_tree((path, in_memory(leaf_at(params, path))) for path in part))
             if finished is not None:
                 finished.finish(name)
