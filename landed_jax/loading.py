@@ -11,15 +11,17 @@ from jax.sharding import Mesh
 from landed_jax.checkpoints.bundle import BUNDLED
 from landed_jax.checkpoints.gguf.header import is_gguf, read_header
 from landed_jax.checkpoints.gguf.tensors import dtype_read
+from landed_jax.checkpoints.hf.adapter import NONE
 from landed_jax.checkpoints.hf.dtypes import FLOATS
 from landed_jax.checkpoints.hf.files import check_inside
-from landed_jax.checkpoints.hf.hub import resolve
+from landed_jax.checkpoints.hf.hub import resolve, resolve_adapter
 from landed_jax.checkpoints.hf.reader import Progress
 from landed_jax.checkpoints.hf.writer import save_hf
+from landed_jax.checkpoints.job import job_of
 from landed_jax.checkpoints.native import is_native, read_manifest, save_native
 from landed_jax.checkpoints.notes import Notes
 from landed_jax.checkpoints.opening import Reading, check_folder, open_folder, open_vocabulary_of, read_config_of
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, Refusal
 from landed_jax.exchange import all_or_none, spans
 from landed_jax.files.atomic_folder import check_destination
 from landed_jax.files.json_object import read_json_object
@@ -165,8 +167,10 @@ def convert(
 ) -> None:
     """Write the model `src` as the native folder `dst`, or as one in Hugging Face layout, atomically.
 
-    Memory use is at most the parameters and about one layer; in Hugging Face layout, twice the parameters. Under
-    `jax.distributed` all processes call it, and the first writes.
+    Of a checkpoint in Hugging Face layout or a GGUF file about a gibibyte is in memory at a time, or the largest tensor
+    twice where that is more; of a native folder all of it. What an interrupted conversion has finished lies under a
+    hidden name beside `dst`, and the same call goes on with it; another call for `dst`, or an error, removes it. Under
+    `jax.distributed` all processes call it, the first writes, and it begins anew.
 
     Args:
         progress, ignore_fields, adapter, dtype: as for `load`; the new folder records what was ignored and merged.
@@ -188,10 +192,19 @@ def convert(
             check_destination(dst)
             folder, notes = resolve(src), Notes()
             check_inside(folder)
-            reading = Reading(ignore_fields, adapter, dtype)
-            config, params = open_folder(folder, reading, notes, mesh=None, stacked=False, progress=progress)
+            reading, native = Reading(ignore_fields, adapter, dtype), is_native(folder)
+            config, params = open_folder(
+                folder, reading, notes, mesh=None, stacked=False, progress=None, stream=not native
+            )
+            merged = [] if adapter in (None, NONE) else [resolve_adapter(adapter)]
+            job = job_of([folder, *merged], sorted(ignore_fields), str(adapter), str(dtype), hf)
         notes.give_warnings()
-        if hf:
-            save_hf(dst, config, params, folder)
-        else:
-            save_native(dst, config, params, folder, notes.texts)
+        try:
+            if hf:
+                save_hf(dst, config, params, folder, job=job, progress=progress)
+            else:
+                save_native(dst, config, params, folder, notes.texts, job=job, progress=progress)
+        except Refusal:  # of the first weight that cannot be read
+            if not native:
+                check_folder(folder, reading, Notes())  # says which these are
+            raise

@@ -69,14 +69,16 @@ def _gathered(leaf: jax.Array) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def new_folder_of_all(dst: Path) -> Iterator[Path]:
+def new_folder_of_all(dst: Path, job: str | None = None) -> Iterator[Path]:
     """`new_folder`, shared by all processes: it is renamed to `dst` after all have written it and none has failed.
+
+    Several processes always begin anew.
 
     Raises:
         LandedError: on every process: the error of `new_folder` on the first, or the failure of another process.
     """
     if jax.process_count() == 1:
-        with new_folder(dst) as folder:
+        with new_folder(dst, job) as folder:
             yield folder
         return
     from jax.experimental import multihost_utils

@@ -103,7 +103,7 @@ def test_an_error_leaves_nothing_behind(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("landed_jax.checkpoints.native._dtypes", fail)
+    monkeypatch.setattr("landed_jax.checkpoints.native.write_parts", fail)
     with pytest.raises(LandedError, match=r"cannot be written: No space left"):
         save_native(tmp_path / "a", CONFIG, params)
     assert list(tmp_path.iterdir()) == []
@@ -141,8 +141,9 @@ DAMAGE = {
     "newer format": (lambda f: _manifest(f, format=99), "is of format 99"),
     "no config": (lambda f: _manifest(f, config=None), "is damaged"),
     "wrong config": (lambda f: _manifest(f, config={"d_model": 3}), "fields of a model configuration"),
-    "no types": (lambda f: _manifest(f, dtypes={}), "is damaged"),
-    "strange type": (lambda f: _manifest(f, dtypes=5), "is damaged"),
+    "no parts": (lambda f: _manifest(f, parts=[]), "is damaged"),
+    "strange parts": (lambda f: _manifest(f, parts=5), "is damaged"),
+    "strange type": (lambda f: _manifest(f, parts=[{"embed/W_E": "int8"}]), "is damaged"),
     "no arrays": (_remove_arrays, "is damaged, convert again"),
     "no list of files": (lambda f: _manifest(f, files=None), "lists no files: convert again"),
     "an array file gone": (lambda f: _largest(f).unlink(), "is damaged, convert again"),
@@ -153,7 +154,7 @@ DAMAGE = {
     ),
     "arrays of another depth": (
         lambda f: _manifest(f, config={**CONFIG.to_dict(), "n_layers": 2}),
-        "are damaged, convert again",
+        "is damaged: convert again",
     ),
 }
 
@@ -174,7 +175,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from landed_jax import loading
-from landed_jax.checkpoints import native
+from landed_jax.checkpoints import native_arrays as native
 
 def killed(function, before):
     def run(*args, **kwargs):
@@ -248,7 +249,7 @@ def test_stacked_numpy_weights_are_saved_in_their_own_type(tmp_path: Path) -> No
     assert_same(unstack_layers(stacked), params)
     save_native(tmp_path / "native", CONFIG, stacked)
     manifest = json.loads((tmp_path / "native" / MANIFEST).read_text())
-    assert set(manifest["dtypes"].values()) == {"float64"}
+    assert {kind for part in manifest["parts"] for kind in part.values()} == {"float64"}
 
 
 def test_a_changed_byte_in_the_weights_is_found(tmp_path: Path) -> None:

@@ -1,48 +1,46 @@
 """The native checkpoint: the parameters in Orbax, with the config and the tokenizer's files beside them.
 
-landed.json       format, ModelConfig, the float type of each leaf, the checksums of all other files and of itself
-params/           Orbax, one subtree a layer
+landed.json       format, ModelConfig, the leaves of each part with their float types, the checksums of all other files
+                  and of itself
+params/0, 1, …    Orbax, one subtree a layer: leaf after leaf, each part of about 512 MiB
 config.json, …    the original config and the tokenizer's files, unchanged; made from the metadata of a GGUF file
 """
 
-import errno
 import json
 import math
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
 from landed_jax.checkpoints.hf.dtypes import FLOATS, require_64_bit
 from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
 from landed_jax.checkpoints.hf.tokenizer_sizes import LARGEST_TOKENIZER_FILE
-from landed_jax.checkpoints.orbax import StorageError, attempt, quiet
+from landed_jax.checkpoints.native_arrays import cut_into_parts, read_parts, write_parts
 from landed_jax.checkpoints.source_files import write_source_files
 from landed_jax.errors import LandedError, first_line, shown
+from landed_jax.exchange import spans
 from landed_jax.families import families
 from landed_jax.files.checksums import crc32, files_of, folder_checksums, sealed, unsealed
 from landed_jax.files.inside import keep_private
 from landed_jax.files.json_object import read_json_object
 from landed_jax.files.kinds import is_ordinary
+from landed_jax.files.parts import Parts
 from landed_jax.memory.host import default_device, device_memory
 from landed_jax.memory.shortage import human_bytes, require_memory
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.parameters import Leaf, Params, build_tree, leaf_places, unstack_layers
-from landed_jax.nn.parameters import Path as ParamPath
+from landed_jax.nn.parameters import Kinds, Leaf, Params, leaf_dtypes, leaf_places
 from landed_jax.nn.sharding import leaf_sharding
 from landed_jax.processes import new_folder_of_all
 
-FORMAT = 5
+FORMAT = 6
 MANIFEST = "landed.json"
 _PARAMS = "params"
 _FLOATS = {str(dtype): dtype for dtype in FLOATS.values()}
-_IN_FLIGHT = 32 << 20  # bytes read or written concurrently, unless one leaf is larger
 _OVERHEAD = 64 << 20  # bytes of Orbax's own files, and more
 
 
@@ -57,8 +55,11 @@ def save_native(
     params: Params,
     source: Path | None = None,
     notes: Sequence[str] = (),
+    *,
+    job: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a native checkpoint, atomically.
+    """Write a native checkpoint, atomically, part by part: of weights that are on disk one part is in memory at a time.
 
     Under `jax.distributed` all processes call it. Leaves that are sharded over processes are written by all of them,
     leaves that each process has in full by the first.
@@ -67,19 +68,25 @@ def save_native(
         params: in either layout; stored with one subtree a layer, in their own float types.
         source: the folder or GGUF file of the model, where the original config and tokenizer come from.
         notes: how the weights were read, for the results of the new folder.
+        job: as for `new_folder`: what an interrupted process has finished of the same job is taken over.
+        progress: ``progress(done, total)`` in bytes.
 
     Raises:
         LandedError: if `dst` exists, is being written by another process or thread, or cannot be written.
     """
-    with new_folder_of_all(dst) as folder:
-        params = unstack_layers(params)
-        _write_arrays(folder / _PARAMS, params)
+    with new_folder_of_all(dst, job) as folder:
+        kinds = leaf_dtypes(config, params)
+        parts = cut_into_parts(config, kinds)
+        finished = Parts(folder, job is not None) if jax.process_count() == 1 else None
+        write_parts(folder / _PARAMS, config, params, parts, finished, progress)
         if jax.process_index() == 0:
+            checksums = folder_checksums(folder) if finished is None else finished.close()
             if source is not None:
                 write_source_files(source, folder)
-            manifest = {"format": FORMAT, "config": config.to_dict(), "dtypes": _dtypes(config, params)}
-            manifest["notes"] = list(notes)
-            manifest["files"] = folder_checksums(folder)
+            named = [{"/".join(path): str(kinds[path]) for path in part} for part in parts]
+            manifest = {"format": FORMAT, "config": config.to_dict(), "parts": named, "notes": list(notes)}
+            others = [name for name in files_of(folder) if name not in checksums]
+            manifest["files"] = checksums | {name: crc32(folder / name) for name in others}
             (folder / MANIFEST).write_text(json.dumps(sealed(manifest), indent=1), encoding="utf-8")
             if source is not None:
                 keep_private(source, folder)
@@ -96,23 +103,27 @@ def load_native(folder: Path, mesh: Mesh | None = None, stacked: bool = False) -
         LandedError: if the folder is not a native checkpoint, is damaged, or is of another format.
     """
     folder = Path(folder).absolute()
-    config, dtypes, files = _manifest(folder)
+    config, parts, files = _manifest(folder)
+    dtypes = _joined(parts)
     require_64_bit(dtypes.values())
     shardings = _shardings(config, mesh)
-    abstract = build_tree(
-        (path, jax.ShapeDtypeStruct(leaf.shape(config), dtypes[path], sharding=shardings(leaf)))
-        for path, leaf in leaf_places(config)
-    )
+    leaves = dict(leaf_places(config))
     stored = _stored_bytes(config, dtypes)
     if mesh is None:
         require_memory(stored, device_memory(default_device()), f"The weights in {folder}")
-    _check_files(folder, files, stored)
-    _check_arrays(folder / _PARAMS, abstract)
-    params = _read_arrays(folder / _PARAMS, abstract)
+    _check_files(folder, files, stored, shared=mesh is not None and spans(mesh))
+    abstract = [
+        {
+            path: jax.ShapeDtypeStruct(leaves[path].shape(config), kind, sharding=shardings(leaves[path]))
+            for path, kind in part.items()
+        }
+        for part in parts
+    ]
+    params = read_parts(folder / _PARAMS, abstract)
     return config, _stack_in_place(params) if stacked else params
 
 
-def _stored_bytes(config: ModelConfig, dtypes: dict[ParamPath, np.dtype]) -> int:
+def _stored_bytes(config: ModelConfig, dtypes: Kinds) -> int:
     return sum(math.prod(leaf.shape(config)) * dtypes[path].itemsize for path, leaf in leaf_places(config))
 
 
@@ -122,8 +133,8 @@ def read_manifest(folder: Path) -> tuple[ModelConfig, str | None]:
     Raises:
         LandedError: as `load_native` does.
     """
-    config, dtypes, _ = _manifest(folder)
-    kinds = {str(dtype) for dtype in dtypes.values()}
+    config, parts, _ = _manifest(folder)
+    kinds = {str(dtype) for dtype in _joined(parts).values()}
     return config, kinds.pop() if len(kinds) == 1 else None
 
 
@@ -146,12 +157,16 @@ def check_native(folder: Path) -> None:
     Raises:
         LandedError: as `load_native` does.
     """
-    config, dtypes, files = _manifest(folder)
-    _check_files(folder, files, _stored_bytes(config, dtypes))
+    config, parts, files = _manifest(folder)
+    _check_files(folder, files, _stored_bytes(config, _joined(parts)))
 
 
-def _manifest(folder: Path) -> tuple[ModelConfig, dict[ParamPath, np.dtype], Any]:
-    """The config, the float type of each leaf, and the checksums by file."""
+def _joined(parts: Sequence[Kinds]) -> Kinds:
+    return {path: kind for part in parts for path, kind in part.items()}
+
+
+def _manifest(folder: Path) -> tuple[ModelConfig, list[Kinds], Any]:
+    """The config, the float type of each leaf of each part, and the checksums by file."""
     manifest = read_json_object(folder / MANIFEST)
     if manifest.get("format") != FORMAT:
         raise LandedError(
@@ -162,13 +177,14 @@ def _manifest(folder: Path) -> tuple[ModelConfig, dict[ParamPath, np.dtype], Any
         raise LandedError(f"{folder / MANIFEST} is damaged: convert again. (Its checksum is another.)")
     try:
         config = ModelConfig.from_dict(manifest["config"])
-        named = {path: manifest["dtypes"]["/".join(path)] for path, _ in leaf_places(config)}
-        dtypes = {path: _FLOATS[name] for path, name in named.items()}
-    except (KeyError, TypeError, LandedError) as error:
+        parts = [{tuple(name.split("/")): _FLOATS[kind] for name, kind in part.items()} for part in manifest["parts"]]
+        if sorted(path for part in parts for path in part) != sorted(path for path, _ in leaf_places(config)):
+            raise LandedError("Its parts are not this model's leaves.")
+    except (AttributeError, KeyError, TypeError, LandedError) as error:
         raise LandedError(f"{folder / MANIFEST} is damaged: convert again. ({first_line(error)})") from error
     if config.family not in families():
         raise LandedError(f"{folder / MANIFEST} is of the family {shown(config.family)}: convert again.")
-    return config, dtypes, manifest.get("files")
+    return config, parts, manifest.get("files")
 
 
 def _shardings(config: ModelConfig, mesh: Mesh | None) -> Callable[[Leaf], Sharding]:
@@ -193,18 +209,11 @@ def _stack_in_place(params: Params) -> Params:
     return {**params, "layers": stacked}
 
 
-def _dtypes(config: ModelConfig, params: Params) -> dict[str, str]:
-    dtypes = {}
-    for path, _ in leaf_places(config):
-        node: Any = params
-        for part in path:
-            node = node[part]
-        dtypes["/".join(path)] = str(node.dtype)
-    return dtypes
-
-
-def _check_files(folder: Path, expected: Any, weights: int) -> None:
+def _check_files(folder: Path, expected: Any, weights: int, shared: bool = False) -> None:
     """Compare checksums before any array is read: Orbax loads an array with changed bits without an error.
+
+    Args:
+        shared: whether all processes do it together, each for some of the files.
 
     Kinds and sizes come first, as a pipe would never end, and a damaged file system may show files of any size.
     """
@@ -221,7 +230,8 @@ def _check_files(folder: Path, expected: Any, weights: int) -> None:
     if held > 2 * weights + _OVERHEAD:
         sizes = f"{human_bytes(held)} for weights of {human_bytes(weights)}"
         raise LandedError(f"{folder} is damaged, convert again: {_PARAMS} has {sizes}.")
-    for name in found:
+    index, count = (jax.process_index(), jax.process_count()) if shared else (0, 1)
+    for name in found[index::count]:
         if crc32(folder / name) != expected[name]:
             raise LandedError(f"{folder} is damaged, convert again: {name} is not what was written.")
 
@@ -229,68 +239,3 @@ def _check_files(folder: Path, expected: Any, weights: int) -> None:
 def _belongs(name: str) -> bool:
     """Whether a file of a native folder would be read."""
     return name.startswith(f"{_PARAMS}/") or name in ("config.json", *TOKENIZER_FILES)
-
-
-def _check_arrays(folder: Path, abstract: Params) -> None:
-    """Find misfits before Orbax does: after an error in the middle of a read, its threads go on and print."""
-    try:
-        with quiet():
-            shapes = attempt(lambda: _stored_shapes(folder))
-    except StorageError as error:
-        raise LandedError(f"The parameters in {folder} are damaged, convert again: {error}.") from None
-    for path, leaf in jax.tree.leaves_with_path(abstract):
-        name = jax.tree_util.keystr(path)
-        if shapes.pop(name, None) != (leaf.shape, leaf.dtype):
-            raise LandedError(
-                f"The parameters in {folder} are damaged, convert again: {name} is not as the config says."
-            )
-    if shapes:
-        raise LandedError(f"The parameters in {folder} are damaged, convert again: {min(shapes)} is left over.")
-
-
-def _stored_shapes(folder: Path) -> dict[str, tuple[Any, Any]]:
-    from orbax.checkpoint import v1 as ocp
-
-    stored = ocp.metadata(str(folder)).metadata
-    return {jax.tree_util.keystr(path): (x.shape, x.dtype) for path, x in jax.tree.leaves_with_path(stored)}
-
-
-def _write_arrays(folder: Path, params: Params) -> None:
-    """Write the arrays with Orbax; a full disk is an OSError."""
-    from orbax.checkpoint import v1 as ocp
-
-    limit, total = _bytes_in_flight(params), sum(leaf.nbytes for leaf in jax.tree.leaves(params))
-    if (free := shutil.disk_usage(folder.parent).free) < total:
-        raise OSError(errno.ENOSPC, f"the weights take {human_bytes(total)}, and {human_bytes(free)} are free")
-    if jax.process_count() > 1:  # Orbax takes arrays that span all processes, or NumPy arrays, which the first writes
-        params = jax.tree.map(lambda leaf: np.asarray(leaf) if leaf.is_fully_addressable else leaf, params)
-    context = ocp.Context()
-    context.memory.write_concurrent_bytes = limit
-    context.memory.transfer_concurrent_bytes = limit
-    context.array.saving.use_compression = False  # float weights hardly compress, and it costs time and memory
-    try:
-        with quiet(), context:
-            attempt(lambda: ocp.save(str(folder), params))
-    except StorageError as error:
-        raise OSError(None, str(error)) from None
-
-
-def _bytes_in_flight(params: Params) -> int:
-    """Orbax's limit: without one it makes a second copy of all leaves; with one it refuses leaves that exceed it."""
-    return 1 + max(_IN_FLIGHT, *(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params)))
-
-
-def _read_arrays(folder: Path, abstract: Params) -> Params:
-    from orbax.checkpoint import v1 as ocp
-
-    context = ocp.Context()
-    context.memory.read_concurrent_bytes = _bytes_in_flight(abstract)
-    try:
-        with quiet(), context:
-            params = attempt(lambda: ocp.load(str(folder), abstract))
-    except StorageError as error:
-        raise LandedError(f"The parameters in {folder} are damaged, convert again: {error}.") from None
-    if any(a.dtype != b.dtype for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(abstract), strict=True)):
-        # Orbax reads in its own threads, in which only the process-wide setting is in effect.
-        raise LandedError("These weights are float64: set the environment variable JAX_ENABLE_X64=1 to load them.")
-    return params

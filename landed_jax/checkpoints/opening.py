@@ -141,7 +141,9 @@ def _config_values(folder: Path) -> dict[str, Any]:
 
 def _refuse_unfinished(folder: Path) -> None:
     if is_unfinished(folder.absolute()):
-        raise LandedError(f"{folder} is what an interrupted conversion left: delete it and convert again.")
+        raise LandedError(
+            f"{folder} is what an interrupted conversion left: convert again, which goes on with it, or delete it."
+        )
 
 
 def _refuse_dtype(folder: Path, reading: Reading) -> None:

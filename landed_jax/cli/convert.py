@@ -28,7 +28,8 @@ def convert(
 ) -> None:
     """Write SRC (an HF folder or id, or a GGUF file) as a native checkpoint: Orbax, with config and tokenizer beside.
 
-    DST must not exist yet. An interrupted conversion leaves nothing that loads; run it again.
+    DST must not exist yet. An interrupted conversion leaves nothing that loads, and the same command goes
+    on where it stopped.
     """
     from landed_jax.loading import convert as convert_model
 

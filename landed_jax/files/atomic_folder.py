@@ -39,10 +39,13 @@ def is_unfinished(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def claimed(dst: Path) -> Iterator[None]:
+def claimed(dst: Path, job: str | None = None) -> Iterator[None]:
     """Exclude every other process and thread from writing `dst`, and remove unfinished folders of killed ones.
 
     The lock is on a file beside `dst`; the system releases it when the process ends, by whatever cause.
+
+    Args:
+        job: whose unfinished folder stays, as for `new_folder`.
 
     Raises:
         LandedError: if `dst` exists, is being written by another process or thread, or its parent is not writable.
@@ -52,7 +55,10 @@ def claimed(dst: Path) -> Iterator[None]:
     with sole_writer(dst):
         check_destination(dst)  # again, under the lock: another writer may have finished since the first check
         left = re.compile(re.escape(_beside(dst, "unfinished-").name) + "[0-9a-f]+")
+        own = None if job is None else _beside(dst, f"unfinished-{job}").name
         for name in filter(left.fullmatch, os.listdir(dst.parent)):
+            if name == own:
+                continue
             remove(dst.with_name(name))  # these belong to killed processes: a live writer would have the lock
         yield
 
@@ -88,24 +94,28 @@ def sole_writer(dst: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def new_folder(dst: Path) -> Iterator[Path]:
+def new_folder(dst: Path, job: str | None = None) -> Iterator[Path]:
     """A folder to fill, beside `dst`; it is renamed to `dst` at the end, after all of it is synced to the disk.
+
+    Args:
+        job: hexadecimal digits that say what is written. An interrupted process's folder for the same job is given
+            again, with what is in it, if `files.parts` kept it.
 
     Raises:
         LandedError: if `dst` exists, is being written by another process or thread, or cannot be written.
     """
-    with claimed(dst), fill_folder(dst) as folder:
+    with claimed(dst, job), fill_folder(dst, job) as folder:
         yield folder
 
 
 @contextlib.contextmanager
-def fill_folder(dst: Path) -> Iterator[Path]:
+def fill_folder(dst: Path, job: str | None = None) -> Iterator[Path]:
     """`new_folder` for a caller that has `claimed` `dst` already."""
     dst = Path(dst).absolute()
     try:
-        with unfinished(_beside(dst, f"unfinished-{secrets.token_hex(8)}")) as folder:
-            folder.mkdir()
-            mode = stat.S_IMODE(folder.stat().st_mode)
+        with unfinished(_beside(dst, f"unfinished-{job or secrets.token_hex(8)}")) as folder:
+            folder.mkdir(exist_ok=job is not None)
+            mode = _mode_of_new(folder)
             folder.chmod(0o700)  # until every file in it has its own permissions
             yield folder
             folder.chmod(mode)
@@ -123,6 +133,14 @@ def _beside(dst: Path, what: str) -> Path:
     name = os.fsencode(dst.name)
     stem = dst.name if len(name) < 200 else hashlib.sha256(name).hexdigest()
     return dst.with_name(f".{stem}.{what}")
+
+
+def _mode_of_new(folder: Path) -> int:
+    """The permissions that a new folder gets here."""
+    (probe := folder / "probe").mkdir(exist_ok=True)
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.rmdir()
+    return mode
 
 
 @contextlib.contextmanager

@@ -16,13 +16,25 @@ publishing = threading.Lock()
 
 @contextlib.contextmanager
 def unfinished(path: Path) -> Iterator[Path]:
-    """Remove `path`, a file or a folder, when the block ends, or when `remove_unfinished` is called before."""
+    """Remove `path`, a file or a folder, when the block ends, or when `remove_unfinished` is called before.
+
+    After `keep` it is removed only when an error ends the block: what is interrupted then leaves it.
+    """
     _unfinished.add(path)
     try:
         yield path
+    except Exception:
+        _unfinished.add(path)
+        raise
     finally:
-        remove(path)
+        if path in _unfinished:
+            remove(path)
         _unfinished.discard(path)
+
+
+def keep(path: Path) -> None:
+    """Leave an unfinished folder where the process is interrupted: another goes on with what is finished in it."""
+    _unfinished.discard(path)
 
 
 def remove_unfinished() -> None:

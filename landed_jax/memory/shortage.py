@@ -1,5 +1,9 @@
 """Reports of too little memory, in one sentence: before a computation where it is foreseeable, or from its error."""
 
+import errno
+import shutil
+from pathlib import Path
+
 from landed_jax.errors import LandedError
 
 
@@ -23,6 +27,16 @@ def require_memory(needed: int, available: int, what: str, instead: str = "") ->
             f"{what} take at least {human_bytes(needed)}, and there are {human_bytes(available)} of memory."
             f"{f' {instead}' if instead else ''}"
         )
+
+
+def require_disk(folder: Path, needed: int) -> None:
+    """Refuse weights that the disk of a folder has no room for, as the system does when it is full.
+
+    Raises:
+        OSError: saying so.
+    """
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise OSError(errno.ENOSPC, f"the weights take {human_bytes(needed)}, and {human_bytes(free)} are free")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.unembedding import Unembedding
@@ -24,6 +25,8 @@ from landed_jax.numerics import layer_of
 Params = dict[str, Any]
 Present = Callable[[ModelConfig], bool]
 Path = tuple[str, ...]
+Kinds = dict[Path, np.dtype]
+"""The float type of each leaf."""
 
 
 def _always(_: ModelConfig) -> bool:
@@ -293,6 +296,24 @@ def unstack_layers(params: Params) -> Params:
         **params,
         "layers": {str(i): jax.tree.map(lambda leaf, i=i: layer_of(leaf, i), layers) for i in range(depth)},
     }
+
+
+def leaf_at(params: Params, path: Path, whole: bool = True) -> Any:
+    """The leaf at a path of the unstacked tree, of parameters in either layout.
+
+    Args:
+        whole: with values; otherwise an array of the same type stands for one layer of a stack.
+    """
+    stacked = path[0] == "layers" and is_stacked(params)
+    node: Any = params
+    for part in (path[0], *path[2:]) if stacked else path:
+        node = node[part]
+    return layer_of(node, int(path[1])) if stacked and whole else node
+
+
+def leaf_dtypes(config: ModelConfig, params: Params) -> Kinds:
+    """The float type of each leaf of parameters in either layout."""
+    return {path: np.dtype(leaf_at(params, path, whole=False).dtype) for path, _ in leaf_places(config)}
 
 
 def unembedding(params: Params, config: ModelConfig, whole: bool = True) -> Unembedding:

@@ -20,6 +20,7 @@ _WITHOUT_WEIGHTS = (*_CONFIG, *TOKENIZER_FILES)
 _MODEL = (*_WITHOUT_WEIGHTS, "model*.safetensors", "model.safetensors.index.json")
 _NAME = r"[A-Za-z0-9][\w.-]*"
 _ID = re.compile(rf"(?P<name>{_NAME}(/{_NAME})?)(@(?P<revision>[\w./-]+))?")
+_REMOTE = re.compile(r"(?P<kind>[a-z][a-z0-9+]+)://")
 _OFFLINE = "Without a network, a folder in Hugging Face layout, a folder written by `landed convert`, or an id that is \
 already in the cache can be opened."
 
@@ -53,6 +54,11 @@ def resolve_without_weights(source: str | os.PathLike[str]) -> Path:
 
 
 def _resolve(source: str | os.PathLike[str], wanted: tuple[str, ...]) -> Path:
+    if (remote := _REMOTE.match(os.fspath(source))) is not None:
+        raise LandedError(
+            f"{os.fspath(source)!r} is a remote path, and files are read from disks alone: copy the folder, or "
+            f"mount the {remote['kind']} bucket as a file system."
+        )
     path = expanded(source)
     if is_folder(path):
         return _readable(path)

@@ -176,7 +176,8 @@ class Reader:
 def _aligned_empty(shape: list[int], dtype: np.dtype) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
     if size >= _OWN_PAGES:  # given back to the system as soon as it is let go, which the C library may put off
-        pages = mmap.mmap(-1, size)
+        private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+        pages = mmap.mmap(-1, size, **private)  # of a shared one the system keeps small pages
         if hasattr(mmap, "MADV_HUGEPAGE"):
             with contextlib.suppress(OSError):  # a system without them
                 pages.madvise(mmap.MADV_HUGEPAGE)

@@ -7,15 +7,14 @@ checkpoint has inputs first, with the head axis split off.
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from landed_jax.families import families
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.parameters import LEAVES, Leaf, Params, Path, axis_sizes, is_stacked, leaf_places
+from landed_jax.nn.parameters import LEAVES, Leaf, Params, Path, axis_sizes, leaf_at, leaf_places
 
 Index = tuple[slice, ...]
 Axes = tuple[str, ...]
@@ -226,25 +225,44 @@ def tensor_places(config: ModelConfig) -> Iterator[Place]:
 
 def to_hf(params: Params, config: ModelConfig) -> dict[str, np.ndarray]:
     """The inverse: the checkpoint's tensors, by name and in its shapes, from parameters in either layout."""
-    stacked = is_stacked(params)
-    tensors: dict[str, np.ndarray] = {}
+    return {name: tensor() for name, tensor in lazy_tensors(params, config)}
+
+
+def lazy_tensors(params: Params, config: ModelConfig) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
+    """Each tensor's name, and what makes it. Called in this order, leaves that are on disk are each read once."""
+    tensors: dict[str, list[Place]] = {}
     for place in tensor_places(config):
-        in_layer = place.path[0] == "layers"
-        node: Any = params
-        for part in (place.path[0], *place.path[2:]) if stacked and in_layer else place.path:
-            node = node[part]
-        value = np.asarray(node[int(place.path[1])] if stacked and in_layer else node)
+        tensors.setdefault(place.name, []).append(place)
+    held: dict[Path, np.ndarray] = {}
+
+    def tensor(places: list[Place]) -> np.ndarray:
+        wanted = dict.fromkeys(place.path for place in places)
+        for path in set(held) - set(wanted):
+            del held[path]
+        for path in wanted:
+            if path not in held:
+                held[path] = np.asarray(leaf_at(params, path))
+        return _assembled(places, held, config)
+
+    for name, places in tensors.items():
+        yield name, functools.partial(tensor, places)
+
+
+def _assembled(places: list[Place], leaves: dict[Path, np.ndarray], config: ModelConfig) -> np.ndarray:
+    """One tensor, of the leaves that it holds."""
+    whole: np.ndarray | None = None
+    for place in places:
         entry, shape = place.entry, place.entry.shape(config)
-        value = value if place.expert is None else value[place.expert]
+        value = leaves[place.path] if place.expert is None else leaves[place.path][place.expert]
         merged = value.reshape(entry.merged_shape(config))
         if value.size == math.prod(shape):
-            tensors[place.name] = np.ascontiguousarray(entry.as_stored(merged))
-            continue
-        whole = tensors.setdefault(place.name, np.empty(shape, value.dtype))
-        whole = whole[place.expert] if entry.of_all_experts else whole
+            return np.ascontiguousarray(entry.as_stored(merged))
+        whole = np.empty(shape, value.dtype) if whole is None else whole
+        into = whole[place.expert] if entry.of_all_experts else whole
         for piece, at in entry.pieces(config, (slice(None),) * value.ndim):
-            whole[piece] = entry.as_stored(merged[at])
-    return tensors
+            into[piece] = entry.as_stored(merged[at])
+    assert whole is not None
+    return whole
 
 
 def embedding_name(config: ModelConfig) -> str:

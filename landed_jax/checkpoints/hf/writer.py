@@ -3,21 +3,21 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from landed_jax.checkpoints.hf.files import SINGLE
-from landed_jax.checkpoints.hf.table import to_hf
+from landed_jax.checkpoints.hf.shards import write_shards
 from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
 from landed_jax.checkpoints.source_files import write_source_files
 from landed_jax.families import Family, families
 from landed_jax.families.reading import activation_name
 from landed_jax.files.inside import keep_private
+from landed_jax.files.parts import Parts
 from landed_jax.nn.config import ModelConfig
-from landed_jax.nn.parameters import Params
+from landed_jax.nn.parameters import Params, leaf_dtypes
 from landed_jax.nn.rope_config import RopeConfig
 from landed_jax.processes import new_folder_of_all
 
@@ -91,32 +91,53 @@ def _scaling(rope: RopeConfig) -> dict[str, Any]:
     return scaling | {_THEIR_NAMES.get(key, key): values[key] for key in _SCALING_KEYS[rope.kind]}
 
 
-def save_hf(dst: Path, config: ModelConfig, params: Params, source: Path) -> None:
+def save_hf(
+    dst: Path,
+    config: ModelConfig,
+    params: Params,
+    source: Path,
+    *,
+    job: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
     """Write a new folder in Hugging Face layout, atomically, with the tokenizer of the model in `source`.
 
     Under `jax.distributed` all processes call it, and the first writes.
 
+    Args:
+        job: as for `new_folder`: what an interrupted process has finished of the same job is taken over.
+        progress: ``progress(done, total)`` in bytes.
+
     Raises:
         LandedError: if `dst` exists or cannot be written, or the family cannot hold the config.
     """
-    with new_folder_of_all(dst) as folder:
+    with new_folder_of_all(dst, job) as folder:
         if jax.process_index() == 0:
-            write_checkpoint(folder, config, params)
+            finished = Parts(folder, job is not None and jax.process_count() == 1)
+            write_checkpoint(folder, config, params, finished=finished, progress=progress)
             write_source_files(source, folder, TOKENIZER_FILES)
             keep_private(source, folder)
 
 
-def write_checkpoint(folder: Path, config: ModelConfig, params: Params, extra: Mapping[str, Any] | None = None) -> None:
-    """Write config.json and model.safetensors into `folder`, the weights in their own float types.
+def write_checkpoint(
+    folder: Path,
+    config: ModelConfig,
+    params: Params,
+    extra: Mapping[str, Any] | None = None,
+    *,
+    finished: Parts | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write config.json and the weights into `folder`, in their own float types: model.safetensors, or its shards.
 
     Args:
         extra: further fields of config.json, such as the special tokens' ids.
+        finished: the shards that are there already.
+        progress: ``progress(done, total)`` in bytes.
     """
-    from safetensors.numpy import save
-
-    tensors = to_hf(params, config)
-    dtypes = {str(tensor.dtype) for tensor in tensors.values()}
+    dtypes = {str(dtype) for dtype in leaf_dtypes(config, params).values()}
     fields = {**config_to_hf(config), **({"dtype": dtypes.pop()} if len(dtypes) == 1 else {}), **(extra or {})}
+    finished = Parts(folder) if finished is None else finished
+    write_shards(folder, config, params, finished, progress)
+    finished.close()
     (folder / "config.json").write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
-    # Not save_file, which gives its files the mode 0600.
-    (folder / SINGLE).write_bytes(save(tensors, metadata={"format": "pt"}))
