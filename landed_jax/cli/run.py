@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -35,7 +35,19 @@ from landed_jax.errors import LandedError
 from landed_jax.printable import printable
 from landed_jax.report.sections import sections
 
-_SHARING = 16  # prompts that share a pass where weights are streamed: what is found out of all is in memory
+# Prompts that share a pass where weights are streamed, and tokens with padding: what is found out of all is in memory.
+_SHARING, _TOKENS = 16, 4096
+
+
+def _share(group: list[tuple[Asked, "RunQuestion"]], question: "RunQuestion") -> bool:
+    """Whether there is room for another prompt in a group."""
+    count = len(group) + 1
+    longest = max(len(each.prompt.ids) for each in (question, *(one for _, one in group)))
+    return count <= _SHARING and count * longest <= _TOKENS
+
+
+if TYPE_CHECKING:  # imports JAX
+    from landed_jax.report.question import RunQuestion
 
 EXAMPLES = """\b
 Examples:
@@ -141,9 +153,16 @@ def run(
 
     def accounts(group: list[tuple[Asked, RunQuestion]]) -> Iterator[Account]:
         # Programs are compiled for a few lengths only, and kept: the next prompt of about this length finds them.
-        with group[0][0].errors_say_where(), status_line("Starting the model") as status:
-            about = [question for _, question in group]
-            found = answer_together(opened, about, sections=wanted, bucketed=True, top=top, stage=status)
+        try:
+            with group[0][0].errors_say_where(), status_line("Starting the model") as status:
+                about = [question for _, question in group]
+                found = answer_together(opened, about, sections=wanted, bucketed=True, top=top, stage=status)
+        except LandedError:
+            if len(group) == 1:
+                raise
+            for pair in group:  # one by one: those before the one that fails have their accounts, and it is named
+                yield from accounts([pair])
+            return
         for (asked, _), account in zip(group, found, strict=True):
             for warning in account.warnings:
                 where = f"{asked.place}: " if asked.place else ""
@@ -153,7 +172,7 @@ def run(
     questions = [question(asked) for asked in prompts]  # all are checked before the first is computed
     groups: list[list[tuple[Asked, RunQuestion]]] = []
     for pair in zip(prompts, questions, strict=True):
-        share = stream and groups and len(groups[-1]) < _SHARING and together(groups[-1][0][1], pair[1])
+        share = stream and groups and _share(groups[-1], pair[1]) and together(groups[-1][0][1], pair[1])
         groups[-1:] = [[*groups[-1], pair]] if share else [*groups[-1:], [pair]]
     lines: list[str] = []
     each = itertools.chain.from_iterable(map(accounts, groups))

@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from landed_jax.errors import LandedError, shown
+from landed_jax.mesh import DATA, MODEL
 from landed_jax.nn.config import ModelConfig
 from landed_jax.planning._chips import PRECISIONS, Precision
 from landed_jax.planning._choose import Layout, in_order, possible_meshes
@@ -84,6 +85,8 @@ def plan(
     topology = topology_of(topology) if isinstance(topology, str) else topology
     _check(config, what, length, batch, precision, fraction, prompts)
     task, dtype = Task(what, length, batch), str(jnp.dtype(dtype))
+    if mesh is not None and (mesh.keys() != {DATA, MODEL} or not all(size >= 1 for size in mesh.values())):
+        raise LandedError(f"A mesh has the axes data and model, each of 1 or more, not {dict(mesh)}.")
     if mesh is not None and math.prod(mesh.values()) != topology.count:
         sizes = ",".join(f"{axis}={size}" for axis, size in mesh.items())
         raise LandedError(

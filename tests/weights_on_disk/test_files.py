@@ -62,7 +62,14 @@ def test_an_adapter_is_merged_as_layers_are_read(tmp_path: Path) -> None:
     folder = checkpoints.write_checkpoint(tmp_path / "model", tensors)
     write_adapter(tmp_path / "adapter", {Q1.removesuffix(".weight"): RANK}, tensors)
     survey = merge_adapter(survey_checkpoint(folder, CONFIG), tmp_path / "adapter", Notes())
-    assert_same(in_memory(params_on_disk(survey)), read_params(survey))
+    disk = params_on_disk(survey)
+    assert_same(in_memory(disk), read_params(survey))
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    os.utime(file, ns=(1, 1))
+    for _ in range(2):
+        with pytest.raises(LandedError, match=r"adapter_model.safetensors was changed after the model was opened"):
+            in_memory(disk)
+        file.unlink(missing_ok=True)
 
 
 def test_a_loaded_model(tmp_path: Path) -> None:

@@ -183,11 +183,11 @@ def lens_top_tokens(trace: Trace, k: int = 5) -> LensTokens:
     """
     if not 1 <= k <= trace.config.vocab_size:
         raise LandedError(f"k is {k}: the vocabulary holds {trace.config.vocab_size} tokens to rank.")
-    return _lens_top_tokens(bare(trace), k)
+    return _lens_top_tokens(bare(trace), k=k)
 
 
-@partial(jax.jit, static_argnums=1)
-def _lens_top_tokens(trace: Trace, k: int) -> LensTokens:
+@partial(by_layers, static=("k",))
+def _lens_top_tokens(trace: Trace, *, k: int) -> LensTokens:
     sigma, gamma, to_logits = _own_sigma(trace), trace.gamma[-1], unembedding(trace.weights(), trace.config)
     beta = beta_at(trace, "final")
     of_beta = None if beta is None else to_logits.uncapped(beta[None])[0]

@@ -23,6 +23,8 @@ from landed_jax.results.result import Result, result
 class TopWrites(Result):
     """Writes with the largest ``|landed|``, largest first; heads and neurons. What is not a number stands first.
 
+    Equal ones are in no order of layers.
+
     Attributes:
         landed: landed contributions.
         there: False (and all numbers 0) where there were not as many writes at real tokens.

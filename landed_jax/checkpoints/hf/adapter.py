@@ -59,6 +59,10 @@ class Merged(Stored):
     up: Stored
     scale: float
 
+    @property
+    def files(self) -> frozenset[Path]:
+        return self.weight.files | self.down.files | self.up.files
+
     def read(self, index: Index) -> np.ndarray:
         weight = self.weight.read(index)
         rows, *columns = index

@@ -41,6 +41,11 @@ class Stored:
     shape: tuple[int, ...]
     offset: int | None = field(default=None, kw_only=True)
 
+    @property
+    def files(self) -> frozenset[Path]:
+        """All files that a read opens."""
+        return frozenset({self.file})
+
     def read(self, index: Index) -> np.ndarray:
         """A slice of the tensor, copied out of the memory map.
 

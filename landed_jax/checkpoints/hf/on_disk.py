@@ -32,7 +32,7 @@ def params_on_disk(survey: Survey) -> Params:
     groups = groups_of(survey, False, problems)
     if problems:
         raise refusal(survey, problems)
-    files = _Files({stored.file for stored in survey.sound.values()})
+    files = _Files({file for stored in survey.sound.values() for file in stored.files})
     reader = Reader(survey.config, None, survey.size)
     leaves: list[tuple[ParamPath, Any]] = []
     for path, group in groups:
@@ -68,7 +68,7 @@ class _Files:
         self._check(files)
 
     def _check(self, files: set[Path]) -> None:
-        for file in files:
+        for file in sorted(files):
             if self.states[file] != _state(file):
                 raise LandedError(
                     f"{file} was changed after the model was opened, whose weights stay there: open it again."
@@ -85,7 +85,7 @@ def _state(file: Path) -> tuple[int, ...] | None:
 
 def _on_disk(survey: Survey, group: list[Place], stored: list[Stored], files: _Files) -> WeightOnDisk:
     entry, dtype = group[0].entry, FLOATS[stored[0].dtype]
-    shape, own_files = group[0].leaf.shape(survey.config), {each.file for each in stored}
+    shape, own_files = group[0].leaf.shape(survey.config), {file for each in stored for file in each.files}
 
     @contextlib.contextmanager
     def reader() -> Iterator[Reader]:

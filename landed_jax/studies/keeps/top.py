@@ -44,6 +44,7 @@ def _largest_of_runs(values: jax.Array, numbers: jax.Array) -> tuple[jax.Array, 
         return jnp.swapaxes(part.reshape(prompts, layers, runs, -1), 1, 2).reshape(prompts, runs, -1)
 
     values, numbers = in_runs(values), in_runs(numbers)
+    # Of a prompt with numbers that are not finite nothing is kept, so it does not matter where they stand.
     _, order = largest(jnp.abs(values), min(PER_PROMPT, values.shape[-1]))
 
     def kept(part: jax.Array) -> jax.Array:
