@@ -101,8 +101,12 @@ def watched(model: Path, count: int, how: list[str]) -> Run:
 
 
 def _pages(process: int) -> list[int]:
+    """Of its own, shared ones with no file too, and of files."""
     fields = _fields(f"/proc/{process}/status")
-    return [int(fields.get(name, "0 kB").split()[0]) * 1024 for name in ("RssAnon", "RssFile")]
+    own, shared, of_files = (
+        int(fields.get(name, "0 kB").split()[0]) * 1024 for name in ("RssAnon", "RssShmem", "RssFile")
+    )
+    return [own + shared, of_files]
 
 
 def _bytes_read(process: int) -> int:

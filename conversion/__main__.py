@@ -22,8 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     asked = parser.parse_args(arguments)
     if asked.name is None:
+        widest = max(len(recipe.source) for recipe in known.values())
         for name, recipe in known.items():
-            print(f"{name:18} {recipe.source:42} {recipe.parameters / 1e9:6.2f}e9 parameters")
+            print(f"{name:18} {recipe.source:{widest}} {recipe.parameters / 1e9:6.2f}e9 parameters")
         return 0
     if asked.dst is None:
         parser.error("name a new folder, DST")
