@@ -30,10 +30,11 @@ def params_on_disk(survey: Survey) -> Params:
     """
     problems = list(survey.problems)
     groups = groups_of(survey, False, problems)
-    if problems:
-        raise refusal(survey, problems)
-    files = _Files({file for stored in survey.sound.values() for file in stored.files})
     reader = Reader(survey.config, None, survey.size)
+    if problems:  # all values are checked, so that one error lists all faults
+        reader.check_all(survey.sound)
+        raise refusal(survey, problems + reader.not_finite())
+    files = _Files({file for stored in survey.sound.values() for file in stored.files})
     leaves: list[tuple[ParamPath, Any]] = []
     for path, group in groups:
         stored = [survey.sound[place.name] for place in group]
