@@ -13,6 +13,8 @@ from landed_jax.planning._memory import FLOAT, parameter_bytes, result_bytes
 from landed_jax.planning._task import Share, Task
 from landed_jax.planning._topology import Topology
 
+_BLOCKS = 2  # of a layer: attention and MLP
+
 
 @dataclass(frozen=True)
 class Work:
@@ -83,7 +85,7 @@ def work_of(config: ModelConfig, task: Task, mesh: Mapping[str, int], dtype: Any
         "activations": FLOAT * runs * _activation_traffic(share, tokens, pairs) + result_bytes(task, share),
     }
     # Both sums of each layer, and the embeddings' in the weights' type: a ring sends every part but its own, twice.
-    summed = runs * (2 * config.n_layers * FLOAT + jnp.dtype(dtype).itemsize) * tokens * config.d_model
+    summed = runs * (_BLOCKS * config.n_layers * FLOAT + jnp.dtype(dtype).itemsize) * tokens * config.d_model
     return Work(flops, moved, 2 * summed * (share.shards - 1) // share.shards)
 
 

@@ -82,7 +82,7 @@ MANIFESTS: dict[str, Callable[[dict], object]] = {
     "manifest: format": lambda v: v.update(format=EVIL),
     "manifest: a config field": lambda v: v["config"].update({EVIL: 1}),
     "manifest: a config value": lambda v: v["config"].update(activation=EVIL),
-    "manifest: a type": lambda v: v["dtypes"].update({"embed/W_E": EVIL}),
+    "manifest: a type": lambda v: v["parts"][0].update({"embed/W_E": EVIL}),
     "manifest: a file": lambda v: v["files"].update({EVIL: "0"}),
 }
 FILES: dict[str, Callable[[Path], object]] = {
