@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from landed_jax.nn.experts import Chosen
 from landed_jax.nn.output_scale import OutputScale
 from landed_jax.nn.schedule import cast_late
+from landed_jax.nn.weights_on_disk import in_memory
 
 
 def output_weights(layers: Any, kind: str, layer: int, index: int, expert: int | None = None) -> Array:
@@ -34,7 +35,7 @@ def output_bias(layers: Any, kind: str, layer: int, chosen: Chosen | None = None
     leaf = leaf if leaf is None or "attn" not in layers else leaf[layer]
     if leaf is None or name == "b_O" or chosen is None:
         return leaf
-    return chosen.weights @ jnp.take(leaf, chosen.ids, axis=0).astype(chosen.weights.dtype)
+    return chosen.weights @ jnp.take(in_memory(leaf), chosen.ids, axis=0).astype(chosen.weights.dtype)
 
 
 def head_writes(
