@@ -52,12 +52,14 @@ def test_memory_is_the_compilers(
 @pytest.mark.tpu
 @needs_libtpu
 def test_what_does_not_fit_is_said_by_both(libtpu: None) -> None:
-    found = plan(known(LARGE), "v5e:1x1", length=512, what="forward")
+    found = plan(known(LARGE), "v5e:2x2", length=512, batch=4, mesh={"data": 4, "model": 1}, what="forward")
     verdict = compile_plan(found)
     assert not found.layout.fits and verdict.compiled is None
     assert "hbm" in verdict.says
     shown = text_of(plan_blocks(plan_document(found, "a model", verdict)), Screen(80))
     assert "does not fit" in " ".join(shown.split())
+    with pytest.raises(LandedError, match=r"v5e:1x1 is no slice that libtpu compiles for"):
+        compile_plan(plan(known(SMALL), "v5e:1x1", length=512, what="forward"))
 
 
 @pytest.mark.parametrize("topology", ["h100:8", "v4:2x2x1"])
