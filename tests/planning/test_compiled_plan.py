@@ -52,7 +52,7 @@ def test_memory_is_the_compilers(
 @pytest.mark.tpu
 @needs_libtpu
 def test_what_does_not_fit_is_said_by_both(libtpu: None) -> None:
-    found = plan(known(LARGE), "v5e:2x2", length=512, batch=4, mesh={"data": 4, "model": 1}, what="forward")
+    found = plan(known(LARGE), "v5e:2x2", length=8192, batch=4, mesh={"data": 4, "model": 1}, what="forward")
     verdict = compile_plan(found)
     assert not found.layout.fits and verdict.compiled is None
     assert "hbm" in verdict.says
