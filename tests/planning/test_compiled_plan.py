@@ -55,7 +55,7 @@ def test_what_does_not_fit_is_said_by_both(libtpu: None) -> None:
     found = plan(known(LARGE), "v5e:2x2", length=8192, batch=4, mesh={"data": 4, "model": 1}, what="forward")
     verdict = compile_plan(found)
     assert not found.layout.fits and verdict.compiled is None
-    assert "hbm" in verdict.says
+    assert "hbm" in verdict.says.lower()
     shown = text_of(plan_blocks(plan_document(found, "a model", verdict)), Screen(80))
     assert "does not fit" in " ".join(shown.split())
     with pytest.raises(LandedError, match=r"v5e:1x1 is no slice that libtpu compiles for"):
