@@ -30,7 +30,7 @@ real: $(TEST)
 
 # Programs compiled for TPU slices. No TPU is needed: its compiler, libtpu (210 MB), is installed in an environment of its own.
 tpu: .venv-tpu/.installed
-	.venv-tpu/bin/python -m pytest -n 2 -m tpu tests
+	.venv-tpu/bin/python -m pytest -n 2 -m tpu tests/tpu tests/planning
 
 # Five minutes of damaged model folders: `make fuzz SEED=7` for others.
 fuzz: $(TEST)
