@@ -144,7 +144,7 @@ class Run:
 
     def _start(self, part: Part) -> Any:
         given = part.ids, part.mask, part.right, part.wrong, part.delimiter
-        placed = beside(self.model.params, given)
+        placed: Any = beside(self.model.params, given)
         # What lies on a mesh of several processes' devices cannot be put anywhere else.
         ids, mask, right, wrong, delimiter = placed if isinstance(placed[0], jax.Array) else jax.device_put(placed)
         return measure(self.model.params, Tokens(ids, mask), right, wrong, delimiter, self._norms, **self._how)
