@@ -9,8 +9,10 @@ it there.
 import argparse
 import csv
 import dataclasses
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,7 +54,7 @@ def ids_of(model: Any, files: Sequence[Path], count: int, length: int) -> list[l
     found = []
     for file in files:
         read = (model.vocabulary.encode(prompt)[:length] for prompt in prompts_in(file))
-        kept = [ids for ids, _ in zip((ids for ids in read if len(ids) == length), range(count // len(files)))]  # noqa: B905 # the second ends first
+        kept = list(itertools.islice((ids for ids in read if len(ids) == length), count // len(files)))
         if len(kept) < count // len(files):
             raise SystemExit(f"{file} has {len(kept)} prompts of {length} tokens, and {count // len(files)} are asked.")
         found += kept
@@ -146,7 +148,8 @@ def main(arguments: Sequence[str]) -> int:
         print(name, file=sys.stderr)
         rounded = model
         if weights is not None:
-            rounded = dataclasses.replace(model, params=jax.tree.map(lambda leaf: leaf.astype(weights), model.params))  # noqa: B023 # called at once
+            cast = methodcaller("astype", weights)
+            rounded = dataclasses.replace(model, params=jax.tree.map(cast, model.params))
         if precision == "bfloat16":
             rounded = rounded.with_precision(precision)
         found[name] = measured(rounded, ids, targets, dtype)

@@ -180,7 +180,8 @@ def _pass_on_messages() -> None:
         sys.stdout.flush()
         encoding, errors = sys.stdout.encoding, sys.stdout.errors
         sys.stdout = open(own[0], "w", encoding=encoding, errors=errors)  # noqa: SIM115 # until the process ends
-        sys.stderr = open(own[1], "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+        how = {"buffering": 1, "encoding": "utf-8", "errors": "backslashreplace"}
+        sys.stderr = open(own[1], "w", **how)  # noqa: SIM115 # until the process ends
 
 
 def _no_core_dumps() -> None:

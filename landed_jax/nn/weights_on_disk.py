@@ -18,6 +18,11 @@ from landed_jax.shapes import shape_text
 
 T = TypeVar("T")
 
+_NOT_IN_MEMORY = (
+    "These weights stay on disk (stream), and a program of JAX needs them in memory: call the package's "
+    "functions outside of jit, vmap and grad, or load the model without stream."
+)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WeightOnDisk:
@@ -71,10 +76,7 @@ class WeightOnDisk:
     @property
     def __jax_array__(self) -> Any:
         """What JAX looks for in an argument that it does not know."""
-        raise LandedError(
-            "These weights stay on disk (stream), and a program of JAX needs them in memory: call the package's "
-            "functions outside of jit, vmap and grad, or load the model without stream."
-        )
+        raise LandedError(_NOT_IN_MEMORY)
 
     def __repr__(self) -> str:
         return f"{shape_text(self)} on disk"
@@ -93,7 +95,7 @@ def _read(leaf: Any) -> Any:
     if not isinstance(leaf, WeightOnDisk):
         return leaf
     if isinstance(jnp.zeros(()), Tracer):  # inside of jit
-        leaf.__jax_array__  # noqa: B018  # pyright: ignore[reportUnusedExpression]
+        raise LandedError(_NOT_IN_MEMORY)
     return leaf.read()
 
 

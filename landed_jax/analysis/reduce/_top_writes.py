@@ -152,7 +152,7 @@ def _merged(of_all: bool, n: int, stacked: tuple[TopWrites, TopWrites]) -> TopWr
         return _picked(every, largest(size, min(n, size.shape[-1]))[1])
 
     heads, neurons = map(of_runs, stacked)
-    # The numbers of runs are powers of two. Beside each other in each, they are not cut anew over the devices.
+    # Heads and neurons are concatenated run by run: along the axis that a mesh cuts it would send them between devices.
     runs, lead = min(heads.landed.shape[-2], neurons.landed.shape[-2]), 0 if of_all else 2
 
     def beside(*parts: jax.Array) -> jax.Array:
