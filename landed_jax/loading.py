@@ -26,11 +26,14 @@ from landed_jax.exchange import all_or_none, spans
 from landed_jax.files.atomic_folder import check_destination
 from landed_jax.files.json_object import read_json_object
 from landed_jax.files.kinds import expanded
-from landed_jax.memory.host import cpu_device, default_platform
+from landed_jax.memory.host import cpu_device, default_platform, host_memory
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.schedule import PLAIN
+from landed_jax.nn.weights_in_host_memory import bytes_on_disk, in_host_memory
 from landed_jax.numerics import check_precision
+
+_HOST_SHARE = 0.7  # of the host's memory, that weights for an accelerator may take
 
 
 def load(
@@ -66,9 +69,10 @@ def load(
         precision: of the model's products, as `Model.with_precision` takes it; by default float32, or float64 under
             ``JAX_ENABLE_X64=1``.
         stream: leave the weights on disk, for a model that is larger than the memory: layers are read one after
-            another while the layer before computes, in each pass again, and two of them are in memory at a time. On a
-            CPU, of a checkpoint in Hugging Face layout or a GGUF file. Inside ``jit``, ``vmap`` and ``grad`` of your
-            own the weights cannot be used.
+            another while the layer before computes, in each pass again, and two of them are in memory at a time. Of a
+            checkpoint in Hugging Face layout or a GGUF file, on one device. An accelerator is given them from pinned
+            memory of the host, where that holds them, and else from disk. Inside ``jit``, ``vmap`` and ``grad`` of
+            your own the weights cannot be used.
 
     Raises:
         LandedError: if it cannot be opened; the message lists the reasons.
@@ -95,18 +99,18 @@ def _loaded(
 ) -> Model:
     folder, notes = resolve(source), Notes()
     platform = mesh.devices.flat[0].platform if mesh is not None else default_platform()
-    layout = platform != "cpu" if stacked is None else stacked
-    if stream and (refused := _why_not_streamed(platform, mesh, layout)):
-        raise LandedError(f"Weights are streamed from disk on one CPU, layer by layer: {refused}.")
+    layout = platform != "cpu" and not stream if stacked is None else stacked
+    if stream and (refused := _why_not_streamed(mesh, layout)):
+        raise LandedError(f"Weights are streamed to one device, layer by layer: {refused}.")
     config, params = open_folder(folder, reading, notes, mesh=mesh, stacked=layout, progress=progress, stream=stream)
+    if stream and platform != "cpu" and bytes_on_disk(params) <= host_memory() * _HOST_SHARE:
+        params = in_host_memory(params, progress)
     vocabulary, no_vocabulary = open_vocabulary_of(folder, notes)
     notes.give_warnings()
     return Model(config, params, vocabulary, str(source), folder, tuple(notes.texts), no_vocabulary)
 
 
-def _why_not_streamed(platform: str, mesh: Mesh | None, stacked: bool) -> str:
-    if platform != "cpu":
-        return f"leave stream out, or set JAX_PLATFORMS=cpu, as this is a {platform}"
+def _why_not_streamed(mesh: Mesh | None, stacked: bool) -> str:
     if mesh is not None:
         return "leave mesh= out"
     if stacked:

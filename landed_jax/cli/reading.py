@@ -40,7 +40,7 @@ precision_option = click.option(
 stream_option = click.option(
     "--stream",
     is_flag=True,
-    help="Leave the weights on disk, and read layer after layer: for a model larger than the memory, on a CPU.",
+    help="Leave the weights on disk, and read layer after layer: for a model larger than the memory.",
 )
 
 mesh_option = click.option(

@@ -3,8 +3,8 @@
 XLA compiles each layer of an unrolled program separately, so compile time grows with depth. A scan over stacked layers
 compiles one, but on a CPU copies every layer's weights out of the stack at each run. Here the layers stay apart and
 share a program: `layer_call` marks what one layer computes, and a function under `by_layers` is traced as under
-`jax.jit`, cut at the marks, and run piece by piece. Inside the user's own transforms, on other platforms and under
-``LANDED_PLAIN=1``, `by_layers` is `jax.jit`.
+`jax.jit`, cut at the marks, and run piece by piece. Inside the user's own transforms, under ``LANDED_PLAIN=1``, and on
+other platforms unless weights stay outside of their memory, `by_layers` is `jax.jit`.
 """
 
 import functools
@@ -42,7 +42,7 @@ def layer_call(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def by_layers(function: Callable[P, R], static: tuple[str, ...] = ()) -> Callable[P, R]:
-    """`jax.jit` of a function, but cut at its layer calls where it is called with arrays on one CPU.
+    """`jax.jit` of a function, but cut at its layer calls where it is called with arrays on one CPU or weights on disk.
 
     A function that has effects, such as ``jax.debug.print``, or that holds numbers of an outer transform is not cut.
 
@@ -60,9 +60,9 @@ def by_layers(function: Callable[P, R], static: tuple[str, ...] = ()) -> Callabl
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         dynamic = {name: value for name, value in kwargs.items() if name not in static}
         leaves, tree = jax.tree.flatten((args, dynamic))
-        if PLAIN or not _on_one_cpu(leaves):
-            return jitted(*args, **kwargs)
         on_disk = any_on_disk(leaves)
+        if PLAIN or not _on_one_device(leaves, only_cpu=not on_disk):
+            return jitted(*args, **kwargs)
         traced = jitted.trace(*abstract(args), **{**kwargs, **abstract(dynamic)})
         program = traced.jaxpr
         # Static arguments given by position, numbers of an outer transform that the function holds, and effects, whose
@@ -157,14 +157,13 @@ def _with_own_slices(layer: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _on_one_cpu(leaves: Sequence[Any]) -> bool:
-    """Whether all leaves are known numbers, on one device, a CPU."""
+def _on_one_device(leaves: Sequence[Any], only_cpu: bool) -> bool:
+    """Whether all leaves are known numbers, on one device; a CPU, where only that is asked for."""
     devices = set()
     for leaf in leaves:
         if isinstance(leaf, Tracer):
             return False
         if isinstance(leaf, jax.Array):
             devices |= leaf.sharding.device_set
-    return all(device.platform == "cpu" for device in devices) and (
-        len(devices) == 1 or (not devices and jax.default_backend() == "cpu")
-    )
+    platforms = {device.platform for device in devices} or {jax.default_backend()}
+    return len(devices) <= 1 and not (only_cpu and platforms != {"cpu"})

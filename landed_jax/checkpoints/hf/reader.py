@@ -25,7 +25,7 @@ from landed_jax.nn.sharding import leaf_sharding
 Progress = Callable[[int, int], None]
 """``progress(done, total)``, in bytes."""
 
-_STAY_ON_DISK = "They can stay on disk: --stream of `landed run` and `landed study`, stream=True in Python."
+_STAY_OUTSIDE = "They can stay on disk: --stream of `landed run` and `landed study`, stream=True in Python."
 _OWN_PAGES = 1 << 20  # bytes from which a buffer has pages of its own
 _ALIGNMENT = 64  # bytes; JAX on a CPU uses a NumPy buffer of this alignment without a copy
 
@@ -54,9 +54,8 @@ def read_params(
         reader.check_all(sound)
     else:
         if mesh is None:
-            device = default_device()
-            instead = _STAY_ON_DISK if device.platform == "cpu" else ""
-            require_memory(survey.size, device_memory(device), f"The weights in {survey.folder}", instead)
+            size, room = survey.size, device_memory(default_device())
+            require_memory(size, room, f"The weights in {survey.folder}", _STAY_OUTSIDE)
         leaves = [(path, reader.place(group, [sound[p.name] for p in group], mesh, stacked)) for path, group in groups]
         if not reader.bad:
             return build_tree(iter(leaves))
