@@ -55,7 +55,8 @@ def load(
 
     Args:
         source: a Hugging Face id (``owner/name``, or ``owner/name@revision``), a folder in Hugging Face layout, a
-            native folder, or a GGUF file; by default the small model that comes with the package.
+            native folder, or a GGUF file, of which those may lie in an object store (``gs://bucket/folder``); by
+            default the small model that comes with the package.
         mesh: place the weights on it: heads, neurons and the vocabulary are cut over its axis ``model``. If it has
             devices of several processes, all of these open the model, or none does.
         stacked: hold the layers under one leading axis (the time to compile then does not grow with depth), or one

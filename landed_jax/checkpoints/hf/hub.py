@@ -8,6 +8,7 @@ from landed_jax.checkpoints.bundle import BUNDLED, bundled_folder
 from landed_jax.checkpoints.gguf.header import is_gguf
 from landed_jax.checkpoints.hf.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from landed_jax.checkpoints.hf.files import PICKLES, no_pickles
+from landed_jax.checkpoints.hf.remote import copied, is_remote
 from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
 from landed_jax.errors import LandedError
 from landed_jax.files.kinds import expanded, is_folder, is_ordinary
@@ -20,7 +21,6 @@ _WITHOUT_WEIGHTS = (*_CONFIG, *TOKENIZER_FILES)
 _MODEL = (*_WITHOUT_WEIGHTS, "model*.safetensors", "model.safetensors.index.json")
 _NAME = r"[A-Za-z0-9][\w.-]*"
 _ID = re.compile(rf"(?P<name>{_NAME}(/{_NAME})?)(@(?P<revision>[\w./-]+))?")
-_REMOTE = re.compile(r"(?P<kind>[a-z][a-z0-9+]+)://")
 _OFFLINE = "Without a network, a folder in Hugging Face layout, a folder written by `landed convert`, or an id that is \
 already in the cache can be opened."
 
@@ -29,8 +29,9 @@ def resolve(source: str | os.PathLike[str], *, config_only: bool = False) -> Pat
     """The folder that `source` names, or the GGUF file.
 
     Args:
-        source: a folder, a GGUF file, a Hugging Face id such as ``meta-llama/Llama-3.2-1B``, or ``"bundled"``. An id's
-            branch, tag or commit stands behind an @: ``EleutherAI/pythia-70m@step1000``.
+        source: a folder, a GGUF file, either of them in an object store (``gs://…``), a Hugging Face id such as
+            ``meta-llama/Llama-3.2-1B``, or ``"bundled"``. An id's branch, tag or commit stands behind an @:
+            ``EleutherAI/pythia-70m@step1000``.
         config_only: for an id, download no weights.
 
     Raises:
@@ -54,11 +55,8 @@ def resolve_without_weights(source: str | os.PathLike[str]) -> Path:
 
 
 def _resolve(source: str | os.PathLike[str], wanted: tuple[str, ...]) -> Path:
-    if (remote := _REMOTE.match(os.fspath(source))) is not None:
-        raise LandedError(
-            f"{os.fspath(source)!r} is a remote path, and files are read from disks alone: copy the folder, or "
-            f"mount the {remote['kind']} bucket as a file system."
-        )
+    if is_remote(source):
+        return copied(os.fspath(source), wanted)
     path = expanded(source)
     if is_folder(path):
         return _readable(path)

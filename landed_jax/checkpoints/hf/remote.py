@@ -1,0 +1,116 @@
+"""Checkpoints in object stores (``gs://bucket/folder``, ``s3://…``, what else fsspec reads), copied to disk once."""
+
+import fnmatch
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from landed_jax.errors import LandedError, first_line
+from landed_jax.files.atomic_file import write_file
+from landed_jax.files.json_object import read_json_object
+
+MANIFEST = "landed.json"  # of a native folder
+_REMOTE = re.compile(r"[a-z][a-z0-9+]+://")
+# By which a store tells versions of a file apart; fsspec gives each store's own names.
+_VERSIONS = ("size", "etag", "ETag", "md5Hash", "crc32c", "generation", "mtime", "LastModified", "created")
+
+
+def is_remote(source: str | os.PathLike[str]) -> bool:
+    """
+    >>> is_remote("gs://bucket/llama"), is_remote("/models/llama"), is_remote("owner/name")
+    (True, False, False)
+    """
+    return _REMOTE.match(os.fspath(source)) is not None
+
+
+def copied(url: str, wanted: tuple[str, ...]) -> Path:
+    """The folder on disk with the files of a remote folder, or the one remote GGUF file.
+
+    Files that the store says are unchanged are not copied again, and an interrupted copy goes on with the file it was
+    at. Processes that ask for the same folder wait for each other. The copies lie in ``HF_HOME``.
+
+    Args:
+        wanted: patterns of the names of files.
+
+    Raises:
+        LandedError: if the store cannot be read, a package for it is missing, or nothing that is wanted is there.
+    """
+    import filelock
+    import fsspec
+    from huggingface_hub.constants import HF_HOME
+
+    try:
+        files, place = fsspec.url_to_fs(url)
+        found = {name: facts for name, facts in files.find(place, detail=True).items() if facts["type"] == "file"}
+    except ImportError as error:  # fsspec's own sentence names the package
+        raise LandedError(f"{url} needs a package that is not installed: {first_line(error)}.") from error
+    except Exception as error:  # errors of the stores' libraries have many types; all mean that it was not read
+        raise LandedError(f"{url} cannot be read ({type(error).__name__}: {first_line(error)}).") from error
+    root = files._strip_protocol(place)
+    alone = set(found) == {root}
+    named = {Path(root).name if alone else name[len(root) :].lstrip("/"): name for name in found}
+    whole = alone or MANIFEST in named  # of a native folder all files are listed in its manifest
+    some = {own: name for own, name in named.items() if whole or _wanted(own, wanted)}
+    if not some:
+        raise LandedError(f"{url} holds no checkpoint: there is no config.json and no weights, or no such folder.")
+    if outside := [own for own in some if ".." in own.split("/")]:
+        raise LandedError(f"{url} holds {outside[0]!r}, a name that leads out of its folder.")
+    digest = hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16]
+    folder = Path(HF_HOME, "landed_jax", f"{digest}-{Path(root).name}")
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder.with_name(f"{folder.name}.lock")):
+        _remove_others(folder, named)
+        versions = _Versions(folder.with_name(f"{folder.name}.json"))
+        for own, name in some.items():
+            version = [str(found[name][key]) for key in _VERSIONS if found[name].get(key)]
+            if not (folder / own).exists() or not versions.same(own, version):
+                versions.put(own, None)
+                _copy(files, name, found[name]["size"], folder / own, url)
+                versions.put(own, version)
+    return folder / next(iter(some)) if alone else folder
+
+
+def _wanted(own: str, wanted: tuple[str, ...]) -> bool:
+    return "/" not in own and any(fnmatch.fnmatchcase(own, pattern) for pattern in wanted)
+
+
+def _remove_others(folder: Path, named: Iterable[str]) -> None:
+    """Remove copies of files that are not there any more."""
+    kept = {folder / own for own in named}
+    for path in folder.rglob("*"):
+        if path.is_file() and path not in kept:
+            path.unlink()
+
+
+class _Versions:
+    """Which version of each file was copied whole: a JSON file beside the folder."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.known: dict[str, Any] = read_json_object(file) if file.exists() else {}
+
+    def same(self, own: str, version: list[str]) -> bool:
+        return self.known.get(own) == version
+
+    def put(self, own: str, version: list[str] | None) -> None:
+        self.known[own] = version
+        write_file(self.file, json.dumps(self.known).encode())
+
+
+def _copy(files: Any, name: str, size: int, there: Path, url: str) -> None:
+    there.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        files.get_file(name, str(there))
+        came = there.stat().st_size
+    except Exception as error:  # as in `copied`
+        there.unlink(missing_ok=True)
+        raise LandedError(
+            f"{url}: {name} could not be copied ({type(error).__name__}: {first_line(error)})."
+        ) from error
+    if came != size:
+        there.unlink()
+        raise LandedError(f"{url}: {name} has {size:,} bytes, and {came:,} came: try again.")
