@@ -8,7 +8,7 @@ CORE := $(VENV)/.core-installed
 TEST := $(VENV)/.test-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: demo test quick slow real tpu fuzz test-newest lint clean
+.PHONY: demo test quick slow real notebooks tpu fuzz test-newest lint clean
 
 demo: $(CORE)
 	$(BIN)/landed run "The Colosseum is in the city of"
@@ -23,6 +23,10 @@ slow: $(TEST)
 # A minute: one configuration of a property in every package, and no other process.
 quick: $(TEST)
 	$(BIN)/python -m pytest -n 2 --quick tests
+
+# Runs the notebooks, and stores what they show; SmolLM2 is downloaded.
+notebooks: $(TEST)
+	$(BIN)/python -m tests.notebooks
 
 # A real public model, SmolLM2-135M-Instruct: a download of 93 MB the first time, and a minute.
 real: $(TEST)
