@@ -1,4 +1,4 @@
-"""Doctests of docstrings as code on the pages of the reference: Markdown would take `>>>` for a quotation."""
+"""Docstrings as the reference shows them: Markdown would take the `>>>` of a doctest for a quotation."""
 
 import re
 from typing import Any
@@ -8,12 +8,16 @@ import griffe
 _DOCTEST = re.compile(r"^( *)>>> .*(?:\n\1(?=\S).*|\n\1 +\S.*)*", re.MULTILINE)
 
 
-class Doctests(griffe.Extension):
-    """Puts a fence around each doctest."""
+# "error, size: …" describes two attributes. A space would begin a type.
+_SEVERAL = re.compile(r"^    \w+(, \w+)+(?=: )", re.MULTILINE)
+
+
+class Docstrings(griffe.Extension):
+    """Puts a fence around each doctest, and keeps names that are described together."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring:
-            obj.docstring.value = fenced(obj.docstring.value)
+            obj.docstring.value = _SEVERAL.sub(lambda found: found[0].replace(", ", ",\N{NO-BREAK SPACE}"), fenced(obj.docstring.value))
 
 
 def fenced(docstring: str) -> str:

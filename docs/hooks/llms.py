@@ -34,7 +34,8 @@ def described(markdown: str | None) -> str:
     >>> described("# Heads\\n\\nWhat a *head* does,\\nand [why](why.md). More.")
     'What a *head* does, and why.'
     """
-    paragraphs = (part for part in (markdown or "").split("\n\n") if not part.lstrip().startswith(("#", "|", "```", ":::")))
+    text = re.sub(r"^ *(`{3,}).*?^ *\1`*$|^:::.*", "", markdown or "", flags=re.DOTALL | re.MULTILINE)
+    paragraphs = (part for part in text.split("\n\n") if part.strip() and not part.lstrip().startswith(("#", "|", "-")))
     text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", " ".join(next(paragraphs, "").split()))
     return re.split(r"(?<=[.?!]) (?=[A-ZΑ-Ω`*])", text)[0]
 

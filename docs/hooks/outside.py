@@ -20,6 +20,7 @@ _CODE = re.compile(r"(^ *(`{3,}).*?^ *\2 *$|`[^`\n]+`)", re.DOTALL | re.MULTILIN
 _LINK = re.compile(r"(\]\()([^)\s#]*)((?:#[^)\s]*)?\))")
 _LANGUAGES = {".py": "python", ".json": "json", ".sh": "sh"}
 _IMAGES = (".svg", ".png")
+_OWN = {"landed_jax/__init__.pyi": "reference/landed_jax.md"}  # the site says it otherwise
 _paths: dict[str, str] = {}  # a page of the site → the file of the repository
 
 
@@ -109,7 +110,7 @@ def _targets(path: str, text: str) -> list[str]:
     found: list[str] = []
     _outside_code(text, lambda part: found.extend(match[2] for match in _LINK.finditer(part)) or part)
     targets = [_target(path, link) for link in found]
-    return [target for target in targets if target and not target.startswith("docs/")]
+    return [target for target in targets if target and target not in _OWN and not target.startswith("docs/")]
 
 
 def _target(path: str, link: str) -> str | None:
@@ -121,6 +122,8 @@ def _target(path: str, link: str) -> str | None:
 
 def _uri(path: str) -> str:
     """Where the site has a file of the repository."""
+    if path in _OWN:
+        return _OWN[path]
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
     page = path.endswith((*_IMAGES, ".md"))

@@ -1,6 +1,7 @@
 """The reference: one page for each public namespace, with every name of its stub."""
 
 import ast
+import functools
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -13,16 +14,17 @@ PACKAGE = "landed_jax"
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Puts the pages into the navigation's group."""
     group = next(group for group in config.nav or [] if "Reference" in group)
-    group["Reference"] = [{_title(name): f"reference/{name}.md"} for name in [PACKAGE, *namespaces()]]
+    group["Reference"] = [{_title(name): f"reference/{name}.md"} for name in [PACKAGE, *sorted(namespaces())]]
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    for name, module in {PACKAGE: PACKAGE, **namespaces()}.items():
-        files.append(File.generated(config, f"reference/{name}.md", content=page(name, module)))
+    for name in [PACKAGE, *namespaces()]:
+        files.append(File.generated(config, f"reference/{name}.md", content=page(name)))
     return files
 
 
+@functools.cache
 def namespaces() -> dict[str, str]:
     """Modules by the names under which the package shows them.
 
@@ -32,41 +34,69 @@ def namespaces() -> dict[str, str]:
     return {name: module for name, module in _names(PACKAGE).items() if _folder(module).is_dir()}
 
 
-def page(name: str, module: str) -> str:
+@functools.cache
+def addresses() -> dict[str, str]:
+    """Page and anchor of every public name, as users write it.
+
+    >>> addresses()["landed.attribute"]
+    'reference/attribution.md#landed_jax.analysis.attribution.attribute'
+    """
+    found = {_title(name): f"reference/{name}.md" for name in [PACKAGE, *namespaces()]}
+    for name, module in {PACKAGE: PACKAGE, **namespaces()}.items():
+        for public in _functions(module):
+            home = _home(name, public)
+            found[f"{_title(name)}.{public}"] = f"reference/{home}.md#{_module(home)}.{public}"
+    return found
+
+
+def page(name: str) -> str:
     """A namespace's page. A name that two namespaces show is described in its own one, and linked from the other."""
-    own, elsewhere = [], []
-    for public, origin in sorted(_names(module).items()):
-        if _folder(origin).is_dir():
-            continue
-        home = next((n for n, m in namespaces().items() if n != name and origin.startswith(f"{m}.")), None)
-        if home and public in _names(namespaces()[home]):
-            elsewhere.append(f"| [`{public}`]({home}.md#{namespaces()[home]}.{public}) | `landed.{home}` |")
-        else:
+    module, own, elsewhere = _module(name), [], []
+    for public in sorted(_functions(module)):
+        if (home := _home(name, public)) == name:
             own.append(f"::: {module}.{public}\n    options:\n      heading: {public}\n      toc_label: {public}\n")
-    doc = ast.get_docstring(ast.parse((_folder(module) / "__init__.py").read_text(encoding="utf-8"))) or ""
-    parts = [f"# `{_title(name)}`", doc]
+        else:
+            elsewhere.append(f"| [`{public}`]({home}.md#{_module(home)}.{public}) | `{_title(home)}` |")
+    parts = [f"# `{_title(name)}`", _doc(module)]
     if name == PACKAGE:
-        rows = [f"| [`landed.{n}`]({n}.md) | {_line(m)} |" for n, m in sorted(namespaces().items())]
+        rows = [f"| [`{_title(n)}`]({n}.md) | {_line(m)} |" for n, m in sorted(namespaces().items())]
         parts.append("\n".join(["| namespace | |", "|---|---|", *rows]))
     if elsewhere:
         parts.append("\n".join(["| also here | described in |", "|---|---|", *elsewhere]))
     return "\n\n".join([*parts, *own])
 
 
+def _home(name: str, public: str) -> str:
+    """The namespace whose module has what another one shows too; the namespace itself where none has."""
+    origin = _names(_module(name))[public]
+    for other, module in namespaces().items():
+        if other != name and origin.startswith(f"{module}.") and public in _names(module):
+            return other
+    return name
+
+
+def _functions(module: str) -> list[str]:
+    return [public for public, origin in _names(module).items() if not _folder(origin).is_dir()]
+
+
+@functools.cache
 def _names(module: str) -> dict[str, str]:
-    """Public names of a namespace, each with the module that has it (or which it is)."""
+    """Public names of a namespace, each with the module that has it, or the namespace that it is."""
     folder = _folder(module)
     stub = folder / "__init__.pyi"
     tree = ast.parse((stub if stub.is_file() else folder / "__init__.py").read_text(encoding="utf-8"))
     found: dict[str, str] = {}
     for node in tree.body:
         if isinstance(node, ast.ImportFrom):
-            origin = node.module or ""
-            base = module if node.level == 1 and not origin else f"{module}.{origin}" if node.level else origin
+            origin = ".".join(filter(None, [module if node.level else "", node.module]))
             for alias in node.names:
-                inner = f"{base}.{alias.name}"
-                found[alias.asname or alias.name] = inner if _folder(inner).is_dir() else base
+                inner = f"{origin}.{alias.name}"
+                found[alias.asname or alias.name] = inner if _folder(inner).is_dir() else origin
     return found
+
+
+def _module(name: str) -> str:
+    return PACKAGE if name == PACKAGE else namespaces()[name]
 
 
 def _folder(module: str) -> Path:
@@ -77,6 +107,9 @@ def _title(name: str) -> str:
     return "landed" if name == PACKAGE else f"landed.{name}"
 
 
+def _doc(module: str) -> str:
+    return ast.get_docstring(ast.parse((_folder(module) / "__init__.py").read_text(encoding="utf-8"))) or ""
+
+
 def _line(module: str) -> str:
-    doc = ast.get_docstring(ast.parse((_folder(module) / "__init__.py").read_text(encoding="utf-8"))) or ""
-    return doc.split("\n\n")[0].replace("\n", " ")
+    return " ".join(_doc(module).split("\n\n")[0].split())
