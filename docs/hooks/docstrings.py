@@ -17,7 +17,9 @@ class Docstrings(griffe.Extension):
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring:
-            obj.docstring.value = _SEVERAL.sub(lambda found: found[0].replace(", ", ",\N{NO-BREAK SPACE}"), fenced(obj.docstring.value))
+            obj.docstring.value = _SEVERAL.sub(
+                lambda found: found[0].replace(", ", ",\N{NO-BREAK SPACE}"), fenced(obj.docstring.value)
+            )
 
 
 def fenced(docstring: str) -> str:

@@ -21,7 +21,9 @@ def on_post_build(config: MkDocsConfig) -> None:
     for item in _nav[0].items:
         pages = _pages(item)
         listed.append(f"## {item.title}")
-        listed.append("\n".join(f"- [{page.title}]({page.file.dest_uri}): {described(page.markdown)}" for page in pages))
+        listed.append(
+            "\n".join(f"- [{page.title}]({page.file.dest_uri}): {described(page.markdown)}" for page in pages)
+        )
         full += [f"<!-- {page.file.dest_uri} -->\n\n{page.markdown}" for page in pages if not page.file.generated_by]
     site = Path(config.site_dir)
     (site / "llms.txt").write_text("\n\n".join(listed) + "\n", encoding="utf-8")

@@ -31,7 +31,7 @@ def namespaces() -> dict[str, str]:
     >>> namespaces()["attribution"]
     'landed_jax.analysis.attribution'
     """
-    return {name: module for name, module in _names(PACKAGE).items() if _folder(module).is_dir()}
+    return {name: origin for name, origin in _names(PACKAGE).items() if _folder(origin).is_dir()}
 
 
 @functools.cache
@@ -45,7 +45,7 @@ def addresses() -> dict[str, str]:
     for name, module in {PACKAGE: PACKAGE, **namespaces()}.items():
         for public in _functions(module):
             home = _home(name, public)
-            found[f"{_title(name)}.{public}"] = f"reference/{home}.md#{_module(home)}.{public}"
+            found[f"{_title(name)}.{public}"] = f"reference/{home}.md#{_path(home, public)}"
     return found
 
 
@@ -54,9 +54,10 @@ def page(name: str) -> str:
     module, own, elsewhere = _module(name), [], []
     for public in sorted(_functions(module)):
         if (home := _home(name, public)) == name:
-            own.append(f"::: {module}.{public}\n    options:\n      heading: {public}\n      toc_label: {public}\n")
+            options = f"    options:\n      heading: {public}\n      toc_label: {public}\n"
+            own.append(f"::: {_path(name, public)}\n{options}")
         else:
-            elsewhere.append(f"| [`{public}`]({home}.md#{_module(home)}.{public}) | `{_title(home)}` |")
+            elsewhere.append(f"| [`{public}`]({home}.md#{_path(home, public)}) | `{_title(home)}` |")
     parts = [f"# `{_title(name)}`", _doc(module)]
     if name == PACKAGE:
         rows = [f"| [`{_title(n)}`]({n}.md) | {_line(m)} |" for n, m in sorted(namespaces().items())]
@@ -75,13 +76,19 @@ def _home(name: str, public: str) -> str:
     return name
 
 
+def _path(name: str, public: str) -> str:
+    """How a public name is looked up: by its origin where a folder of the namespace has the same name."""
+    path = f"{_module(name)}.{public}"
+    return _names(_module(name))[public] if _folder(path).is_dir() else path
+
+
 def _functions(module: str) -> list[str]:
     return [public for public, origin in _names(module).items() if not _folder(origin).is_dir()]
 
 
 @functools.cache
 def _names(module: str) -> dict[str, str]:
-    """Public names of a namespace, each with the module that has it, or the namespace that it is."""
+    """Public names of a namespace, each with where it is defined: a module's name, or a namespace's own."""
     folder = _folder(module)
     stub = folder / "__init__.pyi"
     tree = ast.parse((stub if stub.is_file() else folder / "__init__.py").read_text(encoding="utf-8"))
@@ -90,8 +97,7 @@ def _names(module: str) -> dict[str, str]:
         if isinstance(node, ast.ImportFrom):
             origin = ".".join(filter(None, [module if node.level else "", node.module]))
             for alias in node.names:
-                inner = f"{origin}.{alias.name}"
-                found[alias.asname or alias.name] = inner if _folder(inner).is_dir() else origin
+                found[alias.asname or alias.name] = f"{origin}.{alias.name}"
     return found
 
 
