@@ -1,4 +1,4 @@
-"""Every block of Python in a page runs: those with `>>>` are doctests, which pytest collects, and here are the others."""
+"""Every block of Python in a page runs: those with `>>>` are doctests, which pytest collects; here are the others."""
 
 import importlib.util
 import json

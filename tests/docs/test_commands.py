@@ -53,6 +53,7 @@ def test_a_command_prints_what_is_shown(
     page: str, block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")  # pages have lines of that length
     (tmp_path / "conversion").symlink_to(ROOT / "conversion")
     program = [sys.executable, "-c", "from landed_jax.cli import main; main()"]
     for part in ("\n" + block.text).split("\n$ ")[1:]:

@@ -1,6 +1,7 @@
 """Docstrings of public names: there is one, and it speaks of arguments that exist."""
 
 import inspect
+import pkgutil
 import re
 from types import ModuleType
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 import landed_jax as landed
+from tests.docs.pages import PAGES, prose_of
 
 NAMESPACES = [landed, *(value for name in landed.__all__ if isinstance(value := getattr(landed, name), ModuleType))]
 PUBLIC = {
@@ -24,6 +26,7 @@ METHODS = {
     for method, value in vars(kind).items()
     if inspect.isfunction(value) and not method.startswith("_")
 }
+NAMED = re.compile(r"`landed(?:_jax)?((?:\.[A-Za-z_]\w*)+)")
 ITEM = re.compile(r"^    (\*{0,2}\w+(?:, \*{0,2}\w+)*):", re.MULTILINE)
 
 
@@ -39,3 +42,10 @@ def test_described_arguments_exist(name: str) -> None:
     described = ITEM.findall(re.split(r"\n(?=\S)", after)[0])
     names = {argument.strip("*") for item in described for argument in item.split(", ")}
     assert names <= set(inspect.signature(function).parameters), name
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
+def test_names_in_pages_exist(page: str) -> None:
+    """The site makes links of them."""
+    for name in NAMED.findall(prose_of(page)):
+        assert pkgutil.resolve_name(f"landed_jax{name}") is not None

@@ -21,6 +21,21 @@ FETCHED = re.compile(
 )
 
 
+@pytest.mark.parametrize(
+    "markup",
+    [
+        '<script async src="https://cdn.example/x.js">',
+        "<img alt='' src=//cdn.example/x.png>",
+        '<link href="https://fonts.example/css" rel="stylesheet">',
+        "@font-face{src:url(https://fonts.example/x.woff2)}",
+        '@import "https://fonts.example/x.css"',
+    ],
+)
+def test_what_a_browser_fetches_is_seen(markup: str) -> None:
+    assert FETCHED.search(markup)
+    assert not FETCHED.search(markup.replace("https:", "").replace("//", "../"))
+
+
 def named(site: Path) -> set[str]:
     """The names that the reference describes, from its index of them."""
     index = zlib.decompress((site / "objects.inv").read_bytes().split(b"\n", 4)[4]).decode()
