@@ -7,6 +7,7 @@ as it is, other text as code), and what it links to follows. Notebooks become pa
 import json
 import posixpath
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -134,7 +135,7 @@ def _relative(uri: str, here: str) -> str:
     return posixpath.relpath(uri, posixpath.dirname(here) or ".")
 
 
-def _outside_code(text: str, change) -> str:
+def _outside_code(text: str, change: Callable[[str], str]) -> str:
     parts = _CODE.split(text)
     # Each piece of code is followed by its fence, which is a group of its own and no part of the text.
     return "".join(
