@@ -39,7 +39,7 @@ def described(markdown: str | None) -> str:
     text = re.sub(r"^ *(`{3,}).*?^ *\1`*$|^:::.*", "", markdown or "", flags=re.DOTALL | re.MULTILINE)
     paragraphs = (part for part in text.split("\n\n") if part.strip() and not part.lstrip().startswith(("#", "|", "-")))
     text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", " ".join(next(paragraphs, "").split()))
-    return re.split(r"(?<=[.?!]) (?=[A-ZΑ-Ω`*])", text)[0]
+    return re.split(r"(?<=[.?!]) (?=[A-ZΑ-Ω`])", text.replace("**", ""))[0]
 
 
 def _pages(item: object) -> list[Page]:
