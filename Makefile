@@ -8,7 +8,7 @@ CORE := $(VENV)/.core-installed
 TEST := $(VENV)/.test-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: demo test quick slow real notebooks tpu fuzz test-newest lint clean
+.PHONY: demo test quick slow real notebooks tpu fuzz test-newest lint docs clean
 
 demo: $(CORE)
 	$(BIN)/landed run "The Colosseum is in the city of"
@@ -49,6 +49,10 @@ lint: $(TEST)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# The documentation site, into site/. `mkdocs serve` shows it while it is written.
+docs: $(TEST)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 $(CORE): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) .
@@ -71,5 +75,5 @@ $(TEST): $(CORE)
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-newest .venv-tpu build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-newest .venv-tpu build dist site .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

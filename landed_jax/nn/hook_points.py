@@ -87,15 +87,20 @@ OUTSIDE_LAYERS = EMBEDDINGS | {s for s in HookPoint if s.value.startswith("final
 SCALES = frozenset(s for s in HookPoint if s.value.endswith(("_sigma", "_gamma")))
 OUTPUT_SCALES = frozenset(s for s in SCALES if "_out_" in s.value)
 RESIDUALS = frozenset(s for s in HookPoint if s.value.endswith("_residual"))
+"""The stream before every norm: for reads inside the model, lenses and σ shares at every site."""
 NORMED = frozenset(s for s in HookPoint if s.value.endswith("_normed"))
+"""What every norm puts out: for the closure error at every site."""
 SOURCES = frozenset({HookPoint.PATTERN, HookPoint.VALUE})
+"""Attention patterns and values: for contributions by source token."""
 ROUTING = frozenset({HookPoint.ROUTER, HookPoint.EXPERT, HookPoint.EXPERT_WEIGHT})
+"""The router's logits, and which experts each position chose with which weights."""
 WRITES = (SCALES | EMBEDDINGS | ROUTING) - {HookPoint.ROUTER} | {
     HookPoint.HEAD,
     HookPoint.NEURON,
     HookPoint.FINAL_RESIDUAL,
     HookPoint.FINAL_NORMED,
 }
+"""The factors of every write, σ and γ of every norm, and both sides of the final one: what is recorded by default."""
 GROUPS = {"WRITES": WRITES, "RESIDUALS": RESIDUALS, "NORMED": NORMED, "SOURCES": SOURCES, "ROUTING": ROUTING}
 
 

@@ -35,6 +35,7 @@ class StreamOrder:
 
     @classmethod
     def of(cls, config: ModelConfig) -> "StreamOrder":
+        """The order in a model."""
         return cls(config.n_layers, config.parallel_blocks)
 
     @property

@@ -19,6 +19,7 @@ ROW = 48
 TASKS = {
     task.name: task for task in (facts.TASK, agreement.TASK, indirect_object.TASK, induction.TASK, succession.TASK)
 }
+"""The tasks with known answers, by name."""
 
 # The share of each task among the draws; the rest are stories.
 _SHARES = {

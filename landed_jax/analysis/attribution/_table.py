@@ -36,6 +36,7 @@ class WriteTable(Rows[WriteRow]):
     _row = WriteRow
 
     def blocks(self) -> "list[Block]":
+        """The table and its legend, as a terminal or a notebook shows them."""
         from landed_jax.tables.table import Column, Table
 
         columns = (

@@ -131,6 +131,7 @@ class MoveTable(Rows[MoveRow]):
     _row = MoveRow
 
     def blocks(self) -> "list[Block]":
+        """The table and its legend, as a terminal or a notebook shows them."""
         from landed_jax.tables.quoted import Quoted
         from landed_jax.tables.table import Column, Table
 

@@ -83,6 +83,7 @@ class Logit:
         return dataclasses.replace(self, token=token, against=against)
 
     def resolve(self, trace: Trace) -> Read:
+        """The reading that this is in a trace."""
         if self.centred and self.against is not None:
             raise LandedError("A logit difference is centred already: give against= or centred=True, not both.")
         normed, to_logits = trace[HookPoint.FINAL_NORMED], unembedding(trace.weights(), trace.config, whole=False)
@@ -121,6 +122,7 @@ class Neuron:
     expert: int | Int[Array, ""] | None = None
 
     def resolve(self, trace: Trace) -> Read:
+        """The reading that this is in a trace."""
         if self.part not in ("gate", "up"):
             raise LandedError(f"A neuron is read by its gate or its up weights, not by {self.part!r}.")
         if self.part == "up" and not trace.config.gated_mlp:
@@ -167,6 +169,7 @@ class Router:
     expert: int | Int[Array, ""]
 
     def resolve(self, trace: Trace) -> Read:
+        """The reading that this is in a trace."""
         if not trace.config.n_experts:
             raise LandedError("This model has no experts, and so no router.")
         check_index("expert", self.expert, trace.config.n_experts)
@@ -203,6 +206,7 @@ class Head(ShapeRepr):
     vector: Float[Array, " head_dim"]
 
     def resolve(self, trace: Trace) -> Read:
+        """The reading that this is in a trace."""
         letters = {"query": "Q", "key": "K", "value": "V"}
         if self.part not in letters:
             raise LandedError(f"A head reads with its query, key or value weights, not with {self.part!r}.")
@@ -259,6 +263,7 @@ class Vector(ShapeRepr):
     site: str = dataclasses.field(kw_only=True, metadata={"static": True})
 
     def resolve(self, trace: Trace) -> Read:
+        """The reading that this is in a trace."""
         normed = normed_at(trace, self.site)
         wide = jnp.asarray(self.vector, normed.dtype)
         wide = wide.reshape((1,) * (3 - wide.ndim) + wide.shape)
@@ -271,6 +276,7 @@ class Vector(ShapeRepr):
 
 
 Question = Logit | Neuron | Router | Head | Vector | Read
+"""Anything that reads the stream at a norm along a vector."""
 QuestionLike = Question | Target | None
 """A question, a bare token (short for `Logit`), or None for each position's most likely next token."""
 
