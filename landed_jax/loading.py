@@ -27,6 +27,7 @@ from landed_jax.files.atomic_folder import check_destination
 from landed_jax.files.json_object import read_json_object
 from landed_jax.files.kinds import expanded
 from landed_jax.memory.host import cpu_device, default_platform, host_memory
+from landed_jax.mesh import check_mesh
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.schedule import PLAIN
@@ -85,6 +86,8 @@ def load(
     """
     if precision is not None:
         check_precision(precision)
+    if mesh is not None:
+        check_mesh(mesh)
     with all_or_none("load") if mesh is not None and spans(mesh) else nullcontext():
         model = _loaded(source, mesh, stacked, progress, Reading(ignore_fields, adapter, dtype), stream)
         return model if precision is None else model.with_precision(precision)

@@ -32,6 +32,20 @@ def mesh_sizes(text: str) -> dict[str, int]:
     return {axis: sizes.get(axis, 1) for axis in AXES}
 
 
+def check_mesh(mesh: Any) -> None:
+    """
+    Raises:
+        LandedError: for what is no mesh.
+
+    >>> check_mesh("model=2")
+    Traceback (most recent call last):
+    landed_jax.errors.LandedError: mesh='model=2' is no jax.sharding.Mesh: landed_jax.mesh.mesh_of('data=2,model=4') ...
+    """
+    if not isinstance(mesh, Mesh):
+        how = "landed_jax.mesh.mesh_of('data=2,model=4') makes one."
+        raise LandedError(f"mesh={shown(mesh)} is no jax.sharding.Mesh: {how}")
+
+
 def mesh_of(text: str, devices: Sequence[Any] | None = None) -> Mesh:
     """The mesh that `mesh_sizes` describes.
 
