@@ -1,5 +1,6 @@
 """Which prompt and which position of a result is drawn, and what the caption says of them."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,7 +109,8 @@ def opening(known: Provenance, found: Any) -> list[Item]:
 
 def number_type(found: Any, known: Provenance | None = None) -> str:
     """What the numbers were computed in."""
-    types = [leaf.dtype for leaf in jax.tree.leaves(found) if hasattr(leaf, "dtype")]
+    own = dataclasses.replace(found, provenance=None) if isinstance(found, Result) else found
+    types = [leaf.dtype for leaf in jax.tree.leaves(own) if hasattr(leaf, "dtype")]
     floats = [kind for kind in types if jax.numpy.issubdtype(kind, jax.numpy.floating)]
     widest = max(floats or types or [np.dtype(np.float64)], key=lambda kind: np.dtype(kind).itemsize)
     return precision_of(known is not None and known.config.bfloat16_products, widest)

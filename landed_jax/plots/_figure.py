@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # Matplotlib is imported by what is asked for a figure alone
     from matplotlib.figure import Figure, SubFigure
 
 _POINTS = 8.0
-_WIDEST = 9.5  # inches of panels beside each other
+_WIDEST = 10.0  # inches of panels beside each other
 _MARGIN = (1.3, 0.95)  # inches beside and below each panel: names, titles, a colour bar
 
 
@@ -107,7 +107,7 @@ def plot_drawing(
 
 
 def _draw(ax: "Axes", panel: Panel, size: tuple[float, float], points: float) -> None:
-    ax.set_title(lines(panel.title, size[0] + 0.6, points + 1))
+    ax.set_title(lines(panel.title, size[0] + 0.4, 1.15 * (points + 1)))
     if isinstance(panel, Heat):
         _heat.draw(ax, panel, size, points)
     elif isinstance(panel, Lines):

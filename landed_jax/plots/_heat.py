@@ -12,6 +12,7 @@ from landed_jax.tables.heat_map import QUIET
 
 if TYPE_CHECKING:  # Matplotlib is imported by what is asked for a figure alone
     from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
 
 _NUMBER = 0.27  # inches that a number needs
 _WORD = 0.062  # inches of a letter
@@ -21,24 +22,18 @@ def size_of(panel: Heat) -> tuple[float, float]:
     """The width and height that its axes want, in inches."""
     rows, columns = panel.values.shape
     cell = 0.72 if panel.texts is not None else 0.34
-    return min(max(cell * columns, 2.2), 7.5), min(max(0.2 * rows, 1.4), 6.5)
+    height = 6.5 if panel.texts is None else 9.0
+    return min(max(cell * columns, 2.6), 7.5), min(max(0.2 * rows, 1.4), height)
 
 
 def draw(ax: "Axes", panel: Heat, size: tuple[float, float], points: float) -> None:
     from matplotlib import colormaps
-    from matplotlib.colors import Normalize
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
     values = np.asarray(panel.values, np.float64)
-    finite = values[np.isfinite(values)]
+    norm, beyond = _norm(panel)
+    high = float(norm.vmax or 1.0)
     shown = np.ma.masked_invalid(values)
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    if panel.signed:
-        high = panel.limit if panel.limit is not None else max(abs(low), abs(high))
-        high = high or 1.0
-        low = -high
-    elif low == high:
-        low, high = min(low, 0.0), max(high, low + 1.0)
-    norm = Normalize(low, high)
     colours = colormaps[SIGNED if panel.signed else UNSIGNED].with_extremes(bad=MISSING)
     rows, columns = values.shape
     edges = (np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5)
@@ -54,10 +49,35 @@ def draw(ax: "Axes", panel: Heat, size: tuple[float, float], points: float) -> N
     name_places(ax, "y", panel.rows, size[1], points)
     name_places(ax, "x", panel.columns, size[0], points)
     ax.tick_params(length=2)
-    bar = ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=25, fraction=0.08)
+    bar = ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=25, fraction=0.08, extend="max" if beyond else "neither")
+    if panel.logarithmic:
+        bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # Matplotlib's own would be a formula
+        bar.ax.yaxis.set_minor_formatter(NullFormatter())
     hatched = "\n(hatched: negative)" if panel.signed and (values < -QUIET * high).any() else ""
     bar.set_label(lines(panel.quantity, size[1], points) + hatched)
     bar.ax.tick_params(length=2)
+    bar.solids.set_rasterized(True)  # 256 paths otherwise
+
+
+def _norm(panel: Heat) -> "tuple[Normalize, bool]":
+    """What becomes which colour, and whether some numbers are beyond the strongest one."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    finite = np.asarray(panel.values, np.float64)
+    finite = finite[np.isfinite(finite)]
+    if panel.signed:
+        high = panel.limit if panel.limit is not None else float(np.max(np.abs(finite), initial=0.0))
+        return Normalize(-(high or 1.0), high or 1.0), False
+    if panel.logarithmic and (finite > 0).any():
+        positive = finite[finite > 0]
+        # What is as good as 0 would take most of the colours.
+        return LogNorm(max(float(positive.min()), 1e-4 * float(positive.max())), float(positive.max())), False
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    # Of words the colours come second: a few large numbers do not make all others alike.
+    most = float(np.quantile(finite, 0.98)) if panel.texts is not None and finite.size else high
+    if low == most:
+        low, most = min(low, 0.0), max(high, low + 1.0)
+    return Normalize(low, most), high > most
 
 
 def _hatch(ax: "Axes", cells: np.ndarray) -> None:

@@ -16,7 +16,8 @@ COLOURS = ("#0072B2", "#E69F00", "#000000", "#CC79A7", "#009E73", "#56B4E9", "#D
 DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (7, 3)))
 MARKERS = "osD^vPX"
 FILLS = ("#0072B2", "#E69F00", "#B0B0B0", "#CC79A7", "#009E73", "#56B4E9", "#D55E00")
-HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++", "oooo")
+# No dots or circles: in a vector file they are thousands of curves.
+HATCHES = ("", "////", r"\\", "xxxx", "----", "++++", "||||")
 SIGNED, UNSIGNED, MISSING = "RdBu_r", "cividis", "0.8"
 NEGATIVE_HATCH = "////"
 

@@ -3,6 +3,7 @@
 import io
 import itertools
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -23,7 +24,10 @@ from landed_jax.tables.table import Block, Cell, Column, Paragraph, Table
 
 ROWS = 8
 """Rows of a table at most."""
+PANELS = 2
+"""Panels at most."""
 _POINTS = 7.0
+_CELLS, _DPI = 200, 120  # a map of more cells is an image, which is smaller than their paths
 _counter = itertools.count()
 
 
@@ -35,16 +39,25 @@ def html_of_result(found: Any) -> str | None:
         drawing = drawing_of(found)
     except LandedError:  # made by hand, or by vmap: it does not know its prompts, and shows its shapes
         return None
-    drawn = f"<div>{svg_of(drawing)}</div>" if has_matplotlib() else ""
-    blocks: list[Block] = [Paragraph(drawing.caption), *map(table_of, drawing.panels)]
+    few = drawing.panels[:PANELS]
+    drawn = f"<div>{svg_of(few)}</div>" if has_matplotlib() else ""
+    more = len(drawing.panels) - len(few)
+    blocks: list[Block] = [Paragraph(drawing.caption), *map(table_of, few)]
+    if more:
+        blocks.append(Paragraph(f"{more} more panel{'s' * (more != 1)}: plot()."))
     return f"<div>{drawn}{html_of(blocks)}</div>"
 
 
-def svg_of(drawing: Drawing) -> str:
-    """The figure without its caption, as the text of one ``<svg>`` element."""
+def svg_of(panels: Sequence[Panel]) -> str:
+    """The panels without a caption, as the text of one ``<svg>`` element."""
     file = io.StringIO()
-    figure = plot_drawing(drawing, caption=False, points=_POINTS)
-    figure.savefig(file, format="svg", metadata={"Date": None})
+    figure = plot_drawing(Drawing(panels, ()), caption=False, points=_POINTS)
+    for ax in figure.axes:
+        for part in ax.collections:
+            numbers = part.get_array()
+            if numbers is not None and numbers.size > _CELLS:
+                part.set_rasterized(True)
+    figure.savefig(file, format="svg", metadata={"Date": None}, dpi=_DPI)
     text = file.getvalue()
     text = text[text.index("<svg") :]
     # Names within one page are each one's own.

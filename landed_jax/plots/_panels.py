@@ -54,6 +54,7 @@ class Heat:
         signed: whether the sign is what matters: 0 is then the middle of the colours, and negative cells are hatched.
         texts: of each cell, in place of its number.
         limit: the absolute value of the strongest colour, where several maps share one scale.
+        logarithmic: whether the colours are of the numbers' logarithms; of unsigned numbers above 0.
     """
 
     title: Title
@@ -64,6 +65,7 @@ class Heat:
     signed: bool = True
     texts: Sequence[Sequence[Item]] | None = None
     limit: float | None = None
+    logarithmic: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,7 +70,7 @@ def landing_matrix(found: LandingMatrix, *, prompt: int | None = None, position:
     names = [f"{layer}.{head}" for layer in range(config.n_layers) for head in range(config.n_heads)]
     quantity = "length of the landed write, ‖w ⊙ γ/σ‖"
     panels: list[Panel] = [
-        Heat("Each head at every later read site", sites, Places("head", names), seen, quantity, signed=False)
+        Heat("Each head at every later read site", sites, Places("head", names), seen, quantity, signed=False, logarithmic=True)
     ]
     if found.projection is not None:
         quantity = "projection (units of the value)"
@@ -157,7 +157,7 @@ def _spread(found: Spread, title: str) -> Lines:
     """Medians and quartiles: over sites (or layers), a line for each class; without sites over the classes."""
     quantiles, counts = plain(found.quantiles), plain(found.count)
     low, middle, high = (np.where(counts > 0, quantiles[..., p], np.nan) for p in (_QUARTILES[0], _MEDIAN, _QUARTILES[1]))
-    title = f"By {title}: median and quartiles"
+    title = f"Amplification, {title}: median and quartiles"
     if middle.ndim < 2:
         names = POSITION_CLASSES if middle.ndim else ("all",)
         series = [Series("median", *map(np.atleast_1d, (middle, low, high)))]

@@ -26,7 +26,7 @@ def study(found: Study, *, variable: str | Sequence[str] | None = None, top: int
     """Medians with quartiles over sites and layers, means of heads as maps, the largest means of neurons.
 
     Args:
-        variable: which statistics, such as ``attribution.heads``; by default the first four.
+        variable: which statistics, such as ``attribution.heads``; by default the first four that have axes.
     """
     names = _chosen(found, variable)
     panels = [panel for name in names for panel in _of_variable(name, found.statistics[name], found.config, top)]
@@ -71,7 +71,7 @@ def progress_measures(found: ProgressMeasures) -> Drawing:
 
 def _caption(found: Study) -> list[Item]:
     model, missing = found.manifest["model"], sum(found.without_numbers.values())
-    asked = f"{found.prompts:,} prompts, {missing:,} without numbers; read at position {found.manifest['position']}; from"
+    asked = f"{found.prompts:,} prompts, {missing:,} without numbers; read at position {found.manifest['position']}. Source:"
     source = Name(str(found.manifest["prompts"]["source"]))
     kind = f"({found.config.n_layers} layers), {found.manifest['dtype']}."
     return ["Model", Name(model["source"] or "without a name"), kind, asked, source]
@@ -83,7 +83,7 @@ def _chosen(found: Study, variable: str | Sequence[str] | None) -> list[str]:
     if not known:
         raise LandedError("This study kept no statistics, so there is nothing to draw: see rows.")
     if variable is None:
-        return known[:_MOST]
+        return ([name for name in known if found.statistics[name].kind.cells] or known)[:_MOST]
     names = [variable] if isinstance(variable, str) else list(variable)
     for name in names:
         if name not in known:
