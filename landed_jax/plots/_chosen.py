@@ -98,7 +98,13 @@ class Chosen:
         else:
             where = [f"{len(self.real)} recorded position{'s' * (len(self.real) != 1)}."]
         prompt = f"Prompt {self.prompt} of {batch}{default}, {length} token{'s' * (length != 1)}:"
-        return [*opening(self.known, found), *where, *counted, prompt, Passage(text_of(self.known, self.prompt), lines=1)]
+        return [
+            *opening(self.known, found),
+            *where,
+            *counted,
+            prompt,
+            Passage(text_of(self.known, self.prompt), lines=1),
+        ]
 
 
 def opening(known: Provenance, found: Any) -> list[Item]:

@@ -92,9 +92,7 @@ def _hatch(ax: "Axes", cells: np.ndarray) -> None:
         ax.add_patch(PathPatch(path, fill=False, linewidth=0, edgecolor="0.25", hatch=NEGATIVE_HATCH, label="negative"))
 
 
-def _write(
-    ax: "Axes", panel: Heat, size: tuple[float, float], points: float, light: Callable[[float], float]
-) -> None:
+def _write(ax: "Axes", panel: Heat, size: tuple[float, float], points: float, light: Callable[[float], float]) -> None:
     """Numbers, or words, in the cells, where all have room."""
     rows, columns = panel.values.shape
     width, height = size[0] / columns, size[1] / rows

@@ -35,7 +35,14 @@ def draw(ax: "Axes", panel: Lines, size: tuple[float, float], points: float) -> 
                 ax.fill_between(x, one.low, one.high, color=COLOURS[place], alpha=0.18, linewidth=0)
     for name, value in panel.marks:
         ax.axhline(value, color="0.4", linewidth=0.7, linestyle=(0, (2, 2)))
-        ax.annotate(line(name, 60), (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=points - 1.5)
+        ax.annotate(
+            line(name, 60),
+            (1, value),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            fontsize=points - 1.5,
+        )
     crosses_zero(ax, "y")
     if panel.at is None:
         name_places(ax, "x", panel.x, size[0], points)

@@ -79,7 +79,9 @@ def table_of(panel: Panel) -> Table:
         series = [(panel.x_title, panel.x), (panel.quantity, panel.y)]
         names = dict(panel.named)
         rows = list(names) or _largest(panel.y)
-        return _table(panel.title, "point", {place: names.get(place, str(place)) for place in rows}, series, rows[:ROWS])
+        return _table(
+            panel.title, "point", {place: names.get(place, str(place)) for place in rows}, series, rows[:ROWS]
+        )
     return _of_lines(panel)
 
 

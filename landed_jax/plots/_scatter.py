@@ -24,9 +24,7 @@ def draw(ax: "Axes", panel: Scatter, size: tuple[float, float], points: float) -
     many = len(x) > 3000  # which would make a large file of paths
     ax.scatter(x, y, s=6, color=COLOURS[0], alpha=0.5, linewidths=0, rasterized=many, label="points")
     for place, name in panel.named:
-        ax.annotate(
-            line(name), (x[place], y[place]), xytext=(3, 3), textcoords="offset points", fontsize=points - 1.5
-        )
+        ax.annotate(line(name), (x[place], y[place]), xytext=(3, 3), textcoords="offset points", fontsize=points - 1.5)
     crosses_zero(ax, "y")
     crosses_zero(ax, "x")
     ax.set_xlabel(line(panel.x_title, 80))

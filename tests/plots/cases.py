@@ -23,7 +23,8 @@ from landed_jax.comparison._rows import LevelComparison, Row
 from landed_jax.comparison._settings import Settings
 from landed_jax.methods._scores import Scores
 from landed_jax.nn.config import ModelConfig
-from landed_jax.roles import head_scores, top_contexts
+from landed_jax.roles import top_contexts
+from landed_jax.roles._head_scores import HeadScores
 from landed_jax.roles._name_movers import NameMovers
 from landed_jax.roles._patterns import PatternScores
 from landed_jax.studies import ProgressMeasures
@@ -58,7 +59,19 @@ def small() -> landed.Model:
 
 
 def trace_of(model: landed.Model, tokens: Tokens | None = None) -> landed.Trace:
-    return model.trace(random_tokens(SMALL) if tokens is None else tokens, record=landed.WRITES | landed.RESIDUALS | landed.SOURCES | landed.NORMED)
+    record = landed.WRITES | landed.RESIDUALS | landed.SOURCES | landed.NORMED
+    return model.trace(random_tokens(model.config) if tokens is None else tokens, record=record)
+
+
+@functools.cache
+def trace() -> landed.Trace:
+    return trace_of(small())
+
+
+@functools.cache
+def made(name: str) -> Any:
+    """A result by the name of its analysis, or of its class."""
+    return (analysed(trace()) | others())[name]()
 
 
 def analysed(trace: landed.Trace) -> dict[str, Callable[[], Any]]:
@@ -97,16 +110,15 @@ def study() -> landed.studies.Study:
 
 def others() -> dict[str, Callable[[], Any]]:
     """What no analysis of a trace gives, by the name of its class."""
-    model, trace = small(), trace_of(small())
+    model, known = small(), trace().provenance
     (clean, corrupted), tokens = prompts(), random_tokens(SMALL)
-    matrix = functools.cache(lambda: landed.landing.landing_matrix(trace, jnp.ones(SMALL.d_model)))
+    matrix = functools.cache(lambda: landed.landing.landing_matrix(trace(), jnp.ones(SMALL.d_model)))
     run = functools.partial(landed.attribute_streaming, model.params, tokens, SMALL)
     question = Logit(3, against=5)
     numbers = np.array([0.2, -0.4, 0.9])
 
     def streamed(reduction: Any, **how: Any) -> Any:
         found = run(reduction, question, **how)
-        known = trace.provenance
         return dataclasses.replace(
             found, provenance=known, reduced=dataclasses.replace(found.reduced, provenance=known)
         )
@@ -115,13 +127,13 @@ def others() -> dict[str, Callable[[], Any]]:
         return streamed(reduction).reduced
 
     return {
-        "LogProbability": lambda: landed.attribution.attribute_log_probability(trace, 3),
-        "ConfidenceEffects": lambda: landed.attribution.confidence_effects(trace, 3, layers=[0, 1]),
-        "Agreement": lambda: landed.attribution.frozen_sigma_agreement(trace, question).heads,
+        "LogProbability": lambda: landed.attribution.attribute_log_probability(trace(), 3),
+        "ConfidenceEffects": lambda: landed.attribution.confidence_effects(trace(), 3, layers=[0, 1]),
+        "Agreement": lambda: landed.attribution.frozen_sigma_agreement(trace(), question).heads,
         "Landings": lambda: matrix().of(Write("head", 1, 2, position=4)),
         "Landing": lambda: matrix().of(Write("head", 1, 2, position=4)).final,
-        "Reading": lambda: landed.basis.check_coordinates(trace, question, fraction=0.5).kept,
-        "Read": lambda: landed.resolve(trace, question),
+        "Reading": lambda: landed.basis.check_coordinates(trace(), question, fraction=0.5).kept,
+        "Read": lambda: landed.resolve(trace(), question),
         "StreamedAttribution": lambda: streamed(landed.reduce.top_writes(5), effects=True),
         "TopWrites": lambda: kept(landed.reduce.top_per_position(3)),
         "Shares": lambda: kept(landed.reduce.everything()),
@@ -134,23 +146,25 @@ def others() -> dict[str, Callable[[], Any]]:
         ),
         "Patching": lambda: landed.activation_patching(model, clean, corrupted, 3),
         "EdgeScores": lambda: EdgeScores(
-            jax.random.normal(jax.random.key(0), (2, len(Graph.of(SMALL)))), jnp.ones(2), provenance=trace.provenance
+            jax.random.normal(jax.random.key(0), (2, len(Graph.of(SMALL)))), jnp.ones(2), provenance=known
         ),
         "Faithfulness": lambda: Faithfulness(jnp.array([[0.0, 0.2], [0.5, 1.5]]), jnp.array([1.0, 2.0]), jnp.zeros(2)),
         "PathPatches": lambda: PathPatches(
-            jnp.array([[0.5, 0.2], [0.7, 3.0]]), jnp.ones(2), ("a0.h1->logits", "m0->logits"), provenance=trace.provenance
+            jnp.array([[0.5, 0.2], [0.7, 3.0]]), jnp.ones(2), ("a0.h1->logits", "m0->logits"), provenance=known
         ),
         "Scores": lambda: Scores(
             jnp.arange(16.0).reshape(2, 2, 4) - 5,
             jnp.ones((2, 2, 10)),
             jnp.arange(10.0).reshape(2, 5),
             value=jnp.ones(2),
-            provenance=trace.provenance,
+            provenance=known,
         ),
-        "HeadScores": lambda: head_scores(model, sequences=3, length=4, pool=range(1, 12)),
-        "PatternScores": lambda: PatternScores(*(jnp.ones((2, 4, 3)) / k for k in (1, 2, 3)), provenance=trace.provenance),
+        "HeadScores": lambda: HeadScores(
+            *(jnp.arange(24.0).reshape(2, 4, 3) / (24 * k) for k in range(1, 6)), provenance=known
+        ),
+        "PatternScores": lambda: PatternScores(*(jnp.ones((2, 4, 3)) / k for k in (1, 2, 3)), provenance=known),
         "NameMovers": lambda: NameMovers(
-            *(jnp.arange(16.0).reshape(2, 4, 2) - k for k in range(8)), jnp.ones(2), provenance=trace.provenance
+            *(jnp.arange(16.0).reshape(2, 4, 2) - k for k in range(8)), jnp.ones(2), provenance=known
         ),
         "TopContexts": lambda: top_contexts(model, [[1, 2, 3, 4], [0, 7, 8]], Write("head", 1, 2), k=4),
         "Curve": lambda: curve(0.9),

@@ -84,11 +84,16 @@ def _of_value(
     if effect and found.direct_effect is None:
         raise LandedError("This attribution has no direct effects: make it with effects=True.")
     config = found.config
-    count: list[Item] = [f"{config.n_layers * config.n_heads:,} heads, {config.n_layers * config.n_neurons:,} neurons.", end]
+    count: list[Item] = [
+        f"{config.n_layers * config.n_heads:,} heads, {config.n_layers * config.n_neurons:,} neurons.",
+        end,
+    ]
     if show == "writes":
         parts = {LANDED: found.landed, EFFECT: found.direct_effect}
         experts = found.experts if isinstance(found, Attribution) else None
-        panel: Panel = largest_writes(["The largest writes to", *what], parts, chosen, experts, top, f"contribution ({unit})")
+        panel: Panel = largest_writes(
+            ["The largest writes to", *what], parts, chosen, experts, top, f"contribution ({unit})"
+        )
     elif show == "heads":
         name, part = (EFFECT, found.direct_effect) if effect else (LANDED, found.landed)
         assert part is not None
@@ -166,7 +171,9 @@ def volume(found: Volume, *, prompt: int | None = None, position: int | None = N
     rows = found.top(top, position=chosen.column, batch=chosen.prompt)
     names = ("score", "mediated", "landed")
     titles = ("score", "through σ (mediated)", "landed contribution")
-    series = [Series(title, np.array([getattr(row, name) for row in rows])) for name, title in zip(names, titles, strict=True)]
+    series = [
+        Series(title, np.array([getattr(row, name) for row in rows])) for name, title in zip(names, titles, strict=True)
+    ]
     places = Places("head or neuron", [describe(row) for row in rows])
     panel = Bars("Writes that act by scale", places, series, "units of the value")
     return Drawing([panel], chosen.caption(found, f"{len(rows)} of all heads and neurons."))
@@ -190,7 +197,9 @@ def write_map(title: str, part: PerWrite, chosen: Chosen, quantity: str) -> Pane
     if values.ndim == 1:
         return Bars(title, Places("write", names), [Series(quantity, values)], quantity)
     heard = np.arange(values.shape[-1])[None] < order.writes_before[:, None] + len(before)
-    return Heat(title, Places("read site", order.sites), Places("write", names), np.where(heard, values, np.nan), quantity)
+    return Heat(
+        title, Places("read site", order.sites), Places("write", names), np.where(heard, values, np.nan), quantity
+    )
 
 
 @draws(TopWrites)
@@ -213,7 +222,12 @@ def top_writes(found: TopWrites, *, top: int = 15) -> Drawing:
         for title, part in ((LANDED, found.landed), (EFFECT, found.direct_effect))
         if part is not None
     ]
-    panel = Bars("The largest writes", Places("write @prompt:position", list(map(name, places))), series, "contribution (units of the value)")
+    panel = Bars(
+        "The largest writes",
+        Places("write @prompt:position", list(map(name, places))),
+        series,
+        "contribution (units of the value)",
+    )
     count = f"{len(places)} of {len(kept)} kept writes."
     return Drawing([panel], of_prompts(found, _prompts(found), "prompt", count))
 
@@ -245,7 +259,13 @@ def write_amplification(
     layers = Places.counted("layer", len(heads))
     panels = [
         Heat("Heads", layers, Places.counted("head", heads.shape[1]), heads, "amplification", signed=False),
-        Lines("Neurons: median and quartiles", layers, [Series("median", middle, low, high)], "amplification", logarithmic="y"),
+        Lines(
+            "Neurons: median and quartiles",
+            layers,
+            [Series("median", middle, low, high)],
+            "amplification",
+            logarithmic="y",
+        ),
     ]
     return Drawing(panels, chosen.caption(found, f"Definition: {found.definition.replace('_', ' ')}."))
 

@@ -16,7 +16,9 @@ _VALUE = "units of the value"
 
 
 @draws(Coordinates)
-def coordinates(found: Coordinates, *, prompt: int | None = None, position: int | None = None, top: int = 15) -> Drawing:
+def coordinates(
+    found: Coordinates, *, prompt: int | None = None, position: int | None = None, top: int = 15
+) -> Drawing:
     """The sum of the largest coordinates as their number grows, and the largest themselves.
 
     Args:
@@ -54,14 +56,19 @@ def outliers(found: Outliers, *, prompt: int | None = None, position: int | None
     }
     values = np.array([float(chosen.cell(value)) for value in numbers.values()])
     panel = Bars("The value", Places("", list(numbers)), [Series("value", values)], _VALUE)
-    return Drawing([sizes, panel], chosen.caption(found, f"{int(outlying.sum())} outliers of {len(size):,} coordinates."))
+    return Drawing(
+        [sizes, panel], chosen.caption(found, f"{int(outlying.sum())} outliers of {len(size):,} coordinates.")
+    )
 
 
 @draws(RotatedCounts)
 def rotated_counts(found: RotatedCounts, *, prompt: int | None = None, position: int | None = None) -> Drawing:
     """How many coordinates of random bases reach each fraction of the value: the mean, and a deviation about it."""
     chosen = Chosen.of(found, prompt, position)
-    pairs = (("first reached", found.first_mean, found.first_spread), ("settled", found.settled_mean, found.settled_spread))
+    pairs = (
+        ("first reached", found.first_mean, found.first_spread),
+        ("settled", found.settled_mean, found.settled_spread),
+    )
     series = []
     for name, mean, deviation in pairs:
         middle, spread = chosen.cell(mean), chosen.cell(deviation)
@@ -101,7 +108,9 @@ def read(found: Read, *, prompt: int | None = None, position: int | None = None,
     """The largest coordinates of the vector that is read along."""
     chosen = Chosen.of(found, prompt, position)
     parts = chosen.cell(found.vector, 1)
-    panels: list[Panel] = [_largest(["The vector of", *about(found.known, found.target, found.against, chosen)], parts, top)]
+    panels: list[Panel] = [
+        _largest(["The vector of", *about(found.known, found.target, found.against, chosen)], parts, top)
+    ]
     value = f"Value {float(chosen.cell(found.value)):.4g}, at {found.site}."
     return Drawing(panels, chosen.caption(found, f"{len(parts):,} coordinates.", value))
 

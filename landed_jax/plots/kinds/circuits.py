@@ -57,7 +57,9 @@ def path_patches(found: PathPatches, *, top: int = 15) -> Drawing:
 def curve(found: Curve) -> Drawing:
     """Faithfulness as the circuit grows."""
     panel = _curves("Circuits of growing size", [("faithfulness", found)])
-    return Drawing([panel], of_prompts(found, len(plain(found.whole)), "prompt", f"CPR {found.cpr:.3f}, CMD {found.cmd:.3f}."))
+    return Drawing(
+        [panel], of_prompts(found, len(plain(found.whole)), "prompt", f"CPR {found.cpr:.3f}, CMD {found.cmd:.3f}.")
+    )
 
 
 @draws(LevelComparison)

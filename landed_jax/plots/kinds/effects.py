@@ -78,15 +78,18 @@ def agreement(found: Agreement, *, prompt: int | None = None) -> Drawing:
     return _agreements({"components": found}, found, prompt)
 
 
-def _agreements(
-    parts: Mapping[str, Agreement], found: FrozenSigmaAgreement | Agreement, prompt: int | None
-) -> Drawing:
+def _agreements(parts: Mapping[str, Agreement], found: FrozenSigmaAgreement | Agreement, prompt: int | None) -> Drawing:
     first = next(iter(parts.values()))
     titles = (("nmae", "Σ|error| / Σ|effect|"), ("correlation", "Pearson correlation"))
     if plain(first.nmae).ndim == 0:
         places = Places("components", list(parts))
         panels: list[Panel] = [
-            Bars(title, places, [Series(title, np.array([float(plain(getattr(part, name))) for part in parts.values()]))], title)
+            Bars(
+                title,
+                places,
+                [Series(title, np.array([float(plain(getattr(part, name))) for part in parts.values()]))],
+                title,
+            )
             for name, title in titles
         ]
         count = int(max(plain(part.count) for part in parts.values()))
@@ -95,7 +98,9 @@ def _agreements(
     chosen = Chosen.of(found, prompt)
     x = Places("position and token", chosen.recorded)
     panels = [
-        Lines(title, x, [Series(name, chosen.row(getattr(part, key))[chosen.real]) for name, part in parts.items()], title)
+        Lines(
+            title, x, [Series(name, chosen.row(getattr(part, key))[chosen.real]) for name, part in parts.items()], title
+        )
         for key, title in titles
     ]
     count = int(max(chosen.cell(part.count) for part in parts.values()))
@@ -113,7 +118,9 @@ def confidence_effects(
     places = np.unravel_index(flat, live.shape)
     names = [f"{found.layers[layer]}.neuron.{index}" for layer, index in zip(*places, strict=True)]
     series = [Series("σ recomputed", live[places]), Series("σ held", held[places])]
-    panel = Bars("Neurons by their effect on the entropy", Places("neuron", names), series, "change of the entropy (nats)")
+    panel = Bars(
+        "Neurons by their effect on the entropy", Places("neuron", names), series, "change of the entropy (nats)"
+    )
     value = f"{live.size:,} neurons; entropy {float(chosen.cell(found.value)):.4g} nats."
     return Drawing([panel], chosen.caption(found, value))
 
@@ -142,7 +149,13 @@ def confidence_signature(
     order = np.argsort(-weak, kind="stable")[: max(top, 0)].tolist()
     named = [(place, f"{layer}.neuron.{place}") for place in order]
     panel = Scatter(
-        f"Neurons of layer {layer}", "length of the column, ‖w ⊙ γ‖", norm, "variance of the logits", variance, named, "xy"
+        f"Neurons of layer {layer}",
+        "length of the column, ‖w ⊙ γ‖",
+        norm,
+        "variance of the logits",
+        variance,
+        named,
+        "xy",
     )
     more = f"{len(norm):,} neurons; named: the largest parts in weak directions."
     return Drawing([panel], chosen.caption(found, more))
@@ -170,7 +183,10 @@ def histogram(found: Histogram) -> Drawing:
     panels: list[Panel] = []
     for title, part in (("Heads", found.heads), ("Neurons", found.neurons)):
         counts = plain(part)
-        layers, bins = Places.counted("layer", len(counts)), Places.counted("bin of the landed contribution", counts.shape[1])
+        layers, bins = (
+            Places.counted("layer", len(counts)),
+            Places.counted("bin of the landed contribution", counts.shape[1]),
+        )
         panels.append(Heat(title, layers, bins, counts, "number of contributions", signed=False))
     total = int(plain(found.heads).sum() + plain(found.neurons).sum())
     batch = 1 if found.provenance is None else np.shape(found.known.tokens.ids)[0]

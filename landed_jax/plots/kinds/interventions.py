@@ -27,7 +27,9 @@ Labels = Sequence[tuple[str, tuple[Any, ...]]]
 def sweep(found: Sweep, *, prompt: int | None = None, position: int | None = None, top: int = 15) -> Drawing:
     """What each intervention takes from the measure."""
     chosen = Chosen.of(found, prompt, position)
-    panels = _maps("Lost under each intervention", chosen.cell(found.effect), found.labels, chosen, "clean − value", top)
+    panels = _maps(
+        "Lost under each intervention", chosen.cell(found.effect), found.labels, chosen, "clean − value", top
+    )
     return Drawing(panels, chosen.caption(found, _runs(found.labels), f"Clean {float(chosen.cell(found.clean)):.4g}."))
 
 

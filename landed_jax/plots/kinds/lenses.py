@@ -25,15 +25,17 @@ def logit_lens(found: LogitLens, *, prompt: int | None = None, position: int | N
         Series("the final norm's σ", chosen.cell(found.final_sigma)),
     ]
     panel = Lines(
-        "The logit lens over read sites", Places(_SITE, found.sites), series, "logit (units of the value)", marks=[("value", value)]
+        "The logit lens over read sites",
+        Places(_SITE, found.sites),
+        series,
+        "logit (units of the value)",
+        marks=[("value", value)],
     )
     return Drawing([panel], chosen.caption(found, f"{len(found.sites)} sites; value {value:.4g}."))
 
 
 @draws(LensTokens)
-def lens_tokens(
-    found: LensTokens, *, prompt: int | None = None, rank: int = 0, variant: str = "own_sigma"
-) -> Drawing:
+def lens_tokens(found: LensTokens, *, prompt: int | None = None, rank: int = 0, variant: str = "own_sigma") -> Drawing:
     """The token that every site favours at every position, coloured by its logit.
 
     Args:

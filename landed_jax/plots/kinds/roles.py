@@ -63,5 +63,7 @@ def top_contexts(found: TopContexts, *, top: int = 15) -> Drawing:
     text = known.vocabulary.text if known.vocabulary is not None else lambda token: f"#{token}"
     prompts, places = (np.asarray(part)[:, 0] for part in (found.prompt, found.place))
     names: list[Item] = [Quoted(text(ids[row]), f"{prompts[row]}:{places[row]} ") for row in shown]
-    panel = Bars("The most active contexts", Places("prompt:place and token", names), [Series("value", values[shown])], "value")
+    panel = Bars(
+        "The most active contexts", Places("prompt:place and token", names), [Series("value", values[shown])], "value"
+    )
     return Drawing([panel], of_prompts(found, len(values), "context"))

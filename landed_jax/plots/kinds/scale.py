@@ -43,7 +43,9 @@ def residual_growth(found: ResidualGrowth, *, prompt: int | None = None, positio
     parts = [Series("along the stream", chosen.cell(found.along)), Series("across it", chosen.cell(found.across))]
     ratio = [Series("ratio", chosen.cell(found.ratio))]
     panels: list[Panel] = [
-        Lines("The stream's size", sites, [Series("rms", chosen.cell(found.rms))], "rms of the stream", logarithmic="y"),
+        Lines(
+            "The stream's size", sites, [Series("rms", chosen.cell(found.rms))], "rms of the stream", logarithmic="y"
+        ),
         Lines("Each write along and across the stream", writes, parts, "rms of the write's part"),
         Lines("What each write makes of the size", writes, ratio, "rms after ÷ before", marks=[("unchanged", 1.0)]),
     ]
@@ -70,7 +72,15 @@ def landing_matrix(found: LandingMatrix, *, prompt: int | None = None, position:
     names = [f"{layer}.{head}" for layer in range(config.n_layers) for head in range(config.n_heads)]
     quantity = "length of the landed write, ‖w ⊙ γ/σ‖"
     panels: list[Panel] = [
-        Heat("Each head at every later read site", sites, Places("head", names), seen, quantity, signed=False, logarithmic=True)
+        Heat(
+            "Each head at every later read site",
+            sites,
+            Places("head", names),
+            seen,
+            quantity,
+            signed=False,
+            logarithmic=True,
+        )
     ]
     if found.projection is not None:
         quantity = "projection (units of the value)"
@@ -84,7 +94,9 @@ def landings(found: Landings) -> Drawing:
     series = [Series("length ‖w ⊙ γ/σ‖", plain(found.norm))]
     if found.projection is not None:
         series.append(Series("projection", plain(found.projection)))
-    panel = Lines(f"{describe(found.write)} as every later norm hears it", Places(_SITE, found.sites), series, "landed size")
+    panel = Lines(
+        f"{describe(found.write)} as every later norm hears it", Places(_SITE, found.sites), series, "landed size"
+    )
     chosen = Chosen.of(found, found.write.batch, found.write.position)
     return Drawing([panel], chosen.caption(found, f"{len(found.sites)} sites."))
 
@@ -94,7 +106,9 @@ def landing(found: Landing) -> Drawing:
     """One write at one site: one or two numbers."""
     numbers = {"length ‖w ⊙ γ/σ‖": found.norm} | ({} if found.projection is None else {"projection": found.projection})
     values = np.array([float(plain(value)) for value in numbers.values()])
-    panel = Bars(f"One write at {found.site}", Places("", list(numbers)), [Series("landed size", values)], "landed size")
+    panel = Bars(
+        f"One write at {found.site}", Places("", list(numbers)), [Series("landed size", values)], "landed size"
+    )
     return Drawing([panel], of_prompts(found, 1, "write"))
 
 
@@ -156,7 +170,9 @@ def spread(found: Spread, *, quantile: int = 50) -> Drawing:
 def _spread(found: Spread, title: str) -> Lines:
     """Medians and quartiles: over sites (or layers), a line for each class; without sites over the classes."""
     quantiles, counts = plain(found.quantiles), plain(found.count)
-    low, middle, high = (np.where(counts > 0, quantiles[..., p], np.nan) for p in (_QUARTILES[0], _MEDIAN, _QUARTILES[1]))
+    low, middle, high = (
+        np.where(counts > 0, quantiles[..., p], np.nan) for p in (_QUARTILES[0], _MEDIAN, _QUARTILES[1])
+    )
     title = f"Amplification, {title}: median and quartiles"
     if middle.ndim < 2:
         names = POSITION_CLASSES if middle.ndim else ("all",)

@@ -23,7 +23,9 @@ def source_attribution(
     """The heads with the largest parts, by the token that each part came from."""
     chosen = Chosen.of(found, prompt, position)
     parts = chosen.cell(found.landed, 2)[..., chosen.columns]  # [layer, head, source]
-    panel = _largest_heads("Landed contributions by source token", parts, chosen, top, "landed contribution (units of the value)", True)
+    panel = _largest_heads(
+        "Landed contributions by source token", parts, chosen, top, "landed contribution (units of the value)", True
+    )
     return Drawing([panel], chosen.caption(found, _counted(panel, parts)))
 
 
@@ -54,7 +56,9 @@ def _largest_heads(title: str, parts: np.ndarray, chosen: Chosen, top: int, quan
     flat = parts.reshape(-1, parts.shape[-1])
     order = np.argsort(-np.max(np.abs(flat), axis=-1), kind="stable")[: max(top, 1)]
     names = [".head.".join(map(str, divmod(int(place), parts.shape[1]))) for place in order]
-    return Heat(title, Places("head", names), Places(_SOURCE, chosen.tokens(chosen.columns)), flat[order], quantity, signed)
+    return Heat(
+        title, Places("head", names), Places(_SOURCE, chosen.tokens(chosen.columns)), flat[order], quantity, signed
+    )
 
 
 def _counted(panel: Heat, parts: np.ndarray) -> str:

@@ -51,7 +51,9 @@ def series(found: Checkpoints, *, variable: str | Sequence[str] | None = None, t
         each = [one.statistics[name] for one in found.studies.values()]
         means = np.stack([one.moments.mean.ravel() for one in each])
         order = np.argsort(-np.nan_to_num(np.abs(means[-1])), kind="stable")[: max(top, 1)]
-        low, high = (np.stack([part.ravel() for part in ends]) for ends in zip(*(one.interval() for one in each), strict=True))
+        low, high = (
+            np.stack([part.ravel() for part in ends]) for ends in zip(*(one.interval() for one in each), strict=True)
+        )
         cells = _cells(each[0], last.config)
         lines = [Series(cells[place], means[:, place], low[:, place], high[:, place]) for place in order]
         panels.append(Lines(f"{name}: mean and 95 % interval", x, lines, name, at=at))
@@ -120,7 +122,9 @@ def _of_variable(name: str, one: Statistic, config: ModelConfig, top: int) -> li
     cells, (low, high) = _cells(one, config), one.interval()
     drawn = Series("mean", flat[order], low.ravel()[order], high.ravel()[order])
     title = f"{name}: the largest means, 95 % intervals"
-    return [Bars(title, Places(".".join(axes) or "value", [cells[place] for place in order]), [drawn], "mean over prompts")]
+    return [
+        Bars(title, Places(".".join(axes) or "value", [cells[place] for place in order]), [drawn], "mean over prompts")
+    ]
 
 
 def _by_last(name: str, one: Statistic, config: ModelConfig, top: int) -> list[Panel]:
@@ -133,7 +137,8 @@ def _by_last(name: str, one: Statistic, config: ModelConfig, top: int) -> list[P
         return [_lines(name, first, one, [(str(groups[place]), (place,)) for place in there])]
     columns = _places(axes[1], means.shape[1], config)
     return [
-        Heat(f"{name}: mean, {groups[place]}", first, columns, means[..., place], "mean over prompts") for place in there
+        Heat(f"{name}: mean, {groups[place]}", first, columns, means[..., place], "mean over prompts")
+        for place in there
     ]
 
 
