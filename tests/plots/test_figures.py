@@ -206,7 +206,7 @@ def test_what_cannot_be_drawn_is_a_sentence() -> None:
 
 
 def checked_inside(found: Any) -> int:
-    with pytest.raises(LandedError, match="jit or vmap|outside of jit"):
+    with pytest.raises(LandedError, match=r"jit or vmap|outside of jit"):
         drawing_of(found)
     assert found._repr_html_() is None
     return 0

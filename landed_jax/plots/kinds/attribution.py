@@ -62,7 +62,7 @@ def log_probability(
     top: int = 15,
     effect: bool = False,
 ) -> Drawing:
-    """As of an attribution, in nats; layer by layer it is the landed contributions that sum, to the gradient's value."""
+    """As of an attribution, in nats; layer by layer the landed contributions, which sum to the gradient's value."""
     chosen = Chosen.of(found, prompt, position)
     what: list[Item] = ["the log-probability of", *about(found.known, found.target, None, chosen)]
     end = f"Log-probability {float(chosen.cell(found.value)):.4g} nats."

@@ -73,7 +73,8 @@ def progress_measures(found: ProgressMeasures) -> Drawing:
 
 def _caption(found: Study) -> list[Item]:
     model, missing = found.manifest["model"], sum(found.without_numbers.values())
-    asked = f"{found.prompts:,} prompts, {missing:,} without numbers; read at position {found.manifest['position']}. Source:"
+    position = found.manifest["position"]
+    asked = f"{found.prompts:,} prompts, {missing:,} without numbers; read at position {position}. Source:"
     source = Name(str(found.manifest["prompts"]["source"]))
     kind = f"({found.config.n_layers} layers), {found.manifest['dtype']}."
     return ["Model", Name(model["source"] or "without a name"), kind, asked, source]
