@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landed_jax.plots._lines import crosses_zero, legend
+from landed_jax.plots._lines import crosses_zero
 from landed_jax.plots._look import FILLS, HATCHES
 from landed_jax.plots._panels import Bars
 from landed_jax.plots._text import line, name_places
@@ -45,4 +45,9 @@ def draw(ax: "Axes", panel: Bars, size: tuple[float, float], points: float) -> N
     crosses_zero(ax, "x")
     name_places(ax, "y", panel.places, size[1], points)
     ax.set_xlabel(line(panel.quantity, 80))
-    legend(ax, len(panel.series))
+    if len(panel.series) > 1:
+        # Above the bars, which leave no corner free.
+        ax.legend(
+            frameon=False, ncols=len(panel.series), loc="lower left", bbox_to_anchor=(-0.02, 0.99), handlelength=1.5
+        )
+        ax.set_title(ax.get_title(loc="left"), pad=6 + 1.7 * points)

@@ -48,6 +48,11 @@ def html_of_result(found: Any) -> str | None:
     return f"<div>{drawn}{html_of(blocks)}</div>"
 
 
+def figure_html(found: Any) -> str:
+    """The small figure alone; "" without Matplotlib."""
+    return f"<div>{svg_of(drawing_of(found).panels[:PANELS])}</div>" if has_matplotlib() else ""
+
+
 def svg_of(panels: Sequence[Panel]) -> str:
     """The panels without a caption, as the text of one ``<svg>`` element."""
     file = io.StringIO()

@@ -223,7 +223,7 @@ def test_without_matplotlib_one_sentence_and_tables(monkeypatch: pytest.MonkeyPa
     assert "<table>" in shown and "<svg" not in shown
 
 
-@pytest.mark.parametrize("name", ["Read", "Patching", "Faithfulness"])
+@pytest.mark.parametrize("name", ["attribute", "NameMovers", "Faithfulness"])
 def test_a_notebook_shows_a_figure_and_a_table(name: str) -> None:
     found = made(name)
     shown, again = found._repr_html_(), found._repr_html_()

@@ -18,6 +18,7 @@ from landed_jax.tables.flow import Item
 from landed_jax.tables.quoted import Name
 
 _MOST = 4  # panels, where none was asked for
+_BANDS = 3  # more would cover each other
 _QUARTILES = (0.25, 0.5, 0.75)
 
 
@@ -56,7 +57,9 @@ def series(found: Checkpoints, *, variable: str | Sequence[str] | None = None, t
         )
         cells = _cells(each[0], last.config)
         lines = [Series(cells[place], means[:, place], low[:, place], high[:, place]) for place in order]
-        panels.append(Lines(f"{name}: mean and 95 % interval", x, lines, name, at=at))
+        if len(lines) > _BANDS:
+            lines = [Series(one.name, one.values) for one in lines]
+        panels.append(Lines(f"{name}: mean" + " and 95 % interval" * (len(lines) <= _BANDS), x, lines, name, at=at))
     return Drawing(panels, [f"{len(steps)} checkpoints, the last:", *_caption(last)])
 
 
