@@ -85,10 +85,11 @@ def _hatch(ax: "Axes", cells: np.ndarray) -> None:
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
-    squares = [Path.unit_rectangle().vertices - 0.5 + (column, row) for row, column in np.argwhere(cells)]
+    corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5]])
+    codes = [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY]
+    squares = [corners + (column, row) for row, column in np.argwhere(cells)]
     if squares:
-        codes = np.tile(Path.unit_rectangle().codes, len(squares))
-        path = Path(np.concatenate(squares), codes)
+        path = Path(np.concatenate(squares), np.tile(codes, len(squares)))
         ax.add_patch(PathPatch(path, fill=False, linewidth=0, edgecolor="0.25", hatch=NEGATIVE_HATCH, label="negative"))
 
 

@@ -68,7 +68,7 @@ def look(size: float) -> Iterator[None]:
     """
     import matplotlib
 
-    settings: dict[str, Any] = {
+    settings: dict[Any, Any] = {
         "font.family": list(font_names()),
         "font.size": size,
         "axes.titlesize": size + 1,

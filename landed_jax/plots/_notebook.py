@@ -55,8 +55,11 @@ def figure_html(found: Any) -> str:
 
 def svg_of(panels: Sequence[Panel]) -> str:
     """The panels without a caption, as the text of one ``<svg>`` element."""
+    from matplotlib.figure import Figure
+
     file = io.StringIO()
     figure = plot_drawing(Drawing(panels, ()), caption=False, points=_POINTS)
+    assert isinstance(figure, Figure)  # a subfigure is drawn into one that is given
     for ax in figure.axes:
         for part in ax.collections:
             numbers = part.get_array()

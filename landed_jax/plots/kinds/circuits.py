@@ -10,7 +10,7 @@ from landed_jax.comparison._correlation import Correlation
 from landed_jax.comparison._curves import Curve
 from landed_jax.comparison._evidence import Evidence
 from landed_jax.comparison._rows import LevelComparison
-from landed_jax.plots._chosen import of_prompts, plain
+from landed_jax.plots._chosen import number_type, of_prompts, plain
 from landed_jax.plots._drawing import Drawing
 from landed_jax.plots._panels import Bars, Lines, Panel, Places, Series
 from landed_jax.plots._registry import draws
@@ -73,14 +73,15 @@ def task_comparison(found: TaskComparison) -> Drawing:
     """Every level's comparison."""
     panels = [panel for level in found.levels for panel in _level(level)]
     kept = len(found.kept.prompts)
-    named = f"Task {found.task}; {kept:,} prompts that the model answers; float64."
+    named = f"Task {found.task}; {kept:,} prompts that the model answers."
     first = [] if not found.levels else _prompts(found.levels[0])
     return Drawing(panels, [named, *first])
 
 
 def _prompts(found: LevelComparison) -> list:
     count = len(plain(found.rows[0].by_score.whole)) if found.rows else 0
-    return [f"Circuits of {count:,} prompts; {len(found.rows)} methods."]
+    kind = number_type(found.rows[0].by_score) if found.rows else "no numbers"
+    return [f"Circuits of {count:,} prompts, {kind}; {len(found.rows)} methods."]
 
 
 def _level(found: LevelComparison) -> list[Panel]:
