@@ -7,6 +7,7 @@ from . import methods as methods
 from . import nn as nn
 from . import patching as patching
 from . import planning as planning
+from . import plots as plots
 from . import results as results
 from . import roles as roles
 from . import studies as studies

@@ -41,6 +41,7 @@ from landed_jax.numerics import check_precision, compute_dtype
 from landed_jax.printable import printable
 from landed_jax.prompts import read_prompts, warn_of
 from landed_jax.provenance import Provenance
+from landed_jax.shapes import shapes_of, tree_html
 from landed_jax.tokens import Tokens, columns
 from landed_jax.trace import Trace
 from landed_jax.trace_padding import is_on_one_device, shifted, without_padding
@@ -91,6 +92,10 @@ class Model:
         return (
             f"Model({', '.join(filter(None, [printable(self.source), size]))}, {count_parameters(config):,} parameters)"
         )
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: a tree of the parameters' shapes, by treescope; no weight is read."""
+        return tree_html({repr(self): shapes_of(self.params)})
 
     @classmethod
     def from_params(

@@ -37,6 +37,20 @@ def array_texts(value: Any, prefix: str = "") -> Iterator[str]:
             yield from array_texts(getattr(value, field.name), f"{prefix}.{field.name}".lstrip("."))
 
 
+def tree_html(value: Any) -> str | None:
+    """A tree to open and close, in HTML, by treescope; None where it is not installed."""
+    try:
+        import treescope
+    except ModuleNotFoundError:
+        return None
+    return treescope.render_to_html(value)
+
+
+def shapes_of(tree: Any) -> Any:
+    """The tree with the shape and type of each array in its place, which reads none."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+
+
 class ShapeRepr:
     """A dataclass whose repr shows the shapes of its arrays. Declare it with ``dataclass(repr=False)``."""
 

@@ -15,8 +15,9 @@ from landed_jax.nn.experts import Chosen
 from landed_jax.nn.hook_points import GROUPS, HookPoint, absent, axes_of
 from landed_jax.nn.parameters import Params, norm_biases
 from landed_jax.nn.stream_order import StreamOrder
+from landed_jax.numerics import is_concrete
 from landed_jax.provenance import Provenance
-from landed_jax.shapes import ShapeRepr, array_texts
+from landed_jax.shapes import ShapeRepr, array_texts, shapes_of, tree_html
 from landed_jax.tokens import Tokens
 from landed_jax.vocabulary import Vocabulary
 
@@ -188,6 +189,15 @@ class Trace(ShapeRepr):
     def __repr__(self) -> str:
         held = {**self.sown, "logits": self.logits, "observed": self.observed}
         return f"Trace({self.provenance.summary()}; {', '.join(array_texts(held))})"
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: a tree of what was recorded, by treescope; of the weights their shapes alone."""
+        if not all(map(is_concrete, jax.tree.leaves((self.sown, self.logits, self.observed)))):
+            return None
+        held = {**self.sown} | ({} if self.logits is None else {"logits": self.logits})
+        held |= {"observed": self.observed} if self.observed else {}
+        weights = {} if self.params is None else {"params": shapes_of(self.params)}
+        return tree_html({self.provenance.summary(): {**held, **weights}})
 
 
 @jax.jit

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "landed_jax"
 # From low to high, as docs/architecture.md draws them. A module may import its own layer and those before it.
 LAYERS = (
-    "errors intervals printable processes exchange reruns shapes files tables",
+    "errors intervals plotted printable processes exchange reruns shapes files tables",
     "numerics mesh",
     "nn",
     "tokenizer_errors tokens vocabulary",
@@ -62,6 +62,7 @@ LAYERS = (
     "comparison",
     "claims",
     "studies",
+    "plots",
     "report",
     "cli",
 )

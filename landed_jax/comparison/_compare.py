@@ -16,11 +16,12 @@ from landed_jax.comparison._work import Report, Say, Work, nothing
 from landed_jax.errors import LandedError
 from landed_jax.files.kinds import expanded
 from landed_jax.model import Model
+from landed_jax.plotted import Plotted
 from landed_jax.tasks import Kept, ListedTask, Task, answered
 
 
 @dataclass(frozen=True, eq=False)
-class TaskComparison:
+class TaskComparison(Plotted):
     """What was found on one task."""
 
     task: str

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from landed_jax.comparison._correlation import Correlation
 from landed_jax.comparison._curves import Curve, kept_counts, top_masks
 from landed_jax.comparison._evidence import Evidence
+from landed_jax.plotted import Plotted
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ class Row:
 
 
 @dataclass(frozen=True, eq=False)
-class LevelComparison:
+class LevelComparison(Plotted):
     """All methods at one level, under one ablation.
 
     Attributes:

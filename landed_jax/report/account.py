@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     import os
 
     import xarray
+    from matplotlib.figure import Figure, SubFigure
 
     from landed_jax.model import Model
 
@@ -139,10 +140,15 @@ class Account:
         return text_of(whole_report(self), standard_output())
 
     def _repr_html_(self) -> str:
+        from landed_jax.plots._notebook import figure_html
         from landed_jax.report.run_report import whole_report
         from landed_jax.tables.html import html_of
 
-        return html_of(whole_report(self))
+        return f"<div>{figure_html(self.attribution)}{html_of(whole_report(self))}</div>"
+
+    def plot(self, **options: Any) -> "Figure | SubFigure":
+        """The figure of the attribution: see `landed_jax.plots.plot`."""
+        return self.attribution.plot(**options)
 
 
 def account_for(

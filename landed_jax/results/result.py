@@ -11,6 +11,7 @@ from jaxtyping import Array, Int
 
 from landed_jax.errors import LandedError
 from landed_jax.nn.config import ModelConfig
+from landed_jax.plotted import Plotted
 from landed_jax.processes import by_first, spans_processes
 from landed_jax.provenance import Provenance
 from landed_jax.shapes import ShapeRepr, array_texts
@@ -31,7 +32,7 @@ def result(cls: type[C]) -> type[C]:
 
 
 @result
-class Result(ShapeRepr):
+class Result(ShapeRepr, Plotted):
     """The base of every result.
 
     Attributes:

@@ -14,11 +14,12 @@ from landed_jax.intervals import mean_intervals
 from landed_jax.interventions import LogProbability
 from landed_jax.model import Model
 from landed_jax.nn.hook_points import HookPoint
+from landed_jax.plotted import Plotted
 from landed_jax.tasks import Pairs
 
 
 @dataclass(frozen=True, eq=False)
-class ProgressMeasures:
+class ProgressMeasures(Plotted):
     """Losses of the right answer, in nats, prompt by prompt in the order of the pairs.
 
     Attributes:

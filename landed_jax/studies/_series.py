@@ -12,6 +12,7 @@ import numpy as np
 from landed_jax.errors import LandedError, listed
 from landed_jax.files.kinds import expanded, is_folder, status_of
 from landed_jax.manifest import differences
+from landed_jax.plotted import Plotted
 from landed_jax.studies._batches import known_of
 from landed_jax.studies._checkpoints import (
     Checkpoints,
@@ -39,7 +40,7 @@ _OWN = ("model.source", "model.config", "model.weights", "model.notes", "command
 
 
 @dataclass(frozen=True, eq=False)
-class Series:
+class Series(Plotted):
     """Studies of the same prompts by several checkpoints of one model.
 
     Attributes:

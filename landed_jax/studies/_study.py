@@ -18,6 +18,7 @@ from landed_jax.manifest import manifest_of
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import WRITES, HookPoint
+from landed_jax.plotted import Plotted
 from landed_jax.studies._batches import Reader
 from landed_jax.studies._labels import coordinates_of, statistic_arrays
 from landed_jax.studies._measured import Keep
@@ -40,7 +41,7 @@ Prompts = str | Path | Task | Iterable[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
+class Study(Plotted):
     """What was found out of many prompts.
 
     Attributes:

@@ -1,5 +1,6 @@
 """Words, tokens and names in lines of a given width."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ def flow(items: str | Sequence[Item], screen: Screen, indent: str = "") -> list[
     >>> flow(["logit of", Quoted(" Constantinople"), "within 1e-6"], Screen(16))
     ['logit of', "' Constantinop'…", 'within 1e-6']
     """
-    inner = Screen(screen.width - len(indent), screen.encoding)
+    inner = dataclasses.replace(screen, width=screen.width - len(indent))
     lines: list[str] = []
     for item in [items] if isinstance(items, str) else items:
         for number, part in enumerate(_parts(item, inner)):

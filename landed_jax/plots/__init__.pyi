@@ -1,0 +1,12 @@
+from ._drawing import Drawing as Drawing
+from ._figure import plot as plot
+from ._panels import Bars as Bars
+from ._panels import Heat as Heat
+from ._panels import Lines as Lines
+from ._panels import Panel as Panel
+from ._panels import Places as Places
+from ._panels import Scatter as Scatter
+from ._panels import Series as Series
+from ._panels import Waterfall as Waterfall
+from ._registry import drawing_of as drawing_of
+from ._registry import figures as figures
