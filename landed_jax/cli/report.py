@@ -2,12 +2,13 @@
 
 import click
 
-from landed_jax.cli.output import check_target
+from landed_jax.cli.options import check_page_target
+from landed_jax.cli.output import write_text
 from landed_jax.cli.progress import status_line
 
 EXAMPLES = """\b
 Examples:
-  landed run "The Colosseum is in the city of" --detail --by-source --json rome.json
+  landed run "The Colosseum is in the city of" --by-source --detail --json rome.json
   landed report rome.json --html rome.html
   landed report rome.json ablate.json --html rome.html
   landed report induction --html study.html
@@ -24,13 +25,11 @@ def report(results: tuple[str, ...], html_target: str, title: str | None) -> Non
     RESULT is the JSON, or JSON lines, of `landed run`, `ablate`, `patch`, `compare` or `study`, or a study's folder. A
     page of several has a chooser. Total effects of `ablate` join the account of the same prompt, position and target.
     """
-    check_target("--html", html_target)
+    check_page_target(html_target, *results)
     with status_line("Reading results") as status:
         from landed_jax.page import page, read_results
 
         documents = read_results(results)
         status("Writing the page")
         text = page(documents, title)
-    from landed_jax.files.atomic_file import write_file
-
-    write_file(html_target, text.encode("utf-8"))
+    write_text(text, html_target)

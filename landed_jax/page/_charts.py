@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     AnyChart = TypeVar("AnyChart", Chart, LayerChart)
 
 ROW = 15  # pixels of a row of a chart
+TICKS = 8  # of an axis of numbers, about
 NAME = 170  # pixels of a row's name, at most
 
 
@@ -61,7 +62,7 @@ def chosen_stroke() -> dict:
 def bars(title: str) -> "Chart":
     """A bar for each row, from 0."""
     alt = altair()
-    x = alt.X("value:Q", title=title)
+    x = alt.X("value:Q", title=title, axis=alt.Axis(tickCount=TICKS))
     how = {"x": x, "y": names(), "color": by_sign(), "description": "spoken:N", **chosen_stroke()}
     return sized(rows().mark_bar(cursor="pointer").encode(**how))
 
@@ -69,7 +70,7 @@ def bars(title: str) -> "Chart":
 def cells(x: str, y: str, x_title: str, y_title: str, size: int = ROW, turned: bool = False) -> "Chart":
     """A map of rows along two of their columns, coloured by sign and size."""
     alt = altair()
-    shade = alt.Scale(domainMin=alt.expr("-limit"), domainMax=alt.expr("limit"), domainMid=0, range="diverging")
+    shade = alt.Scale(domainMin=alt.expr("-limit"), domainMax=alt.expr("limit"), domainMid=0, range="diverging", interpolate="rgb")
     legend = alt.Legend(title=None, orient="top", gradientLength=200, gradientThickness=8, format=".3~g")
     flat = alt.Axis(labelLimit=NAME, labelOverlap=True, ticks=False, labelAngle=-60 if turned else 0)
     upright = alt.Axis(labelLimit=NAME, labelOverlap=True, ticks=False)

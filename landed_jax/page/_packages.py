@@ -2,10 +2,12 @@
 
 import functools
 import importlib
+import importlib.util
 from typing import Any
 
 from landed_jax.errors import LandedError
 
+_MISSING = "A page needs the packages altair and vl-convert-python: pip install 'landed-jax[page]'."
 # Embed interprets the charts' expressions where it is told to, so that the page runs no text as code.
 _SCRIPT = "window.vegaEmbed = vegaEmbed;"
 
@@ -14,9 +16,17 @@ def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise LandedError(
-            "A page needs the packages altair and vl-convert-python: pip install 'landed-jax[page]'."
-        ) from error
+        raise LandedError(_MISSING) from error
+
+
+def require_packages() -> None:
+    """Say that packages are missing before a long computation; they are not imported.
+
+    Raises:
+        LandedError: where one is not installed.
+    """
+    if any(importlib.util.find_spec(name) is None for name in ("altair", "vl_convert")):
+        raise LandedError(_MISSING)
 
 
 def altair() -> Any:

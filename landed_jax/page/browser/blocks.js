@@ -43,13 +43,15 @@ const BLOCKS = {
   table: (block, built, key, choose) => tableOf(block, built.frames[block.frame], choose),
 };
 
+const HINT = "Click a mark of a chart or the name of a row: its exact numbers, and the Python that finds them, stand here.";
+
 // A section under its heading: blocks, then what was chosen, then how the numbers are made.
-function sectionOf(built, result) {
+function sectionOf(built, result, first) {
   const key = `${result.kind}/${built.name}`;
-  const chosen = make("output", { class: "chosen" },
-    make("span", { class: "hint" }, "Click a mark or a row's name: its exact numbers, and the Python that finds them, stand here."));
+  const chosen = make("output", { class: "chosen" });
   const heading = make("h2", { id: built.name }, built.title);
   const interactive = built.blocks.some((block) => ["chart", "table", "tokens"].includes(block.kind));
+  if (first) chosen.append(make("span", { class: "hint" }, HINT));
   const blocks = built.blocks.map((block) => BLOCKS[block.kind](block, built, key, choose, result));
   return make("section", { "aria-labelledby": built.name }, heading, ...blocks, ...(interactive ? [chosen] : []), madeBy(result));
 

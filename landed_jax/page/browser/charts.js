@@ -1,6 +1,7 @@
 // Charts: Vega-Lite draws them; colours are the page's own, in light and in dark.
 
 const drawn = new Set(); // what is drawn again in another theme
+const LOW = 150; // pixels: a chart of few rows has higher ones
 const heights = new Map(); // so that a chart that is drawn later moves nothing
 
 function themed() {
@@ -44,7 +45,8 @@ class Drawing {
     specification.datasets = { rows: this.rows };
     specification.description = this.says;
     const { across, step } = specification.usermeta;
-    specification.height = step * new Set(this.rows.map((row) => row[across])).size;
+    const high = new Set(this.rows.map((row) => row[across])).size;
+    specification.height = high * (step * high < LOW ? Math.min(2 * step, LOW / high) : step);
     for (const parameter of specification.params) {
       if (parameter.name === "limit") parameter.value = limitOf(this.rows);
       if (parameter.name === "chosen") parameter.value = this.chosen;

@@ -49,7 +49,7 @@ function go(result) {
   document.getElementById("subject").textContent = result.title;
   document.getElementById("contents").replaceChildren(...result.sections.map((built) =>
     make("li", {}, make("a", { href: `#${built.name}` }, built.title))));
-  main.replaceChildren(...result.sections.map((built) => sectionOf(built, result)));
+  main.replaceChildren(...result.sections.map((built, at) => sectionOf(built, result, at === 0)));
   choosers();
   requestAnimationFrame(() => { main.style.minHeight = ""; });
 }

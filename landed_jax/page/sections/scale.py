@@ -44,7 +44,7 @@ def _build(document: Document) -> Built | None:
 
 def _range() -> "LayerChart":
     alt = altair()
-    x = alt.X("low:Q", title="|γ|/σ", scale=alt.Scale(type="log"))
+    x = alt.X("low:Q", title="|γ|/σ", scale=alt.Scale(type="log", nice=False))
     spread = rows().mark_rule(strokeWidth=4, opacity=0.45, color="gray").encode(x=x, x2="max:Q", y=names())
     middle = rows().mark_point(filled=True, size=60, cursor="pointer", opacity=1)
     middle = middle.encode(x="median:Q", y=names(), color=by_sign(), description="spoken:N")

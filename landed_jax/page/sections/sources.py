@@ -44,10 +44,10 @@ def _build(document: Document) -> Built:
     }
     said = largest_said(rows, "landed", lambda row: f"{row['token']} at {row['position']}")
     cut = f", the {len(shown)} largest of {here}" if len(shown) < here else ""
-    what = f"in {value_name(document)}, by the token it was read from{cut}"
+    what = f"contributions to {value_name(document)}, by the token that they were read from{cut}"
     blocks: list[Block] = [
-        Chart("bars", "drawn", f"All heads together {what}", said, _TOKENS, [("landed", "landed")]),
-        Chart("map", "heads", f"The heads with the largest contributions {what}", said, _CELLS),
+        Chart("bars", "drawn", f"All heads together: {what}", said, _TOKENS, [("landed", "landed")]),
+        Chart("map", "heads", f"The {_HEADS} largest heads: {what}", said, _CELLS),
         TableOf("tokens", "Landed contributions by source token", _TOKENS),
     ]
     return Built(blocks, frames)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from landed_jax.page._blocks import Built, Chart, Column, Drill, Frame, Text
-from landed_jax.page._charts import bars, by_sign, chosen_stroke, names, rows, sized
+from landed_jax.page._charts import TICKS, bars, by_sign, chosen_stroke, names, rows, sized
 from landed_jax.page._packages import altair
 from landed_jax.page._words import largest_said, value_name, write_name
 from landed_jax.page.sections.section import Document, PageSection
@@ -140,7 +140,7 @@ def _rest(document: Document, layer: int, part: str, name: str, shown: list[dict
 
 def _waterfall() -> "AltairChart":
     alt = altair()
-    x = alt.X("start:Q", title="sum of landed contributions")
+    x = alt.X("start:Q", title="sum of landed contributions", axis=alt.Axis(tickCount=TICKS))
     how = {"y": names(), "color": by_sign(), "description": "spoken:N", **chosen_stroke()}
     return sized(rows().mark_bar(cursor="pointer").encode(x=x, x2="end:Q", **how))
 
