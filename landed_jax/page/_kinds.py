@@ -1,6 +1,5 @@
 """The kinds of results that a page shows: how a document is recognised, named, and made again."""
 
-import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -142,7 +141,7 @@ def _study_made(document: Mapping[str, Any]) -> Made:
 
 def _study_choice(document: Mapping[str, Any]) -> dict[str, str]:
     manifest = document["manifest"]
-    return {"Study": _short(f"{manifest['model']['source']}: {json.dumps(manifest['prompts'], ensure_ascii=False)}")}
+    return {"Study": _short(f"{manifest['model']['source']}: {document['prompts']:,} of {manifest['prompts']['source']}")}
 
 
 KINDS = (

@@ -12,7 +12,7 @@ function formatted(value, form) {
   if (form === "count") return String(value);
   if (form === "error") return value === 0 ? "0" : value.toExponential(1);
   if (form === "percent") return signed((100 * value).toFixed(2)) + " %";
-  if (form === "significant") return value === 0 ? "0" : String(Number(value.toPrecision(3)));
+  if (form === "significant") return signed(String(Number(value.toPrecision(3))));
   return signed(value.toFixed(4));
 }
 

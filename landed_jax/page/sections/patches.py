@@ -4,7 +4,7 @@ from typing import Any
 
 from landed_jax.page._blocks import Block, Built, Chart, Column, Facts, Frame, TableOf, Text
 from landed_jax.page._charts import bars, cells
-from landed_jax.page._words import largest_said, quoted, write_name
+from landed_jax.page._words import largest_said, quoted, token, write_name
 from landed_jax.page.sections.section import Document, PageSection
 from landed_jax.printable import printable
 
@@ -33,7 +33,7 @@ def _build(document: Document) -> Built:
     measures = [("effect", "effect"), ("value", "value")]
     if all(row["recovered"] is not None for row in rows):
         measures.insert(0, ("recovered", "part recovered"))
-    about = f"{document['method']}, {document['measure']}"
+    about = f"{document['method']}, {document['direction']}"
     maps: list[Block] = []
     for kind, words in _KINDS.items():
         some = [row for row in rows if row["kind"] == kind]
@@ -56,23 +56,26 @@ def _build(document: Document) -> Built:
 
 def _row(place: int, cell: dict[str, Any], document: Document) -> dict[str, Any]:
     component, at = write_name(cell["kind"], cell["layer"], cell["index"]), cell["position"]
-    token = None if at is None else f"{at} {quoted(document['clean']['tokens'][at])}"
+    where = None if at is None else f"{at} {quoted(document['clean']['tokens'][at])}"
     return {
-        "component": component if token is None else f"{component} at {token}",
+        "component": component if where is None else f"{component} at {where}",
         "place": place,
         "kind": cell["kind"],
         "layer": cell["layer"],
         "across": cell["index"] if at is None else at,
-        "token": token,
+        "token": where,
         **{name: cell[name] for name in ("value", "effect", "recovered")},
     }
 
 
 def _facts(document: Document) -> list[tuple[str, Any, str, str]]:
+    target, against = token(document, "target"), token(document, "against")
+    measure = {"recovered": "logit", "kl": "KL divergence"}.get(document["measure"], document["measure"])
+    what = measure + (f" of {target}" if target else "") + (f" over {against}" if against else "")
     found: list[tuple[str, Any, str, str]] = []
     for name in ("clean", "corrupted"):
         found.append((f"The {name} prompt", printable(document[name]["prompt"]), "text", ""))
-        found.append((f"Its {document['measure']}", document[name]["value"], "number", f'["{name}"]["value"]'))
+        found.append((f"Its {what}", document[name]["value"], "number", f'["{name}"]["value"]'))
     return [*found, ("Model", printable(document["model"]), "text", "")]
 
 

@@ -12,7 +12,16 @@ from landed_jax.printable import printable
 _MOST = 2000  # cells of one variable, those with the largest means
 _DRAWN = 20
 _MEAN = ".mean"
-_TITLES = {"mean_low": "95 % from", "mean_high": "to"}
+_NAME = Column("name", "variable", "text")
+_NUMBERS = (
+    Column("mean", "mean", "significant"),
+    Column("mean_low", "95 % from", "significant"),
+    Column("mean_high", "to", "significant"),
+    Column("deviation", "deviation", "significant"),
+    Column("minimum", "least", "significant"),
+    Column("maximum", "largest", "significant"),
+    Column("count", "samples", "count"),
+)
 _OTHERS = ("count", "mean_low", "mean_high", "deviation", "minimum", "maximum")
 
 
@@ -28,27 +37,37 @@ def _build(document: Document) -> Built:
         )
     ]
     frames: dict[str, Frame] = {}
+    alone: list[dict[str, Any]] = []
     statistics = document["statistics"]
     for name in statistics:
-        if not name.endswith(_MEAN):
-            continue
         variable = name.removesuffix(_MEAN)
-        found = _cells(document, variable)
-        if not found:
-            continue
-        others = [other for other in _OTHERS if f"{variable}.{other}" in statistics]
-        columns = [Column("name", " ".join(statistics[name]["dims"]) or "cell", "text"), Column("mean", "mean")]
-        columns += [Column(other, _TITLES.get(other, other), "count" if other == "count" else "significant") for other in others]
-        paths = {"mean": f'["statistics"]["{name}"]["values"]{{at}}'}
-        paths |= {other: f'["statistics"]["{variable}.{other}"]["values"]{{at}}' for other in others}
-        frames[variable] = Frame.of(found, "{cell}", paths)
-        frames[f"{variable}/drawn"] = Frame.of(found[:_DRAWN], "{cell}", paths)
-        said = largest_said(found, "mean", lambda row: row["cell"])
-        title = f"{variable}: the {len(found[:_DRAWN])} largest means"
-        blocks.append(Chart("bars", f"{variable}/drawn", title, said, columns, [("mean", "mean")]))
-        if len(found) > _DRAWN:
-            blocks.append(TableOf(variable, f"{variable}: means of {len(found)} cells, the largest first", columns))
+        found = _cells(document, variable) if name.endswith(_MEAN) else []
+        if not statistics[name]["dims"]:
+            alone += [row | {"variable": variable} for row in found]
+        elif found:
+            blocks += _shown(variable, found, statistics[name]["dims"], frames)
+    if alone:
+        frames["alone"] = Frame.of(alone, "{variable}", _paths("{variable}"))
+        blocks.insert(1, TableOf("alone", "Variables of one number a prompt", [_NAME, *_NUMBERS]))
     return Built(blocks, frames)
+
+
+def _shown(variable: str, found: list[dict[str, Any]], dims: list[str], frames: dict[str, Frame]) -> list[Block]:
+    """A variable's largest means as bars, and all of them in a table."""
+    columns = [Column("name", " ".join(dims), "text"), *_NUMBERS]
+    label = " ".join(f"{dim} {{{place}}}" for place, dim in enumerate(dims))
+    frames[variable] = Frame.of(found, label, _paths(variable))
+    frames[f"{variable}/drawn"] = Frame.of(found[:_DRAWN], label, _paths(variable))
+    said = largest_said(found, "mean", lambda row: row["cell"])
+    title = f"{variable}: the {len(found[:_DRAWN])} largest means of {len(found)}"
+    blocks: list[Block] = [Chart("bars", f"{variable}/drawn", title, said, columns, [("mean", "mean")])]
+    if len(found) > _DRAWN:
+        blocks.append(TableOf(variable, f"{variable}: means of {len(found)} cells, the largest first", columns))
+    return blocks
+
+
+def _paths(variable: str) -> dict[str, str]:
+    return {name: f'["statistics"]["{variable}.{name}"]["values"]{{at}}' for name in ("mean", *_OTHERS)}
 
 
 def _cells(document: Document, variable: str) -> list[dict[str, Any]]:
@@ -60,11 +79,9 @@ def _cells(document: Document, variable: str) -> list[dict[str, Any]]:
         mean = _at(values, place)
         if mean is not None:
             labels = [_label(document, dim, index) for dim, index in zip(part["dims"], place, strict=True)]
-            row = {"cell": " ".join(labels) or "all", "at": "".join(f"[{index}]" for index in place), "mean": mean}
-            for other in _OTHERS:
-                if f"{variable}.{other}" in statistics:
-                    row[other] = _at(statistics[f"{variable}.{other}"]["values"], place)
-            rows.append(row)
+            row = {str(i): label for i, label in enumerate(labels)}
+            row |= {"cell": " ".join(labels), "at": "".join(f"[{index}]" for index in place), "mean": mean}
+            rows.append(row | {other: _at(statistics[f"{variable}.{other}"]["values"], place) for other in _OTHERS})
     return sorted(rows, key=lambda row: -abs(row["mean"]))[:_MOST]
 
 
