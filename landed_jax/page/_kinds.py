@@ -20,7 +20,7 @@ class Kind:
     """A kind of result.
 
     Attributes:
-        name: of the command that writes it; the variable of its JSON in the Python that the page shows.
+        name: the variable of its JSON in the Python that the page shows.
         words: what it is called where a page has several kinds.
         fields: that its documents have, and no other kind's.
         choice: what tells its results from each other, by name, in the order in which it is chosen.
@@ -32,6 +32,11 @@ class Kind:
     fields: frozenset[str]
     choice: Callable[[Mapping[str, Any]], dict[str, str]]
     made: Callable[[Mapping[str, Any]], Made]
+
+    @property
+    def command(self) -> str:
+        """The command whose ``--json`` it is."""
+        return "run --generate" if self.name == "generate" else self.name
 
 
 def _short(text: str) -> str:
@@ -55,11 +60,19 @@ def _run_choice(document: Mapping[str, Any]) -> dict[str, str]:
 
 def _options(document: Mapping[str, Any]) -> list[str]:
     """The options that ask the same question of the same token ids."""
-    found = [] if document["model"] in ("bundled", "") else ["--model", document["model"]]
+    found = _named_model(document)
     for name in ("target", "against"):
         if document.get(name) is not None:
             found += [f"--{name}", f"#{document[name]['id']}"]
     return [*found, "--position", str(document["position"])]
+
+
+def _named_model(document: Mapping[str, Any]) -> list[str]:
+    return [] if document["model"] in ("bundled", "") else ["--model", document["model"]]
+
+
+def _precision(document: Mapping[str, Any]) -> list[str]:
+    return [] if document["precision"] == "float32" else ["--precision", document["precision"]]
 
 
 def _ids(ids: Sequence[int]) -> str:
@@ -70,10 +83,9 @@ def _run_made(document: Mapping[str, Any]) -> Made:
     names = [name for field, name in _SECTIONS.items() if field in document]
     top = len(document["top_writes"])
     words = ["landed", "run", "--ids", _ids(document["token_ids"]), *_options(document), "--top", str(top)]
-    precision = document["precision"]
-    words += [] if precision == "float32" else ["--precision", precision]
+    words += _precision(document)
     words += [f"--{name.replace('_', '-')}" for name in names] + ["--json", "run.json"]
-    how = "" if precision == "float32" else f", precision={precision!r}"
+    how = f", precision={document['precision']!r}" if _precision(document) else ""
     asked = "".join(
         f", {name}={'#' + str(document[name]['id'])!r}" for name in ("target", "against") if document[name] is not None
     )
@@ -90,6 +102,16 @@ def _run_made(document: Mapping[str, Any]) -> Made:
     if "ablation" in document:
         made += _ablate_made(document["ablation"])
     return made
+
+
+def _generate_made(document: Mapping[str, Any]) -> Made:
+    top, drawn = len(document["top_writes"]), document["temperature"]
+    words = ["landed", "run", "--ids", _ids(document["token_ids"])]
+    words += _named_model(document) + ["--generate", str(len(document["generated"])), "--top", str(top)]
+    words += ["--temperature", str(drawn), "--seed", str(document["seed"])] if drawn else []
+    words += _precision(document)
+    made = "The JSON of this result is written by:"
+    return [(made, shlex.join([*words, "--json", "generate.json"])), _opened("generate")]
 
 
 def _ablate_made(document: Mapping[str, Any]) -> Made:
@@ -115,8 +137,7 @@ def _patch_made(document: Mapping[str, Any]) -> Made:
 
 
 def _compare_made(document: Mapping[str, Any]) -> Made:
-    words = ["landed", "compare"]
-    words += [] if document["model"] in ("bundled", "") else ["--model", document["model"]]
+    words = ["landed", "compare", *_named_model(document)]
     for task in document["tasks"]:
         words += ["--task", task["task"]]
     levels = [level for task in document["tasks"] for level in task["levels"]]
@@ -146,6 +167,16 @@ def _study_choice(document: Mapping[str, Any]) -> dict[str, str]:
 
 KINDS = (
     Kind("run", "account of a prompt", frozenset({"top_writes", "closure_error", "layers"}), _run_choice, _run_made),
+    Kind(
+        "generate",
+        "generated tokens",
+        frozenset({"generated", "finish_reason"}),
+        lambda document: {
+            "Prompt": _short(document["prompt"]),
+            "Token": f"{document['column']} {quoted(document['target']['text'])}",
+        },
+        _generate_made,
+    ),
     Kind("ablate", "total effects", frozenset({"ablation", "components"}), _run_choice, _ablate_made),
     Kind(
         "patch",

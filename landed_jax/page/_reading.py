@@ -37,8 +37,8 @@ def _read(path: Path) -> list[dict[str, Any]]:
     for number, document in enumerate(found, 1):
         if not isinstance(document, dict) or kind_of(document) is None:
             where = f"{path}, line {number}" if len(found) > 1 else str(path)
-            names = ", ".join(f"landed {kind.name}" for kind in KINDS)
-            raise LandedError(f"{where} is no result of {names} (with --json), so a page cannot show it.")
+            names = ", ".join(dict.fromkeys(kind.command for kind in KINDS))
+            raise LandedError(f"{where} holds no JSON of landed {names}, so a page cannot show it.")
     return found
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, cut
 from landed_jax.page._blocks import Built
 from landed_jax.page._kinds import KINDS, Kind, kind_of
 from landed_jax.page._words import quoted, value_name
@@ -13,6 +13,8 @@ from landed_jax.page.sections import page_sections
 from landed_jax.printable import printable
 
 Document = Mapping[str, Any]
+_LONGEST = 300  # characters of a prompt in a title
+_OF_PROMPTS = ("run", "generate", "ablate")
 _SAME = ("model", "token_ids", "position", "target", "against")
 
 
@@ -22,7 +24,7 @@ def page_data(documents: Sequence[Document]) -> dict[str, Any]:
     Raises:
         LandedError: for documents that are of no kind, or lack a field of theirs.
     """
-    joined = _with_sweeps(documents)
+    joined = _with_sweeps([one for document in documents for one in _each_token(document)])
     results = [_result(document) for document in joined]
     kinds = {result["kind"] for result in results}
     if len(kinds) > 1:
@@ -38,6 +40,33 @@ def page_data(documents: Sequence[Document]) -> dict[str, Any]:
         for name, make in section.charts.items()
     }
     return {"choices": list(names), "charts": charts, "results": results}
+
+
+def _each_token(document: Document) -> list[Document]:
+    """Of generated tokens one document each; any other document as it is."""
+    if _kind(document).name != "generate":
+        return [document]
+    try:
+        texts = [*document["tokens"], *(token["text"] for token in document["generated"])]
+        return [
+            {
+                **document,
+                **token,
+                "tokens": texts,
+                "target": {"id": token["id"], "text": token["text"]},
+                "against": None,
+                "column": token["position"],
+                "start": f'["generated"][{place}]',
+            }
+            for place, token in enumerate(document["generated"])
+        ]
+    except (KeyError, TypeError) as error:
+        raise _unlike("generate", error) from error
+
+
+def _unlike(kind: str, error: Exception) -> LandedError:
+    said = f"{type(error).__name__}: {error}"
+    return LandedError(f"A document of kind {kind} is not as its command writes it ({said}): write it again.")
 
 
 def _with_sweeps(documents: Sequence[Document]) -> list[Document]:
@@ -71,7 +100,7 @@ def _result(document: Document) -> dict[str, Any]:
             for section in page_sections()
             if section.of == kind.name and (built := section.build(document)) is not None
         ]
-        is_prompt = kind.name in ("run", "ablate")
+        is_prompt = kind.name in _OF_PROMPTS
         return {
             "kind": kind.name,
             "variable": kind.name,
@@ -84,16 +113,14 @@ def _result(document: Document) -> dict[str, Any]:
         }
     # What a file's fields lack, or hold of another type, comes up wherever they are first used.
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise LandedError(
-            f"A document of landed {kind.name} is not as that command writes it: {type(error).__name__}: {error}."
-        ) from error
+        raise _unlike(kind.name, error) from error
 
 
 def _title(document: Document, kind: Kind) -> str:
-    if kind.name not in ("run", "ablate"):
+    if kind.name not in _OF_PROMPTS:
         return printable(", ".join(kind.choice(document).values()))
     what = value_name(document)
-    return f"{what[0].upper()}{what[1:]} after {quoted(document['prompt'])}"
+    return f"{what[0].upper()}{what[1:]} after {quoted(cut(document['prompt'], _LONGEST))}"
 
 
 def _plain(built: Built) -> dict[str, Any]:

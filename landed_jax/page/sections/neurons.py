@@ -29,6 +29,7 @@ def _build(document: Document) -> Built | None:
         for layer, listed in enumerate(detail["neurons"])
         for place, row in enumerate(listed)
     ]
+    single.sort(key=lambda row: -abs(row["landed"]))
     paths = {
         column.key: f'["detail"]["neurons"][{{layer}}][{{place}}]["{column.key}"]' for column in _SINGLE if column.form
     }
@@ -39,7 +40,7 @@ def _build(document: Document) -> Built | None:
         "map", "groups", f"Sums over groups of {size} {of}, by layer",
         f"Map of {len(detail['neurons'])} layers × {len(detail['neuron_groups']['landed'][0])} groups. {said}", _GROUPS,
     )  # fmt: skip
-    caption = f"The {len(detail['neurons'][0])} largest neurons of each layer"
+    caption = f"The {len(detail['neurons'][0])} largest neurons of each layer, the largest first"
     frames = {
         "groups": Frame.of(
             groups,

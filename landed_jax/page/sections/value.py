@@ -66,7 +66,7 @@ def _facts(document: Document, what: str) -> list[tuple[str, Any, str, str]]:
     if other is not None:
         title = f"Difference to {quoted(other['text'])}, the likeliest other token"
         facts.append((title, other["difference"], "number", '["runner_up"]["difference"]'))
-    facts.append(("Model", f"{printable(document['model'])}, {document['precision']}", "text", ""))
+    facts.append(("Model", f"{printable(document['model'] or 'from parameters')}, {document['precision']}", "text", ""))
     facts.append(("Position", f"{document['position']} (0 to {len(document['tokens']) - 1})", "text", ""))
     return facts
 

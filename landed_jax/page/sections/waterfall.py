@@ -59,7 +59,7 @@ def _steps(document: Document) -> list[dict[str, Any]]:
                 {
                     "step": f"{_PARTS[part]} {layer}",
                     "layer": layer,
-                    "part": part,
+                    "part": _PARTS[part],
                     **numbers,
                     "path": f'{place}["landed"]',
                     "effect_path": f'{place}["direct_effect"]',
@@ -108,9 +108,9 @@ def _inside(document: Document) -> list[dict[str, Any]]:
             for head, landed in enumerate(heads)
         ]
         found += sorted(attention, key=lambda row: -abs(row["landed"]))
-        found += _rest(document, layer, "attention", "bias", attention)
+        found += _rest(document, layer, "attention", attention)
         neurons = _neurons(detail["neurons"][layer], layer) if detail else []
-        found += [*neurons, *_rest(document, layer, "mlp", "all other neurons, bias" if detail else "neurons", neurons)]
+        found += [*neurons, *_rest(document, layer, "mlp", neurons)]
     return found
 
 
@@ -119,7 +119,7 @@ def _neurons(listed: list[dict[str, Any]], layer: int) -> list[dict[str, Any]]:
         {
             "step": write_name("neuron", layer, row["index"], row.get("expert")),
             "layer": layer,
-            "part": "mlp",
+            "part": _PARTS["mlp"],
             **{name: row[name] for name in ("landed", "direct_effect", "sigma_share")},
             "path": f'["detail"]["neurons"][{layer}][{i}]["landed"]',
             "effect_path": f'["detail"]["neurons"][{layer}][{i}]["direct_effect"]',
@@ -128,14 +128,15 @@ def _neurons(listed: list[dict[str, Any]], layer: int) -> list[dict[str, Any]]:
     ]
 
 
-def _rest(document: Document, layer: int, part: str, name: str, shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _rest(document: Document, layer: int, part: str, shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the rows that are shown leave of the layer's write; nothing where that is rounding."""
-    whole = document["layers"][layer][part]["landed"]
-    rest = whole - sum(row["landed"] for row in shown)
     if part == "attention" and not document["bias"]:
         return []
-    row = {"step": name, "layer": layer, "part": part, "landed": rest, "direct_effect": None, "sigma_share": None}
-    return [row | {"path": "", "effect_path": ""}]
+    rest = document["layers"][layer][part]["landed"] - sum(row["landed"] for row in shown)
+    others = [] if part == "attention" else ["all other neurons" if shown else "all neurons"]
+    step = ", ".join([*others, *(["bias"] if document["bias"] else [])])
+    row = {"step": step, "layer": layer, "part": _PARTS[part], "landed": rest, "direct_effect": None}
+    return [row | {"sigma_share": None, "path": "", "effect_path": ""}]
 
 
 def _waterfall() -> "AltairChart":

@@ -28,11 +28,13 @@ _PATHS = {
 }
 
 
-def _build(document: Document) -> Built | None:
+def of_writes(document: Document) -> Built | None:
+    """What the largest writes of an account show, or of a generated token's."""
     writes = document["top_writes"]
     if not writes:
         return None
-    final = document["scale"][-1]["amplification"]
+    scale = document.get("scale")
+    final = scale[-1]["amplification"] if scale else None
     rows = []
     for place, write in enumerate(writes):
         source, difference = write["source"], write["difference"] or {}
@@ -51,7 +53,8 @@ def _build(document: Document) -> Built | None:
                 "final": final and final["median"],
             }
         )
-    paths = {name: f'["top_writes"][{{place}}]{path}' for name, path in _PATHS.items()}
+    start = document.get("start", "")
+    paths = {name: f'{start}["top_writes"][{{place}}]{path}' for name, path in _PATHS.items()}
     paths["final"] = '["scale"][-1]["amplification"]["median"]'
     columns = [
         column for column in _COLUMNS if column.key == "name" or any(row[column.key] is not None for row in rows)
@@ -65,11 +68,12 @@ def _build(document: Document) -> Built | None:
     return Built([chart, TableOf("writes", caption, columns)], {"writes": Frame.of(rows, "{write}", paths)})
 
 
+CHARTS = {"bars": lambda: bars("contribution")}
 SECTION = PageSection(
     name="writes",
     title="Largest writes",
     of="run",
-    build=_build,
-    charts={"bars": lambda: bars("contribution")},
+    build=of_writes,
+    charts=CHARTS,
     place=5,
 )
