@@ -2,7 +2,7 @@
 
 import functools
 import importlib
-import importlib.util
+from importlib.util import find_spec
 from typing import Any
 
 from landed_jax.errors import LandedError
@@ -25,7 +25,7 @@ def require_packages() -> None:
     Raises:
         LandedError: where one is not installed.
     """
-    if any(importlib.util.find_spec(name) is None for name in ("altair", "vl_convert")):
+    if any(find_spec(name) is None for name in ("altair", "vl_convert")):
         raise LandedError(_MISSING)
 
 
