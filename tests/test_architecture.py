@@ -63,6 +63,7 @@ LAYERS = (
     "claims",
     "studies",
     "report",
+    "page",
     "cli",
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names.split()}

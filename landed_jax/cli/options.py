@@ -83,7 +83,7 @@ def check_page_target(html: str | None, *others: str | None) -> None:
     from landed_jax.page._packages import require_packages
 
     check_target("--html", html)
-    if any(other not in (None, "-") and Path(other).resolve() == Path(html).resolve() for other in others if other):
+    if any(other is not None and Path(other).resolve() == Path(html).resolve() for other in others):
         raise LandedError(f"--html names the same file as another option, {html}: give each its own.")
     require_packages()
 

@@ -189,12 +189,12 @@ def run(
     for number, (asked, found) in enumerate(zip(prompts, each, strict=True), 1):
         if out is not None and is_first():
             found.save(out)
-        if html_target is not None:
-            documents.append(found.to_dict())
+        document = found.to_dict() if json_target is not None or html_target is not None else {}
+        documents += [document] if html_target is not None else []
         if json_target is not None:
             with asked.errors_say_where():
                 indent = 2 if prompt_file is None else None
-                lines.append(json_text(found.to_dict(), encoding_of(json_target), indent=indent))
+                lines.append(json_text(document, encoding_of(json_target), indent=indent))
             if json_target == "-" or number == len(prompts):
                 write_text("".join(lines), json_target)
                 lines.clear()

@@ -70,7 +70,9 @@ def bars(title: str) -> "Chart":
 def cells(x: str, y: str, x_title: str, y_title: str, size: int = ROW, turned: bool = False) -> "Chart":
     """A map of rows along two of their columns, coloured by sign and size."""
     alt = altair()
-    shade = alt.Scale(domainMin=alt.expr("-limit"), domainMax=alt.expr("limit"), domainMid=0, range="diverging", interpolate="rgb")
+    shade = alt.Scale(
+        domainMin=alt.expr("-limit"), domainMax=alt.expr("limit"), domainMid=0, range="diverging", interpolate="rgb"
+    )
     legend = alt.Legend(title=None, orient="top", gradientLength=200, gradientThickness=8, format=".3~g")
     flat = alt.Axis(labelLimit=NAME, labelOverlap=True, ticks=False, labelAngle=-60 if turned else 0)
     upright = alt.Axis(labelLimit=NAME, labelOverlap=True, ticks=False)

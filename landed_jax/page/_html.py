@@ -31,9 +31,10 @@ def page(documents: Mapping[str, Any] | Sequence[Mapping[str, Any]], title: str 
     Raises:
         LandedError: for what is no such document, and where the extra `page` is not installed.
 
-    >>> import landed_jax as landed  # doctest: +SKIP
-    >>> account = landed.load().run("The Colosseum is in the city of", sections=["detail", "by_source"])  # doctest: +SKIP
-    >>> landed.page.save_page("rome.html", account.to_dict())  # doctest: +SKIP
+    >>> asked = {"model": "", "prompt": "a", "tokens": ["a"], "token_ids": [1], "position": 0, "against": None}
+    >>> sweep = asked | {"target": {"id": 2, "text": "b"}, "ablation": "zero", "value": 0.5, "components": []}
+    >>> page(sweep, "Nothing was removed").splitlines()[8]
+    '<title>Nothing was removed</title>'
     """
     several = [documents] if isinstance(documents, Mapping) else list(documents)
     if not several:

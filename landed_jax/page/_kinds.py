@@ -10,9 +10,7 @@ from landed_jax.printable import printable
 
 Made = Sequence[tuple[str, str]]
 _LONGEST = 90  # characters of a prompt among others
-_SECTIONS = {
-    "by_source": "by_source", "effects": "effects", "coordinate_detail": "coordinates", "lens": "lens", "detail": "detail"
-}  # fmt: skip
+_SECTIONS = ("by_source", "effects", "coordinate_detail", "lens", "detail")  # fields, named as `landed run`'s sections
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def _ids(ids: Sequence[int]) -> str:
 
 
 def _run_made(document: Mapping[str, Any]) -> Made:
-    names = [name for field, name in _SECTIONS.items() if field in document]
+    names = ["coordinates" if field == "coordinate_detail" else field for field in _SECTIONS if field in document]
     top = len(document["top_writes"])
     words = ["landed", "run", "--ids", _ids(document["token_ids"]), *_options(document), "--top", str(top)]
     words += _precision(document)
@@ -107,7 +105,7 @@ def _run_made(document: Mapping[str, Any]) -> Made:
 def _generate_made(document: Mapping[str, Any]) -> Made:
     top, drawn = len(document["top_writes"]), document["temperature"]
     words = ["landed", "run", "--ids", _ids(document["token_ids"])]
-    words += _named_model(document) + ["--generate", str(len(document["generated"])), "--top", str(top)]
+    words += [*_named_model(document), "--generate", str(len(document["generated"])), "--top", str(top)]
     words += ["--temperature", str(drawn), "--seed", str(document["seed"])] if drawn else []
     words += _precision(document)
     made = "The JSON of this result is written by:"
@@ -162,7 +160,9 @@ def _study_made(document: Mapping[str, Any]) -> Made:
 
 def _study_choice(document: Mapping[str, Any]) -> dict[str, str]:
     manifest = document["manifest"]
-    return {"Study": _short(f"{manifest['model']['source']}: {document['prompts']:,} of {manifest['prompts']['source']}")}
+    return {
+        "Study": _short(f"{manifest['model']['source']}: {document['prompts']:,} of {manifest['prompts']['source']}")
+    }
 
 
 KINDS = (

@@ -59,7 +59,9 @@ def test_every_number_of_a_run_is_in_its_json(run: Run) -> None:
     assert data["choices"] == ["Prompt", "Position", "Target"]
 
 
-@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "compare" else name for name in STORED]
+)
 def test_every_number_of_a_stored_result_is_in_its_json(name: str) -> None:
     document = STORED[name]()
     data = page_data([document])

@@ -35,9 +35,7 @@ def _build(document: Document) -> Built | None:
     ]
     path = '["effects"]["landed_against_direct"]["{measure}"]["{over}"]'
     frames = {
-        "agreement": Frame.of(
-            agreement, "{measure}", {name: f'{path}["{name}"]' for name in ("nmae", "correlation")}
-        ),
+        "agreement": Frame.of(agreement, "{measure}", {name: f'{path}["{name}"]' for name in ("nmae", "correlation")}),
         "volume": Frame.of(
             volume, "{write}", {c.key: f'["effects"]["volume"][{{place}}]["{c.key}"]' for c in _VOLUME[1:]}
         ),

@@ -31,9 +31,7 @@ def _build(document: Document) -> Built:
     ]
     caption = "The prompt, and what was generated behind it: each underlined token has an account of its own."
     tokens = Frame({"position": list(range(len(texts))), "token": texts, "share": [None] * len(texts)}, "{token}")
-    paths = {
-        name: f'["generated"][{{place}}]["{name}"]' for name in ("logit", "probability", "rank", "closure_error")
-    }
+    paths = {name: f'["generated"][{{place}}]["{name}"]' for name in ("logit", "probability", "rank", "closure_error")}
     paths["difference"] = '["generated"][{place}]["runner_up"]["difference"]'
     strip = TokenStrip("tokens", "share", texts, document["column"], "", caption)
     blocks: list[Block] = [Facts(facts), strip, TableOf("every", "The generated tokens", _COLUMNS)]

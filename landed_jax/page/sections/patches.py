@@ -70,7 +70,7 @@ def _row(place: int, cell: dict[str, Any], document: Document) -> dict[str, Any]
 
 def _facts(document: Document) -> list[tuple[str, Any, str, str]]:
     target, against = token(document, "target"), token(document, "against")
-    measure = {"recovered": "logit", "kl": "KL divergence"}.get(document["measure"], document["measure"])
+    measure = {"recovered": "logit", "kl": "KL divergence"}.get(document["measure"], str(document["measure"]))
     what = measure + (f" of {target}" if target else "") + (f" over {against}" if against else "")
     found: list[tuple[str, Any, str, str]] = []
     for name in ("clean", "corrupted"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from landed_jax.page._blocks import Built
 
 if TYPE_CHECKING:
-    from altair import Chart
+    from altair import Chart, LayerChart
 
 Document = Mapping[str, Any]
 
@@ -29,5 +29,5 @@ class PageSection:
     title: str
     of: str
     build: Callable[[Document], Built | None]
-    charts: Mapping[str, Callable[[], "Chart"]] = field(default_factory=dict)
+    charts: Mapping[str, Callable[[], "Chart | LayerChart"]] = field(default_factory=dict)
     place: int = 100

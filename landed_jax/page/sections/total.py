@@ -57,7 +57,9 @@ CHARTS = {
 def _build(document: Document) -> Built:
     sweep = document.get("ablation")
     if sweep is None:
-        return Built([Text("No sweep was run: give the JSON of landed ablate beside this result to see total effects.")])
+        return Built(
+            [Text("No sweep was run: give the JSON of landed ablate beside this result to see total effects.")]
+        )
     return of_components(sweep)
 
 

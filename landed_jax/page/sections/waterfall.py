@@ -41,10 +41,12 @@ def _build(document: Document) -> Built:
         [row for row in steps if row["layer"] is not None], "landed", lambda row: row["step"]
     )
     intro = (
-        "Landed contributions, σ of the final norm held fixed: they sum to the value. Click a bar, or name it below, to "
-        "open it."
+        "Landed contributions, σ of the final norm held fixed: they sum to the value. Click a bar, or choose it from the "
+        "list, to open it."
     )
-    return Built([Text(intro), Chart("waterfall", "steps", "From embedding to value", said, _STEPS, drill=drill)], frames)
+    return Built(
+        [Text(intro), Chart("waterfall", "steps", "From embedding to value", said, _STEPS, drill=drill)], frames
+    )
 
 
 def _steps(document: Document) -> list[dict[str, Any]]:

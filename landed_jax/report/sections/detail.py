@@ -1,4 +1,4 @@
-"""`--detail`: every head's direct effect, each layer's largest neurons and its groups of them, the largest coordinates."""
+"""`--detail`: every head's direct effect, each layer's largest neurons and groups, the largest coordinates."""
 
 from typing import TYPE_CHECKING, Any
 
