@@ -9,7 +9,7 @@ function tableOf(block, frame, choose) {
   const more = make("button", { type: "button", class: "more", onclick: () => { state.all = true; fill(); } });
   const heads = block.columns.map((column) => heading(column));
   const table = make("table", {},
-    make("caption", {}, block.caption),
+    make("caption", {}, make("span", {}, block.caption)),
     make("thead", {}, make("tr", {}, ...heads)),
     body);
   const filter = make("input", { type: "search", autocomplete: "off", spellcheck: "false" });

@@ -18,6 +18,7 @@ _TOKENS = (
     Column("landed", "all heads"),
     Column("share", "of the value", "percent"),
 )
+_PATHS = {"landed": '["by_source"]["heads"][{layer}][{head}][{position}]'}
 _CELLS = (Column("name", "head and token", "text"), Column("landed", "landed"))
 
 
@@ -37,41 +38,39 @@ def _build(document: Document) -> Built:
     ]
     shown = sorted(sorted(range(here), key=lambda at: -abs(rows[at]["landed"]))[:_DRAWN])
     paths = {"landed": '["by_source"]["tokens"][{position}]'}
+    by_head = _by_head(document, sources["heads"], shown)
     frames = {
         "tokens": Frame.of(rows, "{token} at {position}", paths),
         "drawn": Frame.of([rows[at] for at in shown], "{token} at {position}", paths),
-        "heads": _by_head(document, sources["heads"], shown),
+        "heads": Frame.of(by_head, "{write} from {token}", _PATHS),
     }
     said = largest_said(rows, "landed", lambda row: f"{row['token']} at {row['position']}")
+    each = largest_said(by_head, "landed", lambda row: f"{row['write']} from {row['token']}")
     cut = f", the {len(shown)} largest of {here}" if len(shown) < here else ""
     what = f"contributions to {value_name(document)}, by the token that they were read from{cut}"
     blocks: list[Block] = [
         Chart("bars", "drawn", f"All heads together: {what}", said, _TOKENS, [("landed", "landed")]),
-        Chart("map", "heads", f"The {_HEADS} largest heads: {what}", said, _CELLS),
+        Chart("map", "heads", f"The heads with the largest sums: {what}", each, _CELLS),
         TableOf("tokens", "Landed contributions by source token", _TOKENS),
     ]
     return Built(blocks, frames)
 
 
-def _by_head(document: Document, heads: list[list[list[float]]], shown: list[int]) -> Frame:
+def _by_head(document: Document, heads: list[list[list[float]]], shown: list[int]) -> list[dict[str, Any]]:
     places = [(layer, head) for layer, row in enumerate(document["heads"]) for head in range(len(row))]
     places.sort(key=lambda at: -abs(document["heads"][at[0]][at[1]]))
-    return Frame.of(
-        [
-            {
-                "layer": layer,
-                "head": head,
-                "write": write_name("head", layer, head),
-                "position": position,
-                "token": f"{position} {quoted(document['tokens'][position])}",
-                "landed": heads[layer][head][position],
-            }
-            for layer, head in places[:_HEADS]
-            for position in shown
-        ],
-        "{write} from {token}",
-        {"landed": '["by_source"]["heads"][{layer}][{head}][{position}]'},
-    )
+    return [
+        {
+            "layer": layer,
+            "head": head,
+            "write": write_name("head", layer, head),
+            "position": position,
+            "token": f"{position} {quoted(document['tokens'][position])}",
+            "landed": heads[layer][head][position],
+        }
+        for layer, head in places[:_HEADS]
+        for position in shown
+    ]
 
 
 def _map() -> "AltairChart":

@@ -41,8 +41,8 @@ def _build(document: Document) -> Built:
         [row for row in steps if row["layer"] is not None], "landed", lambda row: row["step"]
     )
     intro = (
-        "Landed contributions, σ of the final norm held fixed: they sum to the value. Click a bar, or choose it from the "
-        "list, to open it."
+        "Landed contributions, σ of the final norm held fixed: they sum to the value. Blue raises it, orange lowers "
+        "it. Click a bar, or choose it in the list, to open it."
     )
     return Built(
         [Text(intro), Chart("waterfall", "steps", "From embedding to value", said, _STEPS, drill=drill)], frames
