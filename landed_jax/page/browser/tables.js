@@ -1,6 +1,6 @@
 // Tables that are sorted by a click on a heading and filtered by typing.
 
-const FEW = 50; // rows at first: a long table is opened by its button
+const FEW = 25; // rows at first: a long table is opened by its button
 
 function tableOf(block, frame, choose) {
   const state = { key: null, descending: true, filter: "", all: false };

@@ -31,7 +31,9 @@ def _build(document: Document) -> Built:
     inside = _inside(document)
     frames = {
         "steps": Frame.of(steps, "{step}", {"landed": "{path}", "direct_effect": "{effect_path}"}),
-        "inside": Frame.of(inside, "{step}", {"landed": "{path}", "direct_effect": "{effect_path}"}),
+        "inside": Frame.of(
+            inside, "{step}", {"landed": "{path}", "direct_effect": "{effect_path}", "sigma_share": "{share_path}"}
+        ),
     }
     drill = Drill(
         "inside", "inside", ("layer", "part"), _INSIDE, (("landed", "landed"), ("direct_effect", "direct effect")),
@@ -106,6 +108,7 @@ def _inside(document: Document) -> list[dict[str, Any]]:
                 "sigma_share": numbers and numbers["sigma_share"][layer][head],
                 "path": f'["heads"][{layer}][{head}]',
                 "effect_path": f'["detail"]["heads"]["direct_effect"][{layer}][{head}]' if detail else "",
+                "share_path": f'["detail"]["heads"]["sigma_share"][{layer}][{head}]' if detail else "",
             }
             for head, landed in enumerate(heads)
         ]
@@ -125,6 +128,7 @@ def _neurons(listed: list[dict[str, Any]], layer: int) -> list[dict[str, Any]]:
             **{name: row[name] for name in ("landed", "direct_effect", "sigma_share")},
             "path": f'["detail"]["neurons"][{layer}][{i}]["landed"]',
             "effect_path": f'["detail"]["neurons"][{layer}][{i}]["direct_effect"]',
+            "share_path": f'["detail"]["neurons"][{layer}][{i}]["sigma_share"]',
         }
         for i, row in enumerate(listed)
     ]
@@ -138,7 +142,7 @@ def _rest(document: Document, layer: int, part: str, shown: list[dict[str, Any]]
     others = [] if part == "attention" else ["all other neurons" if shown else "all neurons"]
     step = ", ".join([*others, *(["bias"] if document["bias"] else [])])
     row = {"step": step, "layer": layer, "part": _PARTS[part], "landed": rest, "direct_effect": None}
-    return [row | {"sigma_share": None, "path": "", "effect_path": ""}]
+    return [row | {"sigma_share": None, "path": "", "effect_path": "", "share_path": ""}]
 
 
 def _waterfall() -> "AltairChart":
