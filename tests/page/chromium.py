@@ -64,6 +64,14 @@ def opened(
         context.close()
 
 
+def busy(page: "Page") -> float:
+    """Seconds of processor time that the page has taken: unlike a clock's, not those of other programs."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return next(one["value"] for one in metrics if one["name"] == "ProcessTime")
+
+
 def whole(page: "Page") -> None:
     """Scroll through the page, so that every chart is drawn, and open all that is folded."""
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")

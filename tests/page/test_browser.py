@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from landed_jax.page import save_page
-from tests.page.chromium import opened, whole
+from tests.page.chromium import busy, opened, whole
 from tests.page.conftest import PROMPTS, Run
 from tests.page.paths import read
 
@@ -45,13 +45,9 @@ def cells(page: "Page", name: str, column: int) -> list[str]:
     return [row.locator("th, td").nth(column).inner_text() for row in rows.all()]
 
 
-def test_it_opens_in_two_seconds(browser: "Browser", run: Run) -> None:
-    took: list[float] = []
-    for _ in range(3):  # the fastest: the machine may do other work
-        with opened(browser, run.html) as page:
-            page.wait_for_selector(".chart svg")
-            took.append(page.evaluate("performance.now()"))
-    assert min(took) < 2000
+def test_it_opens_in_two_seconds(page: "Page") -> None:
+    page.wait_for_selector(".chart svg")
+    assert 0 < busy(page) < 2
 
 
 def test_facts_and_chosen_rows_are_the_numbers_of_the_json(page: "Page", run: Run) -> None:
@@ -224,12 +220,7 @@ def test_a_large_model_and_a_long_prompt(browser: "Browser", run: Run, tmp_path:
     path = tmp_path / "large.html"
     save_page(path, document)
     assert path.stat().st_size < 10e6
-    took: list[float] = []
-    for _ in range(3):
-        with opened(browser, path) as page:
-            page.wait_for_selector("main table")  # the first chart is below the screen
-            took.append(page.evaluate("performance.now()"))
-    assert min(took) < 2000
     with opened(browser, path) as page:
+        assert 0 < busy(page) < 2
         whole(page)
         assert section(page, "heads").locator(".chart path[aria-label^='head ']").count() == layers * heads
