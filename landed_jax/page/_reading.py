@@ -32,7 +32,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
     try:
         text = path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise LandedError(f"{path} cannot be read as JSON: {first_line(error)}.") from error
+        raise LandedError(
+            f"{path} is no JSON ({first_line(error)}): give what --json wrote, or a study's folder."
+        ) from error
     found = _documents(text, path)
     for number, document in enumerate(found, 1):
         if not isinstance(document, dict) or kind_of(document) is None:

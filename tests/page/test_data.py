@@ -14,6 +14,7 @@ from landed_jax.cli.commands import status_of
 from landed_jax.page import page, read_results, save_page
 from landed_jax.page._results import page_data
 from landed_jax.page.sections import page_sections
+from tests.models import CONFIGS, random_params
 from tests.page.conftest import Run
 from tests.page.paths import read
 from tests.page.stored import STORED
@@ -83,6 +84,23 @@ def test_the_waterfall_ends_at_the_sum_and_opens_into_its_parts(run: Run) -> Non
                     if at == [layer, part]
                 ]
                 assert sum(of) == pytest.approx(landed_, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["experts", *(pytest.param(n, marks=pytest.mark.slow) for n in ("layer_norm", "raw_reads"))]
+)
+def test_other_models_without_a_tokenizer(name: str) -> None:
+    config = CONFIGS[name]
+    model = landed.Model.from_params(config, random_params(config))
+    document = model.run([1, 2, 3, 4, 5], sections=["by_source", "detail"]).to_dict()
+    data = page_data([document])
+    assert numbers(data, [document]) > 100
+    steps = next(one for one in data["results"][0]["sections"] if one["name"] == "waterfall")["frames"]["steps"]
+    assert steps["columns"]["end"][-2] == pytest.approx(document["sum_of_landed"], abs=1e-4)
+    # Embeddings, two writes a layer, the sum; and what a LayerNorm's β brings.
+    of_norm = config.norm == "layer"
+    assert ("β and bias of what reads" in steps["columns"]["step"]) == of_norm
+    assert len(steps["columns"]["step"]) == 2 + config.learned_positions + 2 * config.n_layers + of_norm
 
 
 def test_total_effects_join_the_account_that_asks_the_same(run: Run) -> None:

@@ -11,6 +11,7 @@ from landed_jax.page.sections.section import Document, PageSection
 if TYPE_CHECKING:
     from altair import Chart as AltairChart
 
+_ROUNDING = 1e-5  # of the sum of sizes: a smaller rest is float32's
 _PARTS = {"attention": "attention", "mlp": "MLP"}
 _STEPS = (
     Column("name", "step", "text"),
@@ -71,8 +72,8 @@ def _steps(document: Document) -> list[dict[str, Any]]:
                 }
             )
     rest = document["sum_of_landed"] - sum(row["landed"] for row in found)
-    if document["bias"]:  # in a model without biases the rest is rounding
-        found.append(_alone("β of the final norm", rest))
+    if abs(rest) > _ROUNDING * sum(abs(row["landed"]) for row in found):
+        found.append(_alone("β and bias of what reads", rest))
     end = 0.0
     for row in found:
         row["start"], end = end, end + row["landed"]

@@ -1,5 +1,7 @@
 """The largest writes: next and final landing, direct effect and part of σ² side by side."""
 
+from typing import Any
+
 from landed_jax.page._blocks import Built, Chart, Column, Frame, TableOf
 from landed_jax.page._charts import bars
 from landed_jax.page._words import largest_said, quoted, value_name, write_name
@@ -42,7 +44,7 @@ def of_writes(document: Document) -> Built | None:
             {
                 "write": write_name(write["kind"], write["layer"], write["index"], write.get("expert")),
                 "place": place,
-                "source": source and f"{quoted(source['text'])}@{source['position']}",
+                "source": source and _source(source, document),
                 "landed": write["landed"],
                 "direct_effect": write["direct_effect"],
                 "capped": write.get("capped_effect"),
@@ -66,6 +68,12 @@ def of_writes(document: Document) -> Built | None:
     chart = Chart("bars", "writes", title, said, columns[:1] + columns[2:4], measures)
     caption = f"The {len(rows)} largest writes, landed contribution and direct effect side by side"
     return Built([chart, TableOf("writes", caption, columns)], {"writes": Frame.of(rows, "{write}", paths)})
+
+
+def _source(source: dict[str, Any], document: Document) -> str:
+    """A source token; a model without a tokenizer has its number for a text."""
+    text = document["tokens"][source["position"]] if source["text"] is None else source["text"]
+    return f"{quoted(text)}@{source['position']}"
 
 
 CHARTS = {"bars": lambda: bars("contribution")}
