@@ -15,7 +15,7 @@ from landed_jax.page import page, read_results, save_page
 from landed_jax.page._results import page_data
 from landed_jax.page.sections import page_sections
 from tests.models import CONFIGS, random_params
-from tests.page.conftest import Run
+from tests.page.conftest import PROMPTS, Run
 from tests.page.paths import read
 from tests.page.stored import STORED
 
@@ -101,6 +101,15 @@ def test_other_models_without_a_tokenizer(name: str) -> None:
     of_norm = config.norm == "layer"
     assert ("β and bias of what reads" in steps["columns"]["step"]) == of_norm
     assert len(steps["columns"]["step"]) == 2 + config.learned_positions + 2 * config.n_layers + of_norm
+
+
+def test_an_account_without_sections_says_what_would_bring_them(tmp_path: Path) -> None:
+    account = landed.load().run(str(PROMPTS[0]["prompt"]))
+    account.save_page(tmp_path / "x.html")
+    data = embedded((tmp_path / "x.html").read_text("utf-8"))
+    assert numbers(data, [account.to_dict()]) > 100
+    texts = [block["text"] for one in data["results"][0]["sections"] for block in one["blocks"] if "text" in block]
+    assert all(any(option in text for text in texts) for option in ("--detail", "--by-source", "landed ablate"))
 
 
 def test_total_effects_join_the_account_that_asks_the_same(run: Run) -> None:
