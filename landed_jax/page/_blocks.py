@@ -75,7 +75,7 @@ class TokenStrip:
     Attributes:
         texts: of all tokens.
         position: the column that was read.
-        target: the text of what is accounted for, shown behind that position.
+        target: the text of what is accounted for, shown behind the tokens; "" for none.
     """
 
     frame: str

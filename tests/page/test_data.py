@@ -103,6 +103,25 @@ def test_other_models_without_a_tokenizer(name: str) -> None:
     assert len(steps["columns"]["step"]) == 2 + config.learned_positions + 2 * config.n_layers + of_norm
 
 
+def generated(run: Run) -> dict[str, Any]:
+    """Two tokens generated behind a prompt, as one JSON object."""
+    first = run.documents[0]
+    fields = ("logit", "sum_of_landed", "closure_error", "runner_up", "top_writes")
+    token = {**first["target"], "position": 8, "probability": 0.75, "rank": 0, **{name: first[name] for name in fields}}
+    kept = {name: first[name] for name in ("model", "prompt", "tokens", "token_ids", "notes", "precision")}
+    how = {"temperature": 0.0, "seed": 0, "text": " Rome.", "finish_reason": "length"}
+    return kept | how | {"generated": [token, {**token, "text": ".", "position": 9, "logit": 3.5}]}
+
+
+def test_generated_tokens_have_an_account_each(run: Run) -> None:
+    document = generated(run)
+    data = page_data([document])
+    assert [result["choice"]["Token"] for result in data["results"]] == ["8 ' Rome'", "9 '.'"]
+    assert numbers(data, [document, document]) > 2 * len(document["generated"][0]["top_writes"])
+    logits = [result["sections"][0]["blocks"][0]["items"][0][1] for result in data["results"]]
+    assert logits == [document["generated"][0]["logit"], 3.5]
+
+
 def test_an_account_without_sections_says_what_would_bring_them(tmp_path: Path) -> None:
     account = landed.load().run(str(PROMPTS[0]["prompt"]))
     account.save_page(tmp_path / "x.html")

@@ -28,7 +28,7 @@ const BLOCKS = {
       if (row._row === block.position) inside.setAttribute("aria-current", "true");
       return make("li", {}, inside);
     }));
-    list.append(make("li", { class: "target" }, "→ ", make("span", {}, block.target)));
+    if (block.target) list.append(make("li", { class: "target" }, "→ ", make("span", {}, block.target)));
     return make("div", {}, list, make("p", { class: "says" }, block.caption,
       elsewhere.size > 1 ? " Underlined tokens have an account of their own: click one to read it." : ""));
 

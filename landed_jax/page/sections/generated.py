@@ -29,7 +29,7 @@ def _build(document: Document) -> Built:
         ("Closure error: |sum − value|", document["closure_error"], "error", f'{start}["closure_error"]'),
         ("Model", f"{printable(document['model'] or 'from parameters')}, {document['precision']}", "text", ""),
     ]
-    caption = "The prompt, and what was generated behind it: each underlined token has an account of its own."
+    caption = "The prompt, and what was generated behind it."
     tokens = Frame({"position": list(range(len(texts))), "token": texts, "share": [None] * len(texts)}, "{token}")
     paths = {name: f'["generated"][{{place}}]["{name}"]' for name in ("logit", "probability", "rank", "closure_error")}
     paths["difference"] = '["generated"][{place}]["runner_up"]["difference"]'
