@@ -5,6 +5,7 @@ from . import interventions as interventions
 from . import memory as memory
 from . import methods as methods
 from . import nn as nn
+from . import page as page
 from . import patching as patching
 from . import planning as planning
 from . import plots as plots

@@ -64,6 +64,7 @@ LAYERS = (
     "studies",
     "plots",
     "report",
+    "page",
     "cli",
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names.split()}

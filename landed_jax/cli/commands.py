@@ -18,6 +18,7 @@ from landed_jax.cli.models import models
 from landed_jax.cli.patch import patch
 from landed_jax.cli.plan import plan
 from landed_jax.cli.reading import warnings_as_lines
+from landed_jax.cli.report import report
 from landed_jax.cli.reproduce import reproduce
 from landed_jax.cli.rerun import rerun
 from landed_jax.cli.run import run
@@ -48,6 +49,7 @@ def commands(no_cache: bool) -> None:
 
 for command in (
     run,
+    report,
     ablate,
     patch,
     compare,

@@ -8,7 +8,7 @@ import click
 
 from landed_jax.checkpoints.bundle import BUNDLED
 from landed_jax.cli.hosts import is_first
-from landed_jax.cli.output import check_json_target
+from landed_jax.cli.output import check_json_target, check_target
 from landed_jax.errors import LandedError
 
 Decorator = Callable[[Any], Any]
@@ -70,6 +70,22 @@ def check_targets(json_target: str | None, out: str | None) -> None:
     check_result_path(out)
     if json_target is not None and Path(json_target).resolve() == Path(out).resolve():
         raise LandedError("--json and --out name the same file: give each its own.")
+
+
+def check_page_target(html: str | None, *others: str | None) -> None:
+    """Say early where a page cannot be written, or not made.
+
+    Raises:
+        LandedError: as `check_target` does, for one file under two names, and where the extra `page` is not installed.
+    """
+    if html is None:
+        return
+    from landed_jax.page._packages import require_packages
+
+    check_target("--html", html)
+    if any(other is not None and Path(other).resolve() == Path(html).resolve() for other in others):
+        raise LandedError(f"--html names the same file as another option, {html}: give each its own.")
+    require_packages()
 
 
 def check_one_reading(**ways: bool) -> None:

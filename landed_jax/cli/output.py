@@ -19,20 +19,30 @@ if TYPE_CHECKING:
 
 
 def check_json_target(target: str | None) -> None:
+    """Check that a file of ``--json`` can be written, before the computation.
+
+    Raises:
+        LandedError: as `check_target` does.
+    """
+    if target != "-":
+        check_target("--json", target, " in it, or - for standard output")
+
+
+def check_target(option: str, target: str | None, instead: str = " in it") -> None:
     """Check that a file can be written, before the computation.
 
     Raises:
         LandedError: if the folder does not exist or is not writable, or the target is a folder.
     """
-    if target in (None, "-") or not is_first():
+    if target is None or not is_first():
         return
     path = Path(target)
     if is_folder(path):
-        raise LandedError(f"--json {target} is a folder: name a file in it, or - for standard output.")
+        raise LandedError(f"{option} {target} is a folder: name a file{instead}.")
     if not is_folder(path.parent):
-        raise LandedError(f"--json {target}: the folder {path.parent} does not exist.")
+        raise LandedError(f"{option} {target}: the folder {path.parent} does not exist.")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise LandedError(f"--json {target}: it cannot be written there.")
+        raise LandedError(f"{option} {target}: it cannot be written there.")
 
 
 def encoding_of(target: str) -> str:

@@ -1,7 +1,8 @@
 """`landed run`: the account of a prompt, or of each prompt of a file."""
 
+import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 from landed_jax.cli.hosts import is_first, several_hosts
 from landed_jax.cli.options import (
     check_one_reading,
+    check_page_target,
     check_targets,
     ids_option,
     json_option,
@@ -37,6 +39,7 @@ from landed_jax.report.sections import sections
 
 # Prompts that share a pass where weights are streamed, and tokens with padding: what is found out of all is in memory.
 _SHARING, _TOKENS = 16, 4096
+_OF_PAGE = ("by_source", "detail")  # sections without which a page would lack charts
 
 
 def _share(group: list[tuple[Asked, "RunQuestion"]], question: "RunQuestion") -> bool:
@@ -48,6 +51,7 @@ def _share(group: list[tuple[Asked, "RunQuestion"]], question: "RunQuestion") ->
 
 if TYPE_CHECKING:  # imports JAX
     from landed_jax.report.question import RunQuestion
+    from landed_jax.report.sections.section import Section
 
 EXAMPLES = """\b
 Examples:
@@ -57,6 +61,7 @@ Examples:
   landed run "Tom and Ann went home. Tom gave it to" --model MODEL --json - | jq .closure_error
   landed run "The capital of France is" --model SmolLM2-135M-Instruct.Q4_1.gguf
   landed run "What is the capital of Italy?" --model MODEL --chat
+  landed run "The Colosseum is in the city of" --html rome.html
   landed run --prompts prompts.txt --target " Rome" --json accounts.jsonl
 """
 
@@ -87,6 +92,7 @@ def _section_options(command: Callable[..., None]) -> Callable[..., None]:
 @stream_option
 @out_option
 @json_option
+@click.option("--html", "html_target", metavar="FILE", help="Write one HTML page, which opens without a network.")
 @several_hosts
 def run(
     prompt: str | None,
@@ -107,6 +113,7 @@ def run(
     stream: bool,
     out: str | None,
     json_target: str | None,
+    html_target: str | None,
     **chosen: bool,
 ) -> None:
     """Account for one logit: how much of it each head and neuron wrote, as the model hears it.
@@ -114,9 +121,10 @@ def run(
     PROMPT is read from standard input where it is -, or not given and something is piped in.
 
     A file of --prompts holds one a line; or JSON lines: strings, or objects with "prompt" and, where they differ from
-    the options, "target" and "against". With --json each account is one line of JSON.
+    the options, "target" and "against". With --json each account is one line of JSON; a page of --html has a chooser.
     """
     check_targets(json_target, out)
+    check_page_target(html_target, json_target, out)
     check_one_reading(no_bos=no_bos, chat=chat, ids=ids)
     if prompt_file is None:
         prompts = [single(prompt, ids=ids)]
@@ -129,7 +137,8 @@ def run(
     if out is not None and prompt_file is not None:
         raise LandedError("--out holds the results of one prompt: with --prompts give --json, or run each by itself.")
 
-    wanted = [section for section in sections() if chosen[section.name]]
+    shown = [section for section in sections() if chosen[section.name]]
+    wanted = [section for section in sections() if section in shown or (html_target and section.name in _OF_PAGE)]
     with status_line("Starting JAX") as status:
         from landed_jax.files.json_text import json_text
         from landed_jax.loading import load
@@ -175,14 +184,17 @@ def run(
         share = stream and groups and _share(groups[-1], pair[1]) and together(groups[-1][0][1], pair[1])
         groups[-1:] = [[*groups[-1], pair]] if share else [*groups[-1:], [pair]]
     lines: list[str] = []
+    documents: list[dict[str, Any]] = []
     each = itertools.chain.from_iterable(map(accounts, groups))
     for number, (asked, found) in enumerate(zip(prompts, each, strict=True), 1):
         if out is not None and is_first():
             found.save(out)
+        document = found.to_dict() if json_target is not None or html_target is not None else {}
+        documents += [document] if html_target is not None else []
         if json_target is not None:
             with asked.errors_say_where():
                 indent = 2 if prompt_file is None else None
-                lines.append(json_text(found.to_dict(), encoding_of(json_target), indent=indent))
+                lines.append(json_text(document, encoding_of(json_target), indent=indent))
             if json_target == "-" or number == len(prompts):
                 write_text("".join(lines), json_target)
                 lines.clear()
@@ -191,4 +203,13 @@ def run(
                 click.echo()
             if prompt_file is not None:
                 print_heading(f"{number} of {len(prompts)}: {asked.place}")
-            print_report(whole_report(found))
+            print_report(whole_report(dataclasses.replace(found, sections=_only(found.sections, shown))))
+    if html_target is not None:
+        from landed_jax.page import page
+
+        write_text(page(documents), html_target)
+
+
+def _only(found: "dict[Section, Any]", shown: "Sequence[Section]") -> "dict[Section, Any]":
+    """The sections that were asked for: a page has more, and the terminal does not show them."""
+    return {section: results for section, results in found.items() if section in shown}

@@ -132,6 +132,16 @@ class Account:
 
         save_result(self.to_xarray(), path)
 
+    def save_page(self, path: "str | os.PathLike[str]") -> None:
+        """Write the account as one HTML page, as ``landed report`` does; sections `detail` and `by_source` fill it.
+
+        Raises:
+            LandedError: for a file that cannot be written, and where the extra `page` is not installed.
+        """
+        from landed_jax.page import save_page
+
+        save_page(path, self.to_dict())
+
     def __repr__(self) -> str:
         from landed_jax.report.run_report import whole_report
         from landed_jax.tables.draw import text_of

@@ -1,0 +1,5 @@
+"""One HTML page of results: self-contained, with no network to open it."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
