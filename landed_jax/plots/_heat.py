@@ -56,7 +56,8 @@ def draw(ax: "Axes", panel: Heat, size: tuple[float, float], points: float) -> N
     hatched = "\n(hatched: negative)" if panel.signed and (values < -QUIET * high).any() else ""
     bar.set_label(lines(panel.quantity, size[1], points) + hatched)
     bar.ax.tick_params(length=2)
-    bar.solids.set_rasterized(True)  # 256 paths otherwise
+    if bar.solids is not None:
+        bar.solids.set_rasterized(True)  # 256 paths otherwise
 
 
 def _norm(panel: Heat) -> "tuple[Normalize, bool]":
@@ -87,7 +88,7 @@ def _hatch(ax: "Axes", cells: np.ndarray) -> None:
 
     corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5]])
     codes = [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY]
-    squares = [corners + np.array((column, row)) for row, column in np.argwhere(cells)]
+    squares = [corners + np.array([column, row]) for row, column in np.argwhere(cells)]
     if squares:
         path = Path(np.concatenate(squares), np.tile(codes, len(squares)))
         ax.add_patch(PathPatch(path, fill=False, linewidth=0, edgecolor="0.25", hatch=NEGATIVE_HATCH, label="negative"))

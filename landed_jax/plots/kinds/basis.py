@@ -55,7 +55,7 @@ def outliers(found: Outliers, *, prompt: int | None = None, position: int | None
         "without them": found.without.value,
     }
     values = np.array([float(chosen.cell(value)) for value in numbers.values()])
-    panel = Bars("The value", Places("", list(numbers)), [Series("value", values)], _VALUE)
+    panel = Bars("The value", Places("part of the stream", list(numbers)), [Series("value", values)], _VALUE)
     return Drawing(
         [sizes, panel], chosen.caption(found, f"{int(outlying.sum())} outliers of {len(size):,} coordinates.")
     )

@@ -136,7 +136,7 @@ def gradients(found: Gradients, *, prompt: int | None = None) -> Drawing:
         left = [axis for axis in axes if axis != "batch"]
         others = tuple(place for place, axis in enumerate(left) if axis not in ("layer", "position"))
         values = np.atleast_2d(product.sum(axis=others))[:, chosen.columns]
-        names = Places.counted("layer", len(values)) if "layer" in axes else Places("", ["stream"])
+        names = Places.counted("layer", len(values)) if "layer" in axes else Places("site", ["stream"])
         tokens = Places("position and token", chosen.tokens(chosen.columns))
         panels.append(Heat(name_of(site.value), names, tokens, values, "value × slope (units of the measure)"))
     if not panels:

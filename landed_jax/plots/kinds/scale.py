@@ -107,7 +107,7 @@ def landing(found: Landing) -> Drawing:
     numbers = {"length ‖w ⊙ γ/σ‖": found.norm} | ({} if found.projection is None else {"projection": found.projection})
     values = np.array([float(plain(value)) for value in numbers.values()])
     panel = Bars(
-        f"One write at {found.site}", Places("", list(numbers)), [Series("landed size", values)], "landed size"
+        f"One write at {found.site}", Places("number", list(numbers)), [Series("landed size", values)], "landed size"
     )
     return Drawing([panel], of_prompts(found, 1, "write"))
 
