@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from landed_jax.cli.generate import generate_options, generated_accounts, wanted_of
 from landed_jax.cli.hosts import is_first, several_hosts
 from landed_jax.cli.options import (
     check_one_reading,
@@ -56,7 +57,7 @@ Examples:
   landed run "The Colosseum is in the city of" --effects --coordinates --out rome.nc
   landed run "Tom and Ann went home. Tom gave it to" --model MODEL --json - | jq .closure_error
   landed run "The capital of France is" --model SmolLM2-135M-Instruct.Q4_1.gguf
-  landed run "What is the capital of Italy?" --model MODEL --chat
+  landed run "What is the capital of Italy?" --model MODEL --chat --generate 20
   landed run --prompts prompts.txt --target " Rome" --json accounts.jsonl
 """
 
@@ -78,6 +79,7 @@ def _section_options(command: Callable[..., None]) -> Callable[..., None]:
 @token_options("The token to account for", "the likeliest", "Account for the logit difference target − T2 instead.")
 @position_option
 @top_option("How many writes.")
+@generate_options
 @_section_options
 @adapter_option
 @dtype_option
@@ -99,6 +101,9 @@ def run(
     against: str | None,
     position: int,
     top: int,
+    generate: int | None,
+    temperature: float | None,
+    seed: int | None,
     adapter: str | None,
     dtype: str | None,
     precision: str | None,
@@ -136,9 +141,11 @@ def run(
         from landed_jax.mesh import mesh_of
         from landed_jax.report.account import Account, answer_together, together
         from landed_jax.report.console import print_heading, print_report
+        from landed_jax.report.generated import GeneratedAccount, generated_report
         from landed_jax.report.question import RunQuestion, ask
         from landed_jax.report.run_report import whole_report
 
+        generation = wanted_of(generate, temperature, seed, [section.option for section in wanted])
         status("Reading weights")
         devices = None if mesh is None else mesh_of(mesh)
         how: dict[str, Any] = {"adapter": adapter, "dtype": dtype, "ignore_fields": ignore_fields}
@@ -175,9 +182,11 @@ def run(
         share = stream and groups and _share(groups[-1], pair[1]) and together(groups[-1][0][1], pair[1])
         groups[-1:] = [[*groups[-1], pair]] if share else [*groups[-1:], [pair]]
     lines: list[str] = []
-    each = itertools.chain.from_iterable(map(accounts, groups))
+    each: Iterator[Account | GeneratedAccount] = itertools.chain.from_iterable(map(accounts, groups))
+    if generation is not None:
+        each = iter(generated_accounts(opened, prompts, questions, generation))
     for number, (asked, found) in enumerate(zip(prompts, each, strict=True), 1):
-        if out is not None and is_first():
+        if out is not None and is_first() and isinstance(found, Account):
             found.save(out)
         if json_target is not None:
             with asked.errors_say_where():
@@ -191,4 +200,4 @@ def run(
                 click.echo()
             if prompt_file is not None:
                 print_heading(f"{number} of {len(prompts)}: {asked.place}")
-            print_report(whole_report(found))
+            print_report(whole_report(found) if isinstance(found, Account) else generated_report(found))
