@@ -36,7 +36,7 @@ from landed_jax.nn.tap import Edit, Observer, as_plan
 from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.numerics import check_precision, compute_dtype
 from landed_jax.printable import printable
-from landed_jax.prompts import read_prompts, warn_of
+from landed_jax.prompts import read_prompts, texts_of, warn_of
 from landed_jax.provenance import Provenance
 from landed_jax.tokens import Tokens, columns
 from landed_jax.trace import Trace
@@ -375,6 +375,7 @@ class Model:
 
         prompts, said = self._read(prompt)
         how: dict[str, Any] = {"temperature": temperature, "seed": seed, "stop": stop, "dtype": dtype}
+        how["written"] = texts_of(prompt)
         found, more = generate(self, prompts, n, interventions=interventions, **how)
         warn_of([*said, *more])
         return found

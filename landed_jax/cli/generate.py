@@ -89,7 +89,8 @@ def generated_accounts(
             with asked.errors_say_where():
                 raise LandedError("--generate accounts for each token that it generates: leave target and against out.")
         with asked.errors_say_where(), status_line(f"Generating {wanted.n} tokens") as status:
-            generation, said = generate(model, Tokens.from_lists([question.prompt.ids]), wanted.n, **how)
+            prompt = question.prompt
+            generation, said = generate(model, Tokens.from_lists([prompt.ids]), wanted.n, written=[prompt.text], **how)
             status("Finding out what each token came from")
             found = generation.account(top=wanted.top)
         for warning in (*question.prompt.warnings, *said):

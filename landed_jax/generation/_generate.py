@@ -1,7 +1,7 @@
 """The loop over tokens: one compiled step, called as often as there are tokens to generate."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -20,7 +20,8 @@ from landed_jax.nn.parameters import Params
 from landed_jax.nn.sharding import beside
 from landed_jax.numerics import compute_dtype, is_concrete
 from landed_jax.processes import fetched
-from landed_jax.tokens import Tokens, bucket_length
+from landed_jax.tokens import Tokens, bucket_length, rows_of
+from landed_jax.vocabulary import NumberedTokens
 
 if TYPE_CHECKING:
     from landed_jax.model import Model
@@ -39,13 +40,18 @@ def generate(
     prompts: Tokens,
     n: int,
     *,
+    written: Sequence[str] | None = None,
     temperature: float = 0.0,
     seed: int = 0,
     stop: Any = None,
     interventions: Any = (),
     dtype: Any = None,
 ) -> tuple[Generation, list[str]]:
-    """`Model.generate` of prompts that were read; and sentences to warn of."""
+    """`Model.generate` of prompts that were read; and sentences to warn of.
+
+    Args:
+        written: each prompt as it was written; by default what its ids say.
+    """
     check_count(n)
     check_draws(temperature, seed)
     if not np.asarray(prompts.mask)[:, -1].all():
@@ -68,11 +74,13 @@ def generate(
     )
     ids, logits, going = (np.stack(part, axis=1) for part in zip(*found, strict=True))
     # A prompt's tokens up to the one behind which it does not go on.
+    texts = map((vocabulary or NumberedTokens()).decode, rows_of(prompts)) if written is None else written
     lengths = [int(np.argmin(row)) + 1 if not row.all() else len(row) for row in going]
     return (
         Generation(
             model,
             prompts,
+            tuple(texts),
             tuple(tuple(row[:end].tolist()) for row, end in zip(ids, lengths, strict=True)),
             tuple(row[:end] for row, end in zip(logits, lengths, strict=True)),
             tuple("length" if row.all() else "stop" for row in going),

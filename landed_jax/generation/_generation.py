@@ -26,6 +26,7 @@ class Generation:
     Attributes:
         model: which generated.
         prompts: ``[batch, position]``, padded on the left.
+        written: each prompt as it was written; of ids, what they say.
         ids: of each prompt what was generated, at least one token; a stop token that ended it is the last.
         logits: of each prompt the logits of these tokens, before any temperature.
         finish_reasons: of each prompt ``stop``, where a stop token came, or ``length``.
@@ -35,6 +36,7 @@ class Generation:
 
     model: "Model"
     prompts: Tokens
+    written: tuple[str, ...]
     ids: tuple[tuple[int, ...], ...]
     logits: tuple[np.ndarray, ...]
     finish_reasons: tuple[FinishReason, ...]
@@ -104,14 +106,16 @@ class Generation:
 
     def to_dict(self) -> dict[str, Any]:
         """Prompts, tokens and logits as plain values; `account` adds what each token came from."""
-        rows = zip(rows_of(self.prompts), self.ids, self.logits, self.finish_reasons, self.texts, strict=True)
+        rows = zip(
+            self.written, rows_of(self.prompts), self.ids, self.logits, self.finish_reasons, self.texts, strict=True
+        )
         return {
             "model": self.model.source,
             "temperature": self.temperature,
             "seed": self.seed,
             "generations": [
                 {
-                    "prompt": self.vocabulary.decode(prompt),
+                    "prompt": written,
                     "token_ids": prompt,
                     "text": text,
                     "finish_reason": reason,
@@ -120,7 +124,7 @@ class Generation:
                         for i, (one, logit) in enumerate(zip(ids, logits.tolist(), strict=True))
                     ],
                 }
-                for prompt, ids, logits, reason, text in rows
+                for written, prompt, ids, logits, reason, text in rows
             ],
         }
 

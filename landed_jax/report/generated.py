@@ -115,7 +115,7 @@ def generated_document(found: GeneratedAccount) -> dict[str, Any]:
     prompt = rows_of(generation.prompts)[number]
     return {
         "model": generation.model.source,
-        "prompt": found.accounts[0].prompt,
+        "prompt": generation.written[number],
         "tokens": found.accounts[0].tokens(),
         "token_ids": prompt,
         "temperature": generation.temperature,
@@ -142,25 +142,27 @@ def generation_report(generation: Generation) -> list[Block]:
     """Every prompt with what was generated behind it."""
     source = generation.model.source
     blocks: list[Block] = [Paragraph([Name(source)])] if source else []
-    for number, prompt in enumerate(rows_of(generation.prompts)):
-        blocks += _text(generation, number, generation.vocabulary.decode(prompt))
+    for number in range(len(generation.ids)):
+        blocks += _text(generation, number)
     return blocks
 
 
-def _text(generation: Generation, number: int, prompt: str) -> list[Block]:
+def _text(generation: Generation, number: int) -> list[Block]:
     count, reason = len(generation.ids[number]), generation.finish_reasons[number]
     ended = "and ended" if reason == "stop" else "and could have gone on"
     how = f", drawn at temperature {generation.temperature:g}, seed {generation.seed}" if generation.temperature else ""
     said = f"generated {count} token{'s' if count > 1 else ''}{how}, {ended}:"
-    return [Paragraph([Passage(prompt)]), Paragraph([said, Passage(generation.texts[number])], "bold")]
+    return [
+        Paragraph([Passage(generation.written[number])]),
+        Paragraph([said, Passage(generation.texts[number])], "bold"),
+    ]
 
 
 def generated_report(found: GeneratedAccount) -> list[Block]:
     """The text, then its tokens one a row."""
     source = found.generation.model.source
     named: list[Block] = [Paragraph([Name(source)])] if source else []
-    text = _text(found.generation, found.prompt, found.accounts[0].prompt)
-    return [*named, *text, _table(found)]
+    return [*named, *_text(found.generation, found.prompt), _table(found)]
 
 
 def _table(found: GeneratedAccount) -> Table:
