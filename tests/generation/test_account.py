@@ -37,7 +37,9 @@ def same(found: Any, expected: Any, atol: float) -> None:
             assert ours[path] == value, path
 
 
-@pytest.mark.parametrize("config", [SMALL, BOTH_NORMS], ids=["small", "both norms"])
+@pytest.mark.parametrize(
+    "config", [pytest.param(SMALL, id="small"), pytest.param(BOTH_NORMS, id="both norms", marks=pytest.mark.slow)]
+)
 def test_each_account_is_that_of_its_prefix(config: landed.ModelConfig, x64: None, monkeypatch: Any) -> None:
     model = Model(config, random_params(config, dtype=np.float64))
     free = model.generate(PROMPTS, 5, stop=())
@@ -58,7 +60,7 @@ def test_each_account_is_that_of_its_prefix(config: landed.ModelConfig, x64: Non
     for prompt, part in enumerate(found):
         assert len(part.accounts) == len(generation.ids[prompt])
         before = list(PROMPTS[prompt])
-        for account, token in list(zip(part.accounts, generation.ids[prompt], strict=True)):
+        for account, token in zip(part.accounts, generation.ids[prompt], strict=True):
             expected = model.run(before, target=f"#{token}", top=4)
             same(account.to_dict(), expected.to_dict(), 1e-9)
             assert account.provenance.tokens.ids.shape == (1, len(before))

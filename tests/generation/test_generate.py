@@ -126,11 +126,8 @@ def test_text_goes_on_behind_the_prompt() -> None:
     found = model.generate(["The Colosseum is in the city of", "The keys near the bottle"], 2)
     assert found.texts[0] == " Rome." and found.written[1] == "The keys near the bottle"
     assert model.vocabulary is not None
-    whole = [
-        model.vocabulary.decode(np.asarray(found.tokens.ids[0]).tolist()),
-        "<s> The Colosseum is in the city of Rome.",
-    ]
-    assert whole[0] == whole[1]
+    whole = model.vocabulary.decode(np.asarray(found.tokens.ids)[0].tolist())
+    assert whole == "<s> The Colosseum is in the city of Rome."
     shown = json.loads(found.to_json())
     assert [one["text"] for one in shown["generations"]] == found.texts
     assert [one["id"] for one in shown["generations"][1]["generated"]] == list(found.ids[1])
@@ -170,7 +167,7 @@ def test_prompts_end_at_the_last_column(small: Model) -> None:
 
 def test_more_tokens_than_positions(small: Model) -> None:
     learned = Model(LAYER_NORM, random_params(LAYER_NORM))
-    with pytest.raises(LandedError, match="5 tokens, and 28 more make 33, but .* beyond 32: generate at most 27"):
+    with pytest.raises(LandedError, match=r"5 tokens, and 28 more make 33, but .* beyond 32: generate at most 27"):
         learned.generate([1, 2, 3, 4, 5], 28)
     rope = RopeConfig("dynamic", factor=2.0)
     with pytest.raises(LandedError, match="changes with every token beyond 8: generate at most 3"):
@@ -178,7 +175,7 @@ def test_more_tokens_than_positions(small: Model) -> None:
     assert check_lengths([5], 3, dataclasses.replace(SMALL, rope=rope, max_positions=8)) == []
     rope = RopeConfig("longrope", original_max_positions=8, short_factors=(1.0,) * 2, long_factors=(2.0,) * 2)
     config = dataclasses.replace(SMALL, rope=rope, max_positions=64)
-    with pytest.raises(LandedError, match="cross 8 tokens, where .* becomes another: generate at most 2"):
+    with pytest.raises(LandedError, match=r"cross 8 tokens, where .* becomes another: generate at most 2"):
         check_lengths([9, 6], 3, config)
     assert check_lengths([9, 12], 30, config) == check_lengths([5], 3, config) == []
     short = dataclasses.replace(small, config=dataclasses.replace(SMALL, max_positions=6))
