@@ -184,7 +184,7 @@ def run(
     lines: list[str] = []
     each: Iterator[Account | GeneratedAccount] = itertools.chain.from_iterable(map(accounts, groups))
     if generation is not None:
-        each = iter(generated_accounts(opened, prompts, questions, generation))
+        each = generated_accounts(opened, prompts, questions, generation)
     for number, (asked, found) in enumerate(zip(prompts, each, strict=True), 1):
         if out is not None and is_first() and isinstance(found, Account):
             found.save(out)

@@ -1,7 +1,7 @@
 """The decoder one column at a time: pure functions over a cache of keys and values."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -124,12 +124,14 @@ def decode_step(
     return logits, put(cache, column)
 
 
-class Column(NamedTuple):
-    """What a step adds to a cache: ``[layer, batch, 1, kv_head, head_dim]``, and ``[batch, 1]``."""
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, repr=False)
+class Column(ShapeRepr):
+    """What a step adds to a cache."""
 
-    keys: jax.Array
-    values: jax.Array
-    mask: jax.Array
+    keys: Float[Array, "layer batch 1 kv_head head_dim"]
+    values: Float[Array, "layer batch 1 kv_head head_dim"]
+    mask: Bool[Array, "batch 1"]
 
 
 @on_any_mesh("batch", "vocab")

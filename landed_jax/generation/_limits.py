@@ -92,7 +92,7 @@ def checked_stops(stop: Any, config: ModelConfig) -> tuple[int, ...]:
     Raises:
         LandedError: for what is no id of this model.
     """
-    ids = [stop] if isinstance(stop, int | np.integer) else list(stop)
+    ids = list(stop) if isinstance(stop, Sequence | np.ndarray) else [stop]
     for one in ids:
         check_id(one, config.vocab_size)
     return tuple(dict.fromkeys(int(one) for one in ids))

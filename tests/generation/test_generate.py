@@ -149,6 +149,7 @@ def test_text_goes_on_behind_the_prompt() -> None:
         ({"seed": -1}, "-1 is no seed"),
         ({"seed": 2**32}, "is no seed"),
         ({"stop": 13}, "There is no token 13"),
+        ({"stop": [1, 2.5]}, "There is no token 2.5"),
         ({"interventions": intervene("mlp_write", positions=-6)}, "There is no column -6: the prompts have 5"),
         ({"interventions": intervene("mlp_write", positions=9)}, "There is no position 9 of mlp_write"),
     ],
