@@ -28,15 +28,16 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=64, help="how many are generated")
     parser.add_argument("--prompts", type=int, nargs="+", default=[0], help="lengths; 0: a sentence")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--without-torch", action="store_true")
     options = parser.parse_args()
     print("| model | prompt | tokens | way | s | ms a token | cache, times faster | same tokens |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     for length in options.prompts:
-        _measure(options.model, length, options.tokens, options.rounds)
+        _measure(options.model, length, options.tokens, options.rounds, not options.without_torch)
     return 0
 
 
-def _measure(folder: str | None, length: int, count: int, rounds: int) -> None:
+def _measure(folder: str | None, length: int, count: int, rounds: int, with_torch: bool) -> None:
     import warnings
 
     import numpy as np
@@ -58,7 +59,7 @@ def _measure(folder: str | None, length: int, count: int, rounds: int) -> None:
         return ids[len(prompt) :]
 
     ways: dict[str, Callable[[], list[int]]] = {"cache": cache, "again": again}
-    if (torch := _torch(folder, prompt, count)) is not None:
+    if with_torch and (torch := _torch(folder, prompt, count)) is not None:
         ways["torch"] = torch
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     with warnings.catch_warnings():
