@@ -1,6 +1,7 @@
 from . import circuits as circuits
 from . import claims as claims
 from . import comparison as comparison
+from . import generation as generation
 from . import interventions as interventions
 from . import memory as memory
 from . import methods as methods

@@ -87,7 +87,7 @@ def forward(
     context = context_of(tokens, config, checked(interventions, config, *tokens.ids.shape), dtype, at)
     decoder = Decoder(config, plan, is_stacked(params))
     logits, state = decoder.apply({"params": params}, tokens.ids, context, dtype, mutable=["intermediates", "observed"])
-    sown = _collect(state.get("intermediates") or {}, plan.record, config.n_layers)
+    sown = collected(state.get("intermediates") or {}, plan.record, config.n_layers)
     kept: Any = (state.get("observed") or {}).get("layers") or {}
     if kept and not is_stacked(params):
         each = [kept[str(i)]["by_name"] for i in range(config.n_layers)]
@@ -120,7 +120,7 @@ def by_name(tree: Mapping[str, Any]) -> dict[str, Any]:
     return leaves
 
 
-def _collect(intermediates: Mapping[str, Any], record: frozenset[HookPoint], n_layers: int) -> dict[str, jax.Array]:
+def collected(intermediates: Mapping[str, Any], record: frozenset[HookPoint], n_layers: int) -> dict[str, jax.Array]:
     """One flat dictionary of sown values, layer sites with a leading layer axis."""
     layers = intermediates.get("layers", {})
     outside = by_name({name: tree for name, tree in intermediates.items() if name != "layers"})

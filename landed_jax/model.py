@@ -1,7 +1,6 @@
 """`Model`: config, weights and tokenizer, with methods to encode text, trace a forward pass and account for a logit."""
 
 import dataclasses
-import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import jax
 import numpy as np
 
-from landed_jax.analysis.reads._questions import Logit, Question, QuestionLike, as_question
+from landed_jax.analysis.reads._questions import Logit, QuestionLike, as_question
 from landed_jax.analysis.reads._targets import Target
 from landed_jax.analysis.reduce._reductions import Reduction
 from landed_jax.analysis.streaming._attribute_streaming import (
     StreamedAttribution,
-    attribute_streaming,
     check_reduction,
     number_of_passes,
 )
@@ -25,21 +23,20 @@ from landed_jax.checkpoints.notes import Notes
 from landed_jax.checkpoints.trainers.described import ConfigLike, described
 from landed_jax.checkpoints.trainers.reading import params_from
 from landed_jax.files.kinds import expanded
-from landed_jax.forward_pass import forward
 from landed_jax.memory.estimates import trace_bytes, weight_bytes
 from landed_jax.memory.host import device_memory
 from landed_jax.memory.shortage import require_memory
+from landed_jax.model_programs import jitted_forward, jitted_streaming
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.hook_points import WRITES, HookPoint
-from landed_jax.nn.intervention import Intervention, Interventions, checked
-from landed_jax.nn.layer_programs import by_layers
+from landed_jax.nn.intervention import Interventions, checked
 from landed_jax.nn.parameters import Params, count_parameters
 from landed_jax.nn.sharding import beside
-from landed_jax.nn.tap import Edit, Observer, Plan, as_plan
+from landed_jax.nn.tap import Edit, Observer, as_plan
 from landed_jax.nn.weight_norms import WeightNorms
 from landed_jax.numerics import check_precision, compute_dtype
 from landed_jax.printable import printable
-from landed_jax.prompts import read_prompts, warn_of
+from landed_jax.prompts import read_prompts, texts_of, warn_of
 from landed_jax.provenance import Provenance
 from landed_jax.shapes import shapes_of, tree_html
 from landed_jax.tokens import Tokens, columns
@@ -48,6 +45,7 @@ from landed_jax.trace_padding import is_on_one_device, shifted, without_padding
 from landed_jax.vocabulary import Vocabulary
 
 if TYPE_CHECKING:  # stands above this module
+    from landed_jax.generation._generation import Generation
     from landed_jax.report.account import Account
 
 Prompts = (
@@ -230,7 +228,7 @@ class Model:
         recorded = at if at is None or not padding else shifted(at, padding)
         how: dict[str, Any] = {"config": self.config, "plan": plan, "dtype": dtype}
         computed = beside(self.params, computed)
-        logits, trace = _jitted_forward(self.params, computed, recorded, changes, **how)
+        logits, trace = jitted_forward(self.params, computed, recorded, changes, **how)
         trace = dataclasses.replace(trace, logits=logits)
         trace = without_padding(trace, prompts, at) if padding else trace
         return trace.bind(self.params, self.vocabulary, self.source, self.notes)
@@ -272,7 +270,7 @@ class Model:
         at = None if at is None else columns(at, tokens.ids.shape[1])
         # Outside of jit, where the sharding of the weights is known.
         passes = number_of_passes(self.params, tokens, self.config, passes, at=at, effects=effects, dtype=dtype)
-        found = _jitted_streaming(
+        found = jitted_streaming(
             self.params,
             beside(self.params, tokens),
             asked,
@@ -334,6 +332,59 @@ class Model:
         warn_of(account.warnings)
         return account
 
+    def generate(
+        self,
+        prompt: Prompts,
+        n: int,
+        *,
+        temperature: float = 0.0,
+        seed: int = 0,
+        stop: int | Sequence[int] | None = None,
+        interventions: Interventions = (),
+        dtype: Any = None,
+    ) -> "Generation":
+        """Go on with one prompt or several by up to `n` tokens, one compiled step a token.
+
+        Keys and values of the columns so far are kept, in arrays that have room for all. The likeliest token is taken,
+        or one is drawn; ``.account()`` of what is returned says what each came from.
+
+        An intervention takes part in every step, the reading of the prompt among them. One that names no position is
+        meant at every column: the prompt's, and each generated token's. Positions are columns of the prompts and what
+        is generated behind them: from 0, the prompts' padding counted, so that those from the prompts' length on are
+        of generated tokens; a negative one counts from the end of the prompts, so that -1 is their last column. A value
+        with an axis of columns has as many as the prompts have, and `n`.
+
+        Args:
+            prompt: as for `trace`; padded on the left, where there are several of unequal lengths.
+            n: how many tokens at the most.
+            temperature: 0 takes the likeliest token; above, one is drawn from the softmax of the logits divided by it.
+            seed: of the draws; the same seed draws the same tokens.
+            stop: ids behind which a text ends, or none, ``()``; by default those that the tokenizer and the files of
+                the checkpoint name.
+            interventions: changes as data (`landed.intervene`).
+            dtype: float32 or float64; by default JAX's default float.
+
+        Raises:
+            LandedError: for an `n`, a temperature or a seed that is none, prompts that with `n` tokens have more than
+                the model has positions for, padding behind a prompt, and what `trace` refuses.
+
+        Warns:
+            PromptWarning: as `trace`; and where prompt and generated tokens are more than the model was made for.
+
+        >>> from landed_jax import load
+        >>> found = load().generate("The Colosseum is in the city of", 2)
+        >>> found.text, found.finish_reason
+        (' Rome.', 'length')
+        """
+        from landed_jax.generation._generate import generate
+
+        prompts, said = self._read(prompt)
+        how: dict[str, Any] = {"temperature": temperature, "seed": seed, "stop": stop, "dtype": dtype}
+        how["written"] = texts_of(prompt)
+        found, more = generate(self, prompts, n, interventions=interventions, **how)
+        warn_of([*said, *more])
+        return found
+
     def save(self, dst: str | os.PathLike[str]) -> None:
         """Write the model as a native folder. Its precision is not written.
 
@@ -350,36 +401,3 @@ class Model:
 
     def _read(self, prompts: Any) -> tuple[Tokens, list[str]]:
         return read_prompts(prompts, self.vocabulary, self.config, self.no_vocabulary)
-
-
-@functools.partial(by_layers, static=("config", "plan", "dtype"))
-def _jitted_forward(
-    params: Params,
-    tokens: Tokens,
-    at: jax.Array | None,
-    interventions: tuple[Intervention, ...],
-    *,
-    config: ModelConfig,
-    plan: Plan,
-    dtype: Any,
-) -> tuple[jax.Array, Trace]:
-    how: dict[str, Any] = {"edits": dict(plan.edits), "observers": dict(plan.observers), "dtype": dtype}
-    return forward(params, tokens, config, record=plan.record, at=at, interventions=interventions, **how)
-
-
-@functools.partial(by_layers, static=("config", "reduction", "effects", "plan", "dtype", "passes"))
-def _jitted_streaming(
-    params: Params,
-    tokens: Tokens,
-    question: Question,
-    at: jax.Array | None,
-    norms: WeightNorms | None,
-    *,
-    config: ModelConfig,
-    reduction: Reduction,
-    plan: Plan,
-    **how: Any,
-) -> StreamedAttribution:
-    return attribute_streaming(
-        params, tokens, config, reduction, question, at=at, edits=dict(plan.edits), norms=norms, **how
-    )

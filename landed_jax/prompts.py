@@ -93,8 +93,7 @@ def read_prompts(
     Raises:
         LandedError: for text without a tokenizer, and what `read_text` and `tokens_from_ids` refuse.
     """
-    texts = [prompts] if isinstance(prompts, str) else prompts
-    if is_list(texts) and texts and all(isinstance(text, str) for text in texts):
+    if (texts := texts_of(prompts)) is not None:
         if vocabulary is None:
             raise LandedError(f"{no_vocabulary or 'This model has no tokenizer.'} Pass token ids in place of text.")
         read = [read_text(text, vocabulary, config) for text in texts]
@@ -110,6 +109,16 @@ def read_prompts(
     if isinstance(prompts, Tokens) or not is_concrete(tokens.mask):
         return tokens, []
     return tokens, too_long(np.asarray(tokens.mask).sum(axis=-1).tolist(), config)
+
+
+def texts_of(prompts: Any) -> list[str] | None:
+    """Prompts that are given as text, one or several; None for any other form.
+
+    >>> texts_of("a"), texts_of([[1, 2]])
+    (['a'], None)
+    """
+    texts = [prompts] if isinstance(prompts, str) else prompts
+    return list(texts) if is_list(texts) and texts and all(isinstance(text, str) for text in texts) else None
 
 
 def warn_of(said: Sequence[str]) -> None:

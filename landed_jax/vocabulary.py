@@ -108,6 +108,11 @@ class Vocabulary:
         """The ids of the tokenizer's special tokens: BOS, padding and others that stand for no text."""
         return tuple(self.tokenizer.all_special_ids)
 
+    @property
+    def end_id(self) -> int | None:
+        """The token that ends a text; None where the tokenizer has none."""
+        return self.tokenizer.eos_token_id
+
     def chat(self, text: str) -> str:
         """A text as the user's message in the tokenizer's own chat template, up to where the answer begins.
 
@@ -219,6 +224,10 @@ class NumberedTokens(Vocabulary):
     @property
     def special_ids(self) -> tuple[int, ...]:
         return ()
+
+    @property
+    def end_id(self) -> int | None:
+        return None
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         raise LandedError("This model has no tokenizer, so it cannot read text: give token ids.")

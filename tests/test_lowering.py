@@ -9,6 +9,7 @@ import pytest
 
 import landed_jax as landed
 from landed_jax import ModelConfig, Tokens
+from landed_jax.generation import choose, decode_step, prefill
 from landed_jax.interventions._chunks import Chunk
 from landed_jax.interventions._stages import Span, after_layer, clean_pass
 from landed_jax.nn.parameters import Params, stack_layers
@@ -52,6 +53,15 @@ def test_a_studys_step() -> None:
         return jax.tree.leaves(measure(params, Tokens(ids, mask), answers, answers, ~mask, None, **how))
 
     lowers(run, SMALL)
+
+
+@pytest.mark.parametrize("config", [SMALL, EXPERTS], ids=["small", "experts"])
+def test_steps_of_a_generation(config: ModelConfig) -> None:
+    def run(params: Params, ids: jax.Array) -> Any:
+        logits, cache = prefill(params, ids, config, capacity=8)
+        return decode_step(params, cache, choose(logits, jax.random.key(0)), config)[0]
+
+    lowers(run, config)
 
 
 def test_a_sweeps_stages() -> None:

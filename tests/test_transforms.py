@@ -10,6 +10,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 import landed_jax as landed
 from landed_jax import NORMED, SOURCES, WRITES, Trace, Write
+from landed_jax.generation import decode_step, prefill
 from landed_jax.nn.parameters import stack_layers
 from tests.models import SMALL, n_sites, random_params
 
@@ -31,8 +32,16 @@ FUNCTIONS: dict[str, Callable[[Trace], jax.Array]] = {
     "write_vector": lambda trace: landed.writes.write_vector(trace, HEAD)[None],
     "amplification": lambda trace: jnp.moveaxis(landed.amplification(trace).median, 0, -1),
     "coordinates": lambda trace: landed.coordinates(trace, 4).contributions,
+    "decode_step": lambda trace: stepped(trace),
     "select": lambda trace: trace.select(1)[landed.HookPoint.FINAL_NORMED],
 }
+
+
+def stepped(trace: Trace) -> jax.Array:
+    """Logits behind one more token, by way of a cache."""
+    params, dtype = trace.weights(), trace[landed.HookPoint.FINAL_NORMED].dtype
+    _, cache = prefill(params, trace.tokens, trace.config, capacity=5, dtype=dtype)
+    return decode_step(params, cache, jnp.array([4]), trace.config)[0]
 
 
 def traced(params: dict, ids: jax.Array) -> Trace:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from landed_jax.cli.generate import generate_options, generated_accounts, wanted_of
 from landed_jax.cli.hosts import is_first, several_hosts
 from landed_jax.cli.options import (
     check_one_reading,
@@ -60,7 +61,7 @@ Examples:
   landed run "The Colosseum is in the city of" --effects --coordinates --out rome.nc
   landed run "Tom and Ann went home. Tom gave it to" --model MODEL --json - | jq .closure_error
   landed run "The capital of France is" --model SmolLM2-135M-Instruct.Q4_1.gguf
-  landed run "What is the capital of Italy?" --model MODEL --chat
+  landed run "What is the capital of Italy?" --model MODEL --chat --generate 20
   landed run "The Colosseum is in the city of" --html rome.html
   landed run --prompts prompts.txt --target " Rome" --json accounts.jsonl
 """
@@ -83,6 +84,7 @@ def _section_options(command: Callable[..., None]) -> Callable[..., None]:
 @token_options("The token to account for", "the likeliest", "Account for the logit difference target − T2 instead.")
 @position_option
 @top_option("How many writes.")
+@generate_options
 @_section_options
 @adapter_option
 @dtype_option
@@ -105,6 +107,9 @@ def run(
     against: str | None,
     position: int,
     top: int,
+    generate: int | None,
+    temperature: float | None,
+    seed: int | None,
     adapter: str | None,
     dtype: str | None,
     precision: str | None,
@@ -145,9 +150,11 @@ def run(
         from landed_jax.mesh import mesh_of
         from landed_jax.report.account import Account, answer_together, together
         from landed_jax.report.console import print_heading, print_report
+        from landed_jax.report.generated import GeneratedAccount, generated_report
         from landed_jax.report.question import RunQuestion, ask
         from landed_jax.report.run_report import whole_report
 
+        generation = wanted_of(generate, temperature, seed, [section.option for section in shown])
         status("Reading weights")
         devices = None if mesh is None else mesh_of(mesh)
         how: dict[str, Any] = {"adapter": adapter, "dtype": dtype, "ignore_fields": ignore_fields}
@@ -185,9 +192,11 @@ def run(
         groups[-1:] = [[*groups[-1], pair]] if share else [*groups[-1:], [pair]]
     lines: list[str] = []
     documents: list[dict[str, Any]] = []
-    each = itertools.chain.from_iterable(map(accounts, groups))
+    each: Iterator[Account | GeneratedAccount] = itertools.chain.from_iterable(map(accounts, groups))
+    if generation is not None:
+        each = generated_accounts(opened, prompts, questions, generation)
     for number, (asked, found) in enumerate(zip(prompts, each, strict=True), 1):
-        if out is not None and is_first():
+        if out is not None and is_first() and isinstance(found, Account):
             found.save(out)
         document = found.to_dict() if json_target is not None or html_target is not None else {}
         documents += [document] if html_target is not None else []
@@ -203,7 +212,10 @@ def run(
                 click.echo()
             if prompt_file is not None:
                 print_heading(f"{number} of {len(prompts)}: {asked.place}")
-            print_report(whole_report(dataclasses.replace(found, sections=_only(found.sections, shown))))
+            if isinstance(found, Account):
+                print_report(whole_report(dataclasses.replace(found, sections=_only(found.sections, shown))))
+            else:
+                print_report(generated_report(found))
     if html_target is not None:
         from landed_jax.page import page
 

@@ -144,11 +144,16 @@ class Attention(_Part):
         v = self.tap("value", project("V", to_mix), layer, context)
         if context.earlier is not None:
             k, v = (jnp.concatenate([before, own], axis=1) for before, own in zip(context.earlier, (k, v), strict=True))
+        if context.cache is not None:
+            assert context.columns is not None  # which of the cache's columns these are
+            held, first = zip(context.cache, (k, v), strict=True), context.columns[0]
+            k, v = (jax.lax.dynamic_update_slice_in_dim(whole, own, first, axis=1) for whole, own in held)
         recorded, scoring = HookPoint.PATTERN in self.plan.record, self.config.scoring
         if self.config.sinks:
             scoring = scoring._replace(sinks=self.leaf("attn/sinks").astype(x.dtype))
         changed = self.plan.edits_any(HookPoint.PATTERN) or context.intervenes_on(HookPoint.PATTERN)
-        if rules.attention != "plain" or changed or (recorded and context.at is None) or context.asked is not None:
+        few = context.asked is not None or context.cache is not None  # queries, which are not those of the last keys
+        if rules.attention != "plain" or changed or (recorded and context.at is None) or few:
             visible = attention_mask(context.mask, self.kind.window, narrow.columns)
             q, k, scoring = *map(rules.attention_factor, (q, k)), scoring._replace(secant=rules.attention != "plain")
             pattern = rules.weights(attention_pattern(q, k, visible, scoring))
@@ -264,7 +269,8 @@ class Layers(_Part):
         params, kinds = self.variables["params"], self.config.kinds
         different = list(dict.fromkeys(kinds))
         layers, kind_of = [self._layer(kind) for kind in different], [different.index(kind) for kind in kinds]
-        x, found = through_layers(layers, kind_of, params, x, context)
+        held = () if context.cache is None else (context.cache,)
+        x, found = through_layers(layers, kind_of, params, x, context._replace(cache=None), held)
         by_layer = (
             [found] if self.stacked else [{key: {str(i): kept[key]} for key in kept} for i, kept in enumerate(found)]
         )
@@ -278,7 +284,8 @@ class Layers(_Part):
         """The stream after a layer of this kind, and what it recorded; a function of the layer's parameters."""
         block = Block(self.config, self.plan, kind, parent=None)
 
-        def layer(params: Any, x: jax.Array, index: jax.Array, context: Context) -> tuple[jax.Array, Any]:
+        def layer(params: Any, x: jax.Array, index: jax.Array, context: Context, *cache: Any) -> tuple[jax.Array, Any]:
+            context = context._replace(cache=cache[0]) if cache else context
             return block.apply({"params": params}, x, index, context, mutable=["intermediates", "observed"])
 
         return layer
@@ -330,7 +337,7 @@ class Decoder(_Part):
         x = embed(ids, dtype, context)
         x = Layers(self.config, self.plan, self.stacked, name="layers")(x, context)
         x = select_positions(x, ("batch", "position", "d_model"), context.at)
-        context = context._replace(at=None, columns=context.at)  # selected above
+        context = context if context.at is None else context._replace(at=None, columns=context.at)  # selected above
         x = self.tap("final_residual", x, None, context)
         x = ReadNorm(self.config, self.plan, "final", name="final_norm")(x, None, context)
         if self.config.tie_embeddings:

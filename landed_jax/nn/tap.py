@@ -74,6 +74,8 @@ class Context(NamedTuple):
         columns: which columns of the tokens the values hold, or None for all.
         earlier: one layer's keys and values of the columns before `columns`, ``[batch, source, kv_head, head_dim]``,
             where those are the last ones of a prompt whose others are known.
+        cache: keys and values of all columns that `mask` has, ``[layer, batch, source, kv_head, head_dim]``, in a layer
+            its own without the first axis; those of `columns`, which follow one another, are put in their place.
         experts: which experts each position chose, ``[batch, position, slot]``, where the values are of those.
         asked: the places of the only columns whose values are needed behind this layer's keys and values, or None.
     """
@@ -86,6 +88,7 @@ class Context(NamedTuple):
     interventions: tuple[Intervention, ...] = ()
     columns: jax.Array | None = None
     earlier: tuple[jax.Array, jax.Array] | None = None
+    cache: tuple[jax.Array, jax.Array] | None = None
     asked: jax.Array | None = None
     experts: jax.Array | None = None
 

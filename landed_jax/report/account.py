@@ -32,7 +32,7 @@ from landed_jax.report.prediction import Prediction, predict
 from landed_jax.report.question import RunQuestion, ask
 from landed_jax.report.section_results import of_one_prompt, section_results
 from landed_jax.report.sections.section import Asked, Section
-from landed_jax.results.one_prompt import of_prompt
+from landed_jax.results.one_prompt import at_position, of_prompt
 from landed_jax.results.padding import without_padding
 from landed_jax.tokens import Tokens
 from landed_jax.trace import Trace
@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
     from landed_jax.model import Model
+
+
+RECORD = WRITES | SOURCES | {HookPoint.ATTN_WRITE, HookPoint.MLP_WRITE}
+"""The sites that an account is made of."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -238,21 +242,18 @@ def answer_together(
     least = least_bytes(model.config, weights, length)
     require_memory(least, device_memory(), f"This model and a prompt of {tokens.ids.shape[1]} tokens")
     stage(f"Compiling the forward pass of {model.config.n_layers} layers, or reading it from the cache")
-    record = WRITES | SOURCES | {HookPoint.ATTN_WRITE, HookPoint.MLP_WRITE}
-    record = record.union(*(section.record for section in sections))
+    record = RECORD.union(*(section.record for section in sections))
     trace = model.trace(computed, record=record, at=[length - questions[0].from_end])
     stage("Compiling the attribution, or reading it from the cache")
     # Out of JAX in one go: indexing device arrays one by one would compile a program for each.
-    asked, made = _find_out(trace, *(_ids(questions, which) for which in ("target", "against")))
+    asked, made = find_out(trace, *(_ids(questions, which) for which in ("target", "against")))
     found = fetched(made)
-    if not np.isfinite(found[0].value).all():
-        logit = float(found[0].value[~np.isfinite(found[0].value)][0])
-        raise LandedError(f"The logit is {logit}: somewhere in this model float32 overflows.")
+    check_finite(found[0].value)
     if sections:
         stage(f"Compiling {', '.join(section.option for section in sections)}, or reading it from the cache")
     more, logits = section_results(Asked(trace, *asked), tuple(sections)), np.asarray(gathered(trace.logits))
     return [
-        _account(model, question, number, length - len(question.prompt.ids), found, logits, more, top)
+        account_of_place(model, question, (number, 0), length - len(question.prompt.ids), found, logits, more, top)
         for number, question in enumerate(questions)
     ]
 
@@ -268,19 +269,38 @@ def _ids(questions: Sequence[RunQuestion], which: str) -> Any:
     return None if ids[0] is None else np.array(ids, np.int32)
 
 
-def _account(
+def check_finite(value: np.ndarray) -> None:
+    """Refuse logits that are none.
+
+    Raises:
+        LandedError: with one of them.
+    """
+    if not np.isfinite(value).all():
+        logit = float(value[~np.isfinite(value)][0])
+        raise LandedError(f"The logit is {logit}: somewhere in this model float32 overflows.")
+
+
+def account_of_place(
     model: "Model",
     question: RunQuestion,
-    number: int,
+    place: tuple[int, int],
     padding: int,
     found: tuple[Any, ...],
     logits: np.ndarray,
     more: dict[Section, dict[str, Any]],
     top: int,
 ) -> Account:
-    """One prompt's account, from what was found out of all."""
+    """One prompt's account at one position, from what was found out of all.
+
+    Args:
+        place: the prompt, and which of the recorded positions.
+        padding: how many columns of padding stand before this prompt.
+        found: what `find_out` gives, as NumPy arrays.
+    """
+    number, position = place
     attribution, difference, capped = (
-        without_padding(of_prompt(part, number), padding) for part in (found[0], found[1], found[4])
+        without_padding(at_position(of_prompt(part, number), position), padding)
+        for part in (found[0], found[1], found[4])
     )
     assert attribution is not None
     return Account(
@@ -293,9 +313,9 @@ def _account(
         attribution=attribution,
         difference=difference,
         capped=capped,
-        layer_effects=found[3][..., number],
-        coordinate_counts=dict(zip(PERCENTS, (int(n[number, 0]) for n in found[2]), strict=True)),
-        prediction=_prediction(logits[number, 0], attribution),
+        layer_effects=found[3][..., number, position],
+        coordinate_counts=dict(zip(PERCENTS, (int(n[place]) for n in found[2]), strict=True)),
+        prediction=_prediction(logits[place], attribution),
         sections={section: of_one_prompt(section, results, number, padding) for section, results in more.items()},
         warnings=question.prompt.warnings,
         notes=model.notes,
@@ -304,10 +324,14 @@ def _account(
 
 
 @by_layers
-def _find_out(
-    trace: Trace, target: Int[Array, " batch"] | None, against: Int[Array, " batch"] | None
+def find_out(
+    trace: Trace, target: Int[Array, "..."] | None, against: Int[Array, "..."] | None
 ) -> tuple[tuple[Read, Read | None], tuple[Any, ...]]:
-    """The question and the difference to the runner-up, resolved; and what every run says of them, in one program."""
+    """The question and the difference to the runner-up, resolved; and what every run says of them, in one program.
+
+    Args:
+        target, against: one a prompt, ``[batch]``, or one a recorded position, ``[batch, position]``.
+    """
     question = difference = resolve(trace, Logit(target, against=against))
     if against is None:
         difference = None
@@ -320,7 +344,7 @@ def _find_out(
     carried = coordinates(trace, question)
     counts = [carried.count(percent / 100) for percent in PERCENTS]
     by_layer = layer_effects(trace, question)
-    effects = jnp.stack([by_layer.attn_effect[:, :, 0], by_layer.mlp_effect[:, :, 0]], axis=1)
+    effects = jnp.stack([by_layer.attn_effect, by_layer.mlp_effect], axis=1)
     capped = None
     if trace.config.logit_cap is not None:
         capped = capped_effects(trace, Logit(question.target, against=question.against))

@@ -36,7 +36,7 @@ def test_only_safetensors_and_no_code_are_asked_for(monkeypatch, tmp_path):
     )
     assert resolve("owner/name") == tmp_path
     files = ["config.json", "model.safetensors", "model-00001-of-00002.safetensors", "model.safetensors.index.json"]
-    files += ["tokenizer.json", "tokenizer.model", "tokenizer_config.json"]
+    files += ["tokenizer.json", "tokenizer.model", "tokenizer_config.json", "generation_config.json"]
     others = ["pytorch_model.bin", "modeling.py", "consolidated.safetensors", "original/model.pth", "README.md"]
     assert list(filter_repo_objects([*files, *others], allow_patterns=asked["owner/name"])) == files
 

@@ -109,3 +109,10 @@ def test_a_study() -> None:
     for name, statistic in expected.statistics.items():
         mean = found.statistics[name].moments.mean
         np.testing.assert_allclose(mean, statistic.moments.mean, rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_generation_from_weights_on_disk() -> None:
+    expected = landed.load().generate(PROMPTS[0], 3)
+    found = landed.load(stream=True).generate(PROMPTS[0], 3)
+    assert found.ids == expected.ids
+    np.testing.assert_allclose(found.logits[0], expected.logits[0], rtol=1e-5)

@@ -18,7 +18,7 @@ from landed_jax.files.wrong_content import wrong_content
 _CONFIG = ("config.json", ADAPTER_CONFIG)
 _ADAPTER = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 _WITHOUT_WEIGHTS = (*_CONFIG, *TOKENIZER_FILES)
-_MODEL = (*_WITHOUT_WEIGHTS, "model*.safetensors", "model.safetensors.index.json")
+_MODEL = (*_WITHOUT_WEIGHTS, "generation_config.json", "model*.safetensors", "model.safetensors.index.json")
 _NAME = r"[A-Za-z0-9][\w.-]*"
 _ID = re.compile(rf"(?P<name>{_NAME}(/{_NAME})?)(@(?P<revision>[\w./-]+))?")
 _OFFLINE = "Without a network, a folder in Hugging Face layout, a folder written by `landed convert`, or an id that is \
