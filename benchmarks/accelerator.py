@@ -170,10 +170,10 @@ def _torch_attention(q: jax.Array, k: jax.Array, v: jax.Array) -> dict[str, Call
     except ImportError:
         return {}
     device = "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
-    given = [torch.tensor(np.asarray(jnp.moveaxis(x, 1, 2))).to(device) for x in (q, k, v)]
+    query, key, value = (torch.tensor(np.asarray(jnp.moveaxis(x, 1, 2))).to(device) for x in (q, k, v))
 
     def run() -> None:
-        torch.nn.functional.scaled_dot_product_attention(*given, is_causal=True, enable_gqa=True)
+        torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
         if device == "cuda":
             torch.cuda.synchronize()
 

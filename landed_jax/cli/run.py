@@ -207,6 +207,10 @@ def run(
             if json_target == "-" or number == len(prompts):
                 write_text("".join(lines), json_target)
                 lines.clear()
+        if html_target is not None and number == len(prompts):
+            from landed_jax.page import page
+
+            write_text(page(documents), html_target)
         if json_target != "-":
             if number > 1:
                 click.echo()
@@ -216,10 +220,6 @@ def run(
                 print_report(whole_report(dataclasses.replace(found, sections=_only(found.sections, shown))))
             else:
                 print_report(generated_report(found))
-    if html_target is not None:
-        from landed_jax.page import page
-
-        write_text(page(documents), html_target)
 
 
 def _only(found: "dict[Section, Any]", shown: "Sequence[Section]") -> "dict[Section, Any]":

@@ -128,12 +128,13 @@ def _tokens(
     """Each step's tokens, as NumPy arrays, until every prompt has ended."""
     drawn = temperature > 0
     how: dict[str, Any] = {"config": config, "drawn": drawn}
-    number = np.float32(temperature) if drawn else None
-    always = np.uint32(seed) if drawn else None, number, np.array(stops, np.int32), interventions
+    heat = np.float32(temperature) if drawn else None
+    always: tuple[Any, ...] = (np.uint32(seed) if drawn else None, heat, np.array(stops, np.int32), interventions)
     chosen, cache = _first(params, prompts, *always, capacity=capacity, dtype=dtype, **how)
-    for step in range(1, n):
+    for number in range(1, n):
+        step: Any = np.int32(number)  # another is no other program
         # The next step is under way while this one's tokens are read.
-        following, column = _next(params, cache, chosen, np.int32(step), *always, **how)
+        following, column = _next(params, cache, chosen, step, *always, **how)
         cache = _put(cache, column)
         found = fetched(chosen)
         yield found

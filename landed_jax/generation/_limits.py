@@ -33,7 +33,7 @@ def check_draws(temperature: object, seed: object) -> None:
         LandedError: for a temperature that is no finite number from 0 on, a seed that is no whole number of 32 bits.
     """
     number = isinstance(temperature, int | float | np.number) and not isinstance(temperature, bool)
-    if not number or not (math.isfinite(temperature) and temperature >= 0):
+    if not number or not 0 <= float(temperature) < math.inf:  # pyright: ignore[reportArgumentType] # it is a number
         raise LandedError(f"{shown(temperature)} is no temperature: give a number from 0 on (0: the likeliest token).")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
         raise LandedError(f"{shown(seed)} is no seed: give a whole number from 0 to {2**32 - 1}.")

@@ -78,7 +78,7 @@ def account_of(generation: Generation, prompt: int, top: int) -> GeneratedAccoun
     dtype = generation.logits[prompt].dtype
     trace = model.trace(computed, record=RECORD, at=at, interventions=generation.interventions, dtype=dtype)
     # Behind a text that ended before others there is no token to ask for: any id stands there.
-    targets = np.asarray(tokens.ids)[:, first:]
+    targets: Any = np.asarray(tokens.ids)[:, first:]
     found = fetched(find_out(trace, targets, None)[1])
     logits, length = np.asarray(gathered(trace.logits)), len(generation.ids[prompt])
     check_finite(found[0].value[prompt, :length])
