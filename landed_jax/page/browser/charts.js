@@ -18,6 +18,11 @@ function themed() {
   };
 }
 
+function whenIdle(act) {
+  if (window.requestIdleCallback) requestIdleCallback(act);
+  else setTimeout(act, 1000); // Safari
+}
+
 class Drawing {
   constructor(place, specification, key) {
     Object.assign(this, { place, specification, key, view: null, rows: [], chosen: -1, open: null });
@@ -26,9 +31,11 @@ class Drawing {
       if (entries.some((entry) => entry.isIntersecting)) this.start();
     }, { rootMargin: "500px" });
     this.seen.observe(place);
+    whenIdle(() => this.start()); // for who prints the page
   }
 
   start() {
+    if (this.started) return;
     this.seen.disconnect();
     this.started = true;
     drawn.add(this);
