@@ -35,11 +35,11 @@ def shapes() -> dict[str, ModelConfig]:
     return {"1B": small, "8B": large, "70B": largest}
 
 
-def sections(shape: str, config: ModelConfig, name: str) -> Iterator[str]:
+def sections(shape: str, config: ModelConfig, name: str, length: int) -> Iterator[str]:
     """A table of the calls of one shape on one slice."""
     meshes = SLICES[name]
     data, model = meshes[-1] if shape == "70B" else meshes[0]
-    of = partial(plan, config, name, length=LENGTH, batch=data, mesh={"data": data, "model": model})
+    of = partial(plan, config, name, length=length, batch=data, mesh={"data": data, "model": model})
     rows, forward = [], None
     for what in CALLS:
         planned = of(what=what)
@@ -49,7 +49,7 @@ def sections(shape: str, config: ModelConfig, name: str) -> Iterator[str]:
             continue
         forward = forward or verdict.compiled
         rows.append(_row(what, planned, verdict.compiled, forward))
-    yield f"### {shape} on {name}, mesh data={data},model={model}, {data} × {LENGTH} tokens"
+    yield f"### {shape} on {name}, mesh data={data},model={model}, {data} × {length:,} tokens"
     yield markdown.markdown(
         [
             "call",
@@ -114,6 +114,7 @@ def run(given: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", choices=["1B", "8B", "70B"], action="append")
     parser.add_argument("--slice", choices=list(SLICES), action="append")
+    parser.add_argument("--length", type=int, default=LENGTH, help="Tokens of a prompt.")
     parser.add_argument("--operations", action="store_true", help="The operations of a layer, in place of the rest.")
     parser.add_argument("--page", action="store_true", help=f"Put the tables into docs/{PAGE}.")
     options = parser.parse_args(given)
@@ -125,7 +126,7 @@ def run(given: Sequence[str]) -> int:
             names = ["call", "operations", "÷ 2 × positions × weights", "÷ forward's", "whole model ÷ forward's"]
             tables = [[title, markdown.markdown(names, operations(config))]]
         else:
-            tables = (list(sections(shape, config, name)) for name in options.slice or SLICES)
+            tables = (list(sections(shape, config, name, options.length)) for name in options.slice or SLICES)
         for parts in tables:
             text = "\n\n".join(parts) + "\n"
             sys.stdout.write(f"{text}\n")
