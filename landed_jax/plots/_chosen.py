@@ -97,7 +97,8 @@ class Chosen:
             where = ["Position", Quoted(self._text(self.column), f"{self.column} ", ".")]
         else:
             where = [f"{len(self.real)} recorded position{'s' * (len(self.real) != 1)}."]
-        prompt = f"Prompt {self.prompt} of {batch}{default}, {length} token{'s' * (length != 1)}:"
+        tokens = f"{length} token{'s' * (length != 1)}"
+        prompt = f"Prompt of {tokens}:" if batch == 1 else f"Prompt {self.prompt} of {batch}{default}, {tokens}:"
         return [
             *opening(self.known, found),
             *where,
