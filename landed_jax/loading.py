@@ -14,7 +14,7 @@ from landed_jax.checkpoints.gguf.tensors import dtype_read
 from landed_jax.checkpoints.hf.adapter import NONE
 from landed_jax.checkpoints.hf.dtypes import FLOATS
 from landed_jax.checkpoints.hf.files import check_inside
-from landed_jax.checkpoints.hf.hub import resolve, resolve_adapter
+from landed_jax.checkpoints.hf.hub import named, resolve, resolve_adapter
 from landed_jax.checkpoints.hf.reader import Progress
 from landed_jax.checkpoints.hf.writer import save_hf
 from landed_jax.checkpoints.job import job_of
@@ -111,7 +111,7 @@ def _loaded(
         params = in_host_memory(params, progress)
     vocabulary, no_vocabulary = open_vocabulary_of(folder, notes)
     notes.give_warnings()
-    return Model(config, params, vocabulary, str(source), folder, tuple(notes.texts), no_vocabulary)
+    return Model(config, params, vocabulary, named(source), folder, tuple(notes.texts), no_vocabulary)
 
 
 def _why_not_streamed(mesh: Mesh | None, stacked: bool) -> str:

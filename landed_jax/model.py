@@ -391,13 +391,8 @@ class Model:
         Raises:
             LandedError: if `dst` exists or cannot be written.
         """
-        save_native(
-            expanded(dst),
-            dataclasses.replace(self.config, bfloat16_products=False),
-            self.params,
-            self.folder,
-            self.notes,
-        )
+        config = dataclasses.replace(self.config, bfloat16_products=False)
+        save_native(expanded(dst), config, self.params, self.folder, self.notes)
 
     def _read(self, prompts: Any) -> tuple[Tokens, list[str]]:
         return read_prompts(prompts, self.vocabulary, self.config, self.no_vocabulary)

@@ -12,8 +12,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 import landed_jax as landed
 from landed_jax.checkpoints.bundle import bundled_folder
-from landed_jax.checkpoints.hf.hub import resolve
+from landed_jax.checkpoints.hf.hub import named, resolve
 from landed_jax.errors import LandedError
+from landed_jax.loading import read_config
 
 URL = "memory://bucket/model"
 PROMPT = "The Colosseum is in the city of"
@@ -62,12 +63,15 @@ def test_only_what_changed_is_copied_again(copies: Counter[str]) -> None:
     assert not (resolve(URL) / "tokenizer_config.json").exists()
 
 
-def test_a_copy_that_was_cut_short_is_made_again(copies: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_was_cut_short_is_made_again(
+    copies: Counter[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(bundled_folder())
     with monkeypatch.context() as patch:
         patch.setattr(MemoryFileSystem, "get_file", lambda self, name, there: Path(there).write_bytes(b"{"))
         with pytest.raises(LandedError, match=r"config\.json has .* bytes, and 1 came: try again"):
             resolve(URL)
+    assert not list(Path(tmp_path / "home").rglob("*.copying"))
     assert landed.load(URL).config == landed.load().config
 
 
@@ -76,6 +80,47 @@ def test_a_native_folder_and_its_parts(copies: Counter[str], tmp_path: Path) -> 
     put(tmp_path / "native")
     expected = landed.load().trace(PROMPT, at=-1).logits
     np.testing.assert_array_equal(landed.load(URL).trace(PROMPT, at=-1).logits, expected)
+
+
+def test_facts_of_a_native_folder_take_no_weights(copies: Counter[str], tmp_path: Path) -> None:
+    landed.convert("bundled", tmp_path / "native")
+    put(tmp_path / "native")
+    assert read_config(URL)[0] == landed.load().config
+    assert "landed.json" in copies and "config.json" in copies and len(copies) == 2
+    landed.load(URL)
+    assert len(copies) > 10
+
+
+def test_a_store_that_tells_sizes_alone_is_copied_each_time(
+    copies: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(bundled_folder())
+    find = MemoryFileSystem.find
+
+    def sizes(self: MemoryFileSystem, path: str, **how: object) -> dict[str, dict[str, object]]:
+        found = find(self, path, **how)
+        return {name: {"name": name, "type": "file", "size": None} for name in found}
+
+    monkeypatch.setattr(MemoryFileSystem, "find", sizes)
+    resolve(URL), resolve(URL)
+    assert set(copies.values()) == {2}
+
+
+def test_who_has_a_file_open_goes_on_reading_it(copies: Counter[str]) -> None:
+    store = put(bundled_folder())
+    folder = resolve(URL)
+    with (folder / "config.json").open("rb") as opened:
+        store.pipe_file("/bucket/model/config.json", b"{}")
+        resolve(URL)
+        assert opened.read() == (bundled_folder() / "config.json").read_bytes()
+    assert (folder / "config.json").read_bytes() == b"{}"
+
+
+def test_no_secret_is_said_or_kept(copies: Counter[str]) -> None:
+    with pytest.raises(LandedError) as failed:
+        resolve("nosuchstore://me:SECRET@a/b?signature=SECRET")
+    assert "SECRET" not in str(failed.value) and "nosuchstore://a/b" in str(failed.value)
+    assert named("https://me:SECRET@host/model?signature=SECRET") == "https://host/model"
 
 
 def test_a_gguf_file(copies: Counter[str], tmp_path: Path) -> None:

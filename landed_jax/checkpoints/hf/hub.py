@@ -8,7 +8,7 @@ from landed_jax.checkpoints.bundle import BUNDLED, bundled_folder
 from landed_jax.checkpoints.gguf.header import is_gguf
 from landed_jax.checkpoints.hf.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from landed_jax.checkpoints.hf.files import PICKLES, no_pickles
-from landed_jax.checkpoints.hf.remote import copied, is_remote
+from landed_jax.checkpoints.hf.remote import copied, is_remote, without_secrets
 from landed_jax.checkpoints.hf.tokenizer import TOKENIZER_FILES
 from landed_jax.errors import LandedError
 from landed_jax.files.kinds import expanded, is_folder, is_ordinary
@@ -43,6 +43,11 @@ def resolve(source: str | os.PathLike[str], *, config_only: bool = False) -> Pat
     if is_gguf(path := expanded(source)):
         return path
     return _resolve(source, _CONFIG if config_only else _MODEL)
+
+
+def named(source: str | os.PathLike[str]) -> str:
+    """How results name a model: by `source`, without what may be secret in a URL."""
+    return without_secrets(os.fspath(source)) if is_remote(source) else str(source)
 
 
 def resolve_without_weights(source: str | os.PathLike[str]) -> Path:

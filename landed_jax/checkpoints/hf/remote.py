@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import urllib.parse
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from landed_jax.files.json_object import read_json_object
 
 MANIFEST = "landed.json"  # of a native folder
 _REMOTE = re.compile(r"[a-z][a-z0-9+]+://")
-# By which a store tells versions of a file apart; fsspec gives each store's own names.
-_VERSIONS = ("size", "etag", "ETag", "md5Hash", "crc32c", "generation", "mtime", "LastModified", "created")
+# What says nothing about the version of a file; all else that a store tells of it does.
+_NOT_VERSIONS = ("name", "Key", "type", "StorageClass", "storageClass", "size")
 
 
 def is_remote(source: str | os.PathLike[str]) -> bool:
@@ -25,6 +26,16 @@ def is_remote(source: str | os.PathLike[str]) -> bool:
     (True, False, False)
     """
     return _REMOTE.match(os.fspath(source)) is not None
+
+
+def without_secrets(url: str) -> str:
+    """A URL without the user's name and password and without its query, which may hold a signature.
+
+    >>> without_secrets("https://me:secret@host/llama?signature=1"), without_secrets("gs://bucket/llama")
+    ('https://host/llama', 'gs://bucket/llama')
+    """
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def copied(url: str, wanted: tuple[str, ...]) -> Path:
@@ -43,22 +54,25 @@ def copied(url: str, wanted: tuple[str, ...]) -> Path:
     import fsspec
     from huggingface_hub.constants import HF_HOME
 
+    shown = without_secrets(url)
     try:
         files, place = fsspec.url_to_fs(url)
         found = {name: facts for name, facts in files.find(place, detail=True).items() if facts["type"] == "file"}
     except ImportError as error:  # fsspec's own sentence names the package
-        raise LandedError(f"{url} needs a package that is not installed: {first_line(error)}.") from error
+        raise LandedError(f"{shown} needs a package that is not installed: {first_line(error)}.") from error
     except Exception as error:  # errors of the stores' libraries have many types; all mean that it was not read
-        raise LandedError(f"{url} cannot be read ({type(error).__name__}: {first_line(error)}).") from error
+        why = f"{type(error).__name__}: {first_line(error).replace(url, shown)}"
+        raise LandedError(f"{shown} cannot be read ({why}).") from error
     root = files._strip_protocol(place)
     alone = set(found) == {root}
     named = {Path(root).name if alone else name[len(root) :].lstrip("/"): name for name in found}
-    whole = alone or MANIFEST in named  # of a native folder all files are listed in its manifest
-    some = {own: name for own, name in named.items() if whole or _wanted(own, wanted)}
+    native = MANIFEST in named and any("safetensors" in pattern for pattern in wanted)  # and its weights are asked for
+    asked = (*wanted, MANIFEST)
+    some = {own: name for own, name in named.items() if alone or native or _wanted(own, asked)}
     if not some:
-        raise LandedError(f"{url} holds no checkpoint: there is no config.json and no weights, or no such folder.")
+        raise LandedError(f"{shown} holds no checkpoint: there is no config.json and no weights, or no such folder.")
     if outside := [own for own in some if ".." in own.split("/")]:
-        raise LandedError(f"{url} holds {outside[0]!r}, a name that leads out of its folder.")
+        raise LandedError(f"{shown} holds {outside[0]!r}, a name that leads out of its folder.")
     digest = hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16]
     folder = Path(HF_HOME, "landed_jax", f"{digest}-{Path(root).name}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,10 +80,10 @@ def copied(url: str, wanted: tuple[str, ...]) -> Path:
         _remove_others(folder, named)
         versions = _Versions(folder.with_name(f"{folder.name}.json"))
         for own, name in some.items():
-            version = [str(found[name][key]) for key in _VERSIONS if found[name].get(key)]
-            if not (folder / own).exists() or not versions.same(own, version):
+            version = _version(found[name])
+            if version is None or not (folder / own).exists() or not versions.same(own, version):
                 versions.put(own, None)
-                _copy(files, name, found[name]["size"], folder / own, url)
+                _copy(files, name, found[name].get("size"), folder / own, shown)
                 versions.put(own, version)
     return folder / next(iter(some)) if alone else folder
 
@@ -101,16 +115,26 @@ class _Versions:
         write_file(self.file, json.dumps(self.known).encode())
 
 
-def _copy(files: Any, name: str, size: int, there: Path, url: str) -> None:
+def _version(facts: dict[str, Any]) -> list[str] | None:
+    """What a store says of a file's version: checksums, times, numbers; None where it is the size alone."""
+    known = [f"{key} {facts[key]}" for key in sorted(facts) if key not in _NOT_VERSIONS and facts[key] is not None]
+    return [f"size {facts.get('size')}", *known] if known else None
+
+
+def _copy(files: Any, name: str, size: int | None, there: Path, shown: str) -> None:
+    """Copy under another name first: who has the old file open goes on reading it."""
     there.parent.mkdir(parents=True, exist_ok=True)
+    new = there.with_name(f"{there.name}.copying")
     try:
-        files.get_file(name, str(there))
-        came = there.stat().st_size
+        files.get_file(name, str(new))
+        came = new.stat().st_size
+        if size is not None and came != size:
+            raise LandedError(f"{shown}: {there.name} has {size:,} bytes, and {came:,} came: try again.")
+        new.replace(there)
+    except LandedError:
+        raise
     except Exception as error:  # as in `copied`
-        there.unlink(missing_ok=True)
-        raise LandedError(
-            f"{url}: {name} could not be copied ({type(error).__name__}: {first_line(error)})."
-        ) from error
-    if came != size:
-        there.unlink()
-        raise LandedError(f"{url}: {name} has {size:,} bytes, and {came:,} came: try again.")
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise LandedError(f"{shown}: {there.name} could not be copied ({why}).") from error
+    finally:
+        new.unlink(missing_ok=True)
