@@ -26,7 +26,7 @@ from landed_jax.exchange import all_or_none, spans
 from landed_jax.files.atomic_folder import check_destination
 from landed_jax.files.json_object import read_json_object
 from landed_jax.files.kinds import expanded
-from landed_jax.memory.host import cpu_device, default_platform, host_memory
+from landed_jax.memory.host import cpu_device, default_platform, free_host_memory
 from landed_jax.mesh import check_mesh
 from landed_jax.model import Model
 from landed_jax.nn.config import ModelConfig
@@ -34,7 +34,7 @@ from landed_jax.nn.schedule import PLAIN
 from landed_jax.nn.weights_in_host_memory import bytes_on_disk, in_host_memory
 from landed_jax.numerics import check_precision
 
-_HOST_SHARE = 0.7  # of the host's memory, that weights for an accelerator may take
+_HOST_SHARE = 0.7  # of the host's free memory, that weights for an accelerator may take
 
 
 def load(
@@ -107,7 +107,7 @@ def _loaded(
     if stream and (refused := _why_not_streamed(mesh, layout)):
         raise LandedError(f"Weights are streamed to one device, layer by layer: {refused}.")
     config, params = open_folder(folder, reading, notes, mesh=mesh, stacked=layout, progress=progress, stream=stream)
-    if stream and platform != "cpu" and bytes_on_disk(params) <= host_memory() * _HOST_SHARE:
+    if stream and platform != "cpu" and bytes_on_disk(params) <= free_host_memory() * _HOST_SHARE:
         params = in_host_memory(params, progress)
     vocabulary, no_vocabulary = open_vocabulary_of(folder, notes)
     notes.give_warnings()

@@ -1,9 +1,10 @@
 """Notebooks, run in a new kernel each: ``python -m tests.notebooks [NAME …]`` stores what they print and draw.
 
-What is stored is what the test compares with: texts up to their numbers' rounding.
+The texts that are stored are what the test compares with, up to numbers' rounding. Pictures and HTML are not compared.
 """
 
 import copy
+import math
 import os
 import re
 import sys
@@ -16,7 +17,8 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 REAL = ("smollm2",)
 """Those on a public model, which is downloaded."""
 LOCAL = "SmolLM2-135M-Instruct.gguf"
-_NUMBER = re.compile(r"[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
+_NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?%?")
+_SMALLEST = 1e-6  # errors of float32 below are all alike
 
 
 def run(name: str, model: Path | None = None) -> Any:
@@ -35,7 +37,13 @@ def run(name: str, model: Path | None = None) -> Any:
         if model is not None:
             Path(folder, LOCAL).symlink_to(model)
             given["LANDED_MODEL"] = LOCAL
-        client = NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": folder}})
+        client = NotebookClient(
+            notebook,
+            timeout=900,
+            kernel_name="python3",
+            coalesce_streams=True,
+            resources={"metadata": {"path": folder}},
+        )
         client.execute(env=given)
     for cell in notebook.cells:
         cell.metadata.clear()  # times of the run
@@ -51,13 +59,37 @@ def texts(cell: Any) -> list[str]:
     return shown
 
 
-def words_and_numbers(text: str) -> tuple[list[str], list[float]]:
+def words_and_numbers(text: str) -> tuple[list[str], list[str]]:
     """
-    >>> words_and_numbers("head 2.7: +1,000.5 of -1e-3")
-    (['head', ':', 'of'], [2.7, 1000.5, -0.001])
+    >>> words_and_numbers("29.neuron.1066: +1,000.5 of -1e-3")
+    (['.neuron.', ':', 'of'], ['29', '1066', '+1,000.5', '-1e-3'])
     """
-    numbers = [float(found.replace(",", "")) for found in _NUMBER.findall(text)]
-    return _NUMBER.sub(" ", text).split(), numbers
+    return _NUMBER.sub(" ", text).split(), _NUMBER.findall(text)
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether two printed numbers are the same up to rounding on another machine.
+
+    Whole numbers and numbers such as 23.4, which name layers, heads and neurons, have to be equal; errors, which have an
+    exponent, may differ by a factor of ten.
+
+    >>> alike("+3.325", "+3.326"), alike("23.4", "23.8"), alike("1066", "1080"), alike("1.9e-06", "1.9e-03")
+    (True, False, False, False)
+    """
+    if one == other:
+        return True
+    a, b = (float(text.strip("%").replace(",", "")) for text in (one, other))
+    if "e" in one or "e" in other:
+        return abs(math.log10(max(abs(a), _SMALLEST) / max(abs(b), _SMALLEST))) <= 1
+    if one[-1] == "%" == other[-1]:
+        return abs(a - b) <= 10 ** -_decimals(one)
+    if _decimals(one) != _decimals(other) or _decimals(one) == 0 or re.fullmatch(r"\d+\.\d", one):
+        return False
+    return abs(a - b) <= max(0.02 * abs(b), 2 * 10 ** -_decimals(one))
+
+
+def _decimals(number: str) -> int:
+    return len(number.strip("%").partition(".")[2])
 
 
 def store(name: str, model: Path | None = None) -> None:

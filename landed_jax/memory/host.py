@@ -22,6 +22,13 @@ def host_memory() -> int:
     return min([psutil.virtual_memory().total, *cgroup_limits(), *process_limits()])
 
 
+def free_host_memory() -> int:
+    """Bytes that the system can give now, and never more than `host_memory`."""
+    import psutil
+
+    return min(psutil.virtual_memory().available, host_memory())
+
+
 def process_limits() -> list[int]:
     """Limits in bytes on this process's address space and data, set by a shell or a batch system."""
     try:
