@@ -70,8 +70,8 @@ def words_and_numbers(text: str) -> tuple[list[str], list[str]]:
 def alike(one: str, other: str) -> bool:
     """Whether two printed numbers are the same up to rounding on another machine.
 
-    Whole numbers and numbers such as 23.4, which name layers, heads and neurons, have to be equal; errors, which have an
-    exponent, may differ by a factor of ten.
+    Whole numbers and numbers such as 23.4, which name layers, heads and neurons, have to be equal; errors, which have
+    an exponent, may differ by a factor of ten.
 
     >>> alike("+3.325", "+3.326"), alike("23.4", "23.8"), alike("1066", "1080"), alike("1.9e-06", "1.9e-03")
     (True, False, False, False)
