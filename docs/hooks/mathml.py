@@ -20,4 +20,6 @@ def on_page_content(content: str, **_: object) -> str:
 
 def _mathml(found: re.Match[str]) -> str:
     _, bracket, formula = found.groups()
-    return convert(html.unescape(formula).strip(), display="block" if bracket == "[" else "inline")
+    display = "block" if bracket == "[" else "inline"
+    made = convert(html.unescape(formula).strip(), display=display)
+    return made if display == "inline" else f'<div class="formula">{made}</div>'  # which scrolls where it is wide

@@ -66,6 +66,8 @@ def wanted_of(n: int | None, temperature: float | None, seed: int | None, sectio
         for name in filter(given, ("temperature", "seed")):
             raise LandedError(f"--{name} goes with --generate.")
         return None
+    if given("seed") and not temperature:
+        raise LandedError("--seed is of draws: give --temperature too, or leave it out.")
     for option in [*(f"--{name}" for name in filter(given, _OTHERWISE)), *sections]:
         raise LandedError(f"--generate accounts for each token that it generates: leave {option} out.")
     from landed_jax.generation._limits import check_count, check_draws

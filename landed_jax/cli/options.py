@@ -76,10 +76,13 @@ def check_page_target(html: str | None, *others: str | None) -> None:
     """Say early where a page cannot be written, or not made.
 
     Raises:
-        LandedError: as `check_target` does, for one file under two names, and where the extra `page` is not installed.
+        LandedError: as `check_target` does, for one file under two names, standard output, and where the extra `page`
+            is not installed.
     """
     if html is None:
         return
+    if html in ("-", ""):
+        raise LandedError("--html writes a file: give its name, such as page.html.")
     from landed_jax.page._packages import require_packages
 
     check_target("--html", html)

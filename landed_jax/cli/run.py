@@ -129,7 +129,7 @@ def run(
     the options, "target" and "against". With --json each account is one line of JSON; a page of --html has a chooser.
     """
     check_targets(json_target, out)
-    check_page_target(html_target, json_target, out)
+    check_page_target(html_target, json_target, out, prompt_file)
     check_one_reading(no_bos=no_bos, chat=chat, ids=ids)
     if prompt_file is None:
         prompts = [single(prompt, ids=ids)]

@@ -12,7 +12,14 @@ from landed_jax.errors import LandedError
 from landed_jax.generation._cache import Cache, Column, one_column, prefill, put
 from landed_jax.generation._choose import choose
 from landed_jax.generation._generation import Generation
-from landed_jax.generation._limits import check_count, check_draws, check_lengths, checked_stops, known_stops
+from landed_jax.generation._limits import (
+    check_count,
+    check_draws,
+    check_lengths,
+    check_memory,
+    checked_stops,
+    known_stops,
+)
 from landed_jax.nn.config import ModelConfig
 from landed_jax.nn.intervention import Intervention, checked, flat
 from landed_jax.nn.layer_programs import by_layers
@@ -68,10 +75,10 @@ def generate(
     computed = prompts if changes else prompts.bucketed()
     width = computed.ids.shape[1]
     capacity = width + n if changes else bucket_length(width + n)
+    dtype = compute_dtype(dtype)
+    check_memory(model.params, config, batch, capacity, dtype)
     computed = beside(model.params, computed)
-    found = _tokens(
-        model.params, computed, n, capacity, config, temperature, seed, stops, changes, compute_dtype(dtype)
-    )
+    found = _tokens(model.params, computed, n, capacity, config, temperature, seed, stops, changes, dtype)
     ids, logits, going = (np.stack(part, axis=1) for part in zip(*found, strict=True))
     # A prompt's tokens up to the one behind which it does not go on.
     texts = map((vocabulary or NumberedTokens()).decode, rows_of(prompts)) if written is None else written

@@ -9,10 +9,16 @@ import numpy as np
 
 from landed_jax.errors import LandedError, shown
 from landed_jax.files.json_object import read_json_object
+from landed_jax.memory.estimates import weight_bytes
+from landed_jax.memory.host import device_memory
+from landed_jax.memory.shortage import require_memory
 from landed_jax.nn.config import ModelConfig
+from landed_jax.nn.parameters import Params
 from landed_jax.tokens import check_id
+from landed_jax.trace_padding import is_on_one_device
 from landed_jax.vocabulary import Vocabulary
 
+_COLDEST = 1e-6
 _FILES = ("generation_config.json", "config.json")  # the first that names one, as in transformers
 
 
@@ -35,6 +41,10 @@ def check_draws(temperature: object, seed: object) -> None:
     number = isinstance(temperature, int | float | np.number) and not isinstance(temperature, bool)
     if not number or not 0 <= float(temperature) < math.inf:  # pyright: ignore[reportArgumentType] # it is a number
         raise LandedError(f"{shown(temperature)} is no temperature: give a number from 0 on (0: the likeliest token).")
+    if 0 < float(temperature) < _COLDEST:  # pyright: ignore[reportArgumentType] # it is a number
+        raise LandedError(
+            f"{shown(temperature)} is too cold to divide float32 logits by: give 0 for the likeliest token."
+        )
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
         raise LandedError(f"{shown(seed)} is no seed: give a whole number from 0 to {2**32 - 1}.")
 
@@ -67,6 +77,20 @@ def check_lengths(lengths: Sequence[int], n: int, config: ModelConfig) -> list[s
     if total <= most:
         return []
     return [f"the prompt and what is generated have up to {total} tokens, more than the {most} this model was made for"]
+
+
+def check_memory(params: Params, config: ModelConfig, batch: int, capacity: int, dtype: Any) -> None:
+    """Refuse a cache that cannot fit.
+
+    Raises:
+        LandedError: where weights and cache are more than the device's memory, as far as that is known.
+    """
+    a_column = 2 * config.n_layers * config.n_kv_heads * config.head_dim * np.dtype(dtype).itemsize
+    if is_on_one_device(params):
+        least = weight_bytes(params) + batch * capacity * a_column
+        require_memory(
+            least, device_memory(), f"This model and a cache of {capacity:,} columns", "Generate fewer tokens."
+        )
 
 
 def _at_most(room: int) -> str:

@@ -15,6 +15,7 @@ from landed_jax.errors import LandedError
 from landed_jax.files.atomic_file import write_file
 from landed_jax.page._packages import drawing_script
 from landed_jax.page._results import page_data
+from landed_jax.printable import printable
 
 _BROWSER = Path(__file__).parent / "browser"
 _SCRIPTS = ("format", "frames", "tables", "charts", "figures", "blocks", "page")  # each uses those before it
@@ -40,6 +41,7 @@ def page(documents: Mapping[str, Any] | Sequence[Mapping[str, Any]], title: str 
     if not several:
         raise LandedError("A page shows at least one result, and there is none.")
     data = page_data(several)
+    title = None if title is None else printable(title)
     library, script = drawing_script(), _script()
     parts = {
         "policy": _policy(library, script),

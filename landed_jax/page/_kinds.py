@@ -97,6 +97,13 @@ def _run_made(document: Mapping[str, Any]) -> Made:
         ("All numbers of this account are fields of one JSON document:", shlex.join(words)),
         ("The same in Python, in which every line that this page shows can be read:", python),
     ]
+    if document.get("notes"):
+        made.append(
+            (
+                "The model was read with options that these commands leave out; give them again:",
+                "\n".join(document["notes"]),
+            )
+        )
     if "ablation" in document:
         made += _ablate_made(document["ablation"])
     return made

@@ -1,6 +1,7 @@
 """Results as they were stored: JSON, JSON lines, the folder of a study."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
     if not is_ordinary(path, _MOST_BYTES):
         raise LandedError(f"There is no result {path}.")
     try:
-        text = path.read_bytes().decode()
+        text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise LandedError(
             f"{path} is no JSON ({first_line(error)}): give what --json wrote, or a study's folder."
@@ -47,21 +48,40 @@ def _read(path: Path) -> list[dict[str, Any]]:
 def _documents(text: str, path: Path) -> list[Any]:
     """One document, or one a line; a series of studies is its studies."""
     try:
-        whole = json.loads(text)
+        whole = _parsed(text)
     except RecursionError:
         raise LandedError(f"{path} cannot be read as JSON: it is nested too deeply.") from None
     except ValueError as error:
         lines = [line for line in text.split("\n") if line.strip()]
-        if len(lines) < 2:
+        if len(lines) < 2 or not _is_json(lines[0]):
             raise LandedError(f"{path} cannot be read as JSON: {first_line(error)}.") from error
         return [_line(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
     studies = whole.get("studies") if isinstance(whole, Mapping) else None
     return studies if isinstance(studies, list) else [whole]
 
 
+def _parsed(text: str) -> Any:
+    """JSON, in which Python would also read numbers that are not finite."""
+
+    def finite(text: str) -> float:
+        if not math.isfinite(number := float(text)):
+            raise ValueError(f"it holds {cut(text, 20)}, which is no finite number")
+        return number
+
+    return json.loads(text, parse_float=finite, parse_constant=finite)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _parsed(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _line(line: str, where: str) -> Any:
     try:
-        return json.loads(line)
+        return _parsed(line)
     except (ValueError, RecursionError) as error:
         raise LandedError(f"{where} is no JSON: {cut(str(error), 100)}.") from None
 

@@ -31,6 +31,7 @@ def page_data(documents: Sequence[Document]) -> dict[str, Any]:
         for result in results:
             words = next(kind.words for kind in KINDS if kind.name == result["kind"])
             result["choice"] = {"Result": words} | result["choice"]
+    _name_models(joined, results)
     _tell_apart(results)
     names = dict.fromkeys(name for result in results for name in result["choice"])
     charts = {
@@ -65,7 +66,7 @@ def _each_token(document: Document) -> list[Document]:
 
 
 def _unlike(kind: str, error: Exception) -> LandedError:
-    said = f"{type(error).__name__}: {error}"
+    said = f"it has no {error.args[0]}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
     return LandedError(f"A document of kind {kind} is not as its command writes it ({said}): write it again.")
 
 
@@ -120,6 +121,8 @@ def _title(document: Document, kind: Kind) -> str:
     if kind.name not in _OF_PROMPTS:
         return printable(", ".join(kind.choice(document).values()))
     what = value_name(document)
+    if kind.name == "generate":
+        what += f" as the token at position {document['column']}, generated"
     return f"{what[0].upper()}{what[1:]} after {quoted(cut(document['prompt'], _LONGEST))}"
 
 
@@ -128,6 +131,21 @@ def _plain(built: Built) -> dict[str, Any]:
         "blocks": [dataclasses.asdict(block) for block in built.blocks],
         "frames": {name: dataclasses.asdict(frame) for name, frame in built.frames.items()},
     }
+
+
+def _name_models(documents: Sequence[Document], results: Sequence[dict[str, Any]]) -> None:
+    """Results of several models, precisions or draws say whose they are."""
+    ways = (
+        ("Model", lambda one: f"{printable(one['model'] or 'from parameters')}, {one.get('precision', 'float32')}"),
+        ("Drawn", lambda one: f"temperature {one['temperature']}, seed {one['seed']}" if "seed" in one else None),
+    )
+    for name, said in ways:
+        texts = [
+            said(one) if result["kind"] in _OF_PROMPTS else None for one, result in zip(documents, results, strict=True)
+        ]
+        if len({text for text in texts if text is not None}) > 1:
+            for result, text in zip(results, texts, strict=True):
+                result["choice"] = ({} if text is None else {name: text}) | result["choice"]
 
 
 def _tell_apart(results: Sequence[dict[str, Any]]) -> None:

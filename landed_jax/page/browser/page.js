@@ -3,13 +3,14 @@
 const page = JSON.parse(document.getElementById("data").textContent);
 let current = page.results[0];
 
-// Results of the same prompt at other positions, by their position; the shown target is kept where it can be.
+// Results of the same prompt and model at other positions, by their position; the shown target is kept where it can be.
 function positionsOf(result) {
+  const free = ["Position", "Token", "Target", "Number"];
+  const same = (other) => other.kind === result.kind && other.prompt === result.prompt && other.position !== null
+    && page.choices.every((name) => free.includes(name) || other.choice[name] === result.choice[name]);
   const found = new Map();
-  for (const other of page.results) {
-    if (other.kind === result.kind && other.prompt === result.prompt && other.position !== null && !found.has(other.position)) {
-      found.set(other.position, other);
-    }
+  for (const other of page.results.filter(same)) {
+    if (!found.has(other.position) || other.choice.Target === result.choice.Target) found.set(other.position, other);
   }
   return found;
 }

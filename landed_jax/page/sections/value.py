@@ -26,15 +26,15 @@ def _build(document: Document) -> Built:
             "position": list(range(len(texts))),
             "token": texts,
             "landed": shares,
-            "share": [None if part is None or logit is None else part / logit for part in shares],
+            "share": [None if part is None or logit is None else part / abs(logit) for part in shares],
         },
         "{token} at {position}",
         {"landed": '["by_source"]["tokens"][{position}]'},
     )
     what = value_name(document)
     caption = (
-        f"Each token is coloured by the part of {what} that all heads together took from it, as a share of the value; "
-        "the embedding, MLPs and biases are of the position itself and colour nothing."
+        f"Each token is coloured by the part of {what} that all heads together took from it, as a share of the value's "
+        "size; the embedding, MLPs and biases are of the position itself and colour nothing."
         if sources
         else "Tokens are coloured where the result has --by-source."
     )
