@@ -146,6 +146,8 @@ def test_text_goes_on_behind_the_prompt() -> None:
         ({"n": True}, "True is no number of tokens"),
         ({"temperature": -0.5}, "-0.5 is no temperature"),
         ({"temperature": float("inf")}, "inf is no temperature"),
+        ({"temperature": 1e-50}, "1e-50 is too cold"),
+        ({"n": 10**12}, "a cache of .* columns take at least .* Generate fewer tokens"),
         ({"seed": -1}, "-1 is no seed"),
         ({"seed": 2**32}, "is no seed"),
         ({"stop": 13}, "There is no token 13"),

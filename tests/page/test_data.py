@@ -146,6 +146,27 @@ def test_results_that_agree_in_everything_are_numbered(run: Run) -> None:
     assert [result["choice"]["Number"] for result in data["results"]] == ["1", "2"]
 
 
+def test_results_of_several_models_name_them(run: Run) -> None:
+    one = run.documents[0]
+    data = page_data([one, {**one, "model": "other"}, {**one, "precision": "bfloat16"}])
+    assert data["choices"][0] == "Model"
+    models = ["bundled, float32", "other, float32", "bundled, bfloat16"]
+    assert [result["choice"]["Model"] for result in data["results"]] == models
+    drawn = page_data([generated(run), {**generated(run), "temperature": 0.5, "seed": 3}])["results"]
+    assert drawn[-1]["choice"]["Drawn"] == "temperature 0.5, seed 3"
+
+
+def test_the_title_of_a_generated_token_says_where_it_stands(run: Run) -> None:
+    titles = [result["title"] for result in page_data([generated(run)])["results"]]
+    assert titles[1].startswith("The logit of '.' as the token at position 9, generated after 'The Colosseum")
+
+
+def test_a_token_that_lowers_a_negative_value_is_not_coloured_as_if_it_raised_it(run: Run) -> None:
+    frames = page_data([{**run.documents[0], "logit": -2.0}])["results"][0]["sections"][0]["frames"]
+    tokens = frames["tokens"]["columns"]
+    assert [part * 2 for part in tokens["share"]] == tokens["landed"]
+
+
 def test_the_policy_allows_the_pages_own_scripts_and_no_network(run: Run) -> None:
     text = run.html.read_text("utf-8")
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
@@ -171,12 +192,19 @@ def test_sections_have_their_own_addresses() -> None:
         assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"heads": []}', "no JSON", '{"a": 1}\n{"b": 2}', "\xff"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"heads": []}', "no JSON", '{"a": 1}\n{"b": 2}', '{\n"a": 1,', "\xff"]
+)
 def test_what_is_no_result_is_refused(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.json").write_bytes(content.encode("latin-1"))
     assert status_of(["report", str(tmp_path / "x.json"), "--html", str(tmp_path / "x.html")]) == 2
     said = capsys.readouterr().err
-    assert len(said.splitlines()) == 1 and "x.json" in said and not (tmp_path / "x.html").exists()
+    assert (
+        len(said.splitlines()) == 1
+        and "x.json" in said
+        and "line 1 is no JSON" not in said
+        and not (tmp_path / "x.html").exists()
+    )
 
 
 def test_a_document_that_lacks_a_field_is_refused(run: Run) -> None:
@@ -184,6 +212,29 @@ def test_a_document_that_lacks_a_field_is_refused(run: Run) -> None:
         broken = {name: value for name, value in run.documents[0].items() if name != field}
         with pytest.raises(landed.LandedError):
             page(broken)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400"])
+def test_numbers_that_are_not_finite_are_refused(number: str, run: Run, tmp_path: Path) -> None:
+    text = json.dumps({**run.documents[0], "logit": "here"}).replace('"here"', number)
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(landed.LandedError, match=f"it holds {number}, which is no finite number"):
+        read_results([tmp_path / "x.json"])
+
+
+def test_a_title_that_is_no_text_is_escaped(run: Run, tmp_path: Path) -> None:
+    save_page(tmp_path / "x.html", run.documents[0], "x\udcff")
+    assert "<title>x\\udcff</title>" in (tmp_path / "x.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("target", ["-", "", "prompts.txt"])
+def test_a_page_takes_the_place_of_nothing_else(
+    target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("prompts.txt").write_text("The Colosseum is in the city of\n")
+    assert status_of(["run", "--prompts", "prompts.txt", "--html", target]) == 2
+    assert "--html" in capsys.readouterr().err and Path("prompts.txt").read_text().startswith("The Colosseum")
 
 
 def test_where_it_cannot_be_written_is_said_before_the_work(
