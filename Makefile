@@ -30,7 +30,7 @@ notebooks: $(TEST)
 
 # A real public model, SmolLM2-135M-Instruct: a download of 93 MB the first time, and a minute.
 real: $(TEST)
-	$(BIN)/python -m pytest -m real tests/real
+	$(BIN)/python -m pytest -n 2 -m real tests/real
 
 # Programs compiled for TPU slices. No TPU is needed: its compiler, libtpu (210 MB), is installed in an environment of its own.
 tpu: .venv-tpu/.installed
