@@ -46,9 +46,10 @@ def attribution(
         effect: of heads, the direct effect in place of the landed contribution.
     """
     chosen = Chosen.of(found, prompt, position)
-    what = about(found.known, found.target, found.against, chosen)
+    what = about(found.known, found.target, found.against, chosen, found.site)
     unit = "logits" if found.target is not None else "units of the value"
-    end = f"At {found.site}; value {float(chosen.cell(found.value)):.4g} {unit}."
+    closure = f"closure error {float(chosen.cell(found.closure_error)):.1e}"
+    end = f"At {found.site}; value {float(chosen.cell(found.value)):.4g} {unit}, {closure}."
     return _of_value(found, chosen, what, unit, end, show, top, effect, float(chosen.cell(found.offset)))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from landed_jax.errors import LandedError, listed, shown
 from landed_jax.nn.config import ModelConfig
+from landed_jax.plots._chosen import typed, typeset
 from landed_jax.plots._drawing import Drawing
 from landed_jax.plots._panels import Bars, Heat, Lines, Panel, Places, Series
 from landed_jax.plots._registry import draws
@@ -79,8 +80,9 @@ def _caption(found: Study) -> list[Item]:
     position = found.manifest["position"]
     asked = f"{found.prompts:,} prompts, {missing:,} without numbers; read at position {position}. Source:"
     source = Name(str(found.manifest["prompts"]["source"]))
-    kind = f"({found.config.n_layers} layers), {found.manifest['dtype']}."
-    return ["Model", Name(model["source"] or "without a name"), kind, asked, source]
+    numbers = typed(found.manifest["dtype"], found.config.bfloat16_products)
+    kind = f"({found.config.n_layers} layers), {numbers}."
+    return ["Model", Name(model["source"] or "without a name"), kind, *typeset([asked]), source]
 
 
 def _chosen(found: Study, variable: str | Sequence[str] | None) -> list[str]:
