@@ -47,7 +47,9 @@ def effects(found: Effects, *, prompt: int | None = None, position: int | None =
         title, names = found.labels[0]
         series = [Series("total effect", total[order]), Series("direct effect", direct[order])]
         places = Places(title, [_label(names[place]) for place in order])
-        return Drawing([Bars("Components removed at all positions", places, series, unit)], chosen.caption(found, value))
+        return Drawing(
+            [Bars("Components removed at all positions", places, series, unit)], chosen.caption(found, value)
+        )
     limit = float(np.nanmax(np.abs(np.stack([total, direct])), initial=0.0))
     panels = _maps("Total effect, removed at all positions", total, found.labels, chosen, unit, top, limit)
     panels += _maps("Direct effect", direct, found.labels, chosen, unit, top, limit)
