@@ -119,7 +119,7 @@ class Chosen:
         return [*typeset(said), Passage(text_of(self.known, self.prompt), lines=1)]
 
     def _asked(self, found: Any, at_position: bool) -> list[Item]:
-        """The tokens that the numbers are about, where the result knows them, and they are the same at all positions."""
+        """The tokens that the numbers are about, where the result knows them."""
         target, against = (getattr(found, name, None) for name in ("target", "against"))
         if target is None:
             return []

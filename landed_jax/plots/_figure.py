@@ -108,7 +108,7 @@ def plot_drawing(
 
 
 def _own_texts(ax: "Axes", points: float) -> None:
-    """Texts that axes had before they were drawn into are as those of a figure of ours: no formulas, and of one size."""
+    """Texts that axes had before they were drawn into become as those of a figure of ours: no formulas."""
     from matplotlib.text import Text
 
     fonts = list(font_names())

@@ -2,19 +2,20 @@
 
 _VALUE = "units of the value"
 _WORDS = {
-    "attribution.embedding": f"the embedding's landed contribution ({_VALUE})",
-    "attribution.heads": f"the head's landed contribution ({_VALUE})",
-    "attribution.mlp": f"the MLP's landed contribution ({_VALUE})",
-    "attribution.neurons": f"the neuron's landed contribution ({_VALUE})",
+    "attribution.embedding": f"landed contribution ({_VALUE})",
+    "attribution.heads": f"landed contribution ({_VALUE})",
+    "attribution.mlp": f"landed contribution ({_VALUE})",
+    "attribution.neurons": f"landed contribution ({_VALUE})",
     "attribution.value": f"what was read ({_VALUE})",
     "attribution.closure_error": f"closure error ({_VALUE})",
     "coordinates.first": "number of coordinates that first reach the part",
     "coordinates.settled": "number of coordinates that settle at the part",
-    "effects.heads": f"the head's direct effect ({_VALUE})",
-    "effects.mlp": f"the MLP's direct effect ({_VALUE})",
+    "effects.heads": f"direct effect ({_VALUE})",
+    "effects.mlp": f"direct effect ({_VALUE})",
     "lens.own_sigma": f"lens, each site's own σ ({_VALUE})",
     "lens.final_sigma": f"lens, the final norm's σ ({_VALUE})",
     "scale.sigma": "σ (units of the stream)",
+    "scale.mean_sigma": "mean σ (units of the stream)",
     "scale.amplification": "median |γ|/σ (no unit)",
 }
 
@@ -23,6 +24,6 @@ def worded(name: str) -> str:
     """A variable in words; one of a user's own keeps its name.
 
     >>> worded("attribution.mlp"), worded("mine.own_number")
-    ("the MLP's landed contribution (units of the value)", 'mine: own number')
+    ('landed contribution (units of the value)', 'mine: own number')
     """
     return _WORDS.get(name, name.replace(".", ": ", 1).replace("_", " "))

@@ -125,7 +125,7 @@ def _of_variable(name: str, one: Statistic, config: ModelConfig, top: int) -> li
         return [_lines(name, _places(axes[0], len(means), config), one, [("", ())])]
     if len(axes) == 2 and means.size <= 4096:
         rows, columns = (_places(axis, size, config) for axis, size in zip(axes, means.shape, strict=True))
-        return [Heat(f"{name}: mean", rows, columns, means, f"{worded(name)}, mean over prompts")]
+        return [Heat(f"{name}: mean", rows, columns, means, f"mean {worded(name)}")]
     flat = means.ravel()
     order = np.argsort(-np.nan_to_num(np.abs(flat)), kind="stable")[: max(top, 1)]
     cells, (low, high) = _cells(one, config), one.interval()
