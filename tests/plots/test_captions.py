@@ -135,3 +135,9 @@ def test_how_many_is_a_whole_number_above_0(top: Any) -> None:
 def test_an_option_that_would_do_nothing_is_refused(options: dict[str, Any], says: str) -> None:
     with pytest.raises(LandedError, match=says):
         made("attribute").plot(**options)
+
+
+@pytest.mark.parametrize("name", ["Sweep", "Effects", "Patching"])
+def test_a_map_refuses_how_many(name: str) -> None:
+    with pytest.raises(LandedError, match="top= goes with a list of components: this figure is a map"):
+        drawing_of(made(name), top=3)

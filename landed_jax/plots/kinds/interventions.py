@@ -22,11 +22,12 @@ from landed_jax.plots.kinds.attribution import check_choice, head_map
 from landed_jax.tables.flow import Item
 from landed_jax.tables.quoted import Passage
 
+_BARS = 15
 Labels = Sequence[tuple[str, tuple[Any, ...]]]
 
 
 @draws(Sweep)
-def sweep(found: Sweep, *, prompt: int | None = None, position: int | None = None, top: int = 15) -> Drawing:
+def sweep(found: Sweep, *, prompt: int | None = None, position: int | None = None, top: int | None = None) -> Drawing:
     """What each intervention takes from the measure."""
     chosen = Chosen.of(found, prompt, position)
     panels = _maps(
@@ -36,14 +37,16 @@ def sweep(found: Sweep, *, prompt: int | None = None, position: int | None = Non
 
 
 @draws(Effects)
-def effects(found: Effects, *, prompt: int | None = None, position: int | None = None, top: int = 15) -> Drawing:
+def effects(
+    found: Effects, *, prompt: int | None = None, position: int | None = None, top: int | None = None
+) -> Drawing:
     """Each component's total effect, and the direct one beside it."""
     chosen = Chosen.of(found, prompt, position)
     total, direct = chosen.cell(found.total), chosen.cell(found.direct)
     unit = "effect (units of the value)"
     value = f"Zero ablation at all positions; {_runs(found.labels)} Value {float(chosen.cell(found.value)):.4g}."
     if total.ndim == 1:
-        order = np.argsort(-np.abs(total), kind="stable")[: max(top, 1)]
+        order = np.argsort(-np.abs(total), kind="stable")[: top or _BARS]
         title, names = found.labels[0]
         series = [Series("total effect", total[order]), Series("direct effect", direct[order])]
         places = Places(title, [_label(names[place]) for place in order])
@@ -63,7 +66,7 @@ def patching(
     prompt: int | None = None,
     position: int | None = None,
     show: str | None = None,
-    top: int = 15,
+    top: int | None = None,
 ) -> Drawing:
     """Layers by tokens for each hook point, or layers by heads; all of one scale.
 
@@ -105,12 +108,14 @@ def _maps(
     labels: Labels,
     chosen: Chosen,
     quantity: str,
-    top: int,
+    top: int | None,
     limit: float | None = None,
 ) -> list[Panel]:
     """One axis as bars, the largest first; two as a map; of three the first is one map a place."""
+    if top is not None and values.ndim > 1:
+        raise LandedError("top= goes with a list of components: this figure is a map, and has all of them.")
     if values.ndim == 1:
-        order = np.argsort(-np.abs(values), kind="stable")[: max(top, 1)]
+        order = np.argsort(-np.abs(values), kind="stable")[: top or _BARS]
         places = Places(labels[0][0].replace("_", " "), [_label(labels[0][1][place]) for place in order])
         return [Bars(title, places, [Series(quantity, values[order])], quantity)]
     if values.ndim > 2:
@@ -118,7 +123,7 @@ def _maps(
         name, places = labels[0]
         for place, part in zip(places, values, strict=True):
             said = name_of(place) if name == "hook_point" else f"{name} {_label(place)}"
-            found += _maps(f"{title}: {said}", part, labels[1:], chosen, quantity, top, limit)
+            found += _maps(f"{title}: {said}", part, labels[1:], chosen, quantity, None, limit)
         return found
     (row_title, rows), (column_title, columns) = labels
     column_names: Sequence[Item] = [_label(column) for column in columns]
