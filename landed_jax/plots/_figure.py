@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from landed_jax.errors import LandedError
 from landed_jax.plots import _bars, _heat, _lines, _scatter, _waterfall
 from landed_jax.plots._drawing import Drawing
-from landed_jax.plots._look import look, require_matplotlib
+from landed_jax.plots._look import font_names, look, require_matplotlib
 from landed_jax.plots._panels import Bars, Heat, Lines, Panel, Waterfall
 from landed_jax.plots._registry import drawing_of
 from landed_jax.plots._text import lines
@@ -82,6 +82,7 @@ def plot_drawing(
                 )
             box = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
             _draw(ax, panels[0], (box.width, box.height), points)
+            _own_texts(ax, points)
             return ax.figure
         rows, columns = _grid(panels)
         sizes = [_size_of(panel) for panel in panels]
@@ -106,8 +107,23 @@ def plot_drawing(
     return figure
 
 
+def _own_texts(ax: "Axes", points: float) -> None:
+    """Texts that axes had before they were drawn into become as those of a figure of ours: no formulas."""
+    from matplotlib.text import Text
+
+    fonts = list(font_names())
+    ax.tick_params(which="both", labelsize=points - 1)
+    for label in (ax.xaxis.label, ax.yaxis.label):
+        label.set_fontsize(points)
+    for text in ax.findobj(Text):
+        if isinstance(text, Text):
+            text.set_parse_math(False)
+            text.set_usetex(False)
+            text.set_fontfamily(fonts)
+
+
 def _draw(ax: "Axes", panel: Panel, size: tuple[float, float], points: float) -> None:
-    ax.set_title(lines(panel.title, size[0] + 0.4, 1.15 * (points + 1)))
+    ax.set_title(lines(panel.title, size[0] + 0.4, points + 1))
     if isinstance(panel, Heat):
         _heat.draw(ax, panel, size, points)
     elif isinstance(panel, Lines):

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landed_jax.plots._look import MISSING, NEGATIVE_HATCH, SIGNED, UNSIGNED
+from landed_jax.plots._look import MISSING, NEGATIVE_HATCH, SIGNED, UNSIGNED, width_of
 from landed_jax.plots._panels import Heat
-from landed_jax.plots._text import decimals, line, lines, name_places, number
+from landed_jax.plots._text import decimals, line, lines, logarithmic_format, name_places, number
 from landed_jax.tables.heat_map import QUIET
 
 if TYPE_CHECKING:  # Matplotlib is imported by what is asked for a figure alone
@@ -16,14 +16,18 @@ if TYPE_CHECKING:  # Matplotlib is imported by what is asked for a figure alone
 
 _NUMBER = 0.27  # inches that a number needs
 _WORD = 0.062  # inches of a letter
+_COLUMN = (0.5, 1.2)  # inches of a column of words
+_WIDEST = 12.0
 
 
 def size_of(panel: Heat) -> tuple[float, float]:
     """The width and height that its axes want, in inches."""
     rows, columns = panel.values.shape
-    cell = 0.72 if panel.texts is not None else 0.34
-    height = 6.5 if panel.texts is None else 9.0
-    return min(max(cell * columns, 2.6), 7.5), min(max(0.2 * rows, 1.4), height)
+    if panel.texts is None:
+        return min(max(0.34 * columns, 2.6), 7.5), min(max(0.2 * rows, 1.4), 6.5)
+    longest = max((_WORD * (len(line(text)) + 1) for row in panel.texts for text in row), default=0.0)
+    cell = min(max(longest, _COLUMN[0]), _COLUMN[1])
+    return min(max(cell * columns, 2.6), _WIDEST), min(max(0.2 * rows, 1.4), 9.0)
 
 
 def draw(ax: "Axes", panel: Heat, size: tuple[float, float], points: float) -> None:
@@ -51,7 +55,8 @@ def draw(ax: "Axes", panel: Heat, size: tuple[float, float], points: float) -> N
     ax.tick_params(length=2)
     bar = ax.figure.colorbar(mesh, ax=ax, pad=0.02, aspect=25, fraction=0.08, extend="max" if beyond else "neither")
     if panel.logarithmic:
-        bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # Matplotlib's own would be a formula
+        form = logarithmic_format(float(norm.vmin or 1.0), high)
+        bar.ax.yaxis.set_major_formatter(StrMethodFormatter(form))  # Matplotlib's own would be a formula
         bar.ax.yaxis.set_minor_formatter(NullFormatter())
     hatched = "\n(hatched: negative)" if panel.signed and (values < -QUIET * high).any() else ""
     bar.set_label(lines(panel.quantity, size[1], points) + hatched)
@@ -95,7 +100,7 @@ def _hatch(ax: "Axes", cells: np.ndarray) -> None:
 
 
 def _write(ax: "Axes", panel: Heat, size: tuple[float, float], points: float, light: Callable[[float], float]) -> None:
-    """Numbers, or words, in the cells, where all have room."""
+    """Numbers in the cells where all have room; words where each has: a cut token would be read as another."""
     rows, columns = panel.values.shape
     width, height = size[0] / columns, size[1] / rows
     if height < 0.13 or width < (_NUMBER if panel.texts is None else 3 * _WORD):
@@ -105,7 +110,8 @@ def _write(ax: "Axes", panel: Heat, size: tuple[float, float], points: float, li
         if panel.texts is None:
             text = number(value, decimals(largest)) if abs(value) >= QUIET * largest else ""
         else:
-            text = line(panel.texts[row][column], int(width / (_WORD * points / 8)))
+            text = line(panel.texts[row][column], 80)
+            text = text if width_of(text, points - 2) <= 0.97 * width else ""
         if text:
             # Words on a hatched cell need a ground to be read on.
             ground = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}

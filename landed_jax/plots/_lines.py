@@ -6,7 +6,7 @@ import numpy as np
 
 from landed_jax.plots._look import COLOURS, DASHES, MARKERS
 from landed_jax.plots._panels import Lines
-from landed_jax.plots._text import line, name_places
+from landed_jax.plots._text import line, logarithmic_format, name_places
 
 if TYPE_CHECKING:  # Matplotlib is imported by what is asked for a figure alone
     from matplotlib.axes import Axes
@@ -37,9 +37,11 @@ def draw(ax: "Axes", panel: Lines, size: tuple[float, float], points: float) -> 
         ax.axhline(value, color="0.4", linewidth=0.7, linestyle=(0, (2, 2)))
         ax.annotate(
             line(name, 60),
-            (1, value),
+            (0, value),  # lines end at what is marked: their last marker is at the right
             xycoords=("axes fraction", "data"),
-            ha="right",
+            xytext=(2, 1),
+            textcoords="offset points",
+            ha="left",
             va="bottom",
             fontsize=points - 1.5,
         )
@@ -66,7 +68,7 @@ def scale(ax: "Axes", logarithmic: str, x: np.ndarray, values: list[np.ndarray |
         decades = np.log10(finite.max() / finite.min())
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,), numticks=12))
         # Matplotlib's own would be formulas.
-        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_major_formatter(StrMethodFormatter(logarithmic_format(float(finite.min()), float(finite.max()))))
         axis.set_minor_formatter(NullFormatter())
 
 

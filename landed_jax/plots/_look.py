@@ -21,6 +21,7 @@ HATCHES = ("", "////", r"\\", "xxxx", "----", "++++", "||||")
 SIGNED, UNSIGNED, MISSING = "RdBu_r", "cividis", "0.8"
 NEGATIVE_HATCH = "////"
 
+_FINE = 10  # times the size: pixels would round widths
 _FONT = "DejaVu Sans"  # comes with Matplotlib
 # What writing systems and signs that it lacks are looked for in, where one of these is installed.
 _OTHERS = (
@@ -109,6 +110,16 @@ def _characters() -> frozenset[int]:
 
     paths = [font_manager.findfont(name, fallback_to_default=False) for name in font_names()]
     return frozenset(code for path in paths for code in font_manager.get_font(path).get_charmap())
+
+
+def width_of(text: str, points: float) -> float:
+    """How wide a line is, in inches: digits and capitals are wider than letters."""
+    from matplotlib import font_manager
+
+    font = font_manager.get_font([font_manager.findfont(name) for name in font_names()])
+    font.set_size(_FINE * points, 72)
+    font.set_text(text)
+    return font.get_width_height()[0] / 64 / _FINE / 72
 
 
 @dataclass(frozen=True)

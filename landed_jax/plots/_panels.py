@@ -19,10 +19,12 @@ class Places:
     Attributes:
         title: what they are, with a unit where they have one.
         names: of each.
+        starts: the places that are named where there is no room for all; by default every second, fifth, ….
     """
 
     title: str
     names: Sequence[Item]
+    starts: Sequence[int] = ()
 
     @classmethod
     def counted(cls, title: str, count: int) -> "Places":

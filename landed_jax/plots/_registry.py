@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import landed_jax.plots.kinds
-from landed_jax.errors import LandedError
+from landed_jax.errors import LandedError, shown
+from landed_jax.numerics import whole_number
 from landed_jax.plots._drawing import Drawing
 from landed_jax.processes import gathered
 
@@ -60,4 +61,7 @@ def drawing_of(found: Any, **options: Any) -> Drawing:
     if unknown := sorted(options.keys() - set(known)):
         has = f"the options {', '.join(known)}" if known else "no options"
         raise LandedError(f"{unknown[0]}= is no option of the figure of {type(found).__name__}, which has {has}.")
+    top = options.get("top", 1)
+    if not whole_number(top) or top < 1:
+        raise LandedError(f"top={shown(top)} is no number of places: give a whole number, 1 or more.")
     return draw(gathered(found), **options)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from landed_jax.plots._look import FontScreen
+from landed_jax.plots._look import FontScreen, width_of
 from landed_jax.plots._panels import Places
 from landed_jax.tables.flow import Item, flow
 from landed_jax.tables.quoted import Name, Passage, Quoted
@@ -26,15 +26,22 @@ def line(item: Item, width: int = _LONGEST) -> str:
 
 
 def lines(items: str | Sequence[Item], inches: float, points: float) -> str:
-    """Items as a paragraph that is about so wide."""
+    """Items as a paragraph that is so wide at most, or 20 characters."""
     characters = max(int(inches * 72 / (0.52 * points)), 20)  # the mean width of a letter is about half its height
-    return "\n".join(flow(items, FontScreen(characters)))
+    while True:
+        found = flow(items, FontScreen(characters))
+        widest = max((width_of(one, points) for one in found), default=0.0)
+        if widest <= inches or characters == 20:
+            return "\n".join(found)
+        characters = max(min(characters - 1, int(characters * inches / widest)), 20)
 
 
 def name_places(ax: "Axes", axis: Literal["x", "y"], places: Places, inches: float, points: float) -> None:
     """Ticks with the places' names, as many as there is room for; the axis's title."""
-    step = thinned(len(places.names), max(int(inches * 72 / (1.35 * points)), 2))
-    at = list(range(0, len(places.names), step))
+    room = max(int(inches * 72 / (1.35 * points)), 2)
+    at = list(range(0, len(places.names), thinned(len(places.names), room)))
+    if places.starts and len(at) < len(places.names):
+        at = list(places.starts[:: thinned(len(places.starts), room)])
     names = [line(places.names[place]) for place in at]
     if axis == "y":
         ax.set_yticks(at, names)
@@ -56,6 +63,15 @@ def thinned(count: int, room: int) -> int:
     (1, 2, 20)
     """
     return next((step for step in _STEPS if -(-count // step) <= room), max(-(-count // max(room, 1)), 1))
+
+
+def logarithmic_format(low: float, high: float) -> str:
+    """How the ticks of an axis are written that runs from `low` to `high`: all as decimals, or all with exponents.
+
+    >>> logarithmic_format(0.001, 10).format(x=0.001), logarithmic_format(1e-7, 1).format(x=0.001)
+    ('0.001', '1e-03')
+    """
+    return "{x:g}" if low >= 1e-4 and high < 1e6 else "{x:.0e}"
 
 
 def decimals(largest: float) -> int:

@@ -53,4 +53,5 @@ def draw(ax: "Axes", panel: Waterfall, size: tuple[float, float], points: float)
     ax.set_ylabel(line(panel.quantity, 80))
     ax.legend(frameon=False, ncols=4, loc="upper left", bbox_to_anchor=(0, 1.02), columnspacing=1)
     low, high = ax.get_ylim()
-    ax.set_ylim(low, high + 0.18 * (high - low))  # room for the legend
+    below = 0.05 * (high - low) if min(ends.min(initial=0), panel.total) < 0 else 0.0
+    ax.set_ylim(low - below, high + 0.18 * (high - low))  # room for the legend, and no bar that looks cut

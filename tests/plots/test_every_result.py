@@ -124,7 +124,7 @@ def test_the_figure_has_its_numbers_names_and_caption(name: str) -> None:
     if name != "Read" and (getattr(found, "provenance", None) is not None or name == "Study"):
         assert "small_$model$ (2 layers)" in caption
     if name not in MANY and "prompt=" in caption:
-        assert re.search(r"Prompt 0 of 2 \(the first: prompt= chooses another\), [45] tokens", caption)
+        assert re.search(r"Prompt index 0 of 2 \(from 0; prompt= chooses another\), [45] tokens", caption)
 
 
 # Whose figures show means, sums, orders or quartiles of what the result holds.

@@ -106,8 +106,8 @@ def test_a_study_has_its_medians_and_quartiles() -> None:
 def test_a_batch_is_drawn_by_its_first_prompt_and_says_so() -> None:
     found = attribution()
     default, second = found.plot(), found.plot(prompt=1)
-    assert "Prompt 0 of 2 (the first: prompt= chooses another), 5 tokens" in caption_of(default)
-    assert "Prompt 1 of 2, 3 tokens" in caption_of(second)
+    assert "Prompt index 0 of 2 (from 0; prompt= chooses another), 5 tokens" in caption_of(default)
+    assert "Prompt index 1 of 2 (from 0), 3 tokens" in caption_of(second)
     picture = landed.attribution.token_contributions(trace(), ASKED)
     ax = drawn_axes(picture.plot(prompt=1))[0]
     assert mesh_of(ax).shape == (3, 3)  # no padding

@@ -35,20 +35,21 @@ def attribution(
     prompt: int | None = None,
     position: int | None = None,
     show: str = "writes",
-    top: int = 15,
+    top: int | None = None,
     effect: bool = False,
 ) -> Drawing:
     """The largest writes with both their numbers; or the sum layer by layer; or every head.
 
     Args:
         show: ``"writes"``, ``"layers"`` or ``"heads"``.
-        top: how many writes.
+        top: how many writes, by default 15.
         effect: of heads, the direct effect in place of the landed contribution.
     """
     chosen = Chosen.of(found, prompt, position)
-    what = about(found.known, found.target, found.against, chosen)
+    what = about(found.known, found.target, found.against, chosen, found.site)
     unit = "logits" if found.target is not None else "units of the value"
-    end = f"At {found.site}; value {float(chosen.cell(found.value)):.4g} {unit}."
+    closure = f"closure error {float(chosen.cell(found.closure_error)):.1e}"
+    end = f"At {found.site}; value {float(chosen.cell(found.value)):.4g} {unit}, {closure}."
     return _of_value(found, chosen, what, unit, end, show, top, effect, float(chosen.cell(found.offset)))
 
 
@@ -59,7 +60,7 @@ def log_probability(
     prompt: int | None = None,
     position: int | None = None,
     show: str = "writes",
-    top: int = 15,
+    top: int | None = None,
     effect: bool = False,
 ) -> Drawing:
     """As of an attribution, in nats; layer by layer the landed contributions, which sum to the gradient's value."""
@@ -76,11 +77,15 @@ def _of_value(
     unit: str,
     end: str,
     show: str,
-    top: int,
+    top: int | None,
     effect: bool,
     offset: float,
 ) -> Drawing:
     check_choice("show", show, SHOWS)
+    if effect and show != "heads":
+        raise LandedError(f'effect=True goes with show="heads": a figure of show="{show}" has no choice of it.')
+    if top is not None and show != "writes":
+        raise LandedError(f'top= goes with show="writes": a figure of show="{show}" has all {show}.')
     if effect and found.direct_effect is None:
         raise LandedError("This attribution has no direct effects: make it with effects=True.")
     config = found.config
@@ -92,7 +97,7 @@ def _of_value(
         parts = {LANDED: found.landed, EFFECT: found.direct_effect}
         experts = found.experts if isinstance(found, Attribution) else None
         panel: Panel = largest_writes(
-            ["The largest writes to", *what], parts, chosen, experts, top, f"contribution ({unit})"
+            ["The largest writes to", *what], parts, chosen, experts, top or 15, f"contribution ({unit})"
         )
     elif show == "heads":
         name, part = (EFFECT, found.direct_effect) if effect else (LANDED, found.landed)

@@ -109,7 +109,7 @@ def read(found: Read, *, prompt: int | None = None, position: int | None = None,
     chosen = Chosen.of(found, prompt, position)
     parts = chosen.cell(found.vector, 1)
     panels: list[Panel] = [
-        _largest(["The vector of", *about(found.known, found.target, found.against, chosen)], parts, top)
+        _largest(["The vector of", *about(found.known, found.target, found.against, chosen, found.site)], parts, top)
     ]
     value = f"Value {float(chosen.cell(found.value)):.4g}, at {found.site}."
     return Drawing(panels, chosen.caption(found, f"{len(parts):,} coordinates.", value))

@@ -1,5 +1,6 @@
 """What changes where something is taken away or put in: sweeps, effects, patching, gradients."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,18 +14,20 @@ from landed_jax.methods._scores import Scores
 from landed_jax.nn.hook_points import axes_of
 from landed_jax.patching._maps import name_of
 from landed_jax.patching._patching import Patching
-from landed_jax.plots._chosen import Chosen, of_prompts, plain
+from landed_jax.plots._chosen import Chosen, of_prompts, plain, text_of
 from landed_jax.plots._drawing import Drawing
 from landed_jax.plots._panels import Bars, Heat, Lines, Panel, Places, Series
 from landed_jax.plots._registry import draws
 from landed_jax.plots.kinds.attribution import check_choice, head_map
 from landed_jax.tables.flow import Item
+from landed_jax.tables.quoted import Passage
 
+_BARS = 15
 Labels = Sequence[tuple[str, tuple[Any, ...]]]
 
 
 @draws(Sweep)
-def sweep(found: Sweep, *, prompt: int | None = None, position: int | None = None, top: int = 15) -> Drawing:
+def sweep(found: Sweep, *, prompt: int | None = None, position: int | None = None, top: int | None = None) -> Drawing:
     """What each intervention takes from the measure."""
     chosen = Chosen.of(found, prompt, position)
     panels = _maps(
@@ -34,20 +37,24 @@ def sweep(found: Sweep, *, prompt: int | None = None, position: int | None = Non
 
 
 @draws(Effects)
-def effects(found: Effects, *, prompt: int | None = None, position: int | None = None, top: int = 15) -> Drawing:
+def effects(
+    found: Effects, *, prompt: int | None = None, position: int | None = None, top: int | None = None
+) -> Drawing:
     """Each component's total effect, and the direct one beside it."""
     chosen = Chosen.of(found, prompt, position)
     total, direct = chosen.cell(found.total), chosen.cell(found.direct)
     unit = "effect (units of the value)"
-    value = f"{_runs(found.labels)} Value {float(chosen.cell(found.value)):.4g}."
+    value = f"Zero ablation at all positions; {_runs(found.labels)} Value {float(chosen.cell(found.value)):.4g}."
     if total.ndim == 1:
-        order = np.argsort(-np.abs(total), kind="stable")[: max(top, 1)]
+        order = np.argsort(-np.abs(total), kind="stable")[: top or _BARS]
         title, names = found.labels[0]
         series = [Series("total effect", total[order]), Series("direct effect", direct[order])]
         places = Places(title, [_label(names[place]) for place in order])
-        return Drawing([Bars("Components removed", places, series, unit)], chosen.caption(found, value))
+        return Drawing(
+            [Bars("Components removed at all positions", places, series, unit)], chosen.caption(found, value)
+        )
     limit = float(np.nanmax(np.abs(np.stack([total, direct])), initial=0.0))
-    panels = _maps("Total effect", total, found.labels, chosen, unit, top, limit)
+    panels = _maps("Total effect, removed at all positions", total, found.labels, chosen, unit, top, limit)
     panels += _maps("Direct effect", direct, found.labels, chosen, unit, top, limit)
     return Drawing(panels, chosen.caption(found, value))
 
@@ -59,7 +66,7 @@ def patching(
     prompt: int | None = None,
     position: int | None = None,
     show: str | None = None,
-    top: int = 15,
+    top: int | None = None,
 ) -> Drawing:
     """Layers by tokens for each hook point, or layers by heads; all of one scale.
 
@@ -76,8 +83,15 @@ def patching(
     quantity = f"fraction {gap}" if show == "fraction" else "change of the measure"
     panels = _maps("Replaced", values, found.labels, chosen, quantity, top, _largest(values))
     clean, corrupted = float(chosen.cell(found.clean)), float(chosen.cell(found.corrupted))
-    numbers = f"Clean {clean:.4g}, corrupted {corrupted:.4g}."
-    return Drawing(panels, chosen.caption(found, f"{found.method.capitalize()};", _runs(found.labels), numbers))
+    said = [
+        f"{found.method.capitalize()}; {_runs(found.labels)}",
+        f"Measure: clean {clean:.4g}, corrupted {corrupted:.4g}.",
+    ]
+    other = dataclasses.replace(found.known, tokens=found.corrupted_tokens)
+    put = "Corrupted prompt, into which clean values are put:"
+    put = put if found.direction == "denoise" else "Corrupted prompt, whose values are put into the clean one:"
+    ending = [put, Passage(text_of(other, chosen.prompt), lines=1)]
+    return Drawing(panels, [*chosen.caption(found, *said), *ending])
 
 
 def _largest(values: np.ndarray) -> float:
@@ -94,12 +108,14 @@ def _maps(
     labels: Labels,
     chosen: Chosen,
     quantity: str,
-    top: int,
+    top: int | None,
     limit: float | None = None,
 ) -> list[Panel]:
     """One axis as bars, the largest first; two as a map; of three the first is one map a place."""
+    if top is not None and values.ndim > 1:
+        raise LandedError("top= goes with a list of components: this figure is a map, and has all of them.")
     if values.ndim == 1:
-        order = np.argsort(-np.abs(values), kind="stable")[: max(top, 1)]
+        order = np.argsort(-np.abs(values), kind="stable")[: top or _BARS]
         places = Places(labels[0][0].replace("_", " "), [_label(labels[0][1][place]) for place in order])
         return [Bars(title, places, [Series(quantity, values[order])], quantity)]
     if values.ndim > 2:
@@ -107,7 +123,7 @@ def _maps(
         name, places = labels[0]
         for place, part in zip(places, values, strict=True):
             said = name_of(place) if name == "hook_point" else f"{name} {_label(place)}"
-            found += _maps(f"{title}: {said}", part, labels[1:], chosen, quantity, top, limit)
+            found += _maps(f"{title}: {said}", part, labels[1:], chosen, quantity, None, limit)
         return found
     (row_title, rows), (column_title, columns) = labels
     column_names: Sequence[Item] = [_label(column) for column in columns]
@@ -162,7 +178,7 @@ def scores(found: Scores, *, prompt: int | None = None, top: int = 15) -> Drawin
         panels.append(Bars("The largest neurons", Places("neuron", names), [Series(unit, values.ravel()[flat])], unit))
     if found.tokens is not None:
         panels.append(_tokens(found, plain(found.tokens)[first], first, unit))
-    value = f"Prompt {first} of {batch}; value {float(plain(found.value)[first]):.4g}."
+    value = f"Prompt index {first} of {batch} (from 0); value {float(plain(found.value)[first]):.4g}."
     return Drawing(panels, of_prompts(found, batch, "prompt", value))
 
 

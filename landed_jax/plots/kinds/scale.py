@@ -75,7 +75,7 @@ def landing_matrix(found: LandingMatrix, *, prompt: int | None = None, position:
         Heat(
             "Each head at every later read site",
             sites,
-            Places("head", names),
+            Places("head", names, range(0, len(names), config.n_heads)),
             seen,
             quantity,
             signed=False,

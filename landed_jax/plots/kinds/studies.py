@@ -6,9 +6,11 @@ import numpy as np
 
 from landed_jax.errors import LandedError, listed, shown
 from landed_jax.nn.config import ModelConfig
+from landed_jax.plots._chosen import typed, typeset
 from landed_jax.plots._drawing import Drawing
 from landed_jax.plots._panels import Bars, Heat, Lines, Panel, Places, Series
 from landed_jax.plots._registry import draws
+from landed_jax.plots._words import worded
 from landed_jax.studies._labels import coordinates_of
 from landed_jax.studies._progress_measures import ProgressMeasures
 from landed_jax.studies._series import Series as Checkpoints
@@ -59,7 +61,9 @@ def series(found: Checkpoints, *, variable: str | Sequence[str] | None = None, t
         lines = [Series(cells[place], means[:, place], low[:, place], high[:, place]) for place in order]
         if len(lines) > _BANDS:
             lines = [Series(one.name, one.values) for one in lines]
-        panels.append(Lines(f"{name}: mean" + " and 95 % interval" * (len(lines) <= _BANDS), x, lines, name, at=at))
+        panels.append(
+            Lines(f"{name}: mean" + " and 95 % interval" * (len(lines) <= _BANDS), x, lines, worded(name), at=at)
+        )
     return Drawing(panels, [f"{len(steps)} checkpoints, the last:", *_caption(last)])
 
 
@@ -79,8 +83,9 @@ def _caption(found: Study) -> list[Item]:
     position = found.manifest["position"]
     asked = f"{found.prompts:,} prompts, {missing:,} without numbers; read at position {position}. Source:"
     source = Name(str(found.manifest["prompts"]["source"]))
-    kind = f"({found.config.n_layers} layers), {found.manifest['dtype']}."
-    return ["Model", Name(model["source"] or "without a name"), kind, asked, source]
+    numbers = typed(found.manifest["dtype"], found.config.bfloat16_products)
+    kind = f"({found.config.n_layers} layers), {numbers}."
+    return ["Model", Name(model["source"] or "without a name"), kind, *typeset([asked]), source]
 
 
 def _chosen(found: Study, variable: str | Sequence[str] | None) -> list[str]:
@@ -120,7 +125,7 @@ def _of_variable(name: str, one: Statistic, config: ModelConfig, top: int) -> li
         return [_lines(name, _places(axes[0], len(means), config), one, [("", ())])]
     if len(axes) == 2 and means.size <= 4096:
         rows, columns = (_places(axis, size, config) for axis, size in zip(axes, means.shape, strict=True))
-        return [Heat(f"{name}: mean", rows, columns, means, "mean over prompts")]
+        return [Heat(f"{name}: mean", rows, columns, means, f"mean {worded(name)}")]
     flat = means.ravel()
     order = np.argsort(-np.nan_to_num(np.abs(flat)), kind="stable")[: max(top, 1)]
     cells, (low, high) = _cells(one, config), one.interval()
@@ -157,4 +162,4 @@ def _lines(name: str, x: Places, one: Statistic, groups: Sequence[tuple[str, tup
         Series(group or said, middle[(..., *place)], low[(..., *place)], high[(..., *place)]) for group, place in groups
     ]
     positive = bool(np.nanmin(low, initial=np.inf) > 0)
-    return Lines(f"{name}: {said}", x, lines, name, logarithmic="y" * positive)
+    return Lines(f"{name}: {said}", x, lines, worded(name), logarithmic="y" * positive)
