@@ -33,7 +33,8 @@ def run(name: str, model: Path | None = None) -> Any:
     notebook: Any = nbformat.read(FOLDER / f"{name}.ipynb", 4)
     with tempfile.TemporaryDirectory() as folder:
         given = dict(os.environ, PYTHONPATH=os.pathsep.join([str(FOLDER.parent), *sys.path[1:]]))
-        given |= {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        given.pop("XLA_FLAGS", None)  # the tests' own: more devices than there are
+        given |= {"COLUMNS": "100", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         if model is not None:
             Path(folder, LOCAL).symlink_to(model)
             given["LANDED_MODEL"] = LOCAL
