@@ -38,10 +38,11 @@ def check_draws(temperature: object, seed: object) -> None:
     Raises:
         LandedError: for a temperature that is no finite number from 0 on, a seed that is no whole number of 32 bits.
     """
-    number = isinstance(temperature, int | float | np.number) and not isinstance(temperature, bool)
-    if not number or not 0 <= float(temperature) < math.inf:  # pyright: ignore[reportArgumentType] # it is a number
+    heat: Any = temperature
+    number = isinstance(heat, int | float | np.number) and not isinstance(heat, bool)
+    if not number or not 0 <= heat < math.inf:
         raise LandedError(f"{shown(temperature)} is no temperature: give a number from 0 on (0: the likeliest token).")
-    if 0 < float(temperature) < _COLDEST:  # pyright: ignore[reportArgumentType] # it is a number
+    if 0 < heat < _COLDEST:
         raise LandedError(
             f"{shown(temperature)} is too cold to divide float32 logits by: give 0 for the likeliest token."
         )

@@ -105,7 +105,7 @@ def test_a_caption_is_within_its_figure(points: float) -> None:
         figure = found.plot(show=show, points=points)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
-        text = figure._supxlabel  # pyright: ignore[reportAttributeAccessIssue]
+        text = figure._supxlabel  # pyright: ignore[reportAttributeAccessIssue] # Matplotlib gives its words alone
         assert text.get_window_extent(canvas.get_renderer()).x1 <= figure.bbox.x1
 
 
