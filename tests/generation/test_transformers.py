@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 
 import landed_jax as landed
 from tests.parity.cases import CASES
 from tests.parity.conversion import convert
 from tests.parity.torch_model import hf_config, tiny_model
+from tests.torch_here import torch
 
 PROMPTS = [[3, 14, 15, 9, 2, 6, 5, 3], [7, 1, 1]]
 # Windows of 4 and fewer are passed many times.

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 import landed_jax as landed
 from landed_jax.errors import LandedError
@@ -20,6 +19,7 @@ from tests.compiling import compilations
 from tests.models import CONFIGS, HELD, SMALL, random_params, random_tokens
 from tests.parity.conversion import convert
 from tests.parity.torch_model import hf_config, in_float64, tiny_model
+from tests.torch_here import torch
 
 STEP = 1e-5
 SOME = [HookPoint.EMBEDDING, HookPoint.HEAD, HookPoint.NEURON, HookPoint.MLP_WRITE]

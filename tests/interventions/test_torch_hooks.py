@@ -6,7 +6,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from landed_jax.forward_pass import forward
 from landed_jax.interventions import every_head, freeze_sigma, intervene, sweep, zero_head
@@ -14,6 +13,7 @@ from landed_jax.model import Model
 from landed_jax.tokens import Tokens
 from tests.parity.conversion import convert
 from tests.parity.torch_model import hf_config, in_float64, tiny_model, torch_logits
+from tests.torch_here import torch
 
 PROMPTS = ((3, 14, 15, 9, 2), (7, 1, 8))
 REAL = np.array([[True] * 5, [False] * 2 + [True] * 3])

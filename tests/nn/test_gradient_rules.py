@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 import landed_jax as landed
 from landed_jax.forward_pass import context_of, forward
@@ -22,6 +21,7 @@ from landed_jax.nn.modules import Block
 from landed_jax.nn.tap import Plan
 from landed_jax.tokens import Tokens
 from tests.models import CONFIGS, HELD, NAMES, SMALL, random_params, random_tokens
+from tests.torch_here import torch
 
 SIGMA_ONLY = GradientRules(sigma=True)
 EACH_RULE = {
