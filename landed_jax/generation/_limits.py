@@ -86,7 +86,8 @@ def check_memory(params: Params, config: ModelConfig, batch: int, capacity: int,
     Raises:
         LandedError: where weights and cache are more than the device's memory, as far as that is known.
     """
-    a_column = 2 * config.n_layers * config.n_kv_heads * config.head_dim * np.dtype(dtype).itemsize
+    keys_and_values = 2 * config.n_kv_heads * config.head_dim
+    a_column = config.n_layers * keys_and_values * np.dtype(dtype).itemsize
     if is_on_one_device(params):
         least = weight_bytes(params) + batch * capacity * a_column
         require_memory(

@@ -320,7 +320,7 @@ def layer_waterfall(
         names, kinds, values = [*names, "offset"], [*kinds, "offset"], [*values, offset]
     places = Places("write, in the order of the stream", names)
     step = 1 if len(attn) <= 40 else 5
-    ticks = [(len(before) + 2 * layer, str(layer)) for layer in range(0, len(attn), step)]
+    ticks = [(names.index(f"{layer}.attn"), str(layer)) for layer in range(0, len(attn), step)]
     quantity = f"sum of landed contributions ({unit})"
     title_of_layers = "layer: its attention, then its MLP"
     return Waterfall(title, places, np.array(values), kinds, float(value), "value", quantity, ticks, title_of_layers)
