@@ -1,6 +1,7 @@
 """A sequence of rows that shows itself as a table."""
 
 import dataclasses
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
@@ -48,9 +49,9 @@ class Rows(Sequence[R]):
         """A table of some of the rows."""
         return type(self)(rows)
 
+    @abstractmethod
     def blocks(self) -> "list[Block]":
-        """As they are shown."""
-        raise NotImplementedError  # only each kind of table knows its columns
+        """As they are shown: each kind of table knows its columns."""
 
     def _repr_html_(self) -> str:
         from landed_jax.tables.html import html_of

@@ -55,8 +55,8 @@ def by_edits(model: landed.Model, pairs: Pairs, level: str, mask: np.ndarray, ab
 def test_a_circuit_is_what_edits_make_of_it(name: str, level: str, x64: None) -> None:
     config = CONFIGS[name]
     if level == "neurons" and config.n_experts:
-        # A place on their axis is another expert's neuron at each position; that they are refused is tested elsewhere.
-        pytest.skip("neurons of experts have no circuits")
+        # That they are refused is tested elsewhere.
+        pytest.skip("neurons of experts have no circuits: a place is another expert's neuron at each position")
     model, pairs = random_pairs(config, np.float64)
     width = LEVELS[level].row(config)
     masks = np.random.default_rng(0).random((4, config.n_layers, width)) < 0.6

@@ -28,7 +28,7 @@ def missing() -> str | None:
 def started() -> Iterator["Browser"]:
     """A browser without a network: names are not resolved. Where there is none, what asks for it is skipped."""
     if (why := missing()) is not None:
-        pytest.skip(why)
+        pytest.skip(why)  # a browser is no Python package, and a machine may have none
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:

