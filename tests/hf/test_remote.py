@@ -99,7 +99,7 @@ def test_a_store_that_tells_sizes_alone_is_copied_each_time(
 
     def sizes(self: MemoryFileSystem, path: str, **how: object) -> dict[str, dict[str, object]]:
         found = find(self, path, **how)
-        return {name: {"name": name, "type": "file", "size": None} for name in found}
+        return {name: {"name": name, "type": "file", "size": None, "url": name, "mimetype": "x"} for name in found}
 
     monkeypatch.setattr(MemoryFileSystem, "find", sizes)
     resolve(URL), resolve(URL)
@@ -116,10 +116,18 @@ def test_who_has_a_file_open_goes_on_reading_it(copies: Counter[str]) -> None:
     assert (folder / "config.json").read_bytes() == b"{}"
 
 
-def test_no_secret_is_said_or_kept(copies: Counter[str]) -> None:
+def test_no_secret_is_said_or_kept(copies: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LandedError) as failed:
         resolve("nosuchstore://me:SECRET@a/b?signature=SECRET")
     assert "SECRET" not in str(failed.value) and "nosuchstore://a/b" in str(failed.value)
+    put(bundled_folder())
+
+    def fails(self: MemoryFileSystem, name: str, there: str) -> None:
+        raise OSError("403 for https://me:SECRET@host/config.json?signature=SECRET")
+
+    monkeypatch.setattr(MemoryFileSystem, "get_file", fails)
+    with pytest.raises(LandedError, match=r"could not be copied \(OSError: 403 for https://host/config\.json\)"):
+        resolve(URL)
     assert named("https://me:SECRET@host/model?signature=SECRET") == "https://host/model"
 
 

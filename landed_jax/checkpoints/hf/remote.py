@@ -16,8 +16,9 @@ from landed_jax.files.json_object import read_json_object
 
 MANIFEST = "landed.json"  # of a native folder
 _REMOTE = re.compile(r"[a-z][a-z0-9+]+://")
-# What says nothing about the version of a file; all else that a store tells of it does.
-_NOT_VERSIONS = ("name", "Key", "type", "StorageClass", "storageClass", "size")
+_URL = re.compile(r"[a-z][a-z0-9+]+://[^\s'\"<>]+")
+# Parts of the names under which stores tell a file's version: checksums, times, numbers of changes.
+_VERSION = re.compile("etag|md5|crc|sha|hash|blob|lfs|generation|version|mtime|modif|updated|created", re.IGNORECASE)
 
 
 def is_remote(source: str | os.PathLike[str]) -> bool:
@@ -61,8 +62,7 @@ def copied(url: str, wanted: tuple[str, ...]) -> Path:
     except ImportError as error:  # fsspec's own sentence names the package
         raise LandedError(f"{shown} needs a package that is not installed: {first_line(error)}.") from error
     except Exception as error:  # errors of the stores' libraries have many types; all mean that it was not read
-        why = f"{type(error).__name__}: {first_line(error).replace(url, shown)}"
-        raise LandedError(f"{shown} cannot be read ({why}).") from error
+        raise LandedError(f"{shown} cannot be read ({_said(error)}).") from error
     root = files._strip_protocol(place)
     alone = set(found) == {root}
     named = {Path(root).name if alone else name[len(root) :].lstrip("/"): name for name in found}
@@ -86,6 +86,11 @@ def copied(url: str, wanted: tuple[str, ...]) -> Path:
                 _copy(files, name, found[name].get("size"), folder / own, shown)
                 versions.put(own, version)
     return folder / next(iter(some)) if alone else folder
+
+
+def _said(error: Exception) -> str:
+    """An error of a store, whose text may hold the URL that it was asked for."""
+    return f"{type(error).__name__}: {_URL.sub(lambda found: without_secrets(found[0]), first_line(error))}"
 
 
 def _wanted(own: str, wanted: tuple[str, ...]) -> bool:
@@ -117,7 +122,7 @@ class _Versions:
 
 def _version(facts: dict[str, Any]) -> list[str] | None:
     """What a store says of a file's version: checksums, times, numbers; None where it is the size alone."""
-    known = [f"{key} {facts[key]}" for key in sorted(facts) if key not in _NOT_VERSIONS and facts[key] is not None]
+    known = [f"{key} {facts[key]}" for key in sorted(facts) if _VERSION.search(key) and facts[key] is not None]
     return [f"size {facts.get('size')}", *known] if known else None
 
 
@@ -134,7 +139,6 @@ def _copy(files: Any, name: str, size: int | None, there: Path, shown: str) -> N
     except LandedError:
         raise
     except Exception as error:  # as in `copied`
-        why = f"{type(error).__name__}: {first_line(error)}"
-        raise LandedError(f"{shown}: {there.name} could not be copied ({why}).") from error
+        raise LandedError(f"{shown}: {there.name} could not be copied ({_said(error)}).") from error
     finally:
         new.unlink(missing_ok=True)
